@@ -1,0 +1,92 @@
+//! The seam between whoever carries a request and whoever answers it, without a socket in between.
+//!
+//! `runtime` implements [`Handler`] for a guest, `node` publishes it in [`Endpoints`] under the pod's address, and
+//! `gateway` looks it up there. In the other direction a guest's outgoing requests leave through [`Outbound`], which
+//! `gateway` implements.
+//!
+//! Invariant: this crate knows neither wasmtime nor Kubernetes.
+
+mod body;
+mod endpoints;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+
+pub use body::{Body, BoxError, empty, full};
+pub use endpoints::Endpoints;
+
+/// Answers HTTP requests in process.
+///
+/// Dropping the returned future cancels the request. Dropping the response body cancels what is left of it.
+pub trait Handler: Send + Sync + 'static {
+    /// Handles one request. The returned future resolves when the response head is known; its body streams after.
+    fn handle(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>>;
+}
+
+/// Why a handler gave no response. The carrier turns it into a status code.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The handler takes no more work; nothing of the request was consumed by a guest.
+    #[error("overloaded: {0}")]
+    Overloaded(String),
+    /// The handler is going away and took nothing of the request.
+    #[error("draining")]
+    Draining,
+    /// The guest trapped, exited, or returned without a response.
+    #[error("guest failed: {0}")]
+    Guest(String),
+    /// The guest passed its memory limit.
+    #[error("guest out of memory")]
+    OutOfMemory,
+    /// The guest did not answer in time.
+    #[error("deadline exceeded")]
+    Deadline,
+    /// The next hop could not be reached.
+    #[error("connecting: {0}")]
+    Connect(String),
+    /// The exchange broke after it began.
+    #[error("exchange broke: {0}")]
+    Broken(String),
+}
+
+impl CallError {
+    /// Whether no part of the request reached a guest, so that another endpoint may be tried.
+    pub fn is_untouched(&self) -> bool {
+        matches!(self, CallError::Overloaded(_) | CallError::Draining | CallError::Connect(_))
+    }
+
+    /// The status code a gateway answers with: 502, 503 or 504.
+    pub fn status(&self) -> http::StatusCode {
+        match self {
+            CallError::Overloaded(_) | CallError::Draining => http::StatusCode::SERVICE_UNAVAILABLE,
+            CallError::Deadline => http::StatusCode::GATEWAY_TIMEOUT,
+            CallError::Guest(_) | CallError::OutOfMemory | CallError::Connect(_) | CallError::Broken(_) => {
+                http::StatusCode::BAD_GATEWAY
+            }
+        }
+    }
+}
+
+/// Who sends an outgoing request: the pod whose guest made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Namespace of the pod; short Service names resolve in it.
+    pub namespace: Arc<str>,
+    /// Name of the pod.
+    pub pod: Arc<str>,
+}
+
+/// Carries requests that leave a guest.
+///
+/// The request's URI is absolute. `http://name`, `http://name.namespace` and `http://name.namespace.svc.cluster.local`
+/// reach Services, a Service's or pod's address reaches it directly, anything else leaves the node.
+pub trait Outbound: Send + Sync + 'static {
+    /// Sends one request on behalf of `caller`.
+    fn send(
+        self: Arc<Self>,
+        caller: Caller,
+        request: Request<Body>,
+    ) -> BoxFuture<'static, Result<Response<Body>, CallError>>;
+}
