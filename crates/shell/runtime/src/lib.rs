@@ -1,1 +1,22 @@
-//! eyot-runtime
+//! Runs WebAssembly guests: the only crate that knows wasmtime.
+//!
+//! Start at [`Runtime::load`]: it turns a file into a [`Program`], compiled once per digest. [`Program::serve`] makes a
+//! [`HttpGuest`] (a `wasi:http` component, a fresh instance per request) and [`Program::spawn`] a [`Process`] (a
+//! `wasi:cli` command or preview-1 module with an exit code).
+//!
+//! Deliberately absent: Kubernetes, images and registries, log files, probes and restarts; those are the node's. Requests
+//! that leave a guest go to [`eyot_dispatch::Outbound`].
+
+mod config;
+mod error;
+mod process;
+mod program;
+mod serve;
+mod spec;
+
+pub use config::RuntimeConfig;
+pub use error::{LoadError, RuntimeError, StartError};
+pub use process::{Exit, ExitReason, Process, ProcessStats, Stdin};
+pub use program::{Loaded, LoadedFrom, Program, ProgramKind, Runtime};
+pub use serve::{Failure, FailureKind, HttpGuest, HttpStats};
+pub use spec::{GuestSpec, LogSink, LogStream, Mount};

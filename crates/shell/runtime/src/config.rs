@@ -1,0 +1,23 @@
+//! What a runtime is built with.
+
+use std::path::PathBuf;
+
+/// Settings of one [`crate::Runtime`]. Start from [`RuntimeConfig::new`].
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// Where compiled code is kept; created when absent.
+    pub cache_dir: PathBuf,
+    /// Largest Wasm file accepted, in bytes.
+    pub wasm_bytes_max: u64,
+    /// Most compilations at once; others wait their turn.
+    pub compiles_max: usize,
+    /// Most instances alive at once, `None` for as many as the machine's address space and memory allow.
+    pub instances_max: Option<u32>,
+}
+
+impl RuntimeConfig {
+    /// Settings that suit most machines, with compiled code under `cache_dir`.
+    pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
+        Self { cache_dir: cache_dir.into(), wasm_bytes_max: 256 << 20, compiles_max: 1, instances_max: None }
+    }
+}

@@ -1,0 +1,94 @@
+//! What a guest is started with: arguments, environment, mounts, limits, and where its output goes.
+
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use eyot_dispatch::{Caller, Outbound};
+
+/// Everything a guest is given besides its code. Start from [`GuestSpec::new`].
+#[derive(Clone)]
+pub struct GuestSpec {
+    /// Arguments; the first is the program's name.
+    pub args: Vec<String>,
+    /// Environment variables, in order.
+    pub env: Vec<(String, String)>,
+    /// Host directories the guest can open.
+    pub mounts: Vec<Mount>,
+    /// Most bytes of linear memory of one instance, `None` for what the runtime's pool allows.
+    pub memory_bytes: Option<u64>,
+    /// Share of one core in thousandths, `None` for no bound.
+    pub cpu_millis: Option<u32>,
+    /// The only address the guest's sockets may bind; `None` refuses every bind.
+    pub ip: Option<IpAddr>,
+    /// Who its outgoing requests are sent as.
+    pub caller: Caller,
+    /// Carries its outgoing `wasi:http` requests.
+    pub outbound: Arc<dyn Outbound>,
+    /// Takes its standard output and error.
+    pub log: Arc<dyn LogSink>,
+    /// Longest time one request may take from call to end of response. Commands ignore it.
+    pub request_deadline: Duration,
+    /// Most requests inside a `wasi:http` guest at once; the next is refused as overloaded. Commands ignore it.
+    pub requests_max: u32,
+    /// Whether a command's standard input can be written with [`crate::Process::take_stdin`]; else it is empty.
+    pub stdin: bool,
+}
+
+impl GuestSpec {
+    /// A guest with no arguments, mounts or limits.
+    pub fn new(caller: Caller, outbound: Arc<dyn Outbound>, log: Arc<dyn LogSink>) -> Self {
+        Self {
+            args: Vec::new(),
+            env: Vec::new(),
+            mounts: Vec::new(),
+            memory_bytes: None,
+            cpu_millis: None,
+            ip: None,
+            caller,
+            outbound,
+            log,
+            request_deadline: Duration::from_secs(60),
+            requests_max: 256,
+            stdin: false,
+        }
+    }
+}
+
+impl fmt::Debug for GuestSpec {
+    /// Leaves out the environment and arguments, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestSpec")
+            .field("caller", &self.caller)
+            .field("mounts", &self.mounts)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("cpu_millis", &self.cpu_millis)
+            .field("ip", &self.ip)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One host directory shown to a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Directory on the host; it must exist when the guest starts.
+    pub host: PathBuf,
+    /// Absolute path the guest sees it under.
+    pub guest: String,
+    /// Whether writes through it are refused.
+    pub read_only: bool,
+}
+
+/// Which of a guest's two output streams bytes came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error, and what the runtime says about the guest (trap messages).
+    Stderr,
+}
+
+/// Takes what a guest prints.
+pub trait LogSink: Send + Sync + 'static {
+    /// Takes some bytes of one stream: not necessarily whole lines or whole characters, at most 64 KiB at once. The guest
+    /// waits meanwhile, so a slow sink slows a flood down; it must not wait for ever.
+    fn write(&self, stream: LogStream, bytes: &[u8]);
+}
