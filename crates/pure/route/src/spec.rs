@@ -1,0 +1,128 @@
+//! What a route says, in plain structs.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::{HeaderChange, HostPattern, PathMatch, Redirect, Rewrite};
+
+/// One HTTPRoute as attached to listeners, or one Ingress.
+#[derive(Clone, Debug)]
+pub struct Route<B> {
+    /// `namespace/name`; decides between routes of the same age.
+    pub name: Arc<str>,
+    /// Creation time in seconds; the older of two equal matches wins.
+    pub created: i64,
+    /// Hosts served. A route without any serves nothing.
+    pub hosts: Vec<HostScope>,
+    /// Whether every other route goes first, whatever hosts and paths say: the default backend of an Ingress.
+    pub fallback: bool,
+    /// Rules in order.
+    pub rules: Vec<Rule<B>>,
+}
+
+/// Hosts served by one route through one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostScope {
+    /// The names: what route and listener have in common.
+    pub pattern: HostPattern,
+    /// Names that a more specific listener of the same Gateway takes away.
+    pub except: Vec<HostPattern>,
+}
+
+impl HostScope {
+    /// All names of `pattern`.
+    pub fn all(pattern: HostPattern) -> Self {
+        Self { pattern, except: Vec::new() }
+    }
+}
+
+/// Requests that fit any of `matches` get `action`.
+#[derive(Clone, Debug)]
+pub struct Rule<B> {
+    /// Alternatives; none at all means every path.
+    pub matches: Vec<Match>,
+    /// What happens.
+    pub action: Arc<Action<B>>,
+}
+
+/// What a request must look like; all parts must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// Path.
+    pub path: PathMatch,
+    /// Method, if it matters.
+    pub method: Option<Method>,
+    /// Headers that must be there. Of several for one name the first counts.
+    pub headers: Vec<HeaderMatch>,
+    /// Query parameters that must be there. Of several for one name the first counts.
+    pub query: Vec<QueryMatch>,
+}
+
+impl Match {
+    /// A match on the path alone.
+    pub fn path(path: PathMatch) -> Self {
+        Self { path, method: None, headers: Vec::new(), query: Vec::new() }
+    }
+}
+
+/// A header with exactly this value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderMatch {
+    /// Name.
+    pub name: HeaderName,
+    /// Value.
+    pub value: HeaderValue,
+}
+
+/// A query parameter whose first occurrence has exactly this value, after percent-decoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryMatch {
+    /// Name.
+    pub name: Box<str>,
+    /// Value.
+    pub value: Box<str>,
+}
+
+/// What happens to the requests of one rule.
+#[derive(Clone, Debug)]
+pub struct Action<B> {
+    /// `namespace/name` of the route, for messages and counts.
+    pub route: Arc<str>,
+    /// Changes to the request's headers.
+    pub request_headers: HeaderChange,
+    /// Changes to the response's headers.
+    pub response_headers: HeaderChange,
+    /// Answer with a redirect; backends are then not asked.
+    pub redirect: Option<Redirect>,
+    /// Change host or path before forwarding.
+    pub rewrite: Option<Rewrite>,
+    /// Where requests go, by weight.
+    pub backends: Vec<Backend<B>>,
+    /// Longest time to the end of the response.
+    pub timeout: Option<Duration>,
+}
+
+impl<B> Action<B> {
+    /// Forwards to `backends` and changes nothing.
+    pub fn forward(route: Arc<str>, backends: Vec<Backend<B>>) -> Self {
+        Self {
+            route,
+            request_headers: HeaderChange::default(),
+            response_headers: HeaderChange::default(),
+            redirect: None,
+            rewrite: None,
+            backends,
+            timeout: None,
+        }
+    }
+}
+
+/// One destination of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend<B> {
+    /// Share of the rule's requests, relative to the other backends; zero gets none.
+    pub weight: u32,
+    /// The destination, or why there is none. Requests that fall on an invalid one are answered with 500.
+    pub target: Result<B, Arc<str>>,
+}

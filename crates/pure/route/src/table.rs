@@ -1,0 +1,193 @@
+//! Routes compiled for lookup: by host, then by path, then in order of precedence.
+
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+
+use crate::{
+    Action, Asked, HostPattern, Match, PathMatch, Route,
+    conditions::Conditions,
+    path::{prefixes, trimmed},
+};
+
+/// Answers which rule takes a request.
+///
+/// Of all rules that fit, the one wins whose host is the most specific (an exact name, then the longest wildcard), then
+/// whose path is (exact, then the longest prefix), then one with a method, then the one with most headers, then with
+/// most query parameters, then the oldest route, then the first by name, then the first in the route. A lookup
+/// allocates nothing.
+#[derive(Debug)]
+pub struct Table<B> {
+    exact: HashMap<Box<str>, Paths<B>>,
+    /// Keyed by suffix, with the leading dot.
+    wildcard: HashMap<Box<str>, Paths<B>>,
+    any: Paths<B>,
+    fallback: Paths<B>,
+}
+
+/// The rule that takes a request.
+#[derive(Debug)]
+pub struct Found<'a, B> {
+    /// What to do.
+    pub action: &'a Arc<Action<B>>,
+    /// How many bytes of the path the rule's prefix matched; the whole path for an exact match.
+    pub matched: usize,
+}
+
+#[derive(Debug)]
+struct Paths<B> {
+    exact: HashMap<Box<str>, Vec<Entry<B>>>,
+    /// Keyed without trailing slash.
+    prefix: HashMap<Box<str>, Vec<Entry<B>>>,
+    prefix_longest: usize,
+}
+
+#[derive(Debug)]
+struct Entry<B> {
+    conditions: Conditions,
+    one_label: bool,
+    except: Box<[HostPattern]>,
+    age: Age,
+    action: Arc<Action<B>>,
+}
+
+/// Which of two equally specific entries goes first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Age {
+    created: i64,
+    route: Arc<str>,
+    rule: usize,
+    alternative: usize,
+}
+
+impl<B> Default for Paths<B> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), prefix: HashMap::new(), prefix_longest: 0 }
+    }
+}
+
+impl<B> Default for Table<B> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), wildcard: HashMap::new(), any: Paths::default(), fallback: Paths::default() }
+    }
+}
+
+impl<B> Table<B> {
+    /// Compiles `routes`, in any order.
+    pub fn compile<'a>(routes: impl IntoIterator<Item = &'a Route<B>>) -> Self
+    where
+        B: 'a,
+    {
+        let mut table = Self::default();
+        for route in routes {
+            table.add(route);
+        }
+        let hosts = table.exact.values_mut().chain(table.wildcard.values_mut());
+        hosts.chain([&mut table.any, &mut table.fallback]).for_each(Paths::sort);
+        table
+    }
+
+    fn add(&mut self, route: &Route<B>) {
+        let everything = [Match::path(PathMatch::Prefix("/".into()))];
+        for (rule_at, rule) in route.rules.iter().enumerate() {
+            let matches = if rule.matches.is_empty() { &everything[..] } else { &rule.matches[..] };
+            for (alternative, one) in matches.iter().enumerate() {
+                let age = Age { created: route.created, route: route.name.clone(), rule: rule_at, alternative };
+                for scope in &route.hosts {
+                    let one_label = matches!(scope.pattern, HostPattern::Wildcard { one_label: true, .. });
+                    let entry = Entry {
+                        conditions: Conditions::of(one),
+                        one_label,
+                        except: scope.except.clone().into(),
+                        age: age.clone(),
+                        action: rule.action.clone(),
+                    };
+                    self.paths(route.fallback, &scope.pattern).add(&one.path, entry);
+                }
+            }
+        }
+    }
+
+    fn paths(&mut self, fallback: bool, pattern: &HostPattern) -> &mut Paths<B> {
+        match pattern {
+            _ if fallback => &mut self.fallback,
+            HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
+            HostPattern::Wildcard { suffix, .. } => self.wildcard.entry(suffix.clone()).or_default(),
+            HostPattern::Any => &mut self.any,
+        }
+    }
+
+    /// The rule that takes the request, if any does.
+    pub fn find(&self, asked: &Asked<'_>) -> Option<Found<'_, B>> {
+        if let Some(found) = self.exact.get(asked.host).and_then(|it| it.find(asked, false)) {
+            return Some(found);
+        }
+        if !self.wildcard.is_empty()
+            && let Some(found) = self.find_wildcard(asked)
+        {
+            return Some(found);
+        }
+        self.any.find(asked, false).or_else(|| self.fallback.find(asked, false))
+    }
+
+    fn find_wildcard(&self, asked: &Asked<'_>) -> Option<Found<'_, B>> {
+        let dots = asked.host.char_indices().filter(|(at, byte)| *byte == '.' && *at > 0);
+        dots.enumerate().find_map(|(labels_before, (at, _))| {
+            self.wildcard.get(&asked.host[at..]).and_then(|it| it.find(asked, labels_before > 0))
+        })
+    }
+
+    /// Whether there is no rule at all.
+    pub fn is_empty(&self) -> bool {
+        let unused = |it: &Paths<B>| it.exact.is_empty() && it.prefix.is_empty();
+        self.exact.is_empty() && self.wildcard.is_empty() && unused(&self.any) && unused(&self.fallback)
+    }
+}
+
+impl<B> Paths<B> {
+    fn add(&mut self, path: &PathMatch, entry: Entry<B>) {
+        let entries = match path {
+            PathMatch::Exact(path) => self.exact.entry(path.clone()).or_default(),
+            PathMatch::Prefix(prefix) => {
+                let prefix = trimmed(prefix);
+                self.prefix_longest = self.prefix_longest.max(prefix.len());
+                self.prefix.entry(prefix.into()).or_default()
+            }
+        };
+        entries.push(entry);
+    }
+
+    fn sort(&mut self) {
+        for entries in self.exact.values_mut().chain(self.prefix.values_mut()) {
+            entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        }
+    }
+
+    fn find(&self, asked: &Asked<'_>, several_labels: bool) -> Option<Found<'_, B>> {
+        let first = |entries: &'_ [Entry<B>]| entries.iter().position(|it| it.takes(asked, several_labels));
+        if let Some(entries) = self.exact.get(asked.path)
+            && let Some(at) = first(entries)
+        {
+            return Some(Found { action: &entries[at].action, matched: asked.path.len() });
+        }
+        if self.prefix.is_empty() {
+            return None;
+        }
+        prefixes(asked.path, self.prefix_longest).find_map(|prefix| {
+            let entries = self.prefix.get(prefix)?;
+            let at = first(entries)?;
+            Some(Found { action: &entries[at].action, matched: prefix.len() })
+        })
+    }
+}
+
+impl<B> Entry<B> {
+    fn rank(&self) -> (Reverse<bool>, Reverse<usize>, Reverse<usize>, &Age) {
+        let Conditions { method, headers, query } = &self.conditions;
+        (Reverse(method.is_some()), Reverse(headers.len()), Reverse(query.len()), &self.age)
+    }
+
+    fn takes(&self, asked: &Asked<'_>, several_labels: bool) -> bool {
+        !(self.one_label && several_labels)
+            && self.conditions.hold(asked)
+            && !self.except.iter().any(|it| it.matches(asked.host))
+    }
+}
