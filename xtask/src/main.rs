@@ -1,1 +1,39 @@
-fn main() {}
+//! Everything a developer runs: `cargo xtask demo | test | guests | lint | bench`.
+//!
+//! Kept light on purpose (no async runtime, no Kubernetes client): it compiles in seconds, before anything else does.
+
+mod commands;
+mod guests;
+mod http;
+mod paths;
+mod run;
+mod stamp;
+mod tools;
+
+use clap::Parser;
+
+/// Builds, runs, tests and measures Eyot.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
+enum Cli {
+    /// Build everything, start a node on a fresh data directory, deploy the samples and call them.
+    Demo(commands::demo::Flags),
+    /// Install what the tests need, build the guests and run every test.
+    Test(commands::test::Flags),
+    /// Build the sample guests into target/guests.
+    Guests(guests::Flags),
+    /// Check formatting, lints, dependencies and the crate map.
+    Lint,
+    /// Run a benchmark against the release build.
+    Bench(commands::bench::Flags),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse() {
+        Cli::Demo(flags) => commands::demo::run(&flags),
+        Cli::Test(flags) => commands::test::run(&flags),
+        Cli::Guests(flags) => guests::build(&flags).map(drop),
+        Cli::Lint => commands::lint::run(),
+        Cli::Bench(flags) => commands::bench::run(&flags),
+    }
+}

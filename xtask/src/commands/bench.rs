@@ -1,0 +1,36 @@
+//! `cargo xtask bench NAME --json FILE`: builds the release node and the benchmarks, and runs one of them.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Result;
+
+use crate::{guests, paths, run, tools};
+
+/// Flags of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub(crate) struct Flags {
+    /// Which: startup, pods, scale, memory, http, store, or all.
+    name: String,
+    /// Where to write the figures as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Passed on to the benchmark; `-- --help` lists its options.
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+pub(crate) fn run(flags: &Flags) -> Result<()> {
+    let guests = guests::build(&guests::Flags::default())?;
+    run::step("release build of eyot", run::cargo().args(["build", "--release", "-p", "eyot"]))?;
+    run::step("release build of the benchmarks", run::cargo().args(["build", "--release", "-p", "eyot-bench"]))?;
+    let mut bench = Command::new(paths::target().join("release/eyot-bench"));
+    bench.arg(&flags.name).args(&flags.args).env("EYOT_BIN", paths::eyot("release")).env("EYOT_GUESTS", guests);
+    bench.env("EYOT_KUBECTL", tools::kubectl()?);
+    if let Some(json) = &flags.json {
+        bench.arg("--json").arg(json);
+    }
+    if ["http", "all"].contains(&flags.name.as_str()) {
+        bench.env("EYOT_WASMTIME", tools::wasmtime()?);
+    }
+    run::shown(&mut bench)
+}

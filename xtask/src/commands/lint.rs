@@ -1,0 +1,21 @@
+//! `cargo xtask lint`: what a reviewer should not have to look for.
+
+use anyhow::Result;
+
+use crate::{paths, run};
+
+pub(crate) fn run() -> Result<()> {
+    run::step("rustfmt", run::cargo().args(["fmt", "--all", "--check"]))?;
+    run::step(
+        "rustfmt of the guests",
+        run::cargo().args(["fmt", "--all", "--check"]).current_dir(paths::root().join("examples")),
+    )?;
+    run::step("clippy", run::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run::step("crate map", run::cargo().args(["test", "-p", "eyot-testkit", "--test", "architecture"]))?;
+    if run::has("cargo-deny") {
+        run::step("cargo deny", run::cargo().args(["deny", "check"]))?;
+    } else {
+        println!("- cargo deny is not installed: licences and advisories were not checked");
+    }
+    Ok(())
+}

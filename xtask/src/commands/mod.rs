@@ -1,0 +1,6 @@
+//! One module for each subcommand that is more than a call.
+
+pub(crate) mod bench;
+pub(crate) mod demo;
+pub(crate) mod lint;
+pub(crate) mod test;

