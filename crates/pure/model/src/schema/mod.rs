@@ -1,44 +1,177 @@
-//! The fields of built-in kinds: types, merge keys, and what decoding makes of them.
+//! The fields of built-in kinds: their types and how they merge.
 //!
-//! Start at [`decode`].
+//! Start at [`root`], the shape of a kind's objects, or at [`decode`], which checks and tidies a whole object. The
+//! facts are in `data/fields.txt` (derived by `cargo xtask schema`) and `data/gateway.txt` (written by hand); they
+//! are parsed once, at first use.
 
-use serde_json::Value;
+mod decode;
+mod parse;
+mod table;
 
-use crate::{kinds::Kind, status::ApiError};
+use crate::kinds::Kind;
+pub use decode::{Decoded, FieldValidation, decode, decode_as};
+pub use parse::parse;
+pub use table::preload;
 
-/// What a server does about unknown and duplicate fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FieldValidation {
-    /// Refuse the request.
-    Strict,
-    /// Drop them and say so in a warning.
+/// What a value looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Anything.
+    Any,
+    /// A string.
+    Text,
+    /// Base64.
+    Bytes,
+    /// RFC 3339 time.
+    Time,
+    /// RFC 3339 time with microseconds.
+    MicroTime,
+    /// A boolean.
+    Bool,
+    /// A 32-bit integer.
+    Int32,
+    /// A 64-bit integer.
+    Int64,
+    /// A number.
+    Double,
+    /// A quantity, written as text or number.
+    Quantity,
+    /// An integer or a string.
+    IntOrText,
+    /// An object with known fields: an index for [`definition`].
+    Object(u16),
+    /// A list.
+    List(Box<Shape>),
+    /// An object with free keys.
+    Map(Box<Shape>),
+}
+
+/// An object type.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Name such as `core.v1.PodSpec`.
+    pub name: &'static str,
+    /// Whether its fields are replaced together when applied.
+    pub atomic: bool,
+    /// Fields in the order of their names.
+    pub fields: Vec<Field>,
+}
+
+/// A field of an object type.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Name.
+    pub name: &'static str,
+    /// Whether objects must have it.
+    pub required: bool,
+    /// What its values look like.
+    pub shape: Shape,
+    /// How its elements are told apart when applied; lists alone.
+    pub list: ListType,
+    /// How a strategic merge patch treats it.
+    pub patch: PatchStrategy,
+}
+
+/// `x-kubernetes-list-type`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ListType {
+    /// One value, replaced whole.
     #[default]
-    Warn,
-    /// Drop them silently.
-    Ignore,
+    Atomic,
+    /// Scalars, each at most once.
+    Set,
+    /// Objects told apart by these fields.
+    Map(Vec<&'static str>),
 }
 
-/// A decoded object, with what there is to warn about.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decoded {
-    /// The object without unknown fields and nulls.
-    pub object: Value,
-    /// Texts for `Warning` headers.
-    pub warnings: Vec<String>,
+/// `x-kubernetes-patch-strategy` and its merge key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PatchStrategy {
+    /// Whether lists merge; maps always do unless [`PatchStrategy::replace`].
+    pub merge: bool,
+    /// Field that tells the objects of a merged list apart; `None` for scalars.
+    pub key: Option<&'static str>,
+    /// Whether fields absent from the patch's `$retainKeys` are dropped.
+    pub retain_keys: bool,
+    /// Whether the patch's value replaces the whole.
+    pub replace: bool,
 }
 
-/// Parses JSON and notes duplicate fields by path.
-pub fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
-    Ok((serde_json::from_slice(bytes)?, Vec::new()))
+/// The shape of a kind's objects, if it is built in.
+pub fn root(kind: &Kind) -> Option<Shape> {
+    table::root(&kind.group, &kind.version, &kind.kind)
 }
 
-/// Checks the types of an object's fields, drops unknown ones, and puts quantities into canonical form.
-pub fn decode(
-    kind: &Kind,
-    object: Value,
-    duplicates: Vec<String>,
-    validation: FieldValidation,
-) -> Result<Decoded, ApiError> {
-    let _ = (kind, validation);
-    Ok(Decoded { object, warnings: duplicates })
+/// The shape of `group/version/kind`, which need not be a kind with storage (`autoscaling/v1/Scale`).
+pub fn root_of(group: &str, version: &str, kind: &str) -> Option<Shape> {
+    table::root(group, version, kind)
+}
+
+impl Shape {
+    /// The object type, for shapes with known fields.
+    pub fn definition(&self) -> Option<&'static Definition> {
+        match self {
+            Shape::Object(at) => Some(table::definition(*at)),
+            _ => None,
+        }
+    }
+
+    /// The field of that name, for shapes with known fields.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.definition()?.field(name)
+    }
+
+    /// The shape at a path of field names; a list stands for its elements, a map takes any key.
+    pub fn at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<Shape> {
+        path.into_iter().try_fold(self.clone(), |shape, name| shape.step(name).cloned())
+    }
+
+    fn step(&self, name: &str) -> Option<&Shape> {
+        match self {
+            Shape::List(item) => item.step(name),
+            Shape::Map(value) => Some(value),
+            _ => self.field(name).map(|it| &it.shape),
+        }
+    }
+}
+
+impl Definition {
+    /// The field of that name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.binary_search_by(|it| it.name.cmp(name)).ok().map(|at| &self.fields[at])
+    }
+
+    /// Its name without group and version, as Go calls the type.
+    pub fn type_name(&self) -> &'static str {
+        self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::builtin;
+
+    #[test]
+    fn every_kind_has_fields() {
+        for kind in builtin().iter() {
+            let root = root(kind).unwrap_or_else(|| panic!("{}", kind.group_kind()));
+            assert!(root.field("metadata").is_some(), "{}", kind.group_kind());
+        }
+        assert!(root_of("autoscaling", "v1", "Scale").is_some());
+    }
+
+    #[test]
+    fn paths_lead_to_types_and_merge_keys() {
+        let root = root(builtin().by_plural("apps", "v1", "deployments").expect("known")).expect("has fields");
+        assert_eq!(root.at(["spec", "replicas"]), Some(Shape::Int32));
+        assert_eq!(root.at("spec template spec containers resources limits cpu".split(' ')), Some(Shape::Quantity));
+        assert_eq!(root.at(["spec", "nonsense"]), None);
+        let spec = root.at("spec template spec".split(' ')).expect("known");
+        let containers = spec.field("containers").expect("known");
+        assert!(containers.required && containers.patch.merge);
+        assert_eq!(containers.patch.key, Some("name"));
+        assert_eq!(containers.list, ListType::Map(vec!["name"]));
+        assert!(spec.field("volumes").expect("known").patch.retain_keys);
+    }
 }

@@ -1,0 +1,335 @@
+//! Checks an object against the fields of its kind, and tidies it as a typed server would.
+
+use serde_json::Value;
+
+use super::{Field, Shape, root};
+use crate::{kinds::Kind, quantity, status::ApiError};
+
+/// What a server does about unknown and duplicate fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Refuse the request.
+    Strict,
+    /// Drop them and say so in a warning.
+    #[default]
+    Warn,
+    /// Drop them silently.
+    Ignore,
+}
+
+impl FieldValidation {
+    /// The value of the `fieldValidation` query parameter.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" | "Warn" => Some(Self::Warn),
+            "Strict" => Some(Self::Strict),
+            "Ignore" => Some(Self::Ignore),
+            _ => None,
+        }
+    }
+}
+
+/// A decoded object, with what there is to warn about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// The object without unknown fields and nulls, its quantities and times in canonical form.
+    pub object: Value,
+    /// Texts for `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+/// Most problems reported of one object.
+const PROBLEMS_MAX: usize = 100;
+
+/// Checks the types of an object's fields and drops unknown ones. `duplicates` are the paths that
+/// [`super::parse`] found. Objects of kinds without a table come back as they are.
+pub fn decode(
+    kind: &Kind,
+    object: Value,
+    duplicates: Vec<String>,
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
+    let Some(shape) = root(kind) else { return Ok(Decoded { object, warnings: vec![] }) };
+    decode_as(&shape, (&kind.version, &kind.kind), object, duplicates, validation)
+}
+
+/// [`decode`] for the kind of a subresource, named by version and kind.
+pub fn decode_as(
+    shape: &Shape,
+    (version, kind): (&str, &str),
+    mut object: Value,
+    duplicates: Vec<String>,
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
+    let refuse = |why: &str| {
+        Err(ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}")))
+    };
+    let mut walk = Walk { path: String::new(), unknown: Vec::new(), type_name: kind };
+    if let Err(why) = walk.value(shape, &mut object) {
+        return refuse(&why);
+    }
+    let duplicates = duplicates.iter().map(|it| format!("duplicate field \"{it}\""));
+    let unknown = walk.unknown.iter().map(|it| format!("unknown field \"{it}\""));
+    let problems: Vec<String> = duplicates.chain(unknown).collect();
+    match validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            refuse(&format!("strict decoding error: {}", problems.join(", ")))
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(Decoded { object, warnings: vec![] }),
+        FieldValidation::Warn => Ok(Decoded { object, warnings: problems }),
+    }
+}
+
+struct Walk<'a> {
+    /// Path of the value at hand.
+    path: String,
+    /// Paths of fields that the shape does not have.
+    unknown: Vec<String>,
+    /// The innermost object type, as Go's decoder names it in errors.
+    type_name: &'a str,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, shape: &Shape, value: &mut Value) -> Result<(), String> {
+        match (shape, &mut *value) {
+            (Shape::Object(_), Value::Object(_)) => return self.object(shape, value),
+            (Shape::List(item), Value::Array(list)) => {
+                for (i, it) in list.iter_mut().enumerate() {
+                    self.child(item, it, &format!("[{i}]"))?;
+                }
+            }
+            (Shape::Map(item), Value::Object(map)) => {
+                for (key, it) in map.iter_mut() {
+                    self.child(item, it, &format!(".{key}"))?;
+                }
+            }
+            (Shape::Any, _) | (Shape::Text, Value::String(_)) | (Shape::Bool, Value::Bool(_)) => {}
+            (Shape::Double, Value::Number(_)) => {}
+            (Shape::Int32, Value::Number(number)) if number.as_i64().is_some_and(|it| i32::try_from(it).is_ok()) => {}
+            (Shape::Int64, Value::Number(number)) if number.is_i64() => {}
+            (Shape::IntOrText, Value::String(_)) => {}
+            (Shape::IntOrText, Value::Number(number)) if number.as_i64().is_some_and(|it| i32::try_from(it).is_ok()) => {}
+            (Shape::Bytes, Value::String(text)) => base64(text).map_err(|e| format!("{}: {e}", self.shown_path()))?,
+            (Shape::Time | Shape::MicroTime, Value::String(text)) => {
+                let time = text.parse::<jiff::Timestamp>();
+                let time = time.map_err(|_| format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\""))?;
+                *text = if *shape == Shape::Time {
+                    crate::meta::format_time(time)
+                } else {
+                    crate::meta::format_micro_time(time)
+                };
+            }
+            (Shape::Quantity, Value::String(_) | Value::Number(_)) => {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let canonical = quantity::canonical(&text).map_err(|e| format!("{}: {e}", self.shown_path()))?;
+                *value = canonical.into();
+            }
+            _ => return Err(self.mismatch(shape, value)),
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, shape: &Shape, value: &mut Value) -> Result<(), String> {
+        let (Some(definition), Value::Object(map)) = (shape.definition(), value) else { return Ok(()) };
+        let outer = std::mem::replace(&mut self.type_name, definition.type_name());
+        let unknown: Vec<String> = map.keys().filter(|it| definition.field(it).is_none()).cloned().collect();
+        for name in unknown {
+            map.remove(&name);
+            if self.unknown.len() < PROBLEMS_MAX {
+                self.unknown.push(self.join(&name));
+            }
+        }
+        map.retain(|_, it| !it.is_null());
+        for (name, it) in map.iter_mut() {
+            if let Some(Field { shape, .. }) = definition.field(name) {
+                let segment = if self.path.is_empty() { name.clone() } else { format!(".{name}") };
+                self.child(shape, it, &segment)?;
+            }
+        }
+        self.type_name = outer;
+        Ok(())
+    }
+
+    fn child(&mut self, shape: &Shape, value: &mut Value, segment: &str) -> Result<(), String> {
+        let length = self.path.len();
+        self.path.push_str(segment);
+        if value.is_null() {
+            *value = zero(shape);
+        }
+        self.value(shape, value)?;
+        self.path.truncate(length);
+        Ok(())
+    }
+
+    fn join(&self, name: &str) -> String {
+        if self.path.is_empty() { name.into() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// The path as Go's decoder shows it: without indices.
+    fn shown_path(&self) -> String {
+        let mut shown = String::new();
+        let mut inside = false;
+        for it in self.path.chars() {
+            inside |= it == '[';
+            if !inside {
+                shown.push(it);
+            }
+            inside &= it != ']';
+        }
+        shown
+    }
+
+    fn mismatch(&self, shape: &Shape, value: &Value) -> String {
+        let found = match value {
+            Value::Null => "null".into(),
+            Value::Bool(_) => "bool".into(),
+            Value::Number(number) if matches!(shape, Shape::Int32 | Shape::Int64) => format!("number {number}"),
+            Value::Number(_) => "number".into(),
+            Value::String(_) => "string".to_owned(),
+            Value::Array(_) => "array".into(),
+            Value::Object(_) => "object".into(),
+        };
+        let (owner, path, wanted) = (self.type_name, self.shown_path(), go_type(shape));
+        format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}")
+    }
+}
+
+/// What Go's decoder makes of a null in a list or map.
+fn zero(shape: &Shape) -> Value {
+    match shape {
+        Shape::Text | Shape::Bytes => "".into(),
+        Shape::Bool => false.into(),
+        Shape::Int32 | Shape::Int64 | Shape::IntOrText => 0.into(),
+        Shape::Quantity => "0".into(),
+        Shape::Object(_) | Shape::Map(_) => Value::Object(serde_json::Map::new()),
+        Shape::List(_) => Value::Array(vec![]),
+        Shape::Any | Shape::Double | Shape::Time | Shape::MicroTime => Value::Null,
+    }
+}
+
+fn go_type(shape: &Shape) -> String {
+    match shape {
+        Shape::Any => "interface {}".into(),
+        Shape::Text => "string".into(),
+        Shape::Bytes => "[]uint8".into(),
+        Shape::Time => "v1.Time".into(),
+        Shape::MicroTime => "v1.MicroTime".into(),
+        Shape::Bool => "bool".into(),
+        Shape::Int32 => "int32".into(),
+        Shape::Int64 => "int64".into(),
+        Shape::Double => "float64".into(),
+        Shape::Quantity => "resource.Quantity".into(),
+        Shape::IntOrText => "intstr.IntOrString".into(),
+        Shape::Object(_) => shape.definition().map_or_else(String::new, |it| {
+            it.name.rsplit_once('.').map_or(it.name.into(), |(group, name)| {
+                format!("{}.{name}", group.rsplit('.').next().unwrap_or(group))
+            })
+        }),
+        Shape::List(item) => format!("[]{}", go_type(item)),
+        Shape::Map(value) => format!("map[string]{}", go_type(value)),
+    }
+}
+
+/// Whether a text is base64 with padding; the message is Go's.
+fn base64(text: &str) -> Result<(), String> {
+    let body = text.trim_end_matches('=');
+    let padding = text.len() - body.len();
+    let bad = body.bytes().position(|it| !(it.is_ascii_alphanumeric() || matches!(it, b'+' | b'/' | b'\r' | b'\n')));
+    match bad {
+        Some(at) => Err(format!("illegal base64 data at input byte {at}")),
+        None if padding > 2 || text.bytes().filter(|it| !matches!(it, b'\r' | b'\n')).count() % 4 != 0 => {
+            Err(format!("illegal base64 data at input byte {}", body.len()))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::builtin;
+
+    fn pod(spec: Value) -> Result<Decoded, String> {
+        let kind = builtin().by_plural("", "v1", "pods").expect("known");
+        decode(kind, json!({"spec": spec}), vec![], FieldValidation::Warn).map_err(|e| e.message)
+    }
+
+    #[test]
+    fn unknown_fields_are_dropped_with_a_warning() {
+        let decoded = pod(json!({"containers": [{"name": "a", "imagge": "x"}], "nodeName": null})).expect("decodes");
+        assert_eq!(decoded.object, json!({"spec": {"containers": [{"name": "a"}]}}));
+        assert_eq!(decoded.warnings, [r#"unknown field "spec.containers[0].imagge""#]);
+    }
+
+    #[test]
+    fn strict_refuses_unknown_and_duplicate_fields() {
+        let kind = builtin().by_plural("apps", "v1", "deployments").expect("known");
+        let object = json!({"spec": {"replicas": 1, "foo": 1}, "bar": 2});
+        let error = decode(kind, object, vec!["spec.replicas".into()], FieldValidation::Strict).expect_err("strict");
+        assert_eq!(error.code, 400);
+        assert_eq!(
+            error.message,
+            r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.replicas", unknown field "bar", unknown field "spec.foo""#
+        );
+    }
+
+    #[test]
+    fn types_are_checked() {
+        let kind = builtin().by_plural("apps", "v1", "deployments").expect("known");
+        for (replicas, why) in [
+            (json!("3"), "string"),
+            (json!(1.5), "number 1.5"),
+            (json!(3_000_000_000_i64), "number 3000000000"),
+            (json!([1]), "array"),
+        ] {
+            let object = json!({"spec": {"replicas": replicas}});
+            let error = decode(kind, object, vec![], FieldValidation::Ignore).expect_err("mistyped");
+            assert_eq!(
+                error.message,
+                format!(
+                    r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal {why} into Go struct field DeploymentSpec.spec.replicas of type int32"#
+                )
+            );
+        }
+        assert!(pod(json!({"containers": {"name": "a"}})).is_err());
+        assert!(pod(json!("x")).is_err());
+    }
+
+    #[test]
+    fn quantities_and_times_become_canonical() {
+        let limits = json!({"cpu": 0.5, "memory": "1024Mi", "pods": 3});
+        let decoded = pod(json!({"containers": [{"resources": {"limits": limits}}]})).expect("decodes");
+        assert_eq!(
+            decoded.object["spec"]["containers"][0]["resources"]["limits"],
+            json!({"cpu": "500m", "memory": "1Gi", "pods": "3"})
+        );
+        assert!(pod(json!({"overhead": {"cpu": "lots"}})).is_err());
+
+        let kind = builtin().by_plural("coordination.k8s.io", "v1", "leases").expect("known");
+        let lease = json!({"metadata": {"creationTimestamp": "2026-01-02T03:04:05.6+01:00"}, "spec": {"renewTime": "2026-01-02T03:04:05Z"}});
+        let decoded = decode(kind, lease, vec![], FieldValidation::Strict).expect("decodes").object;
+        assert_eq!(decoded["metadata"]["creationTimestamp"], "2026-01-02T02:04:05Z");
+        assert_eq!(decoded["spec"]["renewTime"], "2026-01-02T03:04:05.000000Z");
+    }
+
+    #[test]
+    fn secrets_must_be_base64() {
+        let kind = builtin().by_plural("", "v1", "secrets").expect("known");
+        let check = |data: &str| decode(kind, json!({"data": {"k": data}}), vec![], FieldValidation::Strict).is_ok();
+        for good in ["", "YQ==", "YWI=", "YWJj"] {
+            assert!(check(good), "{good}");
+        }
+        for bad in ["a", "YQ", "YQ=", "Y!==", "====", "YQ==YQ=="] {
+            assert!(!check(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nulls_in_maps_are_empty_values() {
+        let kind = builtin().by_plural("", "v1", "configmaps").expect("known");
+        let decoded = decode(kind, json!({"data": {"k": null}}), vec![], FieldValidation::Strict).expect("decodes");
+        assert_eq!(decoded.object, json!({"data": {"k": ""}}));
+    }
+}
