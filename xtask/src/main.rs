@@ -1,4 +1,4 @@
-//! Everything a developer runs: `cargo xtask demo | test | guests | lint | bench`.
+//! Everything a developer runs: `cargo xtask demo | test | guests | lint | schema | bench`.
 //!
 //! Kept light on purpose (no async runtime, no Kubernetes client): it compiles in seconds, before anything else does.
 
@@ -7,6 +7,7 @@ mod guests;
 mod http;
 mod paths;
 mod run;
+mod schema;
 mod stamp;
 mod tools;
 
@@ -24,6 +25,8 @@ enum Cli {
     Guests(guests::Flags),
     /// Check formatting, lints, dependencies and the crate map.
     Lint,
+    /// Derive the table of built-in fields that the API server embeds.
+    Schema(schema::Args),
     /// Run a benchmark against the release build.
     Bench(commands::bench::Flags),
 }
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         Cli::Test(flags) => commands::test::run(&flags),
         Cli::Guests(flags) => guests::build(&flags).map(drop),
         Cli::Lint => commands::lint::run(),
+        Cli::Schema(args) => schema::run(args),
         Cli::Bench(flags) => commands::bench::run(&flags),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::Kind,
-    status::{ApiError, Cause},
+    status::{ApiError, Reason},
 };
 
 /// How a patch body is to be read.
@@ -41,6 +41,14 @@ pub enum PatchError {
         /// Operations asked for.
         got: usize,
     },
+    /// The patch's copies add more than the limit: 413.
+    #[error(
+        "Unable to complete the copy, the accumulated size increase of copy operations exceeds the limit of {limit} bytes"
+    )]
+    CopiesTooMuch {
+        /// Bytes allowed.
+        limit: usize,
+    },
 }
 
 impl PatchType {
@@ -70,11 +78,13 @@ impl PatchError {
         match self {
             Self::Malformed(message) => ApiError::bad_request(message.clone()),
             Self::Unprocessable(message) => {
-                let mut error = ApiError::invalid(kind, name, Vec::<Cause>::new());
+                let mut error = ApiError::invalid(kind, name, vec![]);
                 error.message = message.clone();
                 error
             }
-            Self::TooLarge { .. } => ApiError::new(413, crate::status::Reason::RequestEntityTooLarge, self.to_string()),
+            Self::TooLarge { .. } | Self::CopiesTooMuch { .. } => {
+                ApiError::new(413, Reason::RequestEntityTooLarge, self.to_string())
+            }
         }
     }
 }

@@ -108,7 +108,8 @@ impl Walk<'_> {
             (Shape::Int32, Value::Number(number)) if number.as_i64().is_some_and(|it| i32::try_from(it).is_ok()) => {}
             (Shape::Int64, Value::Number(number)) if number.is_i64() => {}
             (Shape::IntOrText, Value::String(_)) => {}
-            (Shape::IntOrText, Value::Number(number)) if number.as_i64().is_some_and(|it| i32::try_from(it).is_ok()) => {}
+            (Shape::IntOrText, Value::Number(number))
+                if number.as_i64().is_some_and(|it| i32::try_from(it).is_ok()) => {}
             (Shape::Bytes, Value::String(text)) => base64(text).map_err(|e| format!("{}: {e}", self.shown_path()))?,
             (Shape::Time | Shape::MicroTime, Value::String(text)) => {
                 let time = text.parse::<jiff::Timestamp>();
@@ -221,9 +222,9 @@ fn go_type(shape: &Shape) -> String {
         Shape::Quantity => "resource.Quantity".into(),
         Shape::IntOrText => "intstr.IntOrString".into(),
         Shape::Object(_) => shape.definition().map_or_else(String::new, |it| {
-            it.name.rsplit_once('.').map_or(it.name.into(), |(group, name)| {
-                format!("{}.{name}", group.rsplit('.').next().unwrap_or(group))
-            })
+            it.name
+                .rsplit_once('.')
+                .map_or(it.name.into(), |(group, name)| format!("{}.{name}", group.rsplit('.').next().unwrap_or(group)))
         }),
         Shape::List(item) => format!("[]{}", go_type(item)),
         Shape::Map(value) => format!("map[string]{}", go_type(value)),

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::{Definition, Field, ListType, Shape, PatchStrategy};
+use super::{Definition, Field, ListType, PatchStrategy, Shape};
 
 static TEXTS: [&str; 2] = [include_str!("../../data/fields.txt"), include_str!("../../data/gateway.txt")];
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{ELEMENT_ORDER, Object, PATCH, merge_object, plain};
 use crate::{
     patch::PatchError,
-    schema::{Shape, PatchStrategy},
+    schema::{PatchStrategy, Shape},
 };
 
 /// Merges a list into one whose field has the merge strategy.
@@ -102,9 +102,11 @@ fn merge_objects(mut list: Vec<Value>, changes: &[Value], item: &Shape, key: &st
 
 /// The merge key's value as text, in which different types stay different.
 fn identity(element: &Value, key: &str) -> Result<String, PatchError> {
-    element.get(key).filter(|it| !it.is_null()).map(Value::to_string).ok_or_else(|| {
-        PatchError::Unprocessable(format!("map: {element} does not contain declared merge key: {key}"))
-    })
+    element
+        .get(key)
+        .filter(|it| !it.is_null())
+        .map(Value::to_string)
+        .ok_or_else(|| PatchError::Unprocessable(format!("map: {element} does not contain declared merge key: {key}")))
 }
 
 /// Removes scalars from a list of the object.
@@ -138,7 +140,12 @@ pub(super) fn check_order(
 }
 
 /// Puts a list of the object into an order; elements that it does not name keep theirs among themselves.
-pub(super) fn reorder(current: &mut Object, name: &str, order: &Value, strategy: PatchStrategy) -> Result<(), PatchError> {
+pub(super) fn reorder(
+    current: &mut Object,
+    name: &str,
+    order: &Value,
+    strategy: PatchStrategy,
+) -> Result<(), PatchError> {
     let order = order_of(order, strategy)?;
     if let Some(Value::Array(list)) = current.get_mut(name) {
         let before: Vec<String> = list.iter().filter_map(|it| id(it, strategy).ok()).collect();

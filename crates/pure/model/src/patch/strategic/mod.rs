@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::PatchError;
 use crate::{
     kinds::Kind,
-    schema::{Shape, PatchStrategy, root},
+    schema::{PatchStrategy, Shape, root},
 };
 
 const PATCH: &str = "$patch";

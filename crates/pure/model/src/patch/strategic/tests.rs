@@ -17,7 +17,8 @@ fn pod(current: Value, patch: Value) -> Value {
 
 #[test]
 fn containers_merge_by_name() {
-    let current = json!({"containers": [{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]});
+    let current =
+        json!({"containers": [{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]});
     let patch = json!({"containers": [{"name": "a", "image": "2", "env": [{"name": "Y", "value": "2"}]}]});
     assert_eq!(
         pod(current, patch),
@@ -42,7 +43,8 @@ fn elements_are_deleted_added_and_replaced() {
 #[test]
 fn maps_merge_and_are_replaced_or_deleted_on_request() {
     let current = json!({"metadata": {"labels": {"a": "1", "b": "2"}}});
-    let patched = |labels: Value| deployment(current.clone(), json!({"metadata": {"labels": labels}})).expect("applies");
+    let patched =
+        |labels: Value| deployment(current.clone(), json!({"metadata": {"labels": labels}})).expect("applies");
     assert_eq!(patched(json!({"a": null, "c": "3"}))["metadata"]["labels"], json!({"b": "2", "c": "3"}));
     assert_eq!(patched(json!({"$patch": "replace", "c": "3"}))["metadata"]["labels"], json!({"c": "3"}));
     assert_eq!(patched(json!({"$patch": "delete"}))["metadata"]["labels"], json!({}));
@@ -83,7 +85,10 @@ fn retain_keys_drops_the_others() {
     );
     let current = json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
     let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
-    assert_eq!(deployment(current.clone(), patch).expect("applies"), json!({"spec": {"strategy": {"type": "Recreate"}}}));
+    assert_eq!(
+        deployment(current.clone(), patch).expect("applies"),
+        json!({"spec": {"strategy": {"type": "Recreate"}}})
+    );
     let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}});
     assert!(deployment(current, patch).is_err());
 }
