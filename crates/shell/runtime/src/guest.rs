@@ -82,9 +82,7 @@ fn open(mounts: &[Mount]) -> Result<WasiFilesystemCtx, StartError> {
             return Err(failed("the guest's path is not absolute".into()));
         }
         let perms = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-        builder
-            .preopened_dir(&mount.host, &mount.guest, perms)
-            .map_err(|error| failed(error.root_cause().to_string()))?;
+        builder.preopened_dir(&mount.host, &mount.guest, perms).map_err(|error| failed(error.root_cause().to_string()))?;
     }
     Ok(builder.build().filesystem().clone())
 }

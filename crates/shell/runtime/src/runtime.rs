@@ -75,7 +75,8 @@ impl Runtime {
         };
         let http_cache = open(&engines.http).map_err(cache_error)?;
         let command_cache = open(&engines.command).map_err(cache_error)?;
-        let ticker = Ticker::start([engines.http.clone(), engines.command.clone()]).map_err(RuntimeError::Thread)?;
+        let ticker =
+            Ticker::start([engines.http.clone(), engines.command.clone()]).map_err(RuntimeError::Thread)?;
         let threads = background_threads(machine.cores).map_err(RuntimeError::Thread)?;
         let background = threads.handle().clone();
         let core = Arc::new(Core { engines, ticker, background, threads: Mutex::new(Some(threads)) });
