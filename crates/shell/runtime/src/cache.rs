@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn any_flipped_bit_and_any_cut_is_noticed() {
         let (_dir, cache) = cache();
-        let path = cache.write("d", &[42; 1000], FACTS).unwrap();
+        let path = cache.write("d", &[42; 100], FACTS).unwrap();
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut damaged = whole.clone();

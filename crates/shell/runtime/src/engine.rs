@@ -153,30 +153,48 @@ mod tests {
 
     #[test]
     fn a_server_reserves_whole_memories() {
-        check(24, 47, 65_530, None, expect![[r#"
+        check(
+            24,
+            47,
+            65_530,
+            None,
+            expect![[r#"
             4095 x 4096 MiB + 32768 KiB
             4095 x 1024 MiB + 64 KiB
             4095 x 256 MiB + 64 KiB
             4095 x 128 MiB + 64 KiB
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_board_with_39_bits_reserves_less() {
-        check(4, 39, 65_530, None, expect![[r#"
+        check(
+            4,
+            39,
+            65_530,
+            None,
+            expect![[r#"
             509 x 256 MiB + 64 KiB
             1015 x 128 MiB + 64 KiB
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_cap_is_honoured_and_a_tiny_machine_still_has_some() {
-        check(24, 47, 65_530, Some(10), expect![[r#"
+        check(
+            24,
+            47,
+            65_530,
+            Some(10),
+            expect![[r#"
             10 x 4096 MiB + 32768 KiB
             10 x 1024 MiB + 64 KiB
             10 x 256 MiB + 64 KiB
             10 x 128 MiB + 64 KiB
-        "#]]);
+        "#]],
+        );
         check(0, 32, 65_530, None, expect![""]);
     }
 }

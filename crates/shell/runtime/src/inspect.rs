@@ -26,6 +26,10 @@ pub(crate) fn inspect(wasm: &[u8]) -> Result<Inspection, LoadError> {
     for payload in Parser::new(0).parse_all(wasm) {
         payload.and_then(|it| seen.payload(it)).map_err(|error| seen.explain(&error, wasm.len()))?;
     }
+    if seen.shared_memory {
+        // wasmtime would compile it and fail at every start.
+        return Err(LoadError::UnsupportedProposal("shared memories (threads)".into()));
+    }
     let kind = seen.kind()?;
     let Seen { module_imports, component_imports, memory_initial_bytes, .. } = seen;
     Ok(Inspection { kind, module_imports, component_imports, memory_initial_bytes })
@@ -60,6 +64,7 @@ struct Seen {
     component_imports: Vec<String>,
     exports: Vec<String>,
     memory_initial_bytes: u64,
+    shared_memory: bool,
 }
 
 impl Seen {
@@ -76,6 +81,7 @@ impl Seen {
             Payload::MemorySection(memories) => {
                 for memory in memories {
                     let memory = memory?;
+                    self.shared_memory |= memory.shared;
                     let page = 1u64 << memory.page_size_log2.unwrap_or(16);
                     let bytes = memory.initial.saturating_mul(page);
                     self.memory_initial_bytes = self.memory_initial_bytes.saturating_add(bytes);
@@ -85,6 +91,7 @@ impl Seen {
             Payload::ImportSection(imports) if self.nesting.len() == 1 => {
                 for import in imports.into_imports() {
                     let import = import?;
+                    self.shared_memory |= matches!(import.ty, TypeRef::Memory(it) if it.shared);
                     let found = (import.module.to_owned(), import.name.to_owned(), sort(import.ty));
                     self.module_imports.push(found);
                 }
@@ -124,7 +131,7 @@ impl Seen {
         match self.encoding {
             Some(Encoding::Module) if self.exports.iter().any(|it| it == "_start") => Ok(ProgramKind::CommandModule),
             Some(Encoding::Module) => {
-                Err(LoadError::NoEntryPoint(format!("the module exports no _start, only {}", self.listed())))
+                Err(LoadError::NoEntryPoint(format!("the module exports {}, and no _start", self.listed())))
             }
             _ if exports("wasi:http/incoming-handler@0.2.") => Ok(ProgramKind::HttpComponent),
             _ if exports("wasi:cli/run@0.2.") => Ok(ProgramKind::CommandComponent),
@@ -133,7 +140,7 @@ impl Seen {
                 self.listed()
             ))),
             _ => Err(LoadError::NoEntryPoint(format!(
-                "the component exports neither wasi:http/incoming-handler nor wasi:cli/run, only {}",
+                "the component exports {}, and neither wasi:http/incoming-handler nor wasi:cli/run",
                 self.listed()
             ))),
         }
@@ -176,7 +183,10 @@ mod tests {
     fn check(wat: &str, want: Expect) {
         let wasm = wat::parse_str(wat).unwrap();
         let got = match inspect(&wasm) {
-            Ok(it) => format!("{}, {} bytes, {:?}{:?}", it.kind, it.memory_initial_bytes, it.module_imports, it.component_imports),
+            Ok(it) => format!(
+                "{}, {} bytes, {:?}{:?}",
+                it.kind, it.memory_initial_bytes, it.module_imports, it.component_imports
+            ),
             Err(error) => format!("{error}"),
         };
         want.assert_eq(&got);
@@ -189,8 +199,16 @@ mod tests {
                 (memory 2) (func (export "_start")))"#,
             expect![[r#"preview-1 module, 131072 bytes, [("wasi_snapshot_preview1", "fd_write", "function")][]"#]],
         );
-        check(r#"(module (func (export "main")) (func (export "add")))"#, expect!["no entry point: the module exports no _start, only main, add"]);
-        check("(component)", expect!["no entry point: the component exports neither wasi:http/incoming-handler nor wasi:cli/run, only nothing"]);
+        check(
+            r#"(module (func (export "main")) (func (export "add")))"#,
+            expect!["no entry point: the module exports main, add, and no _start"],
+        );
+        check(
+            "(component)",
+            expect![
+                "no entry point: the component exports nothing, and neither wasi:http/incoming-handler nor wasi:cli/run"
+            ],
+        );
         check(
             r#"(component (import "wasi:cli/exit@0.2.3" (instance)) (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
             expect![[r#"wasi:cli component, 0 bytes, []["wasi:cli/exit@0.2.3"]"#]],
@@ -201,7 +219,9 @@ mod tests {
         );
         check(
             r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
-            expect!["no entry point: the component exports wasi:http/handler@0.3.0; WASI 0.2 is supported (wasi:http/incoming-handler@0.2, wasi:cli/run@0.2)"],
+            expect![
+                "no entry point: the component exports wasi:http/handler@0.3.0; WASI 0.2 is supported (wasi:http/incoming-handler@0.2, wasi:cli/run@0.2)"
+            ],
         );
     }
 
@@ -210,13 +230,17 @@ mod tests {
         let explain = |bytes: &[u8]| inspect(bytes).unwrap_err().to_string();
         expect!["not WebAssembly: the file starts with nothing: it is empty"].assert_eq(&explain(b""));
         expect![[r##"not WebAssembly: the file starts with "#!/bin/s""##]].assert_eq(&explain(b"#!/bin/sh\n"));
-        expect!["not WebAssembly: the file starts with \\x7fELF: it is a native program"].assert_eq(&explain(b"\x7fELF\x02"));
+        expect!["not WebAssembly: the file starts with \\x7fELF: it is a native program"]
+            .assert_eq(&explain(b"\x7fELF\x02"));
         expect!["truncated WebAssembly: the file ends at byte 3 inside the header"].assert_eq(&explain(b"\0as"));
     }
 
     #[test]
     fn every_truncation_is_an_error_and_none_panics() {
-        let wasm = wat::parse_str(r#"(module (memory 1) (func (export "_start") (drop (i32.const 1234567))) (data (i32.const 0) "hello"))"#).unwrap();
+        let wasm = wat::parse_str(
+            r#"(module (memory 1) (func (export "_start") (drop (i32.const 1234567))) (data (i32.const 0) "hello"))"#,
+        )
+        .unwrap();
         assert!(inspect(&wasm).is_ok());
         let mut truncated = 0;
         for len in 0..wasm.len() {

@@ -46,7 +46,8 @@ enum Loaded {
 
 /// Reads the file at `path`, which may have `limit` bytes at most.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
-    let failed = |error: std::io::Error| LoadError::Read { path: path.display().to_string(), reason: error.to_string() };
+    let failed =
+        |error: std::io::Error| LoadError::Read { path: path.display().to_string(), reason: error.to_string() };
     let file = File::open(path).map_err(failed)?;
     let bytes = file.metadata().map_err(failed)?.len();
     let mut content = Vec::new();
@@ -183,7 +184,7 @@ fn explain_compile(error: &wasmtime::Error) -> LoadError {
         LoadError::UnsupportedProposal(text)
     } else if text.contains("exceeds the limit") || text.contains("exceeds the maximum") {
         LoadError::TooManyResources(text)
-    } else if error.downcast_ref::<wasmparser::Error>().is_some() || text.contains("(at offset 0x") {
+    } else if error.downcast_ref::<wasmparser::Error>().is_some() || text.contains("Invalid input WebAssembly") {
         LoadError::Invalid(text)
     } else {
         LoadError::Compile(text)

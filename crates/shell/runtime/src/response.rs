@@ -39,7 +39,7 @@ pub(crate) fn streaming(
     let (head, body) = response.into_parts();
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
     let guest = Some((exchange, admission));
-    Response::from_parts(head, GuestBody { body, guest, length, sent: 0, ended: false }.boxed_unsync())
+    Response::from_parts(head, GuestBody { body, guest, length, sent: 0, asked: false, ended: false }.boxed_unsync())
 }
 
 /// A body whose chunks are all known.
@@ -71,10 +71,7 @@ impl http_body::Body for Whole {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = self.frames.pop_front();
         if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
             self.bytes -= data.len() as u64;
@@ -99,6 +96,8 @@ struct GuestBody {
     /// What `content-length` announced.
     length: Option<u64>,
     sent: u64,
+    /// Whether the next piece has been asked for. The guest's deadline runs only then: a slow client is not its fault.
+    asked: bool,
     ended: bool,
 }
 
@@ -114,16 +113,18 @@ impl http_body::Body for GuestBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if this.ended {
             return Poll::Ready(None);
         }
         if let Some((exchange, _)) = &mut this.guest
-            && let Poll::Ready(result) = exchange.poll_end(cx)
+            && let Poll::Ready(result) = {
+                if !std::mem::replace(&mut this.asked, true) {
+                    exchange.rearm();
+                }
+                exchange.poll_end(cx)
+            }
         {
             this.guest = None;
             if let Err(error) = result {
@@ -134,6 +135,7 @@ impl http_body::Body for GuestBody {
         }
         match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
+                this.asked = false;
                 this.sent += frame.data_ref().map_or(0, |it| it.len() as u64);
                 Poll::Ready(Some(Ok(frame)))
             }
