@@ -1,9 +1,6 @@
 //! What all instances of one guest share, prepared once from its [`GuestSpec`].
 
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicUsize},
-};
+use std::{path::Path, sync::Arc};
 
 use eyot_dispatch::{Caller, Outbound};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, filesystem::WasiFilesystemCtx, sockets::WasiSocketsCtx};
@@ -23,8 +20,6 @@ pub(crate) struct Guest {
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) log: Arc<dyn LogSink>,
     pub(crate) meter: Arc<Meter>,
-    /// Outgoing requests under way.
-    pub(crate) outgoing: Arc<AtomicUsize>,
 }
 
 impl Guest {
@@ -43,7 +38,6 @@ impl Guest {
             outbound: spec.outbound,
             log: spec.log,
             meter: Arc::new(Meter::new(spec.cpu_millis)),
-            outgoing: Arc::default(),
         })
     }
 
@@ -54,7 +48,9 @@ impl Guest {
 
     /// Says something about the guest in its own log.
     pub(crate) fn say(&self, text: &str) {
-        self.output(LogStream::Stderr).put(format!("{}\n", text.trim_end()).as_bytes());
+        for line in text.lines() {
+            self.log.write(LogStream::Stderr, format!("{line}\n").as_bytes());
+        }
     }
 }
 

@@ -32,8 +32,7 @@ impl Output {
         Self { log, stream, turn_bytes: 0 }
     }
 
-    /// Writes all of `bytes`.
-    pub(crate) fn put(&mut self, bytes: &[u8]) {
+    fn put(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(CHUNK_BYTES) {
             self.log.write(self.stream, chunk);
         }
