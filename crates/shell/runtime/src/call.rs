@@ -55,12 +55,10 @@ pub(crate) async fn call(
     let mut exchange = Exchange::new(Arc::clone(&guest), metered);
     let (ended, head) = std::future::poll_fn(|cx| {
         let ended = exchange.poll_end(cx);
-        let head = Pin::new(&mut told).poll(cx);
-        match (ended, head) {
-            (Poll::Ready(ended), head) => Poll::Ready((Some(ended), ready(head))),
-            (Poll::Pending, Poll::Ready(Ok(head))) => Poll::Ready((None, Some(head))),
-            // Without an outparam any more the call can only end.
-            (Poll::Pending, _) => Poll::Pending,
+        match (ended, poll_head(&mut told, cx)) {
+            (Poll::Ready(ended), head) => Poll::Ready((Some(ended), head)),
+            (Poll::Pending, Some(head)) => Poll::Ready((None, Some(head))),
+            (Poll::Pending, None) => Poll::Pending,
         }
     })
     .await;
@@ -73,10 +71,14 @@ pub(crate) async fn call(
     }
 }
 
-fn ready(head: Poll<Result<Head, oneshot::error::RecvError>>) -> Option<Head> {
-    match head {
+/// The head, when the guest has set it. A guest that gave its outparam away leaves only its end to wait for.
+fn poll_head(told: &mut oneshot::Receiver<Head>, cx: &mut Context<'_>) -> Option<Head> {
+    if told.is_terminated() {
+        return None;
+    }
+    match Pin::new(told).poll(cx) {
         Poll::Ready(Ok(head)) => Some(head),
-        _ => None,
+        Poll::Ready(Err(_)) | Poll::Pending => None,
     }
 }
 
@@ -173,6 +175,14 @@ impl Exchange {
         }
         self.move_if_long(cx);
         Poll::Pending
+    }
+
+    /// Gives the guest its whole deadline again, now that someone waits for the next piece of its response.
+    pub(crate) fn rearm(&mut self) {
+        self.ends = Instant::now() + self.guest.deadline;
+        if let Some(timer) = &mut self.timer {
+            timer.as_mut().reset(self.ends.into());
+        }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {

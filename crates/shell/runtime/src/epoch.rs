@@ -115,3 +115,30 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait_for(parked: bool, ticker: &Ticker) {
+        let started = std::time::Instant::now();
+        while ticker.shared.parked.load(SeqCst) != parked {
+            assert!(started.elapsed() < Duration::from_secs(10), "parked: {}", !parked);
+            thread::sleep(TICK);
+        }
+    }
+
+    #[test]
+    fn the_thread_parks_when_no_guest_runs_and_wakes_when_one_does() {
+        let mut config = wasmtime::Config::new();
+        config.epoch_interruption(true);
+        let engine = Engine::new(&config).unwrap();
+        let ticker = Ticker::start([engine.clone(), engine]).unwrap();
+        wait_for(true, &ticker);
+        let running = ticker.enter();
+        wait_for(false, &ticker);
+        drop(running);
+        wait_for(true, &ticker);
+        ticker.stop();
+    }
+}

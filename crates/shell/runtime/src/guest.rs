@@ -1,6 +1,9 @@
 //! What all instances of one guest share, prepared once from its [`GuestSpec`].
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use eyot_dispatch::{Caller, Outbound};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, filesystem::WasiFilesystemCtx, sockets::WasiSocketsCtx};
@@ -20,6 +23,8 @@ pub(crate) struct Guest {
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) log: Arc<dyn LogSink>,
     pub(crate) meter: Arc<Meter>,
+    /// Outgoing requests under way.
+    pub(crate) outgoing: Arc<AtomicUsize>,
 }
 
 impl Guest {
@@ -38,6 +43,7 @@ impl Guest {
             outbound: spec.outbound,
             log: spec.log,
             meter: Arc::new(Meter::new(spec.cpu_millis)),
+            outgoing: Arc::default(),
         })
     }
 
@@ -48,9 +54,7 @@ impl Guest {
 
     /// Says something about the guest in its own log.
     pub(crate) fn say(&self, text: &str) {
-        for line in text.lines() {
-            self.log.write(LogStream::Stderr, format!("{line}\n").as_bytes());
-        }
+        self.output(LogStream::Stderr).put(format!("{}\n", text.trim_end()).as_bytes());
     }
 }
 

@@ -206,7 +206,7 @@ mod tests {
         check(
             "(component)",
             expect![
-                "no entry point: the component exports neither wasi:http/incoming-handler nor wasi:cli/run, only nothing"
+                "no entry point: the component exports nothing, and neither wasi:http/incoming-handler nor wasi:cli/run"
             ],
         );
         check(

@@ -32,7 +32,8 @@ impl Output {
         Self { log, stream, turn_bytes: 0 }
     }
 
-    fn put(&mut self, bytes: &[u8]) {
+    /// Writes all of `bytes`.
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(CHUNK_BYTES) {
             self.log.write(self.stream, chunk);
         }

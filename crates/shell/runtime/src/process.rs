@@ -81,7 +81,7 @@ impl Process {
             // The work is dropped, and with it all the guest has, before the exit is told.
             let exit = tokio::select! {
                 biased;
-                () = stop.cancelled() => Exit { code: 137, reason: ExitReason::Killed },
+                () = stop.cancelled() => KILLED,
                 exit = metered => exit,
             };
             let _ = tell.send(Some(exit));
@@ -94,8 +94,9 @@ impl Process {
         let mut exit = self.exit.clone();
         match exit.wait_for(Option::is_some).await {
             Ok(ended) => ended.clone().unwrap_or(KILLED),
-            // The runtime went away, and the guest with it.
-            Err(_) => KILLED,
+            // The runtime went away, and the guest with it, or its task panicked.
+            Err(_) if self.cancel.is_cancelled() => KILLED,
+            Err(_) => Exit { code: 134, reason: ExitReason::Trap("the guest's task was lost".into()) },
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) fn streaming(
     let (head, body) = response.into_parts();
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
     let guest = Some((exchange, admission));
-    Response::from_parts(head, GuestBody { body, guest, length, sent: 0, ended: false }.boxed_unsync())
+    Response::from_parts(head, GuestBody { body, guest, length, sent: 0, asked: false, ended: false }.boxed_unsync())
 }
 
 /// A body whose chunks are all known.
@@ -96,6 +96,8 @@ struct GuestBody {
     /// What `content-length` announced.
     length: Option<u64>,
     sent: u64,
+    /// Whether the next piece has been asked for. The guest's deadline runs only then: a slow client is not its fault.
+    asked: bool,
     ended: bool,
 }
 
@@ -117,7 +119,12 @@ impl http_body::Body for GuestBody {
             return Poll::Ready(None);
         }
         if let Some((exchange, _)) = &mut this.guest
-            && let Poll::Ready(result) = exchange.poll_end(cx)
+            && let Poll::Ready(result) = {
+                if !std::mem::replace(&mut this.asked, true) {
+                    exchange.rearm();
+                }
+                exchange.poll_end(cx)
+            }
         {
             this.guest = None;
             if let Err(error) = result {
@@ -128,6 +135,7 @@ impl http_body::Body for GuestBody {
         }
         match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
+                this.asked = false;
                 this.sent += frame.data_ref().map_or(0, |it| it.len() as u64);
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -98,21 +98,16 @@ impl Runtime {
     /// When the file cannot be read or is no program this runtime can run.
     pub async fn load(&self, wasm: &Path, digest: &str) -> Result<Program, LoadError> {
         let started = Instant::now();
-        let done = |code, from| Program { code, loaded: Loaded { from, took: started.elapsed() } };
         let entry = self.inner.entry(digest);
-        if let Some(code) = entry.code.lock().upgrade() {
-            return Ok(done(code, LoadedFrom::Memory));
-        }
-        let _turn = entry.loading.lock().await;
-        if let Some(code) = entry.code.lock().upgrade() {
-            return Ok(done(code, LoadedFrom::Memory));
-        }
-        let (code, from) = match self.inner.from_cache(digest).await? {
-            Some(code) => (code, LoadedFrom::Cache),
-            None => (self.inner.compile(wasm.to_owned(), digest).await?, LoadedFrom::Compiled),
+        let found = entry.code.lock().upgrade();
+        let (code, from) = match found {
+            Some(code) => (code, LoadedFrom::Memory),
+            None => {
+                let work = Arc::clone(&self.inner).load(entry, wasm.to_owned(), digest.into());
+                tokio::spawn(work).await.map_err(|error| LoadError::Compile(format!("loading failed: {error}")))??
+            }
         };
-        *entry.code.lock() = Arc::downgrade(&code);
-        Ok(done(code, from))
+        Ok(Program { code, loaded: Loaded { from, took: started.elapsed() } })
     }
 }
 
@@ -127,15 +122,34 @@ impl Inner {
         Arc::clone(programs.entry(digest.into()).or_default())
     }
 
-    async fn from_cache(self: &Arc<Self>, digest: &str) -> Result<Option<Arc<Code>>, LoadError> {
-        let (inner, digest) = (Arc::clone(self), Arc::<str>::from(digest));
+    /// Runs as a task of its own: whoever gives up waiting leaves the next caller something to wait for.
+    async fn load(
+        self: Arc<Self>,
+        entry: Arc<Entry>,
+        wasm: PathBuf,
+        digest: Arc<str>,
+    ) -> Result<(Arc<Code>, LoadedFrom), LoadError> {
+        let _turn = entry.loading.lock().await;
+        if let Some(code) = entry.code.lock().upgrade() {
+            return Ok((code, LoadedFrom::Memory));
+        }
+        let (code, from) = match self.from_cache(&digest).await? {
+            Some(code) => (code, LoadedFrom::Cache),
+            None => (self.compile(wasm, &digest).await?, LoadedFrom::Compiled),
+        };
+        *entry.code.lock() = Arc::downgrade(&code);
+        Ok((code, from))
+    }
+
+    async fn from_cache(self: &Arc<Self>, digest: &Arc<str>) -> Result<Option<Arc<Code>>, LoadError> {
+        let (inner, digest) = (Arc::clone(self), Arc::clone(digest));
         let work = tokio::task::spawn_blocking(move || inner.loader.from_cache(&digest));
         work.await.map_err(|error| LoadError::Compile(format!("loading from the cache failed: {error}")))
     }
 
-    async fn compile(self: &Arc<Self>, wasm: PathBuf, digest: &str) -> Result<Arc<Code>, LoadError> {
+    async fn compile(self: &Arc<Self>, wasm: PathBuf, digest: &Arc<str>) -> Result<Arc<Code>, LoadError> {
         let _permit = self.compiles.acquire().await.map_err(|_| LoadError::Compile("the runtime is closing".into()))?;
-        let (inner, digest) = (Arc::clone(self), Arc::<str>::from(digest));
+        let (inner, digest) = (Arc::clone(self), Arc::clone(digest));
         let limit = self.wasm_bytes_max;
         let (tell, told) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new().name("eyot-compile".into()).spawn(move || {

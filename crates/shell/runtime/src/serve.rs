@@ -177,3 +177,14 @@ impl fmt::Debug for HttpGuest {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_guest_costs_less_than_a_kibibyte() {
+        let bytes = size_of::<HttpGuest>() + size_of::<Guest>() + size_of::<crate::meter::Meter>();
+        assert!(bytes < 1024, "{bytes}");
+    }
+}

@@ -31,7 +31,8 @@ pub struct GuestSpec {
     pub outbound: Arc<dyn Outbound>,
     /// Takes its standard output and error.
     pub log: Arc<dyn LogSink>,
-    /// Longest time one request may take from call to end of response. Commands ignore it.
+    /// Longest time until a response begins, and between being asked for the next piece of its body and giving it.
+    /// Commands ignore it.
     pub request_deadline: Duration,
     /// Most requests inside a `wasi:http` guest at once; the next is refused as overloaded. Commands ignore it.
     pub requests_max: u32,

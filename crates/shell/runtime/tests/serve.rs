@@ -144,6 +144,20 @@ async fn a_guest_that_waits_for_ever_meets_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_long_response_outlives_the_deadline_while_it_goes_on() {
+    let guest = Bench::new().http_with(FOREVER, |it| it.request_deadline = Duration::from_millis(100)).await;
+    let mut body = guest.clone().handle(get("/")).await.unwrap().into_body();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(300) {
+        body.frame().await.unwrap().unwrap();
+    }
+    // A client that takes its time does not use up the guest's.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    body.frame().await.unwrap().unwrap();
+    body.frame().await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn the_memory_limit_holds_to_the_page() {
     let bench = Bench::new();
     let grow = |pages: u32| format!("(drop (memory.grow (i32.const {pages}))) {HELLO}");
@@ -171,6 +185,8 @@ async fn garbage_is_refused() {
     let bench = Bench::new();
     let silent = bench.http("").await;
     assert!(matches!(ask(&silent).await, Err(CallError::Guest(why)) if why.contains("without setting a response")));
+    let gives_away = bench.http("(call $drop-outparam (local.get $outparam)) (call $nap (i64.const 1000000))").await;
+    assert!(matches!(ask(&gives_away).await, Err(CallError::Guest(why)) if why.contains("without setting a response")));
     let informational = bench.http("(drop (call $open (local.get $outparam) (i32.const 101)))").await;
     assert!(matches!(ask(&informational).await, Err(CallError::Guest(why)) if why.contains("status 101")));
     let exits = bench.http("(call $exit (i32.const 1))").await;

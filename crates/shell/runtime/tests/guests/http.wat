@@ -141,6 +141,7 @@
       (i32.const 4096)))
   (core instance $libc (instantiate $libc))
   (core func $drop-output (canon resource.drop $output-stream))
+  (core func $drop-outparam (canon resource.drop $response-outparam))
   (core func $sleep (canon lower (func $clock "subscribe-duration")))
   (core func $block (canon lower (func $poll "[method]pollable.block")))
   (core func $get-stderr (canon lower (func $stderr "get-stderr")))
@@ -178,6 +179,7 @@
   (core module $main
     (import "libc" "memory" (memory 1))
     (import "host" "drop-output" (func $drop-output (param i32)))
+    (import "host" "drop-outparam" (func $drop-outparam (param i32)))
     (import "host" "sleep" (func $sleep (param i64) (result i32)))
     (import "host" "block" (func $block (param i32)))
     (import "host" "get-stderr" (func $get-stderr (result i32)))
@@ -245,7 +247,7 @@
   (core instance $main (instantiate $main
     (with "libc" (instance $libc))
     (with "host" (instance
-      (export "drop-output" (func $drop-output)) (export "sleep" (func $sleep)) (export "block" (func $block))
+      (export "drop-output" (func $drop-output)) (export "drop-outparam" (func $drop-outparam)) (export "sleep" (func $sleep)) (export "block" (func $block))
       (export "get-stderr" (func $get-stderr)) (export "exit" (func $exit)) (export "read" (func $read))
       (export "write" (func $write)) (export "fields" (func $fields)) (export "append" (func $append))
       (export "consume" (func $consume)) (export "body-in" (func $body-in)) (export "request" (func $request))
