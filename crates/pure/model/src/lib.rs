@@ -7,7 +7,6 @@
 //!
 //! Deliberately absent: clocks, randomness, storage and sockets. Time arrives as an argument.
 
-pub mod cidr;
 pub mod convert;
 pub mod defaults;
 pub mod fields;
@@ -20,4 +19,6 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod validate;
