@@ -1,12 +1,12 @@
 //! What the server itself decides about an object that is written: metadata it owns, generation, status.
 //!
 //! Start at [`create`], [`update`] and [`update_status`]. They run after [`crate::defaults`] and before
-//! [`crate::validate`]. `resourceVersion` is the store's, and deletion is the API server's.
+//! [`crate::validate`]. `resourceVersion` is the store's, addresses of services and deletion are the API server's.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{kinds::Kind, meta};
+use crate::{kinds::Kind, meta, quantity::Quantity};
 
 /// Metadata fields that only the server sets.
 const OWNED: &[&str] = &[
@@ -15,23 +15,32 @@ const OWNED: &[&str] = &[
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "generation",
+    "managedFields",
     "selfLink",
-    "resourceVersion",
 ];
 
 /// Whether the kind counts generations: `metadata.generation` grows with each change of what is asked for.
 pub fn has_generation(kind: &Kind) -> bool {
-    let always = ["Pod", "NetworkPolicy", "EndpointSlice", "DeviceClass", "IngressClass"];
-    (kind.subresource("status").is_some() && !matches!(kind.kind.as_str(), "Namespace" | "Node" | "Service"))
-        || always.contains(&kind.kind.as_str())
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod" | "PodTemplate" | "ReplicationController") => true,
+        ("apps", "ControllerRevision") => false,
+        ("networking.k8s.io", "Ingress" | "IngressClass" | "NetworkPolicy") => true,
+        ("discovery.k8s.io", "EndpointSlice") | ("scheduling.k8s.io", "PriorityClass") => true,
+        ("resource.k8s.io", "DeviceClass" | "ResourceSlice") => true,
+        (group, _) => {
+            ["apps", "batch", "policy", "admissionregistration.k8s.io", "flowcontrol.apiserver.k8s.io"].contains(&group)
+                || ["gateway.networking.k8s.io", "apiextensions.k8s.io"].contains(&group)
+        }
+    }
 }
 
-/// Makes a new object the server's own: fresh metadata, generation 1, no status.
+/// Makes a new object the server's own: fresh metadata, generation 1, the status of a beginner.
 ///
-/// The name must be settled ([`generated_name`]). Status is dropped where the kind has the subresource.
+/// The name must be settled ([`generated_name`]). Status is dropped where the kind has the subresource, except for
+/// nodes, which register with theirs.
 pub fn create(kind: &Kind, object: &mut Value, uid: &str, now: Timestamp) {
     let metadata = meta::metadata_mut(object);
-    OWNED.iter().for_each(|field| {
+    OWNED.iter().chain(&["resourceVersion"]).for_each(|field| {
         metadata.remove(*field);
     });
     metadata.insert("uid".into(), uid.into());
@@ -39,8 +48,18 @@ pub fn create(kind: &Kind, object: &mut Value, uid: &str, now: Timestamp) {
     if has_generation(kind) {
         metadata.insert("generation".into(), 1.into());
     }
-    if kind.subresource("status").is_some() {
-        meta::as_map(object).remove("status");
+    if kind.is("batch", "Job") {
+        select_by_uid(object, uid);
+    }
+    if kind.is("", "Namespace") {
+        meta::entry(object, "spec").insert("finalizers".into(), json!(["kubernetes"]));
+    }
+    if kind.subresource("status").is_some() && !kind.is("", "Node") {
+        let status = first_status(kind, object);
+        match status {
+            Some(status) => meta::as_map(object).insert("status".into(), status),
+            None => meta::as_map(object).remove("status"),
+        };
     }
 }
 
@@ -50,23 +69,39 @@ pub fn update(kind: &Kind, new: &mut Value, old: &Value) {
     if kind.subresource("status").is_some() {
         keep(new, old, "status");
     }
-    if has_generation(kind) && changed(new, old) {
+    if kind.is("", "Namespace") {
+        // Only `/finalize` takes them away.
+        let finalizers = old.pointer("/spec/finalizers").cloned().unwrap_or_else(|| json!([]));
+        meta::entry(new, "spec").insert("finalizers".into(), finalizers);
+    }
+    if kind.is("", "Service") {
+        keep_allocations(new, old);
+    }
+    let restarted = kind.is("apps", "Deployment") && annotations(new) != annotations(old);
+    if has_generation(kind) && (restarted || changed(new, old)) {
         let next = meta::generation(old) + 1;
         meta::metadata_mut(new).insert("generation".into(), next.into());
     }
 }
 
-/// Takes only the status (and labels, annotations, finalizers as sent) from a write to `/status`.
-pub fn update_status(_kind: &Kind, new: &mut Value, old: &Value) {
+/// Takes only the status and the metadata (labels, annotations, finalizers) from a write to `/status`.
+pub fn update_status(kind: &Kind, new: &mut Value, old: &Value) {
     keep_metadata(new, old);
-    let fields: Vec<String> = new
-        .as_object()
-        .into_iter()
-        .chain(old.as_object())
-        .flat_map(|it| it.keys().cloned())
-        .filter(|it| !matches!(it.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
-        .collect();
-    fields.iter().for_each(|field| keep(new, old, field));
+    let names = |object: &Value| object.as_object().into_iter().flat_map(|it| it.keys().cloned()).collect::<Vec<_>>();
+    for field in names(new).iter().chain(&names(old)) {
+        if !matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
+            keep(new, old, field);
+        }
+    }
+    if kind.is("", "Pod") {
+        // A node reports on its pods; it does not disown them.
+        let owners = old.pointer("/metadata/ownerReferences").cloned();
+        let metadata = meta::metadata_mut(new);
+        match owners {
+            Some(owners) => metadata.insert("ownerReferences".into(), owners),
+            None => metadata.remove("ownerReferences"),
+        };
+    }
 }
 
 /// A name from `generateName` and five random bytes, as Kubernetes makes it.
@@ -82,32 +117,131 @@ pub fn generated_name(base: &str, random: [u8; 5]) -> String {
     format!("{}{suffix}", &base[..end])
 }
 
+/// The quality-of-service class of a pod, by how its containers bound what they use.
+pub fn qos_class(pod: &Value) -> &'static str {
+    let lists = ["/spec/containers", "/spec/initContainers"];
+    let (mut bounded, mut any) = (true, false);
+    for container in lists.iter().flat_map(|it| meta::list(pod.pointer(it))) {
+        for name in ["cpu", "memory"] {
+            let amount = |list: &str| {
+                let text = container.get("resources")?.get(list)?.get(name)?.as_str()?;
+                text.parse::<Quantity>().ok().filter(|it| !it.is_zero())
+            };
+            let (limit, request) = (amount("limits"), amount("requests"));
+            any |= limit.is_some() || request.is_some();
+            bounded &= limit.is_some() && request.is_none_or(|it| limit == Some(it));
+        }
+    }
+    match (any, bounded) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+/// The status an object begins with; `None` for no status at all.
+fn first_status(kind: &Kind, object: &Value) -> Option<Value> {
+    let unknown = |of_type: &str| {
+        json!({
+            "type": of_type,
+            "status": "Unknown",
+            "reason": "Pending",
+            "message": "Waiting for controller",
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        })
+    };
+    Some(match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => json!({"phase": "Pending", "qosClass": qos_class(object)}),
+        ("", "Namespace") => json!({"phase": "Active"}),
+        ("", "PersistentVolume" | "PersistentVolumeClaim") => json!({"phase": "Pending"}),
+        ("", "Service") | ("networking.k8s.io", "Ingress") => json!({"loadBalancer": {}}),
+        ("", "ReplicationController") | ("apps", "ReplicaSet") => json!({"replicas": 0}),
+        ("apps", "StatefulSet") => json!({"replicas": 0, "availableReplicas": 0}),
+        ("apps", "DaemonSet") => json!({
+            "currentNumberScheduled": 0,
+            "desiredNumberScheduled": 0,
+            "numberMisscheduled": 0,
+            "numberReady": 0,
+        }),
+        ("apps", "Deployment") | ("batch", "Job" | "CronJob") => json!({}),
+        ("gateway.networking.k8s.io", "Gateway") => {
+            json!({"conditions": [unknown("Accepted"), unknown("Programmed")]})
+        }
+        ("gateway.networking.k8s.io", "GatewayClass") => json!({"conditions": [unknown("Accepted")]}),
+        _ => return None,
+    })
+}
+
+/// A Job owns the pods that carry its uid, unless its writer selects them by other means.
+fn select_by_uid(job: &mut Value, uid: &str) {
+    if job.pointer("/spec/manualSelector") == Some(&Value::Bool(true)) {
+        return;
+    }
+    let name = meta::name(job).unwrap_or("").to_owned();
+    let spec = meta::entry(job, "spec");
+    let template = meta::as_map(spec.entry("template").or_insert(Value::Null));
+    let metadata = meta::as_map(template.entry("metadata").or_insert(Value::Null));
+    let labels = meta::as_map(metadata.entry("labels").or_insert(Value::Null));
+    for (key, value) in [
+        ("batch.kubernetes.io/controller-uid", uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", uid),
+        ("job-name", &name),
+    ] {
+        labels.insert(key.into(), value.into());
+    }
+    spec.insert("selector".into(), json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
+}
+
+/// A service that says nothing of its address or node ports keeps those it was given.
+fn keep_allocations(new: &mut Value, old: &Value) {
+    let kind = |object: &Value| object.pointer("/spec/type").and_then(Value::as_str).unwrap_or("").to_owned();
+    let absent = |object: &Value, field: &str| {
+        object["spec"][field].as_str().unwrap_or("").is_empty() && object["spec"][field].as_array().is_none()
+    };
+    if kind(new) == "ExternalName" || kind(old) == "ExternalName" {
+        return;
+    }
+    for field in ["clusterIP", "clusterIPs"] {
+        if absent(new, field) && !absent(old, field) {
+            let kept = old["spec"][field].clone();
+            meta::entry(new, "spec").insert(field.into(), kept);
+        }
+    }
+    if !matches!(kind(new).as_str(), "NodePort" | "LoadBalancer") {
+        return;
+    }
+    let id = |port: &Value| (port["port"].as_i64(), port["protocol"].as_str().map(str::to_owned));
+    for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        let before = meta::list(old.pointer("/spec/ports")).iter().find(|it| id(it) == id(port));
+        let given = before.map(|it| it["nodePort"].clone()).filter(|it| !it.is_null());
+        if let Some(given) = given.filter(|_| port["nodePort"].as_i64().unwrap_or(0) == 0) {
+            meta::as_map(port).insert("nodePort".into(), given);
+        }
+    }
+}
+
 fn keep_metadata(new: &mut Value, old: &Value) {
     for field in OWNED {
         let stored = old.get("metadata").and_then(|it| it.get(field)).cloned();
         let metadata = meta::metadata_mut(new);
         match stored {
-            _ if *field == "resourceVersion" => {}
-            Some(stored) => {
-                metadata.insert((*field).into(), stored);
-            }
-            None => {
-                metadata.remove(*field);
-            }
-        }
+            Some(stored) => metadata.insert((*field).into(), stored),
+            None => metadata.remove(*field),
+        };
     }
 }
 
 fn keep(new: &mut Value, old: &Value, field: &str) {
     let object = meta::as_map(new);
     match old.get(field) {
-        Some(stored) => {
-            object.insert(field.into(), stored.clone());
-        }
-        None => {
-            object.remove(field);
-        }
-    }
+        Some(stored) => object.insert(field.into(), stored.clone()),
+        None => object.remove(field),
+    };
+}
+
+fn annotations(object: &Value) -> Option<&Value> {
+    object.pointer("/metadata/annotations").filter(|it| it.as_object().is_some_and(|it| !it.is_empty()))
 }
 
 /// Whether anything but metadata and status differs.
@@ -115,9 +249,125 @@ fn changed(new: &Value, old: &Value) -> bool {
     let asked = |object: &Value| -> Vec<(String, Value)> {
         let fields = object.as_object().into_iter().flatten();
         let fields = fields.filter(|(k, _)| !matches!(k.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
-        let mut fields: Vec<_> = fields.map(|(k, v)| (k.clone(), v.clone())).collect();
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        fields
+        fields.map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     asked(new) != asked(old)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::{kinds::builtin, testing::flat};
+
+    fn kind(api_version: &str, kind: &str) -> &'static Kind {
+        builtin().by_api_version(api_version, kind).expect("known")
+    }
+
+    fn check(api_version: &str, of: &str, mut object: Value, expected: Expect) {
+        create(kind(api_version, of), &mut object, "u-1", "2026-01-01T00:00:00Z".parse().expect("a time"));
+        expected.assert_eq(&flat(&object));
+    }
+
+    #[test]
+    fn new_objects_get_the_servers_metadata_and_a_first_status() {
+        let sent = json!({"metadata": {"name": "x", "uid": "forged", "resourceVersion": "7", "deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}, "status": {"phase": "Running"}});
+        check("v1", "Pod", sent.clone(), expect![[r#"
+            metadata.creationTimestamp: "2026-01-01T00:00:00Z"
+            metadata.generation: 1
+            metadata.name: "x"
+            metadata.uid: "u-1"
+            spec: {}
+            status.phase: "Pending"
+            status.qosClass: "BestEffort"
+        "#]]);
+        check("v1", "Namespace", sent.clone(), expect![[r#"
+            metadata.creationTimestamp: "2026-01-01T00:00:00Z"
+            metadata.name: "x"
+            metadata.uid: "u-1"
+            spec.finalizers[0]: "kubernetes"
+            status.phase: "Active"
+        "#]]);
+        check("v1", "ConfigMap", sent.clone(), expect![[r#"
+            metadata.creationTimestamp: "2026-01-01T00:00:00Z"
+            metadata.name: "x"
+            metadata.uid: "u-1"
+            spec: {}
+            status.phase: "Running"
+        "#]]);
+        check("v1", "Node", sent.clone(), expect![[r#"
+            metadata.creationTimestamp: "2026-01-01T00:00:00Z"
+            metadata.name: "x"
+            metadata.uid: "u-1"
+            spec: {}
+            status.phase: "Running"
+        "#]]);
+        check("batch/v1", "Job", json!({"metadata": {"name": "x"}, "spec": {}}), expect![[r#"
+            metadata.creationTimestamp: "2026-01-01T00:00:00Z"
+            metadata.generation: 1
+            metadata.name: "x"
+            metadata.uid: "u-1"
+            spec.selector.matchLabels.batch.kubernetes.io/controller-uid: "u-1"
+            spec.template.metadata.labels.batch.kubernetes.io/controller-uid: "u-1"
+            spec.template.metadata.labels.batch.kubernetes.io/job-name: "x"
+            spec.template.metadata.labels.controller-uid: "u-1"
+            spec.template.metadata.labels.job-name: "x"
+            status: {}
+        "#]]);
+    }
+
+    #[test]
+    fn generation_counts_changes_of_what_is_asked_for() {
+        let deployment = kind("apps/v1", "Deployment");
+        let old =
+            json!({"metadata": {"generation": 3, "uid": "u"}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
+        let after = |mut new: Value| {
+            update(deployment, &mut new, &old);
+            new
+        };
+        let scaled = after(json!({"metadata": {"generation": 9}, "spec": {"replicas": 2}, "status": {"replicas": 9}}));
+        assert_eq!(
+            scaled,
+            json!({"metadata": {"generation": 4, "uid": "u"}, "spec": {"replicas": 2}, "status": {"replicas": 1}})
+        );
+        let labelled = after(json!({"metadata": {"labels": {"a": "b"}}, "spec": {"replicas": 1}}));
+        assert_eq!(labelled["metadata"]["generation"], 3);
+        let annotated = after(json!({"metadata": {"annotations": {"a": "b"}}, "spec": {"replicas": 1}}));
+        assert_eq!(annotated["metadata"]["generation"], 4);
+    }
+
+    #[test]
+    fn status_updates_touch_status_alone() {
+        let old = json!({"metadata": {"name": "x", "ownerReferences": [{"uid": "o"}]}, "spec": {"a": 1}});
+        let mut new = json!({"metadata": {"name": "x"}, "spec": {"a": 2}, "extra": 1, "status": {"phase": "Running"}});
+        update_status(kind("v1", "Pod"), &mut new, &old);
+        assert_eq!(
+            new,
+            json!({"metadata": {"name": "x", "ownerReferences": [{"uid": "o"}]}, "spec": {"a": 1}, "status": {"phase": "Running"}})
+        );
+    }
+
+    #[test]
+    fn services_keep_their_addresses_and_node_ports() {
+        let port = |node_port: Value| json!({"port": 80, "protocol": "TCP", "nodePort": node_port});
+        let old = json!({"spec": {"type": "NodePort", "clusterIP": "10.43.0.1", "clusterIPs": ["10.43.0.1"], "ports": [port(json!(30000))]}});
+        let mut new = json!({"spec": {"type": "NodePort", "ports": [port(json!(0))]}});
+        update(kind("v1", "Service"), &mut new, &old);
+        assert_eq!(new["spec"], old["spec"]);
+    }
+
+    #[test]
+    fn names_are_generated_within_their_limit() {
+        assert_eq!(generated_name("web-", [0, 1, 2, 26, 27]), "web-bcd9b");
+        assert_eq!(generated_name(&"é".repeat(40), [0; 5]).len(), 63);
+    }
+
+    #[test]
+    fn quality_follows_from_resources() {
+        let class = |resources: Value| qos_class(&json!({"spec": {"containers": [{"resources": resources}]}}));
+        assert_eq!(class(json!({})), "BestEffort");
+        assert_eq!(class(json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m"}})), "Guaranteed");
+        assert_eq!(class(json!({"limits": {"memory": "1Gi"}})), "Burstable");
+    }
 }
