@@ -1,15 +1,93 @@
 //! Validation of whole objects, with the reasons, field paths and messages of Kubernetes.
 //!
-//! Start at [`check`].
+//! Start at [`check`]. It runs on objects that were decoded (so types are right), defaulted and prepared. `metadata`
+//! checks what all kinds share, `required` what the field tables know, `immutable` what an update may not change, and
+//! the other modules what their kinds ask for. Admission and references to other objects are not checked here.
 
+mod at;
+mod config;
+mod container;
+mod immutable;
+mod metadata;
 pub mod names;
+mod network;
+mod pod;
+mod required;
+mod route;
+mod volume;
+mod workload;
 
 use serde_json::Value;
 
-use crate::{kinds::Kind, status::Cause};
+use crate::{
+    kinds::Kind,
+    status::{Cause, CauseReason},
+};
+use at::At;
 
 /// Everything wrong with `new`, given the stored object it replaces. Empty when nothing is.
 pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let _ = (kind, new, old);
-    Vec::new()
+    let mut causes = Vec::new();
+    let object = At::root(new);
+    metadata::check(kind, &object, old.map(At::root).as_ref(), &mut causes);
+    own(kind, &object, &mut causes);
+    required::check(kind, new, &mut causes);
+    if let Some(old) = old {
+        immutable::check(kind, &object, &At::root(old), &mut causes);
+    }
+    once(causes)
 }
+
+/// Drops repetitions: a missing field may be noticed by its kind's check, which says more, and by the field tables.
+fn once(causes: Vec<Cause>) -> Vec<Cause> {
+    let mut seen = std::collections::HashSet::new();
+    let id = |it: &Cause| {
+        let message = if it.reason == CauseReason::FieldValueRequired { "" } else { &it.message };
+        (it.field.clone(), it.reason.as_str(), message.to_owned())
+    };
+    causes.into_iter().filter(|it| seen.insert(id(it))).collect()
+}
+
+/// What a write to `/status` must not break: metadata alone. What a status says is the writer's word.
+pub fn check_status(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    metadata::check(kind, &At::root(new), Some(&At::root(old)), &mut causes);
+    causes
+}
+
+/// What the kind itself asks for.
+fn own(kind: &Kind, object: &At<'_>, causes: &mut Vec<Cause>) {
+    let spec = object.get("spec");
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => pod::pod(&spec, causes),
+        ("", "PodTemplate") => pod::template(&object.get("template"), causes),
+        ("", "ReplicationController") => workload::replication_controller(&spec, causes),
+        ("apps", "Deployment") => workload::deployment(&spec, causes),
+        ("apps", "ReplicaSet") => workload::replica_set(&spec, causes),
+        ("apps", "StatefulSet") => workload::stateful_set(&spec, causes),
+        ("apps", "DaemonSet") => workload::daemon_set(&spec, causes),
+        ("batch", "Job") => workload::job(&spec, causes),
+        ("batch", "CronJob") => workload::cron_job(object, causes),
+        ("autoscaling", "HorizontalPodAutoscaler") => workload::autoscaler(&spec, causes),
+        ("policy", "PodDisruptionBudget") => workload::disruption_budget(&spec, causes),
+        ("", "Service") => network::service(&spec, causes),
+        ("", "Endpoints") => network::endpoints(object, causes),
+        ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(object, causes),
+        ("networking.k8s.io", "Ingress") => network::ingress(&spec, causes),
+        ("networking.k8s.io", "NetworkPolicy") => network::network_policy(&spec, causes),
+        ("gateway.networking.k8s.io", "Gateway") => route::gateway(&spec, causes),
+        ("gateway.networking.k8s.io", "HTTPRoute") => route::http_route(&spec, causes),
+        ("gateway.networking.k8s.io", "GRPCRoute") => route::grpc_route(&spec, causes),
+        ("", "Secret") => config::secret(object, causes),
+        ("", "ConfigMap") => config::config_map(object, causes),
+        ("coordination.k8s.io", "Lease") => config::lease(&spec, causes),
+        ("node.k8s.io", "RuntimeClass") => object.get("handler").grammar(names::dns1123_label, causes),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => config::role(object, causes),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => config::role_binding(object, causes),
+        ("", "PersistentVolumeClaim") => config::volume_claim(&spec, causes),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Fields that the tables mark as required.
+
+use serde_json::Value;
+
+use crate::{
+    kinds::Kind,
+    schema::{Field, Shape, root},
+    status::Cause,
+};
+
+/// Fields that the tables mark as required only because Go always writes them: their zero value is fine.
+const ZERO_IS_FINE: &[&str] = &[
+    "attachRequired",
+    "endpoints",
+    "group",
+    "jobTemplate",
+    "lastTransitionTime",
+    "message",
+    "metadata",
+    "podSelector",
+    "preference",
+    "reason",
+    "revision",
+    "rules",
+    "source",
+    "template",
+    "value",
+    "verbs",
+];
+
+pub(super) fn check(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
+    let Some(shape) = root(kind) else { return };
+    let strict = kind.group == "gateway.networking.k8s.io";
+    Walk { strict, causes }.value(&shape, object, "");
+}
+
+struct Walk<'a> {
+    /// Whether only absence counts, as for kinds that Kubernetes defines by schema; else empty text does too.
+    strict: bool,
+    causes: &'a mut Vec<Cause>,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, shape: &Shape, value: &Value, path: &str) {
+        match (shape, value) {
+            (Shape::Object(_), Value::Object(map)) => {
+                for field in shape.definition().map_or(&[][..], |it| &it.fields) {
+                    self.field(field, map.get(field.name), path);
+                }
+            }
+            (Shape::List(item), Value::Array(list)) => {
+                list.iter().enumerate().for_each(|(i, it)| self.value(item, it, &format!("{path}[{i}]")));
+            }
+            (Shape::Map(item), Value::Object(map)) => {
+                map.iter().for_each(|(key, it)| self.value(item, it, &format!("{path}[{key}]")));
+            }
+            _ => {}
+        }
+    }
+
+    fn field(&mut self, field: &Field, value: Option<&Value>, path: &str) {
+        let dot = if path.is_empty() { "" } else { "." };
+        let at = || format!("{path}{dot}{}", field.name);
+        // Status is the server's and its controllers'; metadata has its own checks.
+        if path.is_empty() && matches!(field.name, "status" | "metadata") {
+            return;
+        }
+        let lenient = !self.strict && ZERO_IS_FINE.contains(&field.name);
+        match value {
+            None | Some(Value::Null) if field.required && !lenient => self.causes.push(Cause::required(at(), "")),
+            Some(Value::String(text)) if field.required && text.is_empty() && !self.strict && !lenient => {
+                self.causes.push(Cause::required(at(), ""));
+            }
+            Some(value) => self.value(&field.shape, value, &at()),
+            None => {}
+        }
+    }
+}

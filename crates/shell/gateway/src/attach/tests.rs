@@ -1,1 +1,0 @@
-//! Conditions and routes that come of objects.
