@@ -1,1 +1,43 @@
-//! eyot-apiserver
+//! The Kubernetes API of Eyot: a tower service over [`eyot_store`], driven by the kind table of [`eyot_model`].
+//!
+//! Start at [`ApiServer`]. [`ApiServer::service`] answers requests in process; [`ApiServer::serve`] answers them over
+//! TLS. Verbs are generic over `serde_json::Value`; what one kind does differently lives in `strategy`. Objects are
+//! stored as the bytes that clients get, so that reading never serialises.
+//!
+//! Deliberately absent: any typed Kubernetes object, any client, and any knowledge of Wasm. Server-side apply, custom
+//! resources and RBAC are not there yet.
+
+mod admit;
+mod body;
+mod bootstrap;
+mod call;
+mod cidr;
+mod commit;
+mod discovery;
+mod handle;
+mod identity;
+mod incoming;
+mod kubelet;
+mod object;
+pub mod pki;
+mod present;
+mod request;
+mod respond;
+mod review;
+mod select;
+mod serve;
+mod server;
+mod service;
+mod strategy;
+mod subresource;
+mod sweep;
+mod verbs;
+
+pub use body::{Body, BoxError};
+pub use bootstrap::{BootstrapError, bootstrap};
+pub use cidr::{Cidr, CidrError};
+pub use commit::attributes;
+pub use identity::{Identity, MASTERS};
+pub use serve::ServeError;
+pub use server::{ApiServer, Config};
+pub use service::ApiService;

@@ -1,1 +1,40 @@
-//! eyot-gateway
+//! The HTTP front of a node: requests of clients and of guests find the pods behind Services, in process.
+//!
+//! Entry points: [`Gateway::new`], [`Gateway::watch`], which keeps the routing table as Gateway API routes, Ingresses,
+//! Services and EndpointSlices say, [`Gateway::serve`], which answers clients, and [`eyot_dispatch::Outbound`], which
+//! carries what guests send. One request goes `server` → `proxy` → `forward` → a [`eyot_dispatch::Handler`] of this node,
+//! or over TCP (`dial`) where no handler is published at the endpoint's address.
+//!
+//! Layers: `attach` is pure and turns objects into routes and conditions; `world` and `watch` feed it; `publish` writes
+//! statuses; the rest is the data path, which takes no lock and no part in any of that.
+//!
+//! Limits: plain HTTP only (no TLS listeners); one port; cluster IPs of Services answer guests in process, not sockets
+//! of other programs; HTTPRoute's regular expressions, mirrors, CORS, retries and session persistence are refused with
+//! a condition that names them.
+
+mod attach;
+mod body;
+mod config;
+mod connection;
+mod dial;
+mod forward;
+mod gateway;
+mod headers;
+mod kinds;
+mod limits;
+mod outbound;
+mod proxy;
+mod publish;
+mod random;
+mod resolve;
+mod server;
+mod services;
+mod stats;
+mod upgrade;
+mod watch;
+mod world;
+
+pub use config::{CLASS_NAME, CONTROLLER_NAME, Config, DEFAULT_GATEWAY_NAME, DEFAULT_GATEWAY_NAMESPACE};
+pub use gateway::Gateway;
+pub use server::{BindError, bind};
+pub use stats::{ServiceStats, Stats};

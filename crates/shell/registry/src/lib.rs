@@ -1,1 +1,30 @@
-//! eyot-registry
+//! Images: an embedded OCI registry on content-addressed files, and the client that pulls into the same files.
+//!
+//! Start at [`Blobs::open`]. [`Registry`] serves a [`Blobs`] over the OCI distribution API, [`Images`] finds the one
+//! WebAssembly file of an image in it, pulling what is missing, and [`push()`] makes an image of a file.
+//!
+//! Deliberately absent: running, compiling or validating WebAssembly (a few magic bytes tell what it is), authentication
+//! of clients (the endpoint listens on loopback), signatures.
+
+mod archive;
+mod artifact;
+mod blobs;
+mod catalog;
+mod credentials;
+mod digest;
+mod image;
+mod images;
+mod media;
+mod push;
+mod remote;
+mod resolve;
+mod server;
+mod upload;
+
+pub use blobs::{BlobError, Blobs, Upload};
+pub use credentials::{Credential, CredentialError};
+pub use digest::Digest;
+pub use image::{Image, PullError, PullPolicy};
+pub use images::{Images, ImagesConfig};
+pub use push::{PushError, PushOptions, Pushed, push};
+pub use server::Registry;

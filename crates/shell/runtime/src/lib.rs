@@ -7,16 +7,36 @@
 //! Deliberately absent: Kubernetes, images and registries, log files, probes and restarts; those are the node's. Requests
 //! that leave a guest go to [`eyot_dispatch::Outbound`].
 
+mod cache;
+mod call;
+mod checksum;
 mod config;
+mod engine;
+mod epoch;
 mod error;
+mod guest;
+mod inspect;
+mod link;
+mod load;
+mod machine;
+mod meter;
+mod native;
+mod net;
+mod outgoing;
+mod output;
 mod process;
 mod program;
+mod response;
+mod runtime;
 mod serve;
 mod spec;
+mod state;
+mod trap;
 
 pub use config::RuntimeConfig;
 pub use error::{LoadError, RuntimeError, StartError};
 pub use process::{Exit, ExitReason, Process, ProcessStats, Stdin};
-pub use program::{Loaded, LoadedFrom, Program, ProgramKind, Runtime};
+pub use program::{Loaded, LoadedFrom, Program, ProgramKind};
+pub use runtime::Runtime;
 pub use serve::{Failure, FailureKind, HttpGuest, HttpStats};
-pub use spec::{GuestSpec, LogSink, LogStream, Mount};
+pub use spec::{GuestSpec, LogSink, LogStream, Mount, Names};

@@ -1,16 +1,37 @@
 //! A command: one instance that runs to its end.
+//!
+//! It runs as a task on the runtime's background threads. Blocked, it costs its memory and no thread; spinning, it yields
+//! every tick.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::{WasiCtxBuilder, cli::AsyncStdinStream, p2::bindings::CommandPre};
+
+use crate::{
+    LogStream,
+    guest::Guest,
+    meter::{Meter, Metered},
+    program::{Code, Linked},
+    state::{Limits, ModuleState, State},
+    trap::Ending,
+};
 
 /// The writing end of a command's standard input. Dropping it is end of file.
 pub type Stdin = tokio::io::DuplexStream;
+
+/// Bytes of standard input held for a guest that does not read.
+const STDIN_BYTES: usize = 64 << 10;
 
 /// A running or ended command. Dropping it kills the guest.
 pub struct Process {
     exit: watch::Receiver<Option<Exit>>,
     stdin: parking_lot::Mutex<Option<Stdin>>,
+    cancel: CancellationToken,
+    code: Arc<Code>,
+    meter: Arc<Meter>,
 }
 
 /// How a command ended.
@@ -47,12 +68,35 @@ pub struct ProcessStats {
 }
 
 impl Process {
+    pub(crate) fn start(code: Arc<Code>, guest: Arc<Guest>, wants_stdin: bool) -> Self {
+        let (tell, exit) = watch::channel(None);
+        let (near, far) = wants_stdin.then(|| tokio::io::duplex(STDIN_BYTES)).unzip();
+        let cancel = CancellationToken::new();
+        let meter = Arc::clone(&guest.meter);
+        let stop = cancel.clone();
+        let task_code = Arc::clone(&code);
+        code.core.background.spawn(async move {
+            let work = Box::pin(run(Arc::clone(&task_code), Arc::clone(&guest), far));
+            let metered = Metered::new(work, Arc::clone(&guest.meter), task_code.core.ticker.clone());
+            // The work is dropped, and with it all the guest has, before the exit is told.
+            let exit = tokio::select! {
+                biased;
+                () = stop.cancelled() => KILLED,
+                exit = metered => exit,
+            };
+            let _ = tell.send(Some(exit));
+        });
+        Self { exit, stdin: parking_lot::Mutex::new(near), cancel, code, meter }
+    }
+
     /// Waits for the end. Any number of callers may wait, and may come late.
     pub async fn wait(&self) -> Exit {
         let mut exit = self.exit.clone();
         match exit.wait_for(Option::is_some).await {
-            Ok(ended) => ended.clone().expect("waited for it"),
-            Err(_) => Exit { code: 137, reason: ExitReason::Killed },
+            Ok(ended) => ended.clone().unwrap_or(KILLED),
+            // The runtime went away, and the guest with it, or its task panicked.
+            Err(_) if self.cancel.is_cancelled() => KILLED,
+            Err(_) => Exit { code: 134, reason: ExitReason::Trap("the guest's task was lost".into()) },
         }
     }
 
@@ -62,11 +106,18 @@ impl Process {
     }
 
     /// Ends it within milliseconds, whatever it is doing. Killing an ended process does nothing.
-    pub fn kill(&self) {}
+    pub fn kill(&self) {
+        self.cancel.cancel();
+        self.code.core.ticker.tick_now();
+    }
 
     /// What it has used so far.
     pub fn stats(&self) -> ProcessStats {
-        ProcessStats::default()
+        ProcessStats {
+            cpu: self.meter.cpu(),
+            memory_bytes: self.meter.memory_bytes(),
+            memory_peak_bytes: self.meter.memory_peak_bytes(),
+        }
     }
 
     /// The writing end of its standard input, once, when its spec asked for one.
@@ -75,8 +126,89 @@ impl Process {
     }
 }
 
+const KILLED: Exit = Exit { code: 137, reason: ExitReason::Killed };
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process").field("exit", &self.exit()).finish_non_exhaustive()
     }
+}
+
+async fn run(code: Arc<Code>, guest: Arc<Guest>, stdin: Option<Stdin>) -> Exit {
+    let engine = &code.core.engines.command;
+    let stdin = stdin.map(AsyncStdinStream::new);
+    let result = match &code.linked {
+        Linked::Command(pre) => run_component(engine, pre, Arc::clone(&guest), stdin).await,
+        Linked::Module(pre) => run_module(engine, pre, &guest, stdin).await,
+        Linked::Http(_) => Err(wasmtime::format_err!("a wasi:http component is no command")),
+    };
+    match result {
+        Ok(code) => Exit { code, reason: ExitReason::Completed },
+        Err(error) => explain(&error, &guest),
+    }
+}
+
+async fn run_component(
+    engine: &Engine,
+    pre: &CommandPre<State>,
+    guest: Arc<Guest>,
+    stdin: Option<AsyncStdinStream>,
+) -> wasmtime::Result<i32> {
+    let mut store = new_store(engine, State::new(guest, stdin));
+    store.limiter(|it| &mut it.limits);
+    let command = pre.instantiate_async(&mut store).await?;
+    let returned = command.wasi_cli_run().call_run(&mut store).await?;
+    Ok(if returned.is_ok() { 0 } else { 1 })
+}
+
+async fn run_module(
+    engine: &Engine,
+    pre: &wasmtime::InstancePre<ModuleState>,
+    guest: &Arc<Guest>,
+    stdin: Option<AsyncStdinStream>,
+) -> wasmtime::Result<i32> {
+    let mut builder = WasiCtxBuilder::new();
+    builder.args(&guest.args).envs(&guest.env);
+    builder.stdout(guest.output(LogStream::Stdout)).stderr(guest.output(LogStream::Stderr));
+    if let Some(stdin) = stdin {
+        builder.stdin(stdin);
+    }
+    let mut wasi = builder.build_p1();
+    *wasmtime_wasi::WasiView::ctx(&mut wasi).ctx.filesystem() = guest.files.clone();
+    let mut store = new_store(engine, ModuleState { wasi, limits: Limits::new(guest) });
+    store.limiter(|it| &mut it.limits);
+    let instance = pre.instantiate_async(&mut store).await?;
+    let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+    start.call_async(&mut store, ()).await?;
+    Ok(0)
+}
+
+fn new_store<T: Send + 'static>(engine: &Engine, state: T) -> Store<T> {
+    let mut store = Store::new(engine, state);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    store
+}
+
+fn explain(error: &wasmtime::Error, guest: &Guest) -> Exit {
+    match Ending::new(error) {
+        Ending::Exit(code) => Exit { code, reason: ExitReason::Completed },
+        Ending::OutOfMemory(why) => {
+            guest.say(&why);
+            Exit { code: 137, reason: ExitReason::OutOfMemory }
+        }
+        Ending::NoSlot => trapped(guest, "no room for another instance", ""),
+        Ending::Trap { message, backtrace } => trapped(guest, &message, &backtrace),
+    }
+}
+
+fn trapped(guest: &Guest, message: &str, backtrace: &str) -> Exit {
+    guest.say(&format!("{message}\n{backtrace}"));
+    Exit { code: 134, reason: ExitReason::Trap(message.to_owned()) }
 }

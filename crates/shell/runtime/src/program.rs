@@ -1,41 +1,16 @@
-//! Programs: compiled code that many guests share.
+//! Programs: compiled and linked code that many guests share.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{GuestSpec, HttpGuest, LoadError, Process, RuntimeConfig, RuntimeError, StartError};
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-/// Compiles, caches and links programs. Clones share everything.
-#[derive(Clone)]
-pub struct Runtime {}
-
-impl Runtime {
-    /// Prepares engines, pools and the cache.
-    ///
-    /// # Errors
-    ///
-    /// When the engine cannot be configured on this machine or the cache directory cannot be used.
-    pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
-        let _ = config;
-        Ok(Self {})
-    }
-
-    /// Loads the program in file `wasm`, whose content has `digest` (`sha256:…`): from memory, from the cache, or by
-    /// compiling it. Calls for one digest share one compilation.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read or is no program this runtime can run.
-    pub async fn load(&self, wasm: &Path, digest: &str) -> Result<Program, LoadError> {
-        let _ = (wasm, digest);
-        Err(LoadError::Compile("not yet".into()))
-    }
-}
-
-impl fmt::Debug for Runtime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").finish_non_exhaustive()
-    }
-}
+use crate::{
+    GuestSpec, HttpGuest, Process, StartError,
+    guest::Guest,
+    runtime::Core,
+    state::{ModuleState, State},
+};
 
 /// What a program is, by what it exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +40,7 @@ impl fmt::Display for ProgramKind {
     }
 }
 
-/// Where one [`Runtime::load`] found the compiled code.
+/// Where one load found the compiled code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadedFrom {
     /// Another guest was already using it.
@@ -76,7 +51,7 @@ pub enum LoadedFrom {
     Compiled,
 }
 
-/// How one [`Runtime::load`] went.
+/// How one load went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// Where the code came from.
@@ -88,24 +63,38 @@ pub struct Loaded {
 /// Compiled and linked code, ready for guests. Clones share it; the code is released with the last of them.
 #[derive(Clone)]
 pub struct Program {
-    shared: Arc<Shared>,
-    loaded: Loaded,
+    pub(crate) code: Arc<Code>,
+    pub(crate) loaded: Loaded,
 }
 
-struct Shared {
-    kind: ProgramKind,
-    digest: String,
+/// What all loads of one digest share.
+pub(crate) struct Code {
+    pub(crate) core: Arc<Core>,
+    pub(crate) digest: Arc<str>,
+    pub(crate) memory_initial_bytes: u64,
+    pub(crate) linked: Linked,
+}
+
+/// Code whose imports have been resolved, so that an instance is made without looking up names.
+pub(crate) enum Linked {
+    Http(ProxyPre<State>),
+    Command(CommandPre<State>),
+    Module(wasmtime::InstancePre<ModuleState>),
 }
 
 impl Program {
     /// What it is.
     pub fn kind(&self) -> ProgramKind {
-        self.shared.kind
+        match self.code.linked {
+            Linked::Http(_) => ProgramKind::HttpComponent,
+            Linked::Command(_) => ProgramKind::CommandComponent,
+            Linked::Module(_) => ProgramKind::CommandModule,
+        }
     }
 
-    /// Digest of the Wasm file, as given to [`Runtime::load`].
+    /// Digest of the Wasm file, as given to [`crate::Runtime::load`].
     pub fn digest(&self) -> &str {
-        &self.shared.digest
+        &self.code.digest
     }
 
     /// How the load that returned this value went.
@@ -117,20 +106,34 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// When the program is a command, or a mount cannot be opened.
+    /// When the program is a command, a mount cannot be opened, or the memory limit is below what the program starts with.
     pub fn serve(&self, spec: GuestSpec) -> Result<Arc<HttpGuest>, StartError> {
-        let _ = spec;
-        Err(StartError::WrongKind { found: self.kind(), wanted: "served" })
+        if self.kind().is_command() {
+            return Err(StartError::WrongKind { found: self.kind(), wanted: "served" });
+        }
+        if let Some(limit) = spec.memory_bytes
+            && self.code.memory_initial_bytes > limit
+        {
+            return Err(StartError::MemoryLimit { needed: self.code.memory_initial_bytes, limit });
+        }
+        let (deadline, requests_max) = (spec.request_deadline, spec.requests_max);
+        let guest = Arc::new(Guest::new(spec)?);
+        Ok(Arc::new(HttpGuest::new(Arc::clone(&self.code), guest, deadline, requests_max)))
     }
 
-    /// Starts a process.
+    /// Starts a process on the runtime's own threads.
     ///
     /// # Errors
     ///
-    /// When the program is not a command, or a mount cannot be opened.
+    /// When the program is not a command, or a mount cannot be opened. What goes wrong later, too little memory for its
+    /// start included, is its [`crate::Exit`].
     pub fn spawn(&self, spec: GuestSpec) -> Result<Process, StartError> {
-        let _ = spec;
-        Err(StartError::WrongKind { found: self.kind(), wanted: "spawned" })
+        if !self.kind().is_command() {
+            return Err(StartError::WrongKind { found: self.kind(), wanted: "spawned" });
+        }
+        let wants_stdin = spec.stdin;
+        let guest = Arc::new(Guest::new(spec)?);
+        Ok(Process::start(Arc::clone(&self.code), guest, wants_stdin))
     }
 }
 

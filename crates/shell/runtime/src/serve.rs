@@ -1,15 +1,42 @@
-//! A `wasi:http` guest: an instance per request.
+//! A `wasi:http` guest: admission, failures and statistics around an instance per request.
+//!
+//! Start at [`HttpGuest`]'s [`Handler`]; one request is [`crate::call`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
+    },
+    time::Duration,
+};
 
 use eyot_dispatch::{Body, CallError, Handler};
 use futures::future::BoxFuture;
 use http::{Request, Response};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+
+use crate::{call, guest::Guest, program::Code};
+
+/// Set in [`HttpGuest::admitted`] once no more requests are taken.
+const DRAINING: usize = 1 << (usize::BITS - 1);
 
 /// Answers requests with a fresh instance each. Idle, it holds what its spec needs and shares its program.
 pub struct HttpGuest {
-    failures: watch::Sender<Option<Failure>>,
+    pub(crate) code: Arc<Code>,
+    pub(crate) guest: Arc<Guest>,
+    pub(crate) deadline: Duration,
+    requests_max: usize,
+    /// Requests inside, and whether more are taken.
+    admitted: AtomicUsize,
+    emptied: Notify,
+    requests: AtomicU64,
+    failed: AtomicU64,
+    /// Made by the first watcher or failure: most guests see neither.
+    failures: OnceLock<watch::Sender<Option<Failure>>>,
 }
 
 /// What a guest has used so far.
@@ -21,6 +48,8 @@ pub struct HttpStats {
     pub failures: u64,
     /// Time spent running guest code and the host calls it made.
     pub cpu: Duration,
+    /// Linear memory of the instances alive now, in bytes.
+    pub memory_bytes: u64,
     /// Most linear memory that one instance had, in bytes.
     pub memory_peak_bytes: u64,
 }
@@ -45,34 +74,117 @@ pub enum FailureKind {
     Deadline,
 }
 
+/// A request is inside the guest until this is dropped.
+pub(crate) struct Admission(Arc<HttpGuest>);
+
 impl HttpGuest {
-    /// Requests whose response, body included, has not ended.
-    pub fn in_flight(&self) -> usize {
-        0
+    pub(crate) fn new(code: Arc<Code>, guest: Arc<Guest>, deadline: Duration, requests_max: u32) -> Self {
+        Self {
+            code,
+            guest,
+            deadline,
+            requests_max: requests_max.max(1) as usize,
+            admitted: AtomicUsize::new(0),
+            emptied: Notify::new(),
+            requests: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            failures: OnceLock::new(),
+        }
     }
 
-    /// Refuses new requests from now on and returns when the last one inside has ended.
-    pub async fn drain(&self) {}
+    /// Requests whose response, body included, has not ended.
+    pub fn in_flight(&self) -> usize {
+        self.admitted.load(Acquire) & !DRAINING
+    }
+
+    /// Refuses new requests from now on and returns when the last one inside has ended. Dropping the returned future stops
+    /// the waiting, not the refusing.
+    pub async fn drain(&self) {
+        self.admitted.fetch_or(DRAINING, AcqRel);
+        loop {
+            let emptied = self.emptied.notified();
+            if self.in_flight() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
 
     /// What it has used so far.
     pub fn stats(&self) -> HttpStats {
-        HttpStats::default()
+        let meter = &self.guest.meter;
+        HttpStats {
+            requests: self.requests.load(Relaxed),
+            failures: self.failed.load(Relaxed),
+            cpu: meter.cpu(),
+            memory_bytes: meter.memory_bytes(),
+            memory_peak_bytes: meter.memory_peak_bytes(),
+        }
     }
 
     /// The most recent failure; changes with every failure.
     pub fn failures(&self) -> watch::Receiver<Option<Failure>> {
-        self.failures.subscribe()
+        self.failure_sender().subscribe()
+    }
+
+    fn failure_sender(&self) -> &watch::Sender<Option<Failure>> {
+        self.failures.get_or_init(|| watch::channel(None).0)
+    }
+
+    /// Counts and announces a failed request.
+    pub(crate) fn fail(&self, kind: FailureKind) {
+        let count = self.failed.fetch_add(1, Relaxed) + 1;
+        self.failure_sender().send_replace(Some(Failure { count, kind }));
+    }
+
+    fn admit(self: &Arc<Self>) -> Result<Admission, CallError> {
+        let before = self.admitted.fetch_add(1, AcqRel);
+        // From here on the count is given back when this is dropped.
+        let admission = Admission(Arc::clone(self));
+        if before & DRAINING != 0 {
+            return Err(CallError::Draining);
+        }
+        if before >= self.requests_max {
+            return Err(CallError::Overloaded(format!("{} requests inside the guest already", self.requests_max)));
+        }
+        self.requests.fetch_add(1, Relaxed);
+        Ok(admission)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if self.0.admitted.fetch_sub(1, AcqRel) == DRAINING | 1 {
+            self.0.emptied.notify_waiters();
+        }
     }
 }
 
 impl Handler for HttpGuest {
-    fn handle(self: Arc<Self>, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
-        Box::pin(async { Err(CallError::Draining) })
+    fn handle(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        Box::pin(async move {
+            let admission = self.admit()?;
+            call::call(self, admission, request).await
+        })
     }
 }
 
 impl fmt::Debug for HttpGuest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpGuest").finish_non_exhaustive()
+        f.debug_struct("HttpGuest")
+            .field("digest", &self.code.digest)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_guest_costs_less_than_a_kibibyte() {
+        let bytes = size_of::<HttpGuest>() + size_of::<Guest>() + size_of::<crate::meter::Meter>();
+        assert!(bytes < 1024, "{bytes}");
     }
 }

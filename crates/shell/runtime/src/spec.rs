@@ -1,6 +1,12 @@
 //! What a guest is started with: arguments, environment, mounts, limits, and where its output goes.
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use eyot_dispatch::{Caller, Outbound};
 
@@ -25,10 +31,13 @@ pub struct GuestSpec {
     pub outbound: Arc<dyn Outbound>,
     /// Takes its standard output and error.
     pub log: Arc<dyn LogSink>,
-    /// Longest time one request may take from call to end of response. Commands ignore it.
+    /// Longest time until a response begins, and between being asked for the next piece of its body and giving it.
+    /// Commands ignore it.
     pub request_deadline: Duration,
     /// Most requests inside a `wasi:http` guest at once; the next is refused as overloaded. Commands ignore it.
     pub requests_max: u32,
+    /// Cluster names and Service addresses for the guest's sockets, besides what the host resolves.
+    pub names: Option<Arc<dyn Names>>,
     /// Whether a command's standard input can be written with [`crate::Process::take_stdin`]; else it is empty.
     pub stdin: bool,
 }
@@ -48,6 +57,7 @@ impl GuestSpec {
             log,
             request_deadline: Duration::from_secs(60),
             requests_max: 256,
+            names: None,
             stdin: false,
         }
     }
@@ -91,4 +101,17 @@ pub trait LogSink: Send + Sync + 'static {
     /// Takes some bytes of one stream: not necessarily whole lines or whole characters, at most 64 KiB at once. The guest
     /// waits meanwhile, so a slow sink slows a flood down; it must not wait for ever.
     fn write(&self, stream: LogStream, bytes: &[u8]);
+}
+
+/// Knows the cluster's names and virtual addresses, for guests that open sockets. Answers at once, from memory.
+pub trait Names: Send + Sync + 'static {
+    /// The addresses of `name`, `None` when it is not the cluster's and the host's resolver should be asked. An empty list
+    /// means that the name does not exist.
+    fn resolve(&self, caller: &Caller, name: &str) -> Option<Vec<IpAddr>>;
+
+    /// Where a connection to `address` really goes: an endpoint when it is a Service's, else `address`.
+    fn route(&self, caller: &Caller, address: SocketAddr) -> SocketAddr {
+        let _ = caller;
+        address
+    }
 }

@@ -26,6 +26,7 @@ const TABLES: &str = "
         name TEXT NOT NULL,
         created INTEGER NOT NULL,
         deleted INTEGER NOT NULL,
+        objects INTEGER NOT NULL,
         checksum INTEGER NOT NULL,
         value BLOB NOT NULL
     ) STRICT;
@@ -46,6 +47,8 @@ pub(crate) struct Row<'a> {
     pub(crate) name: &'a str,
     pub(crate) created: Revision,
     pub(crate) deleted: bool,
+    /// Objects in the store after the change: the newest row tells whether others are missing.
+    pub(crate) objects: u64,
     pub(crate) value: &'a [u8],
 }
 
@@ -114,7 +117,8 @@ impl Disk {
 
     /// Reads every change in order, each checked against its checksum. `each` tells what does not fit.
     pub(crate) fn load(&self, mut each: impl FnMut(Row<'_>) -> Result<(), String>) -> Result<(), OpenError> {
-        let sql = "SELECT revision, resource, namespace, name, created, deleted, value, checksum FROM log ORDER BY 1";
+        let sql = "SELECT revision, resource, namespace, name, created, deleted, value, checksum, objects
+                   FROM log ORDER BY revision";
         self.read(sql, |row| {
             let found = Row {
                 revision: revision(row.get(0)?),
@@ -123,6 +127,7 @@ impl Disk {
                 name: row.get_ref(3)?.as_str()?,
                 created: revision(row.get(4)?),
                 deleted: row.get(5)?,
+                objects: row.get::<_, i64>(8)?.cast_unsigned(),
                 value: row.get_ref(6)?.as_blob()?,
             };
             match found.checksum() == row.get::<_, i64>(7)? {
@@ -151,13 +156,20 @@ impl Disk {
         damaged(Path::new(&*self.file), detail)
     }
 
-    /// Appends changes in one transaction; on disk when it returns.
-    pub(crate) fn append(&mut self, events: &[Arc<Event>]) -> Result<(), DiskError> {
-        let mut run = || -> rusqlite::Result<()> {
+    /// Appends changes in one transaction; on disk when it returns. Gives the number of objects after the last one,
+    /// from that before the first.
+    pub(crate) fn append(&mut self, events: &[Arc<Event>], mut objects: u64) -> Result<u64, DiskError> {
+        let mut run = || -> rusqlite::Result<u64> {
             let transaction = self.conn.transaction()?;
-            let mut insert = transaction.prepare_cached("INSERT INTO log VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO log VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
             for event in events {
                 let entry = &*event.entry;
+                objects = match event.kind {
+                    EventKind::Created => objects + 1,
+                    EventKind::Updated => objects,
+                    EventKind::Deleted => objects - 1,
+                };
                 let row = Row {
                     revision: entry.revision,
                     resource: &entry.key.resource,
@@ -165,6 +177,7 @@ impl Disk {
                     name: &entry.key.name,
                     created: entry.created,
                     deleted: event.kind == EventKind::Deleted,
+                    objects,
                     value: &entry.value,
                 };
                 insert.execute(params![
@@ -174,12 +187,14 @@ impl Disk {
                     row.name,
                     row.created.0.cast_signed(),
                     row.deleted,
+                    row.objects.cast_signed(),
                     row.checksum(),
                     row.value
                 ])?;
             }
             drop(insert);
-            transaction.commit()
+            transaction.commit()?;
+            Ok(objects)
         };
         run().map_err(DiskError::from)
     }
@@ -222,6 +237,7 @@ impl Row<'_> {
             self.name.as_bytes(),
             &self.created.0.to_le_bytes(),
             &[self.deleted.into()],
+            &self.objects.to_le_bytes(),
             self.value,
         ])
     }

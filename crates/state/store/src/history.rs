@@ -38,10 +38,6 @@ impl History {
         self.horizon = horizon;
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
-
     /// Changes after `revision`, oldest first.
     pub(crate) fn after(&self, revision: Revision) -> impl DoubleEndedIterator<Item = &Arc<Event>> {
         let start = self.events.partition_point(|it| it.revision() <= revision);

@@ -15,18 +15,25 @@ use crate::{
 /// What the writer continues from.
 pub(crate) struct Loaded {
     pub(crate) last: Revision,
+    /// How many there are.
+    pub(crate) objects: u64,
     pub(crate) garbage: Vec<(Arc<str>, Garbage)>,
 }
 
 /// Fills the tables, their history included, so that watchers resume across a restart.
 pub(crate) fn load(disk: &Disk, shared: &Shared, names: &mut Names) -> Result<Loaded, OpenError> {
-    let mut loaded = Loaded { last: Revision(0), garbage: Vec::new() };
+    let mut loaded = Loaded { last: Revision(0), objects: 0, garbage: Vec::new() };
     disk.horizons(|resource, horizon| {
         loaded.last = loaded.last.max(horizon);
         shared.table(&names.intern(resource)).state.write().history.set_horizon(horizon);
     })?;
-    let mut rows = Vec::new();
+    let (mut rows, mut newest) = (Vec::new(), Revision(0));
     disk.load(|row| {
+        if row.revision <= newest {
+            return Err(format!("row {} follows row {newest}", row.revision));
+        }
+        newest = row.revision;
+        loaded.objects = row.objects;
         loaded.last = loaded.last.max(row.revision);
         let resource = names.intern(row.resource);
         let table = shared.table(&resource);
@@ -36,7 +43,11 @@ pub(crate) fn load(disk: &Disk, shared: &Shared, names: &mut Names) -> Result<Lo
         loaded.garbage.extend(rows.drain(..).map(|it| (table.resource.clone(), it)));
         Ok(())
     })?;
-    Ok(loaded)
+    let found: usize = shared.tables().iter().map(|it| it.state.read().len()).sum();
+    match found as u64 == loaded.objects {
+        true => Ok(loaded),
+        false => Err(disk.damaged(format!("{found} objects are left of {}", loaded.objects))),
+    }
 }
 
 /// The change that a row records; fails when what it builds on is missing.

@@ -47,7 +47,10 @@ struct Writer {
     names: Names,
     rules: Rules,
     last: Revision,
+    objects: u64,
     garbage: VecDeque<(Arc<str>, Garbage)>,
+    /// Garbage that is the newest row: it stays until there is a newer one, since it tells how many objects there are.
+    newest: Option<(Arc<str>, Garbage)>,
     /// Which revision the store had when, oldest first.
     ages: VecDeque<(Instant, Revision)>,
     checkpointed: bool,
@@ -71,7 +74,9 @@ pub(crate) fn start(dir: &Path, lock: DirLock, shared: Arc<Shared>) -> Result<wa
         names,
         rules,
         last: loaded.last,
+        objects: loaded.objects,
         garbage: loaded.garbage.into(),
+        newest: None,
         ages: VecDeque::from([(Instant::now(), loaded.last)]),
         checkpointed: false,
         rest: None,
@@ -189,25 +194,31 @@ impl Writer {
         if events.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.disk.append(&events) {
-            let file = self.disk.file.clone();
-            let error = match error {
-                DiskError::Full => WriteError::DiskFull { file },
-                DiskError::Failed(reason) => WriteError::Disk { file, reason },
-                DiskError::Unknown(reason) => {
-                    self.broken = Some(reason.clone());
-                    WriteError::Broken { file, reason }
-                }
-            };
-            tracing::error!(%error, "write failed");
-            return Err(error);
+        match self.disk.append(&events, self.objects) {
+            Ok(objects) => self.objects = objects,
+            Err(error) => return Err(self.refuse(error)),
         }
         self.last = last;
+        self.garbage.extend(self.newest.take());
         self.checkpointed = false;
         self.shared.committed.store(last.0, Ordering::Release);
         self.apply(events);
         self.shared.published.store(last.0, Ordering::Release);
         Ok(())
+    }
+
+    fn refuse(&mut self, error: DiskError) -> WriteError {
+        let file = self.disk.file.clone();
+        let error = match error {
+            DiskError::Full => WriteError::DiskFull { file },
+            DiskError::Failed(reason) => WriteError::Disk { file, reason },
+            DiskError::Unknown(reason) => {
+                self.broken = Some(reason.clone());
+                WriteError::Broken { file, reason }
+            }
+        };
+        tracing::error!(%error, "write failed");
+        error
     }
 
     /// Makes changes visible, one resource after the other.
@@ -260,6 +271,9 @@ impl Writer {
 
     /// Deletes some rows that nothing refers to.
     fn sweep(&mut self) {
+        if let Some(at) = self.garbage.iter().take(SWEEP_ROWS).position(|it| it.1.row == self.last) {
+            self.newest = self.garbage.remove(at);
+        }
         let count = self.garbage.len().min(SWEEP_ROWS);
         let mut horizons: Vec<(&str, Revision)> = Vec::new();
         for (resource, garbage) in self.garbage.range(..count) {

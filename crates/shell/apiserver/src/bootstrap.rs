@@ -1,0 +1,100 @@
+//! The objects every cluster begins with. Entry point: [`bootstrap`], called at each start; it makes what is missing.
+
+use eyot_model::meta;
+use http::{Method, Request, header};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+use crate::{ApiServer, Body, Identity, call::table, handle::handle, server::Shared};
+
+/// An object every cluster begins with could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("creating {object} at start: {message}")]
+pub struct BootstrapError {
+    /// Kind, namespace and name.
+    pub object: String,
+    /// What the API server answered.
+    pub message: String,
+}
+
+/// Makes the namespaces, the `wasm` RuntimeClass, the default Gateway and the `kubernetes` Service, where missing.
+///
+/// Nothing that exists is changed, so that an administrator's edits stay.
+pub async fn bootstrap(server: &ApiServer) -> Result<(), BootstrapError> {
+    // Namespaces first, since what lives in them needs them; the rest shares the disk's flushes.
+    for wave in waves(&server.0) {
+        let creations = wave.into_iter().map(|object| create(server, object));
+        futures::future::try_join_all(creations).await?;
+    }
+    Ok(())
+}
+
+fn waves(server: &Shared) -> [Vec<Value>; 2] {
+    let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease", "eyot-system"].map(namespace);
+    let rest = vec![
+        json!({
+            "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
+            "metadata": {"name": "wasm"}, "handler": "wasm",
+        }),
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
+            "metadata": {"name": "eyot"}, "spec": {"controllerName": "eyot.io/gateway"},
+        }),
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": {"name": "default", "namespace": "eyot-system"},
+            "spec": {
+                "gatewayClassName": "eyot",
+                "listeners": [{
+                    "name": "http", "protocol": "HTTP", "port": 80,
+                    "allowedRoutes": {"namespaces": {"from": "All"}},
+                }],
+            },
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "clusterIP": server.addresses.first().map(|it| it.to_string()),
+                "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": server.config.api_port}],
+            },
+        }),
+    ];
+    [namespaces.to_vec(), rest]
+}
+
+async fn create(server: &ApiServer, object: Value) -> Result<(), BootstrapError> {
+    let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let namespace = meta::namespace(&object).unwrap_or_default().to_owned();
+    let name = meta::name(&object).unwrap_or_default().to_owned();
+    let fail = |message: String| BootstrapError { object: format!("{} {namespace}/{name}", text("kind")), message };
+
+    let kind = table().by_api_version(&text("apiVersion"), &text("kind"));
+    let kind = kind.ok_or_else(|| fail("the kind is not served".to_owned()))?;
+    let key = eyot_store::Key::new(kind.storage.as_str(), namespace.as_str(), name.as_str());
+    if server.0.store.get(&key).is_some() {
+        return Ok(());
+    }
+    let root = if kind.group.is_empty() { "/api" } else { "/apis" };
+    let place = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
+    let uri = format!("{root}/{}{place}/{}", kind.api_version(), kind.plural);
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(uri)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::full(object.to_string()))
+        .map_err(|it| fail(it.to_string()))?;
+    let identity = Identity::component("apiserver");
+    let response = handle(server.clone(), Some(identity.into()), request).await;
+    // Somebody may have made it in the meantime.
+    if response.status().is_success() || response.status() == http::StatusCode::CONFLICT {
+        return Ok(());
+    }
+    let body = response.into_body().collect().await.map_err(|it| fail(it.to_string()))?.to_bytes();
+    let status: Value = serde_json::from_slice(&body).unwrap_or_default();
+    Err(fail(status["message"].as_str().unwrap_or("no reason was given").to_owned()))
+}

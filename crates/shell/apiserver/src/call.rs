@@ -1,0 +1,92 @@
+//! One request about objects of one kind: what every verb needs to know.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eyot_model::{
+    convert,
+    kinds::{Kind, Table},
+    status::ApiError,
+};
+use eyot_store::{Entry, Key, Revision};
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::{
+    ApiServer, Identity, object,
+    request::{
+        accept::{self, Form},
+        decode::{self, Decoded},
+        query::Query,
+    },
+    serve::Closing,
+    server::Shared,
+};
+
+/// One request about objects of one kind.
+pub(crate) struct Call {
+    pub(crate) server: ApiServer,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) kind: Arc<Kind>,
+    /// `None` for all namespaces, and for kinds without.
+    pub(crate) namespace: Option<String>,
+    pub(crate) query: Query,
+    pub(crate) form: Form,
+    pub(crate) headers: HeaderMap,
+    /// Set when the request came over a connection that can be asked to wind down.
+    pub(crate) closing: Option<Closing>,
+    /// Become `Warning` headers.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Call {
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.server.0
+    }
+
+    /// Where an object of this kind and namespace is stored.
+    pub(crate) fn key(&self, name: &str) -> Key {
+        Key::new(self.kind.storage.as_str(), self.namespace.as_deref().unwrap_or_default(), name)
+    }
+
+    /// The stored object of that name.
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<Entry>, ApiError> {
+        self.shared().store.get(&self.key(name)).ok_or_else(|| ApiError::not_found(&self.kind, name))
+    }
+
+    /// Decodes the request's body, an object or options.
+    pub(crate) fn decode(&self, body: &Bytes) -> Result<Decoded, ApiError> {
+        decode::decode(body, accept::syntax(&self.headers)?)
+    }
+
+    /// A stored object in the version of this request.
+    pub(crate) fn parse(&self, entry: &Entry) -> Result<Value, ApiError> {
+        let stored = object::parse(entry)?;
+        Ok(if convert::is_stored_form(&self.kind) { stored } else { convert::from_stored(&self.kind, stored) })
+    }
+
+    /// Stored bytes in the version of this request: unchanged, unless it is an older version of the kind.
+    pub(crate) fn bytes(&self, stored: &Bytes) -> Result<Bytes, ApiError> {
+        if convert::is_stored_form(&self.kind) {
+            return Ok(stored.clone());
+        }
+        let value = serde_json::from_slice(stored).map_err(|it| ApiError::internal(format!("damaged object: {it}")))?;
+        Ok(Bytes::from(convert::from_stored(&self.kind, value).to_string()))
+    }
+}
+
+/// The kinds that are served.
+pub(crate) fn table() -> &'static Table {
+    eyot_model::kinds::builtin()
+}
+
+/// Parses a resource version; empty and `0` mean any, and are `None`.
+pub(crate) fn revision(text: &str) -> Result<Option<Revision>, ApiError> {
+    match text {
+        "" | "0" => Ok(None),
+        text => match text.parse() {
+            Ok(number) => Ok(Some(Revision(number))),
+            Err(_) => Err(ApiError::bad_request(format!("invalid resource version {text:?}: not a number"))),
+        },
+    }
+}

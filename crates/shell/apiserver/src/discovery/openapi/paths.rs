@@ -1,0 +1,140 @@
+//! Paths of kinds with their operations, as far as clients look at them: parameters, bodies, and which kind it is.
+
+use eyot_model::kinds::Kind;
+use serde_json::{Map, Value, json};
+
+use super::{
+    group_version_kind,
+    schemas::{Dialect, name_of},
+};
+
+const PATCHES: [&str; 3] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+
+/// The paths of these kinds.
+pub(super) fn of(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for kind in kinds {
+        let root = if kind.group.is_empty() { "/api" } else { "/apis" };
+        let base = format!("{root}/{}", kind.api_version());
+        let place = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
+        let collection = format!("{base}{place}/{}", kind.plural);
+        let object = format!("{collection}/{{name}}");
+        let describe = Describe { kind, dialect };
+        describe.path(&mut paths, collection, &[("get", "list"), ("post", "create"), ("delete", "deletecollection")]);
+        let verbs = [("get", "get"), ("put", "update"), ("patch", "patch"), ("delete", "delete")];
+        describe.path(&mut paths, object, &verbs);
+        if kind.namespaced {
+            describe.path(&mut paths, format!("{base}/{}", kind.plural), &[("get", "list")]);
+        }
+    }
+    paths
+}
+
+struct Describe<'k> {
+    kind: &'k Kind,
+    dialect: Dialect,
+}
+
+impl Describe<'_> {
+    /// Adds a path with those of the operations that the kind allows.
+    fn path(&self, paths: &mut Map<String, Value>, path: String, operations: &[(&str, &str)]) {
+        let allowed = operations.iter().filter(|(_, verb)| self.kind.allows(verb));
+        let mut item: Map<String, Value> =
+            allowed.map(|(method, verb)| ((*method).to_owned(), self.operation(verb))).collect();
+        if item.is_empty() {
+            return;
+        }
+        let in_path = ["namespace", "name"].into_iter().filter(|it| path.contains(&format!("{{{it}}}")));
+        let parameters: Vec<Value> = in_path.map(|it| self.parameter(it, "path", "string")).collect();
+        if !parameters.is_empty() {
+            item.insert("parameters".into(), parameters.into());
+        }
+        paths.insert(path, item.into());
+    }
+
+    fn operation(&self, verb: &str) -> Value {
+        let action = match verb {
+            "create" => "post",
+            "update" => "put",
+            other => other,
+        };
+        let mut operation = json!({
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": group_version_kind(self.kind),
+        });
+        let query: &[(&str, &str)] = match verb {
+            "create" | "update" => &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")],
+            "patch" => {
+                &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")]
+            }
+            "delete" | "deletecollection" => {
+                &[("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("propagationPolicy", "string")]
+            }
+            "list" => &[
+                ("allowWatchBookmarks", "boolean"),
+                ("continue", "string"),
+                ("fieldSelector", "string"),
+                ("labelSelector", "string"),
+                ("limit", "integer"),
+                ("resourceVersion", "string"),
+                ("resourceVersionMatch", "string"),
+                ("sendInitialEvents", "boolean"),
+                ("timeoutSeconds", "integer"),
+                ("watch", "boolean"),
+            ],
+            _ => &[],
+        };
+        let mut parameters: Vec<Value> = query.iter().map(|it| self.parameter(it.0, "query", it.1)).collect();
+        self.body(verb, &mut operation, &mut parameters);
+        operation["parameters"] = parameters.into();
+        let schema = name_of(self.kind).map(|it| match verb {
+            "list" => self.dialect.reference(&format!("{it}List")),
+            _ => self.dialect.reference(&it),
+        });
+        let schema = schema.filter(|_| !matches!(verb, "delete" | "deletecollection"));
+        operation["responses"] = match (self.dialect, schema) {
+            (Dialect::V2, Some(schema)) => json!({"200": {"description": "OK", "schema": schema}}),
+            (Dialect::V3, Some(schema)) => {
+                json!({"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}})
+            }
+            (_, None) => json!({"200": {"description": "OK"}}),
+        };
+        operation
+    }
+
+    fn body(&self, verb: &str, operation: &mut Value, parameters: &mut Vec<Value>) {
+        let schema = match verb {
+            "patch" => json!({"type": "object"}),
+            "create" | "update" => match name_of(self.kind) {
+                Some(name) => self.dialect.reference(&name),
+                None => return,
+            },
+            _ => return,
+        };
+        let types = if verb == "patch" { &PATCHES[..] } else { &["application/json", "application/yaml"] };
+        match self.dialect {
+            Dialect::V2 => {
+                operation["consumes"] = types.into();
+                parameters.push(json!({"name": "body", "in": "body", "required": true, "schema": schema}));
+            }
+            Dialect::V3 => {
+                let content: Map<String, Value> =
+                    types.iter().map(|it| ((*it).to_owned(), json!({"schema": schema}))).collect();
+                operation["requestBody"] = json!({"content": content, "required": true});
+            }
+        }
+    }
+
+    fn parameter(&self, name: &str, place: &str, kind: &str) -> Value {
+        let mut parameter = json!({"name": name, "in": place});
+        if place == "path" {
+            parameter["required"] = true.into();
+        }
+        match self.dialect {
+            Dialect::V2 => parameter["type"] = kind.into(),
+            Dialect::V3 => parameter["schema"] = json!({"type": kind}),
+        }
+        parameter
+    }
+}

@@ -1,0 +1,199 @@
+//! Schemas of kinds and of the types they are made of.
+
+use std::collections::BTreeMap;
+
+use eyot_model::{
+    kinds::Kind,
+    schema::{self, Definition, Field, ListType, PatchStrategy, Shape},
+};
+use serde_json::{Map, Value, json};
+
+use super::group_version_kind;
+
+/// Which OpenAPI a document speaks; they differ in where references lead and in how requests are described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    V2,
+    V3,
+}
+
+impl Dialect {
+    /// A reference to a schema.
+    pub(super) fn reference(self, name: &str) -> Value {
+        let place = match self {
+            Dialect::V2 => "definitions",
+            Dialect::V3 => "components/schemas",
+        };
+        json!({"$ref": format!("#/{place}/{name}")})
+    }
+}
+
+const LIST_META: (&str, &str) = ("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", "meta.v1.ListMeta");
+
+/// The schemas of these kinds, of their lists, and of everything in them.
+pub(super) fn of(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
+    let mut schemas = Schemas { dialect, done: BTreeMap::new(), waiting: Vec::new() };
+    for kind in kinds {
+        schemas.kind(kind);
+    }
+    schemas.done.insert(LIST_META.0.to_owned(), list_meta());
+    while let Some(definition) = schemas.waiting.pop() {
+        schemas.definition(definition);
+    }
+    schemas.done.into_iter().collect()
+}
+
+/// The name of a kind's schema.
+pub(super) fn name_of(kind: &Kind) -> Option<String> {
+    schema::root(kind)?.definition().map(|it| name(it))
+}
+
+/// The name under which a type's schema is published.
+fn name(definition: &Definition) -> String {
+    match definition.name.split_once('.') {
+        Some(("meta", rest)) => format!("io.k8s.apimachinery.pkg.apis.meta.{rest}"),
+        Some(("gateway", rest)) => format!("io.k8s.networking.gateway.{rest}"),
+        _ => format!("io.k8s.api.{}", definition.name),
+    }
+}
+
+struct Schemas {
+    dialect: Dialect,
+    done: BTreeMap<String, Value>,
+    waiting: Vec<&'static Definition>,
+}
+
+impl Schemas {
+    fn kind(&mut self, kind: &Kind) {
+        let Some(definition) = schema::root(kind).and_then(|it| it.definition()) else { return };
+        self.definition(definition);
+        let name = name(definition);
+        if let Some(schema) = self.done.get_mut(&name) {
+            let marks = schema
+                .as_object_mut()
+                .map(|it| it.entry("x-kubernetes-group-version-kind").or_insert_with(|| Value::Array(Vec::new())));
+            if let Some(Value::Array(marks)) = marks {
+                marks.push(group_version_kind(kind));
+            }
+        }
+        if kind.create_only() {
+            return;
+        }
+        let mut mark = group_version_kind(kind);
+        mark["kind"] = kind.list_kind().into();
+        let list = json!({
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "apiVersion": {"type": "string"},
+                "kind": {"type": "string"},
+                "metadata": self.dialect.reference(LIST_META.0),
+                "items": {"type": "array", "items": self.dialect.reference(&name)},
+            },
+            "x-kubernetes-group-version-kind": [mark],
+        });
+        self.done.insert(format!("{name}List"), list);
+    }
+
+    fn definition(&mut self, definition: &'static Definition) {
+        let name = name(definition);
+        if self.done.contains_key(&name) {
+            return;
+        }
+        // Entered before its fields, since a type may contain itself.
+        self.done.insert(name.clone(), Value::Null);
+        let properties: Map<String, Value> =
+            definition.fields.iter().map(|it| (it.name.to_owned(), self.field(it))).collect();
+        let required: Vec<&str> = definition.fields.iter().filter(|it| it.required).map(|it| it.name).collect();
+        let mut schema = json!({"type": "object", "properties": properties});
+        if !required.is_empty() {
+            schema["required"] = required.into();
+        }
+        if definition.atomic {
+            schema["x-kubernetes-map-type"] = "atomic".into();
+        }
+        self.done.insert(name, schema);
+    }
+
+    fn field(&mut self, field: &'static Field) -> Value {
+        let mut schema = self.shape(&field.shape);
+        if let Value::Object(map) = &mut schema {
+            map.extend(traits(field));
+        }
+        schema
+    }
+
+    fn shape(&mut self, shape: &Shape) -> Value {
+        let plain = |kind: &str, format: &str| match format {
+            "" => json!({"type": kind}),
+            format => json!({"type": kind, "format": format}),
+        };
+        match shape {
+            // What may be anything has no properties either, or clients would refuse all of them.
+            Shape::Any => json!({"x-kubernetes-preserve-unknown-fields": true}),
+            Shape::Text => plain("string", ""),
+            Shape::Bytes => plain("string", "byte"),
+            Shape::Time | Shape::MicroTime => plain("string", "date-time"),
+            Shape::Bool => plain("boolean", ""),
+            Shape::Int32 => plain("integer", "int32"),
+            Shape::Int64 => plain("integer", "int64"),
+            Shape::Double => plain("number", "double"),
+            Shape::Quantity if self.dialect == Dialect::V2 => plain("string", ""),
+            Shape::Quantity => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+            Shape::IntOrText if self.dialect == Dialect::V2 => plain("string", "int-or-string"),
+            Shape::IntOrText => {
+                json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+            }
+            Shape::List(item) => json!({"type": "array", "items": self.shape(item)}),
+            Shape::Map(value) => json!({"type": "object", "additionalProperties": self.shape(value)}),
+            Shape::Object(_) => match shape.definition() {
+                Some(definition) => {
+                    let name = name(definition);
+                    if !self.done.contains_key(&name) {
+                        self.waiting.push(definition);
+                    }
+                    self.dialect.reference(&name)
+                }
+                None => json!({"type": "object"}),
+            },
+        }
+    }
+}
+
+/// How lists merge, in the words of `kubectl apply`.
+fn traits(field: &Field) -> Map<String, Value> {
+    let mut traits = Map::new();
+    let is_list = matches!(field.shape, Shape::List(_));
+    match &field.list {
+        ListType::Atomic if is_list => drop(traits.insert("x-kubernetes-list-type".into(), "atomic".into())),
+        ListType::Atomic => {}
+        ListType::Set => drop(traits.insert("x-kubernetes-list-type".into(), "set".into())),
+        ListType::Map(keys) => {
+            traits.insert("x-kubernetes-list-type".into(), "map".into());
+            traits.insert("x-kubernetes-list-map-keys".into(), keys.clone().into());
+        }
+    }
+    let PatchStrategy { merge, key, retain_keys, replace } = field.patch;
+    let strategies = [(merge, "merge"), (retain_keys, "retainKeys"), (replace, "replace")];
+    let strategies: Vec<&str> = strategies.into_iter().filter(|it| it.0).map(|it| it.1).collect();
+    if !strategies.is_empty() {
+        traits.insert("x-kubernetes-patch-strategy".into(), strategies.join(",").into());
+    }
+    if let Some(key) = key {
+        traits.insert("x-kubernetes-patch-merge-key".into(), key.into());
+    }
+    traits
+}
+
+/// Lists are not in the table of fields.
+fn list_meta() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "continue": {"type": "string"},
+            "remainingItemCount": {"type": "integer", "format": "int64"},
+            "resourceVersion": {"type": "string"},
+            "selfLink": {"type": "string"},
+        },
+    })
+}

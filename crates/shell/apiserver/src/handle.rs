@@ -1,0 +1,190 @@
+//! The way of a request: path, identity, kind, verb. Entry point: [`handle`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eyot_model::{kinds::Kind, status::ApiError};
+use http::{Method, Request, Response};
+
+use crate::{
+    ApiServer, Body, Identity,
+    body::{self, CollectError},
+    call::{Call, table},
+    discovery,
+    request::{
+        accept::{self, Form},
+        path::{self, Path, Resource},
+        query::Query,
+    },
+    respond, review,
+    serve::Closing,
+    subresource,
+    verbs::{
+        create, delete, list,
+        update::{self, Aspect},
+        watch,
+    },
+};
+
+/// Largest request body in bytes: Kubernetes' own limit.
+const BODY_MAX: usize = 3 << 20;
+
+/// Answers a request; `identity` is `None` when the caller showed no certificate.
+pub(crate) async fn handle(
+    server: ApiServer,
+    identity: Option<Arc<Identity>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    match route(server, identity, request).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::debug!(%method, path, code = error.code, error = error.message, "API request");
+            respond::error(&error)
+        }
+    }
+}
+
+async fn route(
+    server: ApiServer,
+    identity: Option<Arc<Identity>>,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let path = path::parse(request.uri().path());
+    if let Some(path) = path.as_ref().filter(|it| discovery::is_public(it)) {
+        return discovery::answer(table(), request.method(), path, Form::Object);
+    }
+    let identity = identity.ok_or_else(ApiError::unauthorized)?;
+    match path.ok_or_else(ApiError::no_such_path)? {
+        Path::Resource(resource) => objects(server, identity, resource, request).await,
+        path => discovery::answer(table(), request.method(), &path, accept::form(request.headers(), false)?),
+    }
+}
+
+/// Answers a request about objects.
+async fn objects(
+    server: ApiServer,
+    identity: Arc<Identity>,
+    path: Resource,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let kind = table().by_plural(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_path)?;
+    if path.namespace.is_some() != kind.namespaced && (path.namespace.is_some() || path.name.is_some()) {
+        return Err(ApiError::no_such_path());
+    }
+    let mut query = Query::parse(request.uri().query())?;
+    query.watch |= path.watch;
+    let verb = verb(request.method(), &path, &query);
+    authorize(&identity, kind, &path, verb)?;
+    let mut call = Call {
+        form: form(&request, &path, &query)?,
+        headers: request.headers().clone(),
+        closing: request.extensions().get::<Closing>().cloned(),
+        namespace: path.namespace.clone(),
+        kind: kind.clone(),
+        warnings: Vec::new(),
+        server,
+        identity,
+        query,
+    };
+    let mut response = match (&path.name, &path.subresource) {
+        (Some(name), Some(_)) => subresource::answer(&mut call, name, &path, request).await,
+        _ => dispatch(&mut call, path, verb, request).await,
+    }?;
+    call.warnings.iter().for_each(|it| respond::warn(&mut response, it));
+    Ok(response)
+}
+
+/// Subresources that stream bytes take any `Accept`; everything else must be something that can be given.
+fn form(request: &Request<Body>, path: &Resource, query: &Query) -> Result<Form, ApiError> {
+    match path.subresource.as_deref() {
+        Some("log" | "exec" | "attach" | "portforward" | "proxy") => Ok(Form::Object),
+        _ => accept::form(request.headers(), query.watch),
+    }
+}
+
+async fn dispatch(
+    call: &mut Call,
+    path: Resource,
+    verb: &'static str,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    if !call.kind.allows(verb) {
+        return Err(ApiError::method_not_supported(&call.kind, verb));
+    }
+    match (verb, path.name.as_deref()) {
+        ("get", Some(name)) => list::get(call, name),
+        ("list", _) => list::list(take(call)),
+        ("watch", name) => {
+            if let Some(name) = name {
+                narrow(&mut call.query, name);
+            }
+            watch::watch(take(call))
+        }
+        ("create", None) if call.kind.create_only() => review::answer(call, read_body(request).await?).await,
+        ("create", None) => create::create(call, read_body(request).await?).await,
+        ("update", Some(name)) => update::put(call, name, Aspect::Whole, read_body(request).await?).await,
+        ("patch", Some(name)) => update::patch(call, name, Aspect::Whole, read_body(request).await?).await,
+        ("delete", Some(name)) => delete::delete(call, name, read_body(request).await?).await,
+        ("deletecollection", None) => delete::delete_collection(call, read_body(request).await?).await,
+        _ => Err(discovery::not_allowed(request.method())),
+    }
+}
+
+/// A call of its own for an answer that outlives the request.
+fn take(call: &mut Call) -> Call {
+    Call {
+        server: call.server.clone(),
+        identity: call.identity.clone(),
+        kind: call.kind.clone(),
+        namespace: call.namespace.take(),
+        query: std::mem::take(&mut call.query),
+        form: call.form,
+        headers: http::HeaderMap::new(),
+        closing: call.closing.take(),
+        warnings: Vec::new(),
+    }
+}
+
+/// Watching one object is watching the collection for its name.
+fn narrow(query: &mut Query, name: &str) {
+    let separator = if query.field_selector.is_empty() { "" } else { "," };
+    query.field_selector += &format!("{separator}metadata.name={name}");
+}
+
+fn verb(method: &Method, path: &Resource, query: &Query) -> &'static str {
+    let named = path.name.is_some();
+    match *method {
+        Method::GET if query.watch && path.subresource.is_none() => "watch",
+        Method::GET if named => "get",
+        Method::GET => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if named => "delete",
+        Method::DELETE => "deletecollection",
+        _ => "",
+    }
+}
+
+/// There are no roles yet: masters may do everything, others may ask about themselves.
+fn authorize(identity: &Identity, kind: &Kind, path: &Resource, verb: &str) -> Result<(), ApiError> {
+    if identity.is_master() || review::is_about_oneself(&kind.kind) {
+        return Ok(());
+    }
+    let place = match &path.namespace {
+        Some(namespace) => format!("in the namespace {namespace:?}"),
+        None => "at the cluster scope".to_owned(),
+    };
+    let (user, plural, group) = (&identity.user, &kind.plural, &kind.group);
+    let why = format!("User {user:?} cannot {verb} resource {plural:?} in API group {group:?} {place}");
+    Err(ApiError::forbidden(kind, path.name.as_deref().unwrap_or_default(), &why))
+}
+
+/// Reads a request's body within the limit.
+pub(crate) async fn read_body(request: Request<Body>) -> Result<Bytes, ApiError> {
+    body::collect(request.into_body(), BODY_MAX).await.map_err(|error| match error {
+        CollectError::TooLarge(limit) => ApiError::too_large(limit),
+        CollectError::Broken(_) => ApiError::bad_request(error.to_string()),
+    })
+}

@@ -1,0 +1,144 @@
+//! Chooses the form of an answer from `Accept`, and names the form of a body from `Content-Type`.
+
+use eyot_model::{patch::PatchType, status::ApiError};
+use http::{HeaderMap, header};
+
+/// How a client wants objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As they are.
+    Object,
+    /// As a `meta.k8s.io` Table.
+    Table(&'static str),
+    /// Metadata only.
+    Partial(&'static str),
+    /// Aggregated discovery of this version.
+    Discovery(&'static str),
+}
+
+const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
+
+/// Finds the first acceptable form; clients that prefer protobuf fall back to JSON when they list it.
+pub(crate) fn form(headers: &HeaderMap, watch: bool) -> Result<Form, ApiError> {
+    let mut any = false;
+    for value in headers.get_all(header::ACCEPT) {
+        let value = value.to_str().map_err(|_| ApiError::bad_request("Accept is not ASCII"))?;
+        for range in value.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+            any = true;
+            if let Some(form) = acceptable(range, watch) {
+                return Ok(form);
+            }
+        }
+    }
+    if any { Err(ApiError::not_acceptable(&[JSON])) } else { Ok(Form::Object) }
+}
+
+fn acceptable(range: &str, watch: bool) -> Option<Form> {
+    let mut parts = range.split(';').map(str::trim);
+    let essence = parts.next()?;
+    let (mut form, mut version, mut group) = ("", "", "");
+    for (key, value) in parts.filter_map(|it| it.split_once('=')) {
+        match key.trim() {
+            "as" => form = value.trim(),
+            "v" => version = value.trim(),
+            "g" => group = value.trim(),
+            "stream" if !watch => return None,
+            _ => {}
+        }
+    }
+    if !matches!(essence, JSON | "application/*" | "*/*" | "text/*" | "text/plain") {
+        return None;
+    }
+    let meta_version = || match (group, version) {
+        ("meta.k8s.io", "v1") => Some("v1"),
+        ("meta.k8s.io", "v1beta1") => Some("v1beta1"),
+        _ => None,
+    };
+    match form {
+        "" => Some(Form::Object),
+        "Table" => meta_version().map(Form::Table),
+        "PartialObjectMetadata" | "PartialObjectMetadataList" => meta_version().map(Form::Partial),
+        "APIGroupDiscoveryList" => match (group, version) {
+            ("apidiscovery.k8s.io", "v2") => Some(Form::Discovery("v2")),
+            ("apidiscovery.k8s.io", "v2beta1") => Some(Form::Discovery("v2beta1")),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// How a request's body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Syntax {
+    Json,
+    Yaml,
+}
+
+/// The syntax of a body that is an object. No `Content-Type` means JSON.
+pub(crate) fn syntax(headers: &HeaderMap) -> Result<Syntax, ApiError> {
+    match essence(headers)?.as_str() {
+        "" | JSON => Ok(Syntax::Json),
+        YAML | "application/x-yaml" | "text/yaml" => Ok(Syntax::Yaml),
+        _ => Err(ApiError::unsupported_media_type(&[JSON, YAML])),
+    }
+}
+
+/// The kind of patch, from the content type. Server-side apply is refused in words of its own.
+pub(crate) fn patch_type(headers: &HeaderMap) -> Result<PatchType, ApiError> {
+    const PATCHES: [&str; 3] =
+        ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+    let essence = essence(headers)?;
+    if let Some(patch_type) = PatchType::from_content_type(&essence) {
+        return Ok(patch_type);
+    }
+    let mut error = ApiError::unsupported_media_type(&PATCHES);
+    if essence.starts_with("application/apply-patch") {
+        let list = PATCHES.join(", ");
+        error.message = format!(
+            "server-side apply is not supported yet; use kubectl apply without --server-side, or one of {list}"
+        );
+    }
+    Err(error)
+}
+
+fn essence(headers: &HeaderMap) -> Result<String, ApiError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(String::new()) };
+    let value = value.to_str().map_err(|_| ApiError::bad_request("Content-Type is not ASCII"))?;
+    Ok(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept(value: &str) -> Result<Form, u16> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, value.parse().unwrap());
+        form(&headers, false).map_err(|it| it.code)
+    }
+
+    #[test]
+    fn prefers_what_comes_first_and_can_be_given() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(accept(&format!("{table},{JSON}")), Ok(Form::Table("v1")));
+        assert_eq!(accept("application/json;as=Table;v=v9;g=meta.k8s.io, application/json"), Ok(Form::Object));
+        assert_eq!(accept("application/vnd.kubernetes.protobuf,application/json"), Ok(Form::Object));
+        assert_eq!(accept("application/vnd.kubernetes.protobuf"), Err(406));
+        assert_eq!(accept("*/*"), Ok(Form::Object));
+        let discovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        assert_eq!(accept(discovery), Ok(Form::Discovery("v2")));
+    }
+
+    #[test]
+    fn names_the_kind_of_patch() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            patch_type(&headers).map_err(|it| (it.code, it.message.contains("server-side apply")))
+        };
+        assert_eq!(of("application/merge-patch+json; charset=utf-8"), Ok(PatchType::Merge));
+        assert_eq!(of("application/apply-patch+yaml"), Err((415, true)));
+        assert_eq!(of("application/json"), Err((415, false)));
+    }
+}

@@ -1,0 +1,59 @@
+//! What single kinds do differently when they are created, updated and deleted.
+//!
+//! Entry points: [`create`], [`update`], [`removed`]. Everything not named here follows from the kind table alone.
+
+pub(crate) mod account;
+mod addresses;
+pub(crate) mod bind;
+mod namespace;
+mod pod;
+mod secret;
+mod service;
+
+pub(crate) use addresses::{Addresses, Claim};
+use eyot_model::{kinds::Kind, meta, status::ApiError};
+use serde_json::{Value, json};
+
+use crate::server::Shared;
+
+/// What a strategy gives back: things taken on behalf of the object, returned unless the write happens, and warnings.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Completes a new object, after defaults and before admission.
+pub(crate) fn create(server: &Shared, kind: &Kind, object: &mut Value) -> Result<Prepared, ApiError> {
+    let mut prepared = Prepared::default();
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => pod::create(object),
+        ("", "Service") => service::create(server, kind, object, &mut prepared)?,
+        ("", "Namespace") => namespace::create(object),
+        ("", "Secret") => secret::merge_string_data(object),
+        ("", "PersistentVolume" | "PersistentVolumeClaim") => {
+            meta::as_map(object).insert("status".into(), json!({"phase": "Pending"}));
+        }
+        _ => {}
+    }
+    Ok(prepared)
+}
+
+/// Completes the new version of an object, after defaults and before admission.
+pub(crate) fn update(server: &Shared, kind: &Kind, new: &mut Value, old: &Value) -> Result<Prepared, ApiError> {
+    let mut prepared = Prepared::default();
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Service") => service::update(server, kind, new, old, &mut prepared)?,
+        ("", "Namespace") => namespace::update(new, old),
+        ("", "Secret") => secret::merge_string_data(new),
+        _ => {}
+    }
+    Ok(prepared)
+}
+
+/// Returns what a removed object held.
+pub(crate) fn removed(server: &Shared, kind: &Kind, object: &Value) {
+    if kind.is("", "Service") {
+        service::release(server, object);
+    }
+}

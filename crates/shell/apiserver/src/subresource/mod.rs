@@ -1,0 +1,82 @@
+//! Subresources: what hangs below one object. Entry point: [`answer`].
+
+mod kubelet;
+mod pod;
+mod scale;
+
+use bytes::Bytes;
+use eyot_model::status::{ApiError, Reason};
+use http::{Method, Request, Response};
+
+use crate::{
+    Body,
+    call::Call,
+    handle::read_body,
+    request::path::Resource,
+    verbs::{
+        list,
+        update::{self, Aspect},
+    },
+};
+
+pub(crate) use pod::bind_posted;
+
+/// Answers a request for a subresource of the object called `name`.
+pub(crate) async fn answer(
+    call: &mut Call,
+    name: &str,
+    path: &Resource,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let subresource = path.subresource.as_deref().unwrap_or_default();
+    let known = call.kind.subresource(subresource).ok_or_else(ApiError::no_such_path)?;
+    let method = request.method().clone();
+    let verb = verb(&method);
+    if !known.verbs.iter().any(|it| it == verb) {
+        return Err(ApiError::method_not_supported(&call.kind, verb));
+    }
+    let core_pod = call.kind.is("", "Pod");
+    match subresource {
+        "log" | "exec" | "attach" | "portforward" if core_pod => kubelet::pass(call, name, subresource, request).await,
+        "binding" if core_pod => pod::bind(call, name, read_body(request).await?).await,
+        "eviction" if core_pod => pod::evict(call, name, read_body(request).await?).await,
+        "scale" => scale::answer(call, name, &method, read_body(request).await?).await,
+        "status" | "approval" => aspect(call, name, Aspect::Status, &method, read_body(request).await?).await,
+        "finalize" => aspect(call, name, Aspect::Finalize, &method, read_body(request).await?).await,
+        "ephemeralcontainers" | "resize" => aspect(call, name, Aspect::Spec, &method, read_body(request).await?).await,
+        "token" => Err(unsupported("tokens for service accounts are not issued yet")),
+        "proxy" => Err(unsupported("the proxy subresource is not served; use port-forward, or the gateway")),
+        other => Err(unsupported(&format!("the subresource {other} is not served"))),
+    }
+}
+
+async fn aspect(
+    call: &mut Call,
+    name: &str,
+    aspect: Aspect,
+    method: &Method,
+    body: Bytes,
+) -> Result<Response<Body>, ApiError> {
+    match *method {
+        Method::GET => list::get(call, name),
+        Method::PUT => update::put(call, name, aspect, body).await,
+        _ => update::patch(call, name, aspect, body).await,
+    }
+}
+
+/// The verb of a request for one object.
+fn verb(method: &Method) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD => "get",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "",
+    }
+}
+
+/// The error for what Kubernetes has and this server has not.
+fn unsupported(what: &str) -> ApiError {
+    ApiError::new(501, Reason::MethodNotAllowed, what)
+}

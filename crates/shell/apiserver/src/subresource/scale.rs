@@ -1,0 +1,126 @@
+//! `scale`: `autoscaling/v1 Scale` as a view of an object's replicas. Entry point: [`answer`].
+
+use bytes::Bytes;
+use eyot_model::{
+    meta,
+    patch::{self, PatchType},
+    selector::LabelSelector,
+    status::{ApiError, Cause},
+};
+use http::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::{
+    Body,
+    call::Call,
+    respond,
+    verbs::update::{self, Aspect, read_patch},
+};
+
+/// Answers `GET`, `PUT` and `PATCH` of `scale`.
+pub(super) async fn answer(
+    call: &mut Call,
+    name: &str,
+    method: &Method,
+    body: Bytes,
+) -> Result<Response<Body>, ApiError> {
+    let scaled = match *method {
+        Method::GET => call.parse(&*call.get(name)?)?,
+        Method::PUT => {
+            let sent = call.decode(&body)?.value;
+            change(call, name, |_| Ok(sent.clone())).await?
+        }
+        _ => {
+            let (patch_type, patch) = read_patch(call, &body)?;
+            // The kind Scale has no merge keys, so a strategic patch of it is a merge patch.
+            let patch_type = if patch_type == PatchType::Strategic { PatchType::Merge } else { patch_type };
+            let kind = call.kind.clone();
+            let apply = |old: &Value| patch::apply(&kind, patch_type, old, &patch).map_err(|it| it.status(&kind, name));
+            change(call, name, apply).await?
+        }
+    };
+    Ok(respond::json(200, &view(&scaled)))
+}
+
+async fn change(
+    call: &mut Call,
+    name: &str,
+    mut make: impl FnMut(&Value) -> Result<Value, ApiError>,
+) -> Result<Value, ApiError> {
+    let changed = update::change(call, name, Aspect::Whole, |call, old| {
+        let scale = make(&view(old))?;
+        let mut new = old.clone();
+        let replicas = replicas(call, name, &scale)?;
+        meta::entry(&mut new, "spec").insert("replicas".into(), replicas.into());
+        let metadata = meta::metadata_mut(&mut new);
+        // The client's preconditions, if it sent any, are checked against the object.
+        for field in ["resourceVersion", "uid"] {
+            match scale.pointer(&format!("/metadata/{field}")).filter(|it| it.as_str().is_some_and(|it| !it.is_empty()))
+            {
+                Some(value) => metadata.insert(field.into(), value.clone()),
+                None => metadata.remove(field),
+            };
+        }
+        Ok(new)
+    });
+    let changed = changed.await?;
+    crate::present::parse(call, &changed.value)
+}
+
+fn replicas(call: &Call, name: &str, scale: &Value) -> Result<i64, ApiError> {
+    let wanted = scale.pointer("/spec/replicas").unwrap_or(&Value::Null);
+    match wanted {
+        Value::Null => Ok(0),
+        wanted => wanted.as_i64().filter(|it| (0..=i64::from(i32::MAX)).contains(it)).ok_or_else(|| {
+            let cause = Cause::invalid("spec.replicas", wanted, "must be an integer from 0 on");
+            ApiError::invalid(&call.kind, name, vec![cause])
+        }),
+    }
+}
+
+/// The Scale of an object.
+fn view(object: &Value) -> Value {
+    let mut metadata = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object["metadata"].get(field) {
+            metadata[field] = value.clone();
+        }
+    }
+    let selector = &object["spec"]["selector"];
+    // A ReplicationController's selector is a plain map of labels.
+    let parsed = match object["kind"].as_str() {
+        Some("ReplicationController") => LabelSelector::from_labels(selector),
+        _ => LabelSelector::from_value(selector),
+    };
+    let mut scale = json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": metadata,
+        "spec": {"replicas": object["spec"].get("replicas").and_then(Value::as_i64).unwrap_or(0)},
+        "status": {"replicas": object["status"].get("replicas").and_then(Value::as_i64).unwrap_or(0)},
+    });
+    if let Ok(selector) = parsed {
+        scale["status"]["selector"] = selector.to_string().into();
+    }
+    scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_replicas_and_selector() {
+        let scale = view(&json!({
+            "kind": "Deployment", "metadata": {"name": "d", "uid": "u", "labels": {"x": "y"}},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "d"}}}, "status": {"replicas": 2},
+        }));
+        assert_eq!(
+            scale,
+            json!({
+                "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {"name": "d", "uid": "u"},
+                "spec": {"replicas": 3}, "status": {"replicas": 2, "selector": "app=d"},
+            })
+        );
+    }
+}

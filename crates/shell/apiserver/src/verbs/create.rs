@@ -1,0 +1,107 @@
+//! Creates objects. Entry point: [`create`]; one parse, one serialisation, one write.
+
+use bytes::Bytes;
+use eyot_model::{
+    defaults, meta, prepare,
+    status::{ApiError, Cause},
+};
+use eyot_store::{Key, WriteError};
+use http::Response;
+use serde_json::Value;
+
+use crate::{
+    Body,
+    admit::{Attempt, Operation, admit},
+    call::Call,
+    commit::{self, Stored},
+    incoming, present,
+    server::Shared,
+    strategy,
+};
+
+/// Names tried for one `generateName` before giving up; each has 27⁵ possibilities.
+const NAMES_MAX: usize = 8;
+
+/// Answers `POST` of a collection.
+pub(crate) async fn create(call: &mut Call, body: Bytes) -> Result<Response<Body>, ApiError> {
+    let mut object = incoming::object(call, &body)?;
+    incoming::settle(call, &mut object, None)?;
+    if let Some(namespace) = call.namespace.as_deref() {
+        check_namespace(call.shared(), call, namespace)?;
+    }
+    let generated = meta::name(&object).is_none();
+    for attempt in 1.. {
+        let name = name(call, &object)?;
+        let retry = if generated { Some(object.clone()) } else { None };
+        match create_named(call, object, &name).await? {
+            Ok(response) => return Ok(response),
+            Err(WriteError::Exists { .. }) if generated && attempt < NAMES_MAX => {}
+            Err(error) => return Err(commit::error(&call.kind, &name, &error)),
+        }
+        object = retry.unwrap_or_default();
+    }
+    Err(ApiError::internal("no name was tried"))
+}
+
+fn name(call: &Call, object: &Value) -> Result<String, ApiError> {
+    if let Some(name) = meta::name(object) {
+        return Ok(name.to_owned());
+    }
+    match meta::generate_name(object) {
+        Some(base) => Ok(prepare::generated_name(base, rand::random())),
+        None => {
+            let cause = Cause::required("metadata.name", "name or generateName is required");
+            Err(ApiError::invalid(&call.kind, "", vec![cause]))
+        }
+    }
+}
+
+async fn create_named(
+    call: &mut Call,
+    mut object: Value,
+    name: &str,
+) -> Result<Result<Response<Body>, WriteError>, ApiError> {
+    meta::metadata_mut(&mut object).insert("name".into(), name.into());
+    defaults::apply(&call.kind, &mut object);
+    let uid = uuid::Uuid::new_v4().to_string();
+    prepare::create(&call.kind, &mut object, &uid, jiff::Timestamp::now());
+    let prepared = strategy::create(call.shared(), &call.kind, &mut object)?;
+    let attempt = Attempt {
+        operation: Operation::Create,
+        kind: &call.kind,
+        subresource: "",
+        identity: &call.identity,
+        old: None,
+    };
+    admit(call.shared(), &attempt, &mut object)?;
+    let stored = Stored::new(&call.kind, object)?;
+    let key = call.key(name);
+    if call.query.dry_run {
+        if let Some(current) = call.shared().store.get(&key) {
+            return Ok(Err(WriteError::Exists { current }));
+        }
+        call.warnings.extend(prepared.warnings);
+        return present::respond(call, 201, &stored.rehearsed(None)).map(Ok);
+    }
+    match commit::create(call.shared(), key, stored).await {
+        Ok(entry) => {
+            prepared.claims.into_iter().for_each(strategy::Claim::keep);
+            call.warnings.extend(prepared.warnings);
+            present::respond(call, 201, &entry.value).map(Ok)
+        }
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// The namespace must exist, and not be on its way out.
+pub(crate) fn check_namespace(server: &Shared, call: &Call, namespace: &str) -> Result<(), ApiError> {
+    let Some(entry) = server.store.get(&Key::new("/namespaces", "", namespace)) else {
+        let namespaces = crate::call::table().by_plural("", "v1", "namespaces");
+        return Err(namespaces.map_or_else(ApiError::no_such_path, |it| ApiError::not_found(it, namespace)));
+    };
+    if entry.attributes().field("status.phase") == Some("Terminating") {
+        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        return Err(ApiError::forbidden(&call.kind, "", &why));
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Reads: one object, or a page of a consistent snapshot. Entry points: [`get`], [`list`].
+//!
+//! A list streams stored bytes in chunks; nothing is parsed unless a selector or the form asked for needs it.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    vec,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::{Bytes, BytesMut};
+use eyot_model::status::{ApiError, Cause, CauseReason};
+use eyot_store::{Entry, HistoryError, Page, Revision};
+use http::Response;
+use http_body::{Frame, SizeHint};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    Body, BoxError,
+    call::{Call, revision},
+    present,
+    request::accept::Form,
+    respond,
+    select::Selection,
+};
+
+/// Bytes of a list that are copied together before they are handed to the connection.
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Answers `GET` of one object.
+pub(crate) fn get(call: &Call, name: &str) -> Result<Response<Body>, ApiError> {
+    if let Some(asked) = revision(&call.query.resource_version)? {
+        check_reached(asked, call.shared().store.revision())?;
+    }
+    present::respond(call, 200, &call.get(name)?.value)
+}
+
+/// Where the next page of a list begins: the snapshot, and the last object seen.
+#[derive(Debug, Serialize, Deserialize)]
+struct Continue {
+    rv: u64,
+    ns: String,
+    name: String,
+}
+
+/// What a list comes to.
+pub(crate) struct Found {
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) revision: Revision,
+    next: Option<String>,
+    remaining: Option<usize>,
+}
+
+/// Answers `GET` of a collection.
+pub(crate) fn list(call: Call) -> Result<Response<Body>, ApiError> {
+    let selection = Selection::parse(&call.kind, &call.query)?;
+    let found = find(&call, &selection)?;
+    match call.form {
+        Form::Table(version) => table(&call, &found, version),
+        _ => Ok(respond::stream(Body::new(ListBody::new(call, found)))),
+    }
+}
+
+/// Finds the objects of one page.
+pub(crate) fn find(call: &Call, selection: &Selection) -> Result<Found, ApiError> {
+    let query = &call.query;
+    let (after, at) = position(call)?;
+    let scope = selection.scope(call);
+    let store = &call.shared().store;
+    let expired = |it| history_error(it, !query.continue_token.is_empty());
+    if selection.is_everything() {
+        let list = store.list(&scope, &Page { limit: query.limit, after, at }).map_err(expired)?;
+        let next = (list.remaining > 0).then(|| token(list.revision, list.entries.last())).flatten();
+        let remaining = next.is_some().then_some(list.remaining);
+        return Ok(Found { entries: list.entries, revision: list.revision, next, remaining });
+    }
+    let list = store.list(&scope, &Page { limit: None, after, at }).map_err(expired)?;
+    let mut matching = list.entries.into_iter().filter(|it| selection.matches(it));
+    let entries: Vec<_> = matching.by_ref().take(query.limit.unwrap_or(usize::MAX)).collect();
+    let next = matching.next().and_then(|_| token(list.revision, entries.last()));
+    Ok(Found { entries, revision: list.revision, next, remaining: None })
+}
+
+type Position = (Option<(Arc<str>, Arc<str>)>, Option<Revision>);
+
+/// Where to start and on which snapshot, from `continue`, `resourceVersion` and `resourceVersionMatch`.
+fn position(call: &Call) -> Result<Position, ApiError> {
+    let query = &call.query;
+    let asked = revision(&query.resource_version)?;
+    let matching = query.resource_version_match.as_str();
+    if !query.continue_token.is_empty() {
+        if asked.is_some() || !matching.is_empty() {
+            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let token = URL_SAFE_NO_PAD.decode(&query.continue_token).ok();
+        let token: Option<Continue> = token.and_then(|it| serde_json::from_slice(&it).ok());
+        let token = token.ok_or_else(|| ApiError::bad_request("continue key is not valid"))?;
+        return Ok((Some((token.ns.into(), token.name.into())), Some(Revision(token.rv))));
+    }
+    match matching {
+        "" | "NotOlderThan" if query.resource_version.is_empty() && !matching.is_empty() => {
+            Err(ApiError::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"))
+        }
+        "" | "NotOlderThan" => {
+            if let Some(asked) = asked {
+                check_reached(asked, call.shared().store.revision())?;
+            }
+            Ok((None, None))
+        }
+        "Exact" if asked.is_none() => {
+            Err(ApiError::bad_request("resourceVersionMatch Exact is forbidden for resourceVersion \"0\" or none"))
+        }
+        "Exact" => Ok((None, asked)),
+        other => Err(ApiError::bad_request(format!("resourceVersionMatch {other:?} is not Exact or NotOlderThan"))),
+    }
+}
+
+fn token(revision: Revision, last: Option<&Arc<Entry>>) -> Option<String> {
+    let key = &last?.key;
+    let token = Continue { rv: revision.0, ns: key.namespace.to_string(), name: key.name.to_string() };
+    serde_json::to_vec(&token).ok().map(|it| URL_SAFE_NO_PAD.encode(it))
+}
+
+fn check_reached(asked: Revision, current: Revision) -> Result<(), ApiError> {
+    if asked > current { Err(too_large(asked, current)) } else { Ok(()) }
+}
+
+/// The error for a snapshot or a start of watch that cannot be served.
+pub(crate) fn history_error(error: HistoryError, continuing: bool) -> ApiError {
+    match error {
+        HistoryError::Future { requested, current } => too_large(requested, current),
+        HistoryError::Compacted { .. } if continuing => ApiError::expired(
+            "The provided continue parameter is too old to display a consistent list result. \
+             You must start a new list without the continue parameter.",
+        ),
+        HistoryError::Compacted { requested, oldest } => {
+            ApiError::expired(format!("too old resource version: {requested} ({oldest})"))
+        }
+    }
+}
+
+fn too_large(asked: Revision, current: Revision) -> ApiError {
+    let mut error = ApiError::timeout(format!("Too large resource version: {asked}, current: {current}"), 1);
+    let reason = CauseReason::ResourceVersionTooLarge;
+    error.details.causes = vec![Cause { reason, message: "Too large resource version".into(), field: String::new() }];
+    error
+}
+
+fn table(call: &Call, found: &Found, version: &str) -> Result<Response<Body>, ApiError> {
+    let values: Vec<Value> =
+        found.entries.iter().map(|it| present::parse(call, &it.value)).collect::<Result<_, _>>()?;
+    let values: Vec<&Value> = values.iter().collect();
+    let mut table = present::rows(call, &values, true)?;
+    table["apiVersion"] = format!("meta.k8s.io/{version}").into();
+    table["metadata"] = metadata(found);
+    Ok(respond::json(200, &table))
+}
+
+/// `ListMeta`.
+fn metadata(found: &Found) -> Value {
+    let mut metadata = json!({"resourceVersion": found.revision.to_string()});
+    if let Some(next) = &found.next {
+        metadata["continue"] = next.as_str().into();
+    }
+    if let Some(remaining) = found.remaining {
+        metadata["remainingItemCount"] = remaining.into();
+    }
+    metadata
+}
+
+/// The bytes of a list, made chunk by chunk.
+struct ListBody {
+    call: Call,
+    head: Option<Bytes>,
+    entries: vec::IntoIter<Arc<Entry>>,
+    first: bool,
+    ended: bool,
+    /// Known when stored bytes are passed on unchanged.
+    bytes_left: Option<u64>,
+}
+
+impl ListBody {
+    fn new(call: Call, found: Found) -> ListBody {
+        let (kind, api_version) = match call.form {
+            Form::Partial(version) => ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}")),
+            _ => (call.kind.list_kind(), call.kind.api_version()),
+        };
+        let metadata = metadata(&found);
+        let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
+        let unchanged = matches!(call.form, Form::Object) && eyot_model::convert::is_stored_form(&call.kind);
+        let items: usize = found.entries.iter().map(|it| it.value.len()).sum();
+        let total = head.len() + items + found.entries.len().saturating_sub(1) + 2;
+        ListBody {
+            call,
+            head: Some(Bytes::from(head)),
+            entries: found.entries.into_iter(),
+            first: true,
+            ended: false,
+            bytes_left: unchanged.then_some(total as u64),
+        }
+    }
+
+    /// The next chunk; `None` at the end.
+    fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let expected = self.bytes_left.and_then(|it| usize::try_from(it).ok()).unwrap_or(CHUNK_BYTES);
+        let mut chunk = BytesMut::with_capacity(expected.min(CHUNK_BYTES + 4096));
+        chunk.extend_from_slice(&self.head.take().unwrap_or_default());
+        while chunk.len() < CHUNK_BYTES {
+            let Some(entry) = self.entries.next() else {
+                chunk.extend_from_slice(b"]}");
+                self.ended = true;
+                break;
+            };
+            if !std::mem::take(&mut self.first) {
+                chunk.extend_from_slice(b",");
+            }
+            chunk.extend_from_slice(&present::one(&self.call, &entry.value, false)?);
+        }
+        if let Some(left) = &mut self.bytes_left {
+            *left = left.saturating_sub(chunk.len() as u64);
+        }
+        Ok(Some(chunk.freeze()))
+    }
+}
+
+impl http_body::Body for ListBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(self.chunk().map(|it| it.map(Frame::data)).map_err(Into::into).transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.bytes_left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,243 @@
+//! Changes stored objects: `PUT` and `PATCH`, of the whole object or of one aspect. Entry points: [`put`], [`patch`],
+//! [`change`].
+//!
+//! A change reads, decides and writes against the version it read; when somebody else was faster it begins again,
+//! unless the client named a version, which makes it a conflict. A change that changes nothing writes nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eyot_model::{
+    defaults, meta,
+    patch::{self, PatchType},
+    prepare,
+    status::{ApiError, Cause},
+};
+use eyot_store::{Entry, Revision, WriteError};
+use http::Response;
+use serde_json::Value;
+
+use crate::{
+    Body,
+    admit::{Attempt, Operation, admit},
+    call::Call,
+    commit::{self, Stored},
+    incoming, present,
+    request::{accept, decode},
+    strategy,
+};
+
+/// Attempts against concurrent writers before a conflict is answered.
+const ATTEMPTS_MAX: usize = 32;
+
+/// What of the object a change may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aspect {
+    /// Everything but status.
+    Whole,
+    /// Status alone, and labels, annotations and finalizers as sent.
+    Status,
+    /// The finalizers in a Namespace's spec.
+    Finalize,
+    /// Spec alone, through a subresource such as `resize` or `ephemeralcontainers`.
+    Spec,
+    /// Spec and status at once, as the server itself decided: a binding.
+    Own,
+}
+
+/// What a change came to: the bytes of the version that is there now, or of the last one before it went.
+pub(crate) struct Changed {
+    pub(crate) value: Bytes,
+}
+
+/// Answers `PUT`.
+pub(crate) async fn put(call: &mut Call, name: &str, aspect: Aspect, body: Bytes) -> Result<Response<Body>, ApiError> {
+    let mut sent = incoming::object(call, &body)?;
+    incoming::settle(call, &mut sent, Some(name))?;
+    let changed = change(call, name, aspect, |_, _| Ok(sent.clone())).await?;
+    present::respond(call, 200, &changed.value)
+}
+
+/// Answers `PATCH`.
+pub(crate) async fn patch(
+    call: &mut Call,
+    name: &str,
+    aspect: Aspect,
+    body: Bytes,
+) -> Result<Response<Body>, ApiError> {
+    let (patch_type, patch) = read_patch(call, &body)?;
+    let changed = change(call, name, aspect, |call, old| {
+        let patched = apply(call, name, patch_type, old, &patch)?;
+        let mut new = incoming::fields(call, patched, Vec::new())?;
+        incoming::settle(call, &mut new, Some(name))?;
+        Ok(new)
+    });
+    let changed = changed.await?;
+    present::respond(call, 200, &changed.value)
+}
+
+/// Reads the patch in a request's body.
+pub(crate) fn read_patch(call: &mut Call, body: &Bytes) -> Result<(PatchType, Value), ApiError> {
+    let patch_type = accept::patch_type(&call.headers)?;
+    let decoded = decode::decode(body, accept::Syntax::Json)?;
+    Ok((patch_type, decoded.value))
+}
+
+fn apply(call: &Call, name: &str, patch_type: PatchType, old: &Value, patch: &Value) -> Result<Value, ApiError> {
+    let patched = patch::apply(&call.kind, patch_type, old, patch).map_err(|it| it.status(&call.kind, name))?;
+    for field in ["apiVersion", "kind"] {
+        if patched.get(field) != old.get(field) {
+            let why = "a patch may not change it";
+            let cause = Cause::invalid(field, patched.get(field).unwrap_or(&Value::Null), why);
+            return Err(ApiError::invalid(&call.kind, name, vec![cause]));
+        }
+    }
+    Ok(patched)
+}
+
+/// Replaces an object by what `make` makes of it.
+pub(crate) async fn change(
+    call: &mut Call,
+    name: &str,
+    aspect: Aspect,
+    mut make: impl FnMut(&mut Call, &Value) -> Result<Value, ApiError>,
+) -> Result<Changed, ApiError> {
+    let warnings = call.warnings.len();
+    for _ in 0..ATTEMPTS_MAX {
+        call.warnings.truncate(warnings);
+        let entry = call.get(name)?;
+        let old = call.parse(&entry)?;
+        let new = make(call, &old)?;
+        check_preconditions(call, name, &new, &old)?;
+        match step(call, name, aspect, &entry, old, new).await? {
+            Ok(changed) => return Ok(changed),
+            Err(WriteError::Conflict { .. }) => {}
+            Err(error) => return Err(commit::error(&call.kind, name, &error)),
+        }
+    }
+    Err(ApiError::modified(&call.kind, name))
+}
+
+/// A version or uid in what the client sent must be the stored one.
+fn check_preconditions(call: &Call, name: &str, new: &Value, old: &Value) -> Result<(), ApiError> {
+    match meta::resource_version(new) {
+        Some(version) if Some(version) != meta::resource_version(old) => {
+            if version.parse::<u64>().is_err() {
+                let value = Value::from(version);
+                let cause = Cause::invalid("metadata.resourceVersion", &value, "must be an unsigned integer");
+                return Err(ApiError::invalid(&call.kind, name, vec![cause]));
+            }
+            return Err(ApiError::modified(&call.kind, name));
+        }
+        _ => {}
+    }
+    match (meta::uid(new), meta::uid(old)) {
+        (Some(wanted), Some(found)) if wanted != found => {
+            let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}");
+            Err(ApiError::conflict(&call.kind, name, &why))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn step(
+    call: &mut Call,
+    name: &str,
+    aspect: Aspect,
+    entry: &Arc<Entry>,
+    old: Value,
+    mut new: Value,
+) -> Result<Result<Changed, WriteError>, ApiError> {
+    let claims = prepare(call, aspect, &mut new, &old)?;
+    check_finalizers(call, name, &new, &old)?;
+    let version = old["metadata"]["resourceVersion"].clone();
+    meta::metadata_mut(&mut new).insert("resourceVersion".into(), version);
+    if new == old {
+        return Ok(Ok(Changed { value: entry.value.clone() }));
+    }
+    let gone = is_finished(&new);
+    let stored = Stored::new(&call.kind, new)?;
+    if call.query.dry_run {
+        return Ok(Ok(Changed { value: stored.rehearsed(Some(entry.revision)) }));
+    }
+    let written = if gone {
+        commit::remove(call.shared(), entry, Some(stored)).await
+    } else {
+        commit::replace(call.shared(), entry.key.clone(), entry.revision, stored).await
+    };
+    Ok(written.map(|written| {
+        claims.into_iter().for_each(strategy::Claim::keep);
+        if gone {
+            strategy::removed(call.shared(), &call.kind, &old);
+        }
+        Changed { value: written.value.clone() }
+    }))
+}
+
+/// Settles what the aspect allows, completes the object, and has it admitted.
+fn prepare(call: &mut Call, aspect: Aspect, new: &mut Value, old: &Value) -> Result<Vec<strategy::Claim>, ApiError> {
+    let kind = call.kind.clone();
+    let mut claims = Vec::new();
+    defaults::apply(&kind, new);
+    match aspect {
+        Aspect::Whole | Aspect::Spec => {
+            prepare::update(&kind, new, old);
+            let prepared = strategy::update(call.shared(), &kind, new, old)?;
+            call.warnings.extend(prepared.warnings);
+            claims = prepared.claims;
+        }
+        Aspect::Status => prepare::update_status(&kind, new, old),
+        Aspect::Own => return Ok(claims),
+        Aspect::Finalize => {
+            let finalizers = new.pointer("/spec/finalizers").cloned();
+            *new = old.clone();
+            let spec = meta::entry(new, "spec");
+            match finalizers {
+                Some(finalizers) => spec.insert("finalizers".into(), finalizers),
+                None => spec.remove("finalizers"),
+            };
+        }
+    }
+    let subresource = match aspect {
+        Aspect::Whole => "",
+        Aspect::Status => "status",
+        Aspect::Finalize => "finalize",
+        Aspect::Spec => "spec",
+        Aspect::Own => "binding",
+    };
+    let attempt =
+        Attempt { operation: Operation::Update, kind: &kind, subresource, identity: &call.identity, old: Some(old) };
+    if aspect != Aspect::Finalize {
+        admit(call.shared(), &attempt, new)?;
+    }
+    Ok(claims)
+}
+
+/// An object that is being deleted takes no new finalizers.
+fn check_finalizers(call: &Call, name: &str, new: &Value, old: &Value) -> Result<(), ApiError> {
+    if meta::deleted(old).is_none() {
+        return Ok(());
+    }
+    let added = meta::finalizers(new).find(|it| !meta::finalizers(old).any(|known| known == *it));
+    let Some(added) = added else { return Ok(()) };
+    let why = format!("no new finalizers can be added if the object is being deleted, found new finalizers {added:?}");
+    Err(ApiError::invalid(&call.kind, name, vec![Cause::forbidden("metadata.finalizers", &why)]))
+}
+
+/// Whether an object that is being deleted has nothing left to wait for.
+pub(crate) fn is_finished(object: &Value) -> bool {
+    meta::deleted(object).is_some()
+        && meta::deletion_grace_seconds(object).unwrap_or(0) == 0
+        && meta::finalizers(object).next().is_none()
+        && !has_spec_finalizers(object)
+}
+
+/// Whether a Namespace still holds finalizers in its spec.
+fn has_spec_finalizers(object: &Value) -> bool {
+    object["kind"] == "Namespace" && !meta::list(object.pointer("/spec/finalizers")).is_empty()
+}
+
+/// A revision as clients write it.
+pub(crate) fn is_version(text: &str, revision: Revision) -> bool {
+    text.parse() == Ok(revision.0)
+}

@@ -1,0 +1,135 @@
+//! Lists: pages of one snapshot, selectors, tables and metadata-only forms; and discovery.
+
+use eyot_apiserver::attributes;
+use eyot_store::Options;
+use serde_json::{Value, json};
+
+use crate::server::{MAPS, Server, names, version};
+
+#[tokio::test]
+async fn pages_show_one_snapshot() {
+    let server = Server::start().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        server.map(name, json!({})).await;
+    }
+    let first = server.get(&format!("{MAPS}?limit=2")).await.body;
+    assert_eq!(names(&first), ["a", "b"]);
+    assert_eq!(first["metadata"]["remainingItemCount"], 3);
+    server.delete(&format!("{MAPS}/c"), Value::Null).await;
+    server.map("cc", json!({})).await;
+    let next = |list: &Value| format!("{MAPS}?limit=2&continue={}", list["metadata"]["continue"].as_str().unwrap());
+    let second = server.get(&next(&first)).await.body;
+    assert_eq!(names(&second), ["c", "d"]);
+    assert_eq!(version(&second), version(&first));
+    let third = server.get(&next(&second)).await.body;
+    assert_eq!(names(&third), ["e"]);
+    assert_eq!(third["metadata"]["continue"], Value::Null);
+    assert_eq!(names(&server.get(MAPS).await.body), ["a", "b", "cc", "d", "e"]);
+}
+
+#[tokio::test]
+async fn pages_work_with_selectors() {
+    let server = Server::start().await;
+    for (name, app) in [("a", "x"), ("b", "y"), ("c", "x"), ("d", "x"), ("e", "y")] {
+        server.map(name, json!({"app": app})).await;
+    }
+    let first = server.get(&format!("{MAPS}?limit=2&labelSelector=app%3Dx")).await.body;
+    assert_eq!(names(&first), ["a", "c"]);
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let second = server.get(&format!("{MAPS}?limit=2&labelSelector=app%3Dx&continue={token}")).await.body;
+    assert_eq!(names(&second), ["d"]);
+    assert_eq!(second["metadata"]["continue"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_forgotten_snapshot_is_expired() {
+    let server = Server::start_with(Options { history_events_max: 4, ..Options::new(attributes) }).await;
+    for name in ["a", "b", "c"] {
+        server.map(name, json!({})).await;
+    }
+    let first = server.get(&format!("{MAPS}?limit=1")).await.body;
+    for name in ["d", "e", "f", "g", "h", "i"] {
+        server.map(name, json!({})).await;
+    }
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let expired = server.get(&format!("{MAPS}?limit=1&continue={token}")).await;
+    assert_eq!((expired.code, &expired.body["reason"]), (410, &"Expired".into()));
+}
+
+#[tokio::test]
+async fn selectors_choose() {
+    let server = Server::start().await;
+    server.map("a", json!({"app": "x", "tier": "front"})).await;
+    server.map("b", json!({"app": "y"})).await;
+    for (query, want) in [
+        ("labelSelector=app%20in%20(x,z)", vec!["a"]),
+        ("labelSelector=!tier", vec!["b"]),
+        ("fieldSelector=metadata.name%3Db", vec!["b"]),
+        ("fieldSelector=metadata.name!%3Db", vec!["a"]),
+        ("fieldSelector=metadata.namespace%3Dkube-system", vec![]),
+    ] {
+        assert_eq!(names(&server.get(&format!("{MAPS}?{query}")).await.body), want, "{query}");
+    }
+    let all = server.get("/api/v1/configmaps?labelSelector=app%3Dy").await;
+    assert_eq!((names(&all.body), &all.body["kind"]), (vec!["b"], &"ConfigMapList".into()));
+}
+
+#[tokio::test]
+async fn an_exact_version_is_that_version() {
+    let server = Server::start().await;
+    let a = server.map("a", json!({})).await;
+    server.map("b", json!({})).await;
+    let exact = format!("{MAPS}?resourceVersion={}&resourceVersionMatch=Exact", version(&a));
+    let list = server.get(&exact).await.body;
+    assert_eq!((names(&list), version(&list)), (vec!["a"], version(&a)));
+    assert_eq!(server.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.code, 400);
+}
+
+#[tokio::test]
+async fn tables_and_metadata_come_on_request() {
+    let server = Server::start().await;
+    server.post(MAPS, json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
+    let table = server.accept(MAPS, "application/json;as=Table;v=v1;g=meta.k8s.io,application/json").await.body;
+    assert_eq!((&table["kind"], &table["rows"][0]["cells"][0]), (&"Table".into(), &"a".into()));
+    assert_eq!(table["rows"][0]["object"]["metadata"]["name"], "a");
+    let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    let list = server.accept(MAPS, partial).await.body;
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    assert_eq!(list["items"][0]["kind"], "PartialObjectMetadata");
+    assert_eq!((&list["items"][0]["data"], names(&list)), (&Value::Null, vec!["a"]));
+    let one = server.accept(&format!("{MAPS}/a"), "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await;
+    assert_eq!((&one.body["kind"], &one.body["data"]), (&"PartialObjectMetadata".into(), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_long_list_arrives_whole() {
+    let server = Server::start().await;
+    let text = "x".repeat(1000);
+    let creations = (0..300).map(|it| {
+        let object = json!({"metadata": {"name": format!("m{it:03}")}, "data": {"k": text}});
+        server.post(MAPS, object)
+    });
+    futures::future::join_all(creations).await;
+    let list = server.get(MAPS).await.body;
+    assert_eq!(names(&list).len(), 300);
+    assert_eq!(list["items"][299]["data"]["k"].as_str().unwrap().len(), 1000);
+}
+
+#[tokio::test]
+async fn discovery_tells_every_kind() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/api").await.body["versions"], json!(["v1"]));
+    let groups = server.get("/apis").await.body;
+    let apps = groups["groups"].as_array().unwrap().iter().find(|it| it["name"] == "apps").unwrap().clone();
+    assert_eq!(apps["preferredVersion"]["groupVersion"], "apps/v1");
+    let resources = server.get("/apis/apps/v1").await.body;
+    let resources = resources["resources"].as_array().unwrap();
+    assert!(resources.iter().any(|it| it["name"] == "deployments/scale" && it["group"] == "autoscaling"));
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let aggregated = server.accept("/apis", accept).await.body;
+    assert_eq!(aggregated["kind"], "APIGroupDiscoveryList");
+    let core = server.accept("/api", accept).await.body;
+    let pods =
+        core["items"][0]["versions"][0]["resources"].as_array().unwrap().iter().find(|it| it["resource"] == "pods");
+    assert_eq!(pods.unwrap()["responseKind"]["kind"], "Pod");
+}

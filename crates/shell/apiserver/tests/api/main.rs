@@ -1,0 +1,9 @@
+//! Drives the API server in process through its tower service, on a real store.
+
+mod errors;
+mod lists;
+mod objects;
+mod patches;
+mod pods;
+mod server;
+mod watches;

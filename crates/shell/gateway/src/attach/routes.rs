@@ -1,0 +1,286 @@
+//! HTTPRoutes: which listeners they attach to, and where their rules lead.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use eyot_route::{Backend, HostPattern, HostScope, Route, Rule};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Backends, Site, Target,
+    conditions::{Condition, merge},
+    created,
+    gateways::{GROUP, Gateway, Listener},
+    generation, rules,
+    spec::{BackendRef, GrantSpec, ParentRef, RouteSpec},
+};
+use crate::{
+    CONTROLLER_NAME,
+    kinds::{HTTPRoute, Name},
+    world::World,
+};
+
+/// The routes that attach; counts them at the listeners.
+pub(super) fn routes<B: Clone>(
+    world: &World,
+    site: Site<'_>,
+    gateways: &mut BTreeMap<Name, Gateway>,
+    backends: Backends<'_, B>,
+    statuses: &mut BTreeMap<Target, Value>,
+) -> Vec<Route<B>> {
+    let mut attached = Vec::new();
+    for (name, object) in &world.routes.objects {
+        let (route, parents) = route(name, object, world, gateways, backends);
+        attached.extend(route);
+        if let Some(status) = status(object, &parents, site) {
+            statuses.insert(Target::Route(name.clone()), status);
+        }
+    }
+    attached
+}
+
+/// A parent and what it says of the route.
+type Parent = (ParentRef, [Condition; 2]);
+
+fn route<B: Clone>(
+    name: &Name,
+    object: &HTTPRoute,
+    world: &World,
+    gateways: &mut BTreeMap<Name, Gateway>,
+    backends: Backends<'_, B>,
+) -> (Option<Route<B>>, Vec<Parent>) {
+    // Parents are read first and alone, so that a route with an unknown field can still be told about it.
+    let parents = object.spec["parentRefs"].as_array().into_iter().flatten();
+    let parents: Vec<ParentRef> = parents.filter_map(|it| ParentRef::deserialize(it).ok()).collect();
+    let read = read(name, object, world, backends);
+    let mut route: Option<Route<B>> = None;
+    let mut told = Vec::new();
+    for parent in parents {
+        let gateway_name = Name::new(parent.namespace.as_deref().unwrap_or(&name.namespace), &parent.name);
+        let foreign = parent.group.as_deref().is_some_and(|it| it != GROUP)
+            || parent.kind.as_deref().is_some_and(|it| it != "Gateway")
+            || (world.gateways.objects.contains_key(&gateway_name) && !gateways.contains_key(&gateway_name));
+        if foreign {
+            continue;
+        }
+        let (accepted, resolved) = match &read {
+            Err(why) => (Err(Condition::no("Accepted", "UnsupportedValue", why.clone())), resolved(None)),
+            Ok(read) => {
+                let scopes = scopes(name, &read.hosts, &parent, gateways.get_mut(&gateway_name), &gateway_name, world);
+                (scopes, resolved(read.unresolved.as_ref()))
+            }
+        };
+        let accepted = match (accepted, &read) {
+            (Ok(scopes), Ok(read)) => {
+                let created = created(object);
+                let into = route.get_or_insert_with(|| Route {
+                    name: name.to_string().into(),
+                    created,
+                    hosts: Vec::new(),
+                    fallback: false,
+                    rules: read.rules.clone(),
+                });
+                into.hosts.extend(scopes);
+                Condition::yes("Accepted", "Accepted")
+            }
+            (Err(refusal), _) => refusal,
+            (Ok(_), Err(why)) => Condition::no("Accepted", "UnsupportedValue", why.clone()),
+        };
+        told.push((parent, [accepted, resolved]));
+    }
+    (route, told)
+}
+
+/// A route's spec, read.
+struct Read<B> {
+    hosts: Vec<HostPattern>,
+    rules: Vec<Rule<B>>,
+    /// The first backend that does not resolve.
+    unresolved: Option<Condition>,
+}
+
+fn read<B: Clone>(
+    name: &Name,
+    object: &HTTPRoute,
+    world: &World,
+    backends: Backends<'_, B>,
+) -> Result<Read<B>, String> {
+    let spec = RouteSpec::deserialize(&object.spec).map_err(|error| format!("spec: {error}"))?;
+    let hosts = spec.hostnames.iter().map(|it| HostPattern::parse(it, false).map_err(|error| error.to_string()));
+    let mut hosts: Vec<HostPattern> = hosts.collect::<Result<_, _>>()?;
+    if hosts.is_empty() {
+        hosts.push(HostPattern::Any);
+    }
+    let route: Arc<str> = name.to_string().into();
+    let mut unresolved = None;
+    let mut rules = Vec::new();
+    for (at, rule) in spec.rules.iter().enumerate() {
+        let backends = rule.backend_refs.iter().map(|it| {
+            let target = backend(name, it, world, backends).map_err(|condition| {
+                let message: Arc<str> = condition.message.as_str().into();
+                unresolved.get_or_insert(condition);
+                message
+            });
+            Backend { weight: it.weight.unwrap_or(1), target }
+        });
+        let backends = backends.collect();
+        rules.push(rules::rule(rule, &route, backends).map_err(|why| format!("rules[{at}].{why}"))?);
+    }
+    if rules.is_empty() {
+        return Err("rules: a route without rules serves nothing".to_owned());
+    }
+    Ok(Read { hosts, rules, unresolved })
+}
+
+fn resolved(unresolved: Option<&Condition>) -> Condition {
+    unresolved.cloned().unwrap_or_else(|| Condition::yes("ResolvedRefs", "ResolvedRefs"))
+}
+
+/// The backend that a reference names, or the condition that says why there is none.
+fn backend<B>(route: &Name, spec: &BackendRef, world: &World, backends: Backends<'_, B>) -> Result<B, Condition> {
+    let no = |reason, message: String| Condition::no("ResolvedRefs", reason, message);
+    let group = spec.group.as_deref().unwrap_or("");
+    let kind = spec.kind.as_deref().unwrap_or("Service");
+    if !group.is_empty() || kind != "Service" {
+        return Err(no("InvalidKind", format!("backend {} is of kind {kind}, only Services are served", spec.name)));
+    }
+    let service = Name::new(spec.namespace.as_deref().unwrap_or(&route.namespace), &spec.name);
+    if service.namespace != route.namespace && !granted(route, &service, world) {
+        let message =
+            format!("no ReferenceGrant in {} lets HTTPRoutes of {} use {service}", service.namespace, route.namespace);
+        return Err(no("RefNotPermitted", message));
+    }
+    let Some(object) = world.services.objects.get(&service) else {
+        return Err(no("BackendNotFound", format!("Service {service} does not exist")));
+    };
+    if object.spec.type_.as_deref() == Some("ExternalName") {
+        return Err(no(
+            "UnsupportedProtocol",
+            format!("Service {service} is of type ExternalName, which has no endpoints"),
+        ));
+    }
+    let Some(port) = spec.port else {
+        return Err(no("BackendNotFound", format!("backend {service} names no port")));
+    };
+    backends(&service, port).ok_or_else(|| no("BackendNotFound", format!("Service {service} has no TCP port {port}")))
+}
+
+fn granted(route: &Name, service: &Name, world: &World) -> bool {
+    let grants = world.grants.objects.iter().filter(|(name, _)| name.namespace == service.namespace);
+    grants.filter_map(|(_, grant)| GrantSpec::deserialize(&grant.spec).ok()).any(|grant| {
+        let from = |it: &super::spec::GrantFrom| {
+            it.group == GROUP && it.kind == "HTTPRoute" && it.namespace == route.namespace
+        };
+        let to = |it: &super::spec::GrantTo| {
+            it.group.is_empty() && it.kind == "Service" && it.name.as_ref().is_none_or(|name| *name == service.name)
+        };
+        grant.from.iter().any(from) && grant.to.iter().any(to)
+    })
+}
+
+/// The hosts that a route serves through one parent, or the condition that says why there are none.
+fn scopes(
+    route: &Name,
+    hosts: &[HostPattern],
+    parent: &ParentRef,
+    gateway: Option<&mut Gateway>,
+    gateway_name: &Name,
+    world: &World,
+) -> Result<Vec<HostScope>, Condition> {
+    let no = |reason, message: String| Condition::no("Accepted", reason, message);
+    let Some(gateway) = gateway else {
+        return Err(no("NoMatchingParent", format!("Gateway {gateway_name} does not exist")));
+    };
+    if let Some(refusal) = &gateway.refusal {
+        return Err(no("NoMatchingParent", format!("Gateway {gateway_name} is not accepted: {}", refusal.message)));
+    }
+    let named = |it: &Listener| {
+        parent.section_name.as_ref().is_none_or(|name| *name == it.name)
+            && parent.port.is_none_or(|port| port == it.port)
+    };
+    let named: Vec<usize> = (0..gateway.listeners.len()).filter(|at| named(&gateway.listeners[*at])).collect();
+    if named.is_empty() {
+        let message = format!("Gateway {gateway_name} has no listener with this sectionName and port");
+        return Err(no("NoMatchingParent", message));
+    }
+    let allows = |at: &usize| gateway.listeners[*at].allows(&gateway_name.namespace, &route.namespace, world);
+    let allowed: Vec<usize> = named.into_iter().filter(allows).collect();
+    if allowed.is_empty() {
+        let message =
+            format!("no listener of Gateway {gateway_name} allows HTTPRoutes of namespace {}", route.namespace);
+        return Err(no("NotAllowedByListeners", message));
+    }
+    let served: Vec<usize> = allowed.iter().copied().filter(|at| gateway.listeners[*at].refusal.is_none()).collect();
+    if served.is_empty() {
+        let why = allowed.iter().find_map(|at| gateway.listeners[*at].refusal.as_ref());
+        let why = why.map_or("", |it| it.message.as_str());
+        return Err(no("NoMatchingParent", format!("no accepted listener of Gateway {gateway_name}: {why}")));
+    }
+    let mut scopes = Vec::new();
+    for at in served {
+        let through = through(hosts, at, &gateway.listeners);
+        if !through.is_empty() {
+            gateway.listeners[at].attached += 1;
+        }
+        scopes.extend(through);
+    }
+    if scopes.is_empty() {
+        let message = format!("no listener of Gateway {gateway_name} shares a hostname with the route");
+        return Err(no("NoMatchingListenerHostname", message));
+    }
+    Ok(scopes)
+}
+
+/// The hosts that a route serves through one listener, without those that a more specific listener takes.
+fn through(hosts: &[HostPattern], at: usize, listeners: &[Listener]) -> Vec<HostScope> {
+    let listener = &listeners[at];
+    let specific = listeners.iter().filter(|it| {
+        it.refusal.is_none()
+            && it.host.specificity() > listener.host.specificity()
+            && it.host.intersect(&listener.host).is_some()
+    });
+    let specific: Vec<&HostPattern> = specific.map(|it| &it.host).collect();
+    let shared = hosts.iter().filter_map(|it| it.intersect(&listener.host));
+    shared
+        .map(|pattern| {
+            let except = specific.iter().filter(|it| it.intersect(&pattern).is_some()).map(|it| (*it).clone());
+            HostScope { except: except.collect(), pattern }
+        })
+        .collect()
+}
+
+/// The status with what our parents say; what other controllers wrote stays. `None` if nothing changes.
+fn status(object: &HTTPRoute, parents: &[Parent], site: Site<'_>) -> Option<Value> {
+    let before = object.status["parents"].as_array().map_or(&[][..], Vec::as_slice);
+    let ours = |it: &&Value| it["controllerName"] == CONTROLLER_NAME;
+    let others = before.iter().filter(|it| !ours(it)).cloned();
+    let told = parents.iter().map(|(parent, conditions)| {
+        let reference = reference(parent);
+        let old = before.iter().filter(ours).find(|it| it["parentRef"] == reference);
+        let old = old.map_or(&Value::Null, |it| &it["conditions"]);
+        json!({
+            "parentRef": reference,
+            "controllerName": CONTROLLER_NAME,
+            "conditions": merge(old, conditions, generation(object), site.now),
+        })
+    });
+    let wanted: Vec<Value> = others.chain(told).collect();
+    (wanted != before).then(|| json!({ "parents": wanted }))
+}
+
+fn reference(parent: &ParentRef) -> Value {
+    let ParentRef { group, kind, namespace, name, section_name, port } = parent;
+    let mut fields = Map::new();
+    fields.insert("group".to_owned(), group.as_deref().unwrap_or(GROUP).into());
+    fields.insert("kind".to_owned(), kind.as_deref().unwrap_or("Gateway").into());
+    fields.insert("name".to_owned(), name.as_str().into());
+    for (key, value) in [("namespace", namespace), ("sectionName", section_name)] {
+        if let Some(value) = value {
+            fields.insert(key.to_owned(), value.as_str().into());
+        }
+    }
+    if let Some(port) = port {
+        fields.insert("port".to_owned(), (*port).into());
+    }
+    Value::Object(fields)
+}

@@ -1,0 +1,1 @@
+//! Conditions and routes that come of objects.

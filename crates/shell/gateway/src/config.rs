@@ -1,0 +1,63 @@
+//! What a gateway is told when it starts.
+
+use std::{net::IpAddr, time::Duration};
+
+/// `spec.controllerName` of the GatewayClasses served here.
+pub const CONTROLLER_NAME: &str = "eyot.io/gateway";
+
+/// The IngressClass, and the GatewayClass of the default Gateway.
+pub const CLASS_NAME: &str = "eyot";
+
+/// Namespace of the default Gateway.
+pub const DEFAULT_GATEWAY_NAMESPACE: &str = "eyot-system";
+
+/// Name of the default Gateway. Its listeners answer on the HTTP listener whatever port they name.
+pub const DEFAULT_GATEWAY_NAME: &str = "default";
+
+/// Settings and bounds. [`Config::default`] suits a node; the port has to be given.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Port of the HTTP listener, as clients see it.
+    pub http_port: u16,
+    /// Addresses of the HTTP listener, published in the status of Gateways and Ingresses.
+    pub addresses: Vec<IpAddr>,
+    /// Networks of pods. Guests may reach loopback addresses only inside them.
+    pub pod_networks: Vec<(IpAddr, u8)>,
+    /// Domain of Service names.
+    pub cluster_domain: String,
+    /// Connections held at once; further ones wait in the listen queue. Bounds memory: a connection costs about 20 KiB.
+    pub connections_max: usize,
+    /// Longest time from the first byte of a request head to its last.
+    pub head_timeout: Duration,
+    /// Longest time that a connection may be open without a request.
+    pub idle_timeout: Duration,
+    /// Longest time without a byte moving while a request or response body is under way.
+    pub stall_timeout: Duration,
+    /// Longest time that requests in flight are waited for when the gateway stops.
+    pub drain_timeout: Duration,
+    /// Longest time a request waits for an endpoint when those it knows have just gone away.
+    pub retry_timeout: Duration,
+    /// Requests that one pod may have under way through [`eyot_dispatch::Outbound`].
+    pub outbound_per_pod_max: usize,
+    /// Whether `X-Forwarded-Proto` and `X-Forwarded-Host` of clients are believed: for a gateway behind a proxy.
+    pub trust_forwarded: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http_port: 8080,
+            addresses: Vec::new(),
+            pod_networks: vec![(IpAddr::from([10, 42, 0, 0]), 16)],
+            cluster_domain: "cluster.local".to_owned(),
+            connections_max: 20_000,
+            head_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(75),
+            stall_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(25),
+            retry_timeout: Duration::from_secs(2),
+            outbound_per_pod_max: 256,
+            trust_forwarded: false,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! One client connection: what is under way on it, when it has been idle for too long, and a socket that gives up on
+//! clients that read nothing.
+//!
+//! There is one timer for a connection, not one for each request: it looks at marks that requests leave.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::HeaderValue;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, Sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::Gateway;
+
+/// How often a connection's marks are looked at; timeouts are late by at most this.
+pub(crate) const TICK: Duration = Duration::from_secs(5);
+
+/// A client connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) gateway: Arc<Gateway>,
+    /// Address of the client, as `X-Forwarded-For` gives it.
+    pub(crate) peer: HeaderValue,
+    pub(crate) marks: Marks,
+    /// Ends what outlives the connection's requests: upgraded streams.
+    pub(crate) cut: CancellationToken,
+}
+
+/// What has happened on a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    in_flight: AtomicU32,
+    /// Requests begun or ended, modulo 2^32: changes tell activity.
+    turns: AtomicU32,
+    /// Bytes have come since the last request began or ended.
+    partial: AtomicBool,
+}
+
+/// A request under way on a connection; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Exchange(Arc<Connection>);
+
+impl Connection {
+    pub(crate) fn new(gateway: Arc<Gateway>, peer: SocketAddr, cut: CancellationToken) -> Arc<Self> {
+        // An IP address is a valid header value.
+        let peer = HeaderValue::try_from(peer.ip().to_canonical().to_string());
+        let peer = peer.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Arc::new(Self { gateway, peer, marks: Marks::default(), cut })
+    }
+
+    /// Marks the start of a request.
+    pub(crate) fn begin(self: &Arc<Self>) -> Exchange {
+        self.marks.in_flight.fetch_add(1, Relaxed);
+        self.marks.turn();
+        Exchange(self.clone())
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.marks.in_flight.fetch_sub(1, Relaxed);
+        self.0.marks.turn();
+    }
+}
+
+impl Marks {
+    fn turn(&self) {
+        self.turns.fetch_add(1, Relaxed);
+        self.partial.store(false, Relaxed);
+    }
+}
+
+/// Judges a connection from its marks, tick by tick.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    turns: u32,
+    since: Instant,
+    partial_since: Option<Instant>,
+    head_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl Watchdog {
+    pub(crate) fn new(now: Instant, head_timeout: Duration, idle_timeout: Duration) -> Self {
+        Self { turns: 0, since: now, partial_since: None, head_timeout, idle_timeout }
+    }
+
+    /// Whether the connection has been silent, or half-way through a request head, for too long.
+    pub(crate) fn is_over(&mut self, marks: &Marks, now: Instant) -> bool {
+        let turns = marks.turns.load(Relaxed);
+        if marks.in_flight.load(Relaxed) > 0 || turns != self.turns {
+            self.turns = turns;
+            self.since = now;
+            self.partial_since = None;
+            return false;
+        }
+        if marks.partial.load(Relaxed) {
+            let since = *self.partial_since.get_or_insert(now);
+            return now - since >= self.head_timeout;
+        }
+        now - self.since >= self.idle_timeout
+    }
+}
+
+/// A client's socket. A write that makes no progress for `stall_timeout` fails.
+pub(crate) struct Socket {
+    io: TokioIo<TcpStream>,
+    connection: Arc<Connection>,
+    stall: Option<Pin<Box<Sleep>>>,
+    stall_timeout: Duration,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>, stall_timeout: Duration) -> Self {
+        Self { io: TokioIo::new(stream), connection, stall: None, stall_timeout }
+    }
+
+    fn watched<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stall = None;
+            return polled;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.stall_timeout)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client read nothing for too long")))
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if polled.is_ready() {
+            self.connection.marks.partial.store(true, Relaxed);
+        }
+        polled
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.watched(polled, cx)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, buffers);
+        self.watched(polled, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_does_not_end_is_cut_before_an_idle_connection_is() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut dog = Watchdog::new(start, 15 * second, 75 * second);
+        let marks = Marks::default();
+        assert!(!dog.is_over(&marks, start + 70 * second));
+        assert!(dog.is_over(&marks, start + 75 * second), "idle");
+        marks.partial.store(true, Relaxed);
+        let mut dog = Watchdog::new(start, 15 * second, 75 * second);
+        assert!(!dog.is_over(&marks, start + 5 * second), "the head began at most a tick ago");
+        assert!(!dog.is_over(&marks, start + 15 * second));
+        assert!(dog.is_over(&marks, start + 20 * second));
+    }
+
+    #[test]
+    fn requests_keep_a_connection() {
+        let start = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let mut dog = Watchdog::new(start, hour / 4, hour / 2);
+        let marks = Marks::default();
+        marks.in_flight.store(1, Relaxed);
+        assert!(!dog.is_over(&marks, start + hour), "in flight");
+        marks.in_flight.store(0, Relaxed);
+        marks.turn();
+        assert!(!dog.is_over(&marks, start + hour * 2), "ended since the last tick");
+        assert!(dog.is_over(&marks, start + hour * 3));
+    }
+}

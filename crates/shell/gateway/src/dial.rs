@@ -1,0 +1,163 @@
+//! The way out over TCP: to pods that have no handler on this node, and to hosts outside.
+
+use std::{
+    error::Error as _,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::OnceLock,
+    task::{Context, Poll},
+    time::Duration,
+    vec,
+};
+
+use eyot_dispatch::{Body, CallError};
+use http::{Request, Response, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{
+        Client, Error,
+        connect::{HttpConnector, dns::Name},
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
+use tower_service::Service;
+
+use crate::{Config, resolve::may_dial, services::Protocol};
+
+/// Longest time to open a connection. Pods are on this node or one hop away.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest time to open a connection to a host outside.
+const CONNECT_OUTSIDE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections kept per address, and for how long.
+const IDLE_MAX: usize = 64;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Inside = Client<HttpConnector, Body>;
+type Outside = Client<HttpsConnector<HttpConnector<Guarded>>, Body>;
+
+/// Pools of connections.
+pub(crate) struct Dialer {
+    http1: Inside,
+    h2c: Inside,
+    /// Built at first use: reading the system's certificates takes milliseconds.
+    outside: OnceLock<Result<Outside, String>>,
+    pod_networks: Vec<(std::net::IpAddr, u8)>,
+}
+
+impl Dialer {
+    pub(crate) fn new(config: &Config) -> Self {
+        let inside = |h2c: bool| {
+            let mut connector = HttpConnector::new();
+            connector.set_nodelay(true);
+            connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+            let mut builder = Client::builder(TokioExecutor::new());
+            builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(IDLE_MAX);
+            builder.http2_only(h2c).build(connector)
+        };
+        Self {
+            http1: inside(false),
+            h2c: inside(true),
+            outside: OnceLock::new(),
+            pod_networks: config.pod_networks.clone(),
+        }
+    }
+
+    /// Sends a request to a pod's address.
+    pub(crate) async fn to_pod(
+        &self,
+        address: SocketAddr,
+        protocol: Protocol,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, CallError> {
+        let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+        let uri = Uri::builder().scheme("http").authority(address.to_string()).path_and_query(path).build();
+        *request.uri_mut() = uri.map_err(|error| CallError::Broken(format!("address of {address}: {error}")))?;
+        let client = match protocol {
+            Protocol::Http1 => {
+                *request.version_mut() = Version::HTTP_11;
+                &self.http1
+            }
+            Protocol::H2c => {
+                *request.version_mut() = Version::HTTP_2;
+                &self.h2c
+            }
+        };
+        received(client.request(request).await)
+    }
+
+    /// Sends a request with an absolute URI to a host outside. Its URI decides about TLS.
+    pub(crate) async fn outside(&self, mut request: Request<Body>) -> Result<Response<Body>, CallError> {
+        let client = self.outside.get_or_init(|| connect_outside(&self.pod_networks));
+        let client = client.as_ref().map_err(|error| CallError::Connect(error.clone()))?;
+        *request.version_mut() = Version::HTTP_11;
+        received(client.request(request).await)
+    }
+}
+
+fn connect_outside(pod_networks: &[(std::net::IpAddr, u8)]) -> Result<Outside, String> {
+    let mut connector = HttpConnector::new_with_resolver(Guarded { pod_networks: pod_networks.into() });
+    connector.set_nodelay(true);
+    connector.enforce_http(false);
+    connector.set_connect_timeout(Some(CONNECT_OUTSIDE_TIMEOUT));
+    let provider = rustls::crypto::ring::default_provider();
+    let https = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider);
+    let https = https.map_err(|error| format!("reading the system's trusted certificates: {error}"))?;
+    let https = https.https_or_http().enable_http1().wrap_connector(connector);
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(IDLE_MAX);
+    Ok(builder.build(https))
+}
+
+fn received(result: Result<Response<Incoming>, Error>) -> Result<Response<Body>, CallError> {
+    match result {
+        Ok(response) => Ok(response.map(|body| body.map_err(Into::into).boxed_unsync())),
+        Err(error) => {
+            let cause = error.source().map_or_else(|| error.to_string(), chain);
+            Err(if error.is_connect() { CallError::Connect(cause) } else { CallError::Broken(cause) })
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// The system's resolver, without the addresses that guests may not reach.
+#[derive(Clone)]
+struct Guarded {
+    pod_networks: std::sync::Arc<[(std::net::IpAddr, u8)]>,
+}
+
+impl Service<Name> for Guarded {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let pod_networks = self.pod_networks.clone();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|it| may_dial(it.ip(), &pod_networks)).collect();
+            if allowed.is_empty() {
+                let message = format!("{name} has no address that a guest may reach");
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+            }
+            Ok(allowed.into_iter())
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! Sends one request to an endpoint of a Service, and to another where the first took nothing of it.
+
+use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use bytes::Bytes;
+use eyot_dispatch::{Body, BoxError, CallError};
+use http::{Request, Response, StatusCode, request::Parts};
+use tokio::time::Instant;
+
+use crate::{
+    Gateway,
+    body::Payload,
+    services::{Busy, Pool},
+    upgrade::{self, Upgrade},
+};
+
+/// First pause before endpoints that were all tried are tried again; doubles up to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(5);
+const PAUSE_LAST: Duration = Duration::from_millis(160);
+
+/// A response and the endpoint that is busy with it.
+pub(crate) struct Sent {
+    pub(crate) response: Response<Body>,
+    /// `None` for an upgraded stream, which keeps its endpoint itself.
+    pub(crate) busy: Option<Busy>,
+}
+
+/// Why a Service gave no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ForwardError {
+    /// Nothing takes requests.
+    #[error("Service {0} has no ready endpoint")]
+    Unavailable(String),
+    /// The last endpoint asked failed.
+    #[error("Service {service} at {address}: {source}")]
+    Call {
+        /// `namespace/service:port`.
+        service: String,
+        /// The endpoint.
+        address: SocketAddr,
+        /// What it said.
+        #[source]
+        source: CallError,
+    },
+}
+
+impl ForwardError {
+    /// The status code a client gets.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            ForwardError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ForwardError::Call { source, .. } => source.status(),
+        }
+    }
+
+    /// What a guest's caller gets.
+    pub(crate) fn into_call_error(self) -> CallError {
+        match self {
+            ForwardError::Unavailable(_) => CallError::Connect(self.to_string()),
+            ForwardError::Call { source, .. } => source,
+        }
+    }
+}
+
+/// Sends a request to an endpoint of `pool`. Endpoints that take nothing of it (draining, overloaded, not to be
+/// reached) are passed by; when all were, and not for overload, their successors are waited for.
+pub(crate) async fn forward<B>(
+    gateway: &Gateway,
+    pool: &Pool,
+    head: &Parts,
+    body: B,
+    mut upgrade: Option<Upgrade>,
+) -> Result<Sent, ForwardError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let payload = Payload::new(body, gateway.config.stall_timeout);
+    let mut tried = Vec::new();
+    let mut failure = None;
+    let mut wait = Wait::new(gateway.config.retry_timeout);
+    loop {
+        let changed = pool.changed();
+        let Some(busy) = pool.choose(&tried) else {
+            let Some((address, source)) = failure.take() else {
+                pool.counts.unavailable.fetch_add(1, Relaxed);
+                return Err(ForwardError::Unavailable(pool.name.to_string()));
+            };
+            if matches!(source, CallError::Overloaded(_)) || !wait.pause(changed).await {
+                return Err(failed(pool, address, source));
+            }
+            failure = Some((address, source));
+            tried.clear();
+            continue;
+        };
+        let address = busy.address();
+        let Some(body) = payload.offer() else {
+            let source = failure.map_or_else(|| CallError::Broken("request body lost".into()), |(_, source)| source);
+            return Err(failed(pool, address, source));
+        };
+        match send(gateway, pool, head, body, busy, &mut upgrade).await {
+            Ok(sent) => {
+                pool.count(sent.response.status().as_u16());
+                return Ok(sent);
+            }
+            Err(source) if source.is_untouched() => {
+                pool.counts.retries.fetch_add(1, Relaxed);
+                tried.push(address);
+                failure = Some((address, source));
+            }
+            Err(source) => return Err(failed(pool, address, source)),
+        }
+    }
+}
+
+fn failed(pool: &Pool, address: SocketAddr, source: CallError) -> ForwardError {
+    pool.count(0);
+    ForwardError::Call { service: pool.name.to_string(), address, source }
+}
+
+async fn send(
+    gateway: &Gateway,
+    pool: &Pool,
+    head: &Parts,
+    body: Body,
+    busy: Busy,
+    upgrade: &mut Option<Upgrade>,
+) -> Result<Sent, CallError> {
+    let request = Request::from_parts(head.clone(), body);
+    if let Some(handler) = gateway.endpoints.get(&busy.address()) {
+        let response = handler.handle(request).await?;
+        return Ok(Sent { response, busy: Some(busy) });
+    }
+    if let Some(upgrade) = upgrade {
+        return upgrade::send(busy, request, upgrade).await;
+    }
+    let response = gateway.dialer.to_pod(busy.address(), pool.protocol, request).await?;
+    Ok(Sent { response, busy: Some(busy) })
+}
+
+/// Pauses between rounds of attempts, up to a bound for all of them.
+struct Wait {
+    timeout: Duration,
+    until: Option<Instant>,
+    pause: Duration,
+}
+
+impl Wait {
+    fn new(timeout: Duration) -> Self {
+        Self { timeout, until: None, pause: PAUSE_FIRST }
+    }
+
+    /// Waits for `changed` or a pause, whichever is sooner. False when the time is up.
+    async fn pause(&mut self, changed: impl Future<Output = ()>) -> bool {
+        let now = Instant::now();
+        let until = *self.until.get_or_insert(now + self.timeout);
+        if now >= until {
+            return false;
+        }
+        let pause = self.pause.min(until - now);
+        self.pause = (self.pause * 2).min(PAUSE_LAST);
+        let _ = tokio::time::timeout(pause, changed).await;
+        true
+    }
+}

@@ -1,0 +1,75 @@
+//! The gateway itself: what its watches fill and its data path reads.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+use eyot_dispatch::Endpoints;
+use eyot_route::Table;
+use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    Config,
+    dial::Dialer,
+    limits::InFlight,
+    server,
+    services::{Pool, Services},
+    stats::{Counters, Stats},
+};
+
+/// Carries HTTP to Services: requests of clients through [`Gateway::serve`], those of guests through
+/// [`eyot_dispatch::Outbound`].
+///
+/// Knows no routes and no Services until [`Gateway::watch`] has read them.
+pub struct Gateway {
+    pub(crate) client: kube::Client,
+    pub(crate) config: Config,
+    /// Handlers of this node's pods.
+    pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) services: Arc<Services>,
+    pub(crate) table: ArcSwap<Table<Arc<Pool>>>,
+    pub(crate) dialer: Dialer,
+    pub(crate) outbound: InFlight,
+    pub(crate) counters: Counters,
+    pub(crate) synced: watch::Sender<bool>,
+    /// Connections that may still be opened.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) http: Builder<TokioExecutor>,
+}
+
+impl Gateway {
+    /// A gateway that reads routes through `client` and finds the handlers of this node's pods in `endpoints`.
+    pub fn new(client: kube::Client, endpoints: Arc<Endpoints>, config: Config) -> Arc<Self> {
+        let connections_max = config.connections_max.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            dialer: Dialer::new(&config),
+            outbound: InFlight::new(config.outbound_per_pod_max),
+            client,
+            config,
+            endpoints,
+            services: Arc::new(Services::default()),
+            table: ArcSwap::default(),
+            counters: Counters::default(),
+            synced: watch::Sender::new(false),
+            slots: Arc::new(Semaphore::new(connections_max)),
+            http: server::protocol(),
+        })
+    }
+
+    /// Waits until everything that existed when the watches started is in the table.
+    pub async fn synced(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// What was counted since the start.
+    pub fn stats(&self) -> Stats {
+        self.counters.read(&self.services)
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("config", &self.config).finish_non_exhaustive()
+    }
+}

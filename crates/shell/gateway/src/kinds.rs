@@ -1,0 +1,207 @@
+//! The few fields of Kubernetes objects that routing needs.
+//!
+//! Specs that users write for us are kept as JSON values here and read by `attach`, so that one bad object becomes a
+//! condition on that object instead of an end to the watch.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use kube::{
+    Resource,
+    core::{ClusterResourceScope, NamespaceResourceScope, ObjectMeta},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+macro_rules! resource {
+    ($name:ident, $group:literal, $version:literal, $plural:literal, $scope:ty) => {
+        impl Resource for $name {
+            type DynamicType = ();
+            type Scope = $scope;
+
+            fn kind(_: &()) -> Cow<'_, str> {
+                stringify!($name).into()
+            }
+            fn group(_: &()) -> Cow<'_, str> {
+                $group.into()
+            }
+            fn version(_: &()) -> Cow<'_, str> {
+                $version.into()
+            }
+            fn plural(_: &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+
+macro_rules! opaque {
+    ($name:ident, $group:literal, $version:literal, $plural:literal, $scope:ty) => {
+        /// Metadata, and the rest as it came.
+        #[derive(Clone, Debug, Deserialize)]
+        pub(crate) struct $name {
+            pub(crate) metadata: ObjectMeta,
+            #[serde(default)]
+            pub(crate) spec: Value,
+            #[serde(default)]
+            pub(crate) status: Value,
+        }
+        resource!($name, $group, $version, $plural, $scope);
+    };
+}
+
+opaque!(GatewayClass, "gateway.networking.k8s.io", "v1", "gatewayclasses", ClusterResourceScope);
+opaque!(Gateway, "gateway.networking.k8s.io", "v1", "gateways", NamespaceResourceScope);
+opaque!(HTTPRoute, "gateway.networking.k8s.io", "v1", "httproutes", NamespaceResourceScope);
+opaque!(Ingress, "networking.k8s.io", "v1", "ingresses", NamespaceResourceScope);
+
+/// Who may refer to objects of its namespace.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ReferenceGrant {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: Value,
+}
+resource!(ReferenceGrant, "gateway.networking.k8s.io", "v1beta1", "referencegrants", NamespaceResourceScope);
+
+/// Labels of a namespace.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Namespace {
+    pub(crate) metadata: ObjectMeta,
+}
+resource!(Namespace, "", "v1", "namespaces", ClusterResourceScope);
+
+/// Ports and addresses of a Service.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Service {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: ServiceSpec,
+}
+resource!(Service, "", "v1", "services", NamespaceResourceScope);
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ServiceSpec {
+    #[serde(rename = "type")]
+    pub(crate) type_: Option<String>,
+    #[serde(rename = "clusterIPs")]
+    pub(crate) cluster_ips: Option<Vec<String>>,
+    #[serde(rename = "clusterIP")]
+    pub(crate) cluster_ip: Option<String>,
+    pub(crate) external_name: Option<String>,
+    pub(crate) ports: Option<Vec<ServicePort>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ServicePort {
+    pub(crate) name: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) protocol: Option<String>,
+    pub(crate) app_protocol: Option<String>,
+}
+
+/// Endpoints of a Service.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct EndpointSlice {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) endpoints: Option<Vec<Endpoint>>,
+    #[serde(default)]
+    pub(crate) ports: Option<Vec<EndpointPort>>,
+}
+resource!(EndpointSlice, "discovery.k8s.io", "v1", "endpointslices", NamespaceResourceScope);
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Endpoint {
+    pub(crate) addresses: Vec<String>,
+    pub(crate) conditions: Option<EndpointConditions>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct EndpointConditions {
+    pub(crate) ready: Option<bool>,
+    pub(crate) serving: Option<bool>,
+    pub(crate) terminating: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct EndpointPort {
+    pub(crate) name: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) protocol: Option<String>,
+}
+
+/// Label of an EndpointSlice that names its Service.
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// Namespace and name of an object; the namespace is empty for cluster-scoped ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Name {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Name {
+    pub(crate) fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    pub(crate) fn of(object: &impl Resource) -> Self {
+        let meta = object.meta();
+        Self::new(meta.namespace.as_deref().unwrap_or(""), meta.name.as_deref().unwrap_or(""))
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl EndpointSlice {
+    /// The Service this slice belongs to.
+    pub(crate) fn service(&self) -> Option<Name> {
+        let name = self.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+        Some(Name::new(self.metadata.namespace.as_deref().unwrap_or(""), name))
+    }
+
+    /// The slice as routing reads it. Addresses that are no IP addresses and ports other than TCP are left out.
+    pub(crate) fn routing(&self) -> eyot_route::slices::Slice {
+        let ports = self.ports.iter().flatten().filter(|it| is_tcp(it.protocol.as_deref()));
+        let endpoints = self.endpoints.iter().flatten().map(|it| {
+            let conditions = it.conditions.unwrap_or_default();
+            // The API defines an absent `ready` as true, and an absent `serving` as equal to `ready`.
+            let ready = conditions.ready.unwrap_or(true);
+            eyot_route::slices::SliceEndpoint {
+                addresses: it.addresses.iter().filter_map(|it| it.parse().ok()).collect(),
+                ready,
+                serving: conditions.serving.unwrap_or(ready),
+                terminating: conditions.terminating.unwrap_or(false),
+            }
+        });
+        eyot_route::slices::Slice {
+            ports: ports.filter_map(|it| Some((it.name.clone().unwrap_or_default().into(), it.port?))).collect(),
+            endpoints: endpoints.collect(),
+        }
+    }
+}
+
+/// Whether a port's protocol is TCP, the default.
+pub(crate) fn is_tcp(protocol: Option<&str>) -> bool {
+    matches!(protocol, None | Some("TCP") | Some(""))
+}
+
+/// Labels of an object, empty if it has none.
+pub(crate) fn labels(object: &impl Resource) -> BTreeMap<String, String> {
+    object.meta().labels.clone().unwrap_or_default()
+}

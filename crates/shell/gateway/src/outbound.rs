@@ -1,0 +1,175 @@
+//! Requests that guests send: to Services and pods in process, to the rest over TCP.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use eyot_dispatch::{Body, CallError, Caller, Outbound};
+use eyot_route::canonical_host;
+use futures::future::BoxFuture;
+use http::{
+    HeaderValue, Request, Response, Uri,
+    header::HOST,
+    request::Parts,
+    uri::{Authority, Scheme},
+};
+
+use crate::{
+    Gateway,
+    body::{Held, Reply},
+    forward::{self, Sent},
+    headers::{HOPS, strip_hop},
+    resolve::{Destination, destination, may_dial},
+    services::{Busy, Pool, Protocol, Service},
+};
+
+/// Hops from guest to guest after which a request is taken for a loop.
+const HOPS_MAX: u32 = 16;
+
+impl Outbound for Gateway {
+    fn send(
+        self: Arc<Self>,
+        caller: Caller,
+        request: Request<Body>,
+    ) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        Box::pin(async move {
+            self.counters.outbound.fetch_add(1, Relaxed);
+            let Some(permit) = self.outbound.start(&caller) else {
+                let max = self.config.outbound_per_pod_max;
+                return Err(CallError::Overloaded(format!("the pod has {max} requests under way")));
+            };
+            let (response, busy) = self.dispatch(&caller, request).await?;
+            let held = Held::by_guest(busy, permit);
+            Ok(response.map(|body| Body::new(Reply::new(body, held, None))))
+        })
+    }
+}
+
+/// Where a guest's request goes.
+enum Way {
+    Pool(Arc<Pool>),
+    Pod(SocketAddr),
+    Outside,
+    /// Outside, to the host that an ExternalName Service stands for.
+    Alias(Box<str>),
+}
+
+impl Gateway {
+    async fn dispatch(
+        &self,
+        caller: &Caller,
+        request: Request<Body>,
+    ) -> Result<(Response<Body>, Option<Busy>), CallError> {
+        let (mut head, body) = request.into_parts();
+        let Some(authority) = head.uri.authority().cloned() else {
+            return Err(CallError::Connect(format!("{} is no absolute URI", head.uri)));
+        };
+        let https = head.uri.scheme() == Some(&Scheme::HTTPS);
+        let way = self.way(&caller.namespace, &authority, https)?;
+        strip_hop(&mut head.headers);
+        count_hop(&mut head)?;
+        if !head.headers.contains_key(HOST) {
+            let host = HeaderValue::from_str(authority.as_str());
+            head.headers.insert(HOST, host.map_err(|error| CallError::Connect(error.to_string()))?);
+        }
+        if https && !matches!(way, Way::Outside | Way::Alias(_)) {
+            return Err(CallError::Connect(format!(
+                "{authority} is inside the cluster, where pods are reached by http"
+            )));
+        }
+        match way {
+            Way::Pool(pool) => {
+                let sent = forward::forward(self, &pool, &head, body, None).await;
+                let Sent { mut response, busy } = sent.map_err(forward::ForwardError::into_call_error)?;
+                strip_hop(response.headers_mut());
+                Ok((response, busy))
+            }
+            Way::Pod(address) => {
+                let request = Request::from_parts(head, body);
+                match self.endpoints.get(&address) {
+                    Some(handler) => Ok((handler.handle(request).await?, None)),
+                    None => Ok((self.dialer.to_pod(address, Protocol::Http1, request).await?, None)),
+                }
+            }
+            Way::Outside => Ok((self.leave(head, body).await?, None)),
+            Way::Alias(host) => {
+                head.uri = aliased(&head.uri, &authority, &host)?;
+                Ok((self.leave(head, body).await?, None))
+            }
+        }
+    }
+
+    async fn leave(&self, mut head: Parts, body: Body) -> Result<Response<Body>, CallError> {
+        head.headers.remove(HOPS);
+        let mut response = self.dialer.outside(Request::from_parts(head, body)).await?;
+        strip_hop(response.headers_mut());
+        Ok(response)
+    }
+
+    fn way(&self, namespace: &str, authority: &Authority, https: bool) -> Result<Way, CallError> {
+        let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let host = canonical_host(authority.as_str());
+        match destination(&host, namespace, &self.config.cluster_domain) {
+            Destination::Service(name) => match self.services.by_name(&name) {
+                Some(service) => way_of(&service, &name, port),
+                None => Err(CallError::Connect(format!("there is no Service {name}"))),
+            },
+            Destination::ServiceOrOutside(name) => match self.services.by_name(&name) {
+                Some(service) => way_of(&service, &name, port),
+                None => Ok(Way::Outside),
+            },
+            Destination::Address(ip) => self.way_to(ip, port),
+            Destination::Outside => Ok(Way::Outside),
+            Destination::Unknown(why) => Err(CallError::Connect(why)),
+        }
+    }
+
+    fn way_to(&self, ip: IpAddr, port: u16) -> Result<Way, CallError> {
+        if let Some(service) = self.services.by_address(ip) {
+            return way_of(&service, &ip.to_string(), port);
+        }
+        let address = SocketAddr::new(ip, port);
+        if self.endpoints.get(&address).is_some() {
+            return Ok(Way::Pod(address));
+        }
+        if may_dial(ip, &self.config.pod_networks) {
+            return Ok(Way::Outside);
+        }
+        Err(CallError::Connect(format!("{address} is an address of the host itself, which guests may not reach")))
+    }
+}
+
+fn way_of(service: &Service, name: &str, port: u16) -> Result<Way, CallError> {
+    if let Some(host) = &service.external_name {
+        return Ok(Way::Alias(host.clone()));
+    }
+    match service.port(port) {
+        Some(port) => Ok(Way::Pool(port.pool.clone())),
+        None => Err(CallError::Connect(format!("Service {name} has no port {port}"))),
+    }
+}
+
+/// The URI with the host of an ExternalName Service.
+fn aliased(uri: &Uri, authority: &Authority, host: &str) -> Result<Uri, CallError> {
+    let authority = match authority.port_u16() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    let malformed = |error: &dyn std::fmt::Display| CallError::Connect(format!("external name {host}: {error}"));
+    parts.authority = Some(authority.parse().map_err(|error| malformed(&error))?);
+    Uri::from_parts(parts).map_err(|error| malformed(&error))
+}
+
+/// Counts this hop in a header, for guests that pass headers on; guests that do not are bounded by what they have
+/// under way.
+fn count_hop(head: &mut Parts) -> Result<(), CallError> {
+    let before = head.headers.get(HOPS).and_then(|it| it.to_str().ok()).and_then(|it| it.parse::<u32>().ok());
+    let hops = before.unwrap_or(0).saturating_add(1);
+    if hops > HOPS_MAX {
+        return Err(CallError::Overloaded(format!("the request went through {HOPS_MAX} guests: it goes in a circle")));
+    }
+    head.headers.insert(HOPS, HeaderValue::from(hops));
+    Ok(())
+}

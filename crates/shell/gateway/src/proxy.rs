@@ -1,0 +1,320 @@
+//! One request of a client: from its head to the answer.
+
+use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering::Relaxed};
+
+use eyot_dispatch::{Body, full};
+use eyot_route::{Action, Asked, Forwarded, Redirect, canonical_host, choose};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER, UPGRADE},
+    request::Parts,
+};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::{
+    body::{Held, Reply},
+    connection::Connection,
+    forward::{self, Sent},
+    headers::{HOPS, set_forwarded, strip_hop},
+    random,
+    services::{Busy, Pool},
+    upgrade::Upgrade,
+};
+
+/// Bytes of a request target; longer ones are answered with 414.
+const TARGET_MAX: usize = 16 * 1024;
+
+/// An answer, and what lasts until it has been sent.
+struct Answer {
+    response: Response<Body>,
+    busy: Option<Busy>,
+    deadline: Option<Instant>,
+}
+
+impl Answer {
+    fn new(response: Response<Body>) -> Self {
+        Self { response, busy: None, deadline: None }
+    }
+
+    /// A text of the gateway's own.
+    fn text(status: StatusCode, text: &str) -> Self {
+        let mut response = Response::new(full(format!("{text}\n")));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Self::new(response)
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn handle(
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    let exchange = connection.begin();
+    connection.gateway.counters.requests.fetch_add(1, Relaxed);
+    let Answer { response, busy, deadline } = answer(&connection, request).await;
+    let held = Held::by_client(busy, exchange);
+    let deadline = deadline.map(|it| Box::pin(tokio::time::sleep_until(it)));
+    Ok(response.map(|body| Reply::new(body, held, deadline)))
+}
+
+async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {
+    let gateway = &*connection.gateway;
+    let (mut head, body) = request.into_parts();
+    let host = match check(&mut head) {
+        Ok(host) => host,
+        Err((status, text)) => {
+            gateway.counters.rejected.fetch_add(1, Relaxed);
+            return Answer::text(status, text);
+        }
+    };
+    let host_text = host.as_ref().and_then(|it| it.to_str().ok()).unwrap_or("");
+    let host_name = canonical_host(host_text);
+    let found = {
+        let asked = Asked {
+            host: &host_name,
+            path: head.uri.path(),
+            query: head.uri.query().unwrap_or(""),
+            method: &head.method,
+            headers: &head.headers,
+        };
+        let table = gateway.table.load();
+        table.find(&asked).map(|found| (found.action.clone(), found.matched))
+    };
+    let Some((action, matched)) = found else {
+        gateway.counters.unmatched.fetch_add(1, Relaxed);
+        return Answer::text(
+            StatusCode::NOT_FOUND,
+            &format!("no route for host {host_name:?} and path {:?}", head.uri.path()),
+        );
+    };
+    if let Some(redirect) = &action.redirect {
+        return redirected(redirect, &action, &head.uri, &host_name, matched, gateway.config.http_port);
+    }
+    let pool = match choose::weighted(&action.backends, random::next()) {
+        Some(backend) => match &backend.target {
+            Ok(pool) => pool,
+            Err(why) => {
+                return Answer::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("route {}: {why}", action.route));
+            }
+        },
+        None => {
+            return Answer::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("route {} has no backend", action.route));
+        }
+    };
+    let upgrade = prepare(connection, &mut head, host.as_ref(), &action, matched);
+    carry(connection, &action, pool, head, body, upgrade).await
+}
+
+/// Refuses malformed heads. Returns the host asked for, which is then also in the `Host` header.
+fn check(head: &mut Parts) -> Result<Option<HeaderValue>, (StatusCode, &'static str)> {
+    let target = head.uri.path_and_query().map_or(0, |it| it.as_str().len());
+    if target > TARGET_MAX {
+        return Err((StatusCode::URI_TOO_LONG, "the request target is longer than 16 KiB"));
+    }
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err((StatusCode::BAD_REQUEST, "the request has several Host headers"));
+    }
+    // RFC 9112, 3.2.2: the host of an absolute target goes before the header.
+    if let Some(authority) = head.uri.authority() {
+        let host = HeaderValue::from_str(authority.as_str());
+        let host = host.map_err(|_| (StatusCode::BAD_REQUEST, "the request target has a malformed host"))?;
+        head.headers.insert(HOST, host.clone());
+        return Ok(Some(host));
+    }
+    match first {
+        Some(host) if is_authority(host) => Ok(Some(host.clone())),
+        Some(_) => Err((StatusCode::BAD_REQUEST, "the Host header is malformed")),
+        None if head.version == Version::HTTP_10 => Ok(None),
+        None => Err((StatusCode::BAD_REQUEST, "the request has no Host header")),
+    }
+}
+
+fn is_authority(host: &HeaderValue) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
+    host.as_bytes().iter().all(allowed)
+}
+
+fn redirected<B>(
+    redirect: &Redirect,
+    action: &Action<B>,
+    uri: &Uri,
+    host: &str,
+    matched: usize,
+    listener_port: u16,
+) -> Answer {
+    let asked = Forwarded { host, path: uri.path(), query: uri.query(), matched, listener_port };
+    let Ok(location) = HeaderValue::try_from(redirect.location(&asked)) else {
+        return Answer::text(StatusCode::BAD_REQUEST, "the redirect would not be a valid URI");
+    };
+    let mut response = Response::new(eyot_dispatch::empty());
+    *response.status_mut() = redirect.status;
+    response.headers_mut().insert(LOCATION, location);
+    action.response_headers.apply(response.headers_mut());
+    Answer::new(response)
+}
+
+/// Makes the client's head the one that the endpoint gets.
+fn prepare<B>(
+    connection: &Connection,
+    head: &mut Parts,
+    host: Option<&HeaderValue>,
+    action: &Action<B>,
+    matched: usize,
+) -> Option<Upgrade> {
+    let protocol = strip_hop(&mut head.headers);
+    // Only guests count hops.
+    head.headers.remove(HOPS);
+    set_forwarded(&mut head.headers, &connection.peer, host, connection.gateway.config.trust_forwarded);
+    if !action.request_headers.is_empty() {
+        action.request_headers.apply(&mut head.headers);
+    }
+    if let Some(rewrite) = &action.rewrite {
+        if let Some(Ok(host)) = rewrite.host.as_deref().map(HeaderValue::from_str) {
+            head.headers.insert(HOST, host);
+        }
+        let path = rewrite.path.as_ref().map(|it| it.apply(head.uri.path(), matched));
+        rewrite_uri(&mut head.uri, rewrite.host.as_deref(), path.as_deref());
+    }
+    let protocol = protocol?;
+    let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>()?;
+    Some(Upgrade { protocol, client, cut: connection.cut.clone() })
+}
+
+/// Puts `host` and `path` into a URI; the host only where the URI has one. A URI that would be invalid stays.
+fn rewrite_uri(uri: &mut Uri, host: Option<&str>, path: Option<&str>) {
+    let mut parts = uri.clone().into_parts();
+    if let (Some(host), true) = (host, parts.authority.is_some())
+        && let Ok(authority) = host.parse()
+    {
+        parts.authority = Some(authority);
+    }
+    if let Some(path) = path {
+        let target = match uri.query() {
+            Some(query) => format!("{path}?{query}").parse(),
+            None => path.parse(),
+        };
+        if let Ok(target) = target {
+            parts.path_and_query = Some(target);
+        }
+    }
+    if let Ok(changed) = Uri::from_parts(parts) {
+        *uri = changed;
+    }
+}
+
+async fn carry(
+    connection: &Connection,
+    action: &Action<Arc<Pool>>,
+    pool: &Arc<Pool>,
+    head: Parts,
+    body: Incoming,
+    upgrade: Option<Upgrade>,
+) -> Answer {
+    let deadline = action.timeout.map(|it| Instant::now() + it);
+    let sending = forward::forward(&connection.gateway, pool, &head, body, upgrade);
+    let sent = match deadline {
+        None => sending.await,
+        Some(at) => match tokio::time::timeout_at(at, sending).await {
+            Ok(sent) => sent,
+            Err(_) => {
+                pool.count(0);
+                let text = format!("Service {} did not answer within the route's timeout", pool.name);
+                return Answer::text(StatusCode::GATEWAY_TIMEOUT, &text);
+            }
+        },
+    };
+    match sent {
+        Ok(Sent { mut response, busy }) => {
+            finish(response.headers_mut(), busy.is_none());
+            if !action.response_headers.is_empty() {
+                action.response_headers.apply(response.headers_mut());
+            }
+            *response.version_mut() = Version::HTTP_11;
+            Answer { response, busy, deadline }
+        }
+        Err(error) => {
+            // The client learns which Service failed; what a guest said of itself is for the log.
+            tracing::debug!(%error, cause = ?std::error::Error::source(&error), route = %action.route, "no response");
+            Answer::text(error.status(), &client_text(&error))
+        }
+    }
+}
+
+/// Removes the headers that belong to the hop between endpoint and gateway.
+fn finish(headers: &mut HeaderMap, upgraded: bool) {
+    if upgraded {
+        return;
+    }
+    strip_hop(headers);
+    headers.remove(UPGRADE);
+}
+
+fn client_text(error: &forward::ForwardError) -> String {
+    use eyot_dispatch::CallError;
+    match error {
+        forward::ForwardError::Unavailable(_) => error.to_string(),
+        forward::ForwardError::Call { service, source, .. } => {
+            let what = match source {
+                CallError::Overloaded(_) => "takes no more requests for now",
+                CallError::Draining => "is going away",
+                CallError::Guest(_) => "failed before it answered; its pod's log says more",
+                CallError::OutOfMemory => "ran out of memory before it answered",
+                CallError::Deadline => "did not answer in time",
+                CallError::Connect(_) => "could not be reached",
+                CallError::Broken(_) => "broke off before it answered",
+            };
+            format!("Service {service} {what}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewriting_keeps_the_query_and_the_form_of_the_target() {
+        for (uri, host, path, expected) in [
+            ("/a/b?q=1", Some("x.example"), Some("/c"), "/c?q=1"),
+            ("/a/b", None, Some("/"), "/"),
+            ("http://h:1/a?q", Some("x.example"), None, "http://x.example/a?q"),
+            ("/a", None, Some("no path"), "/a"),
+        ] {
+            let mut it: Uri = uri.parse().unwrap();
+            rewrite_uri(&mut it, host, path);
+            assert_eq!(it.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn heads_without_one_clear_host_are_refused() {
+        let head = |hosts: &[&str], version| {
+            let mut builder = Request::get("/").version(version);
+            for host in hosts {
+                builder = builder.header(HOST, *host);
+            }
+            builder.body(()).unwrap().into_parts().0
+        };
+        let status = |mut it: Parts| check(&mut it).err().map(|(status, _)| status.as_u16());
+        assert_eq!(status(head(&["a:80"], Version::HTTP_11)), None);
+        assert_eq!(status(head(&["[::1]:80"], Version::HTTP_11)), None);
+        assert_eq!(status(head(&[], Version::HTTP_10)), None);
+        assert_eq!(status(head(&[], Version::HTTP_11)), Some(400));
+        assert_eq!(status(head(&["a", "b"], Version::HTTP_11)), Some(400));
+        assert_eq!(status(head(&["a/b"], Version::HTTP_11)), Some(400));
+        let mut long = head(&["a"], Version::HTTP_11);
+        long.uri = format!("/{}", "x".repeat(TARGET_MAX)).parse().unwrap();
+        assert_eq!(status(long), Some(414));
+        let mut absolute = head(&["a"], Version::HTTP_11);
+        absolute.uri = "http://b/x".parse().unwrap();
+        assert_eq!(check(&mut absolute).unwrap().unwrap(), "b");
+        assert_eq!(absolute.headers[HOST], "b");
+    }
+}

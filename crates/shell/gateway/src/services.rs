@@ -1,0 +1,274 @@
+//! Services as the data path sees them: by name and by address, each port with its endpoints of the moment.
+//!
+//! A [`Pool`] lives as long as its Service has the port. Routes hold pools, and endpoints are swapped inside them, so a
+//! change of endpoints touches neither the routing table nor any other Service. Reads take no lock.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use arc_swap::ArcSwap;
+use eyot_route::choose;
+use tokio::sync::Notify;
+
+use crate::kinds::{Name, ServiceSpec, is_tcp};
+
+/// The Services of the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Services {
+    by_name: papaya::HashMap<Box<str>, Arc<Service>>,
+    by_address: papaya::HashMap<IpAddr, Arc<Service>>,
+}
+
+/// One Service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) ports: Vec<Port>,
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Host that an ExternalName Service stands for.
+    pub(crate) external_name: Option<Box<str>>,
+}
+
+/// One TCP port of a Service.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) number: u16,
+    pub(crate) name: Box<str>,
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// How endpoints are spoken to over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS, from the first byte.
+    H2c,
+}
+
+/// The endpoints of one Service port, and what was counted there.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// `namespace/service:port`.
+    pub(crate) name: Arc<str>,
+    pub(crate) protocol: Protocol,
+    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+    turn: AtomicUsize,
+    changed: Notify,
+    pub(crate) counts: Counts,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    in_flight: AtomicU32,
+}
+
+/// Counters of one Service port since the gateway started.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Requests forwarded, by first digit of the status: 1xx to 5xx, then those without a response.
+    pub(crate) responses: [AtomicU64; 6],
+    /// Further endpoints tried.
+    pub(crate) retries: AtomicU64,
+    /// Requests for which no endpoint was ready.
+    pub(crate) unavailable: AtomicU64,
+}
+
+/// A request under way at an endpoint; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Endpoint>);
+
+impl Busy {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(name: Arc<str>, protocol: Protocol) -> Self {
+        Self {
+            name,
+            protocol,
+            endpoints: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
+            changed: Notify::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Chooses an endpoint other than those in `tried`; if all were tried, `None`.
+    pub(crate) fn choose(&self, tried: &[SocketAddr]) -> Option<Busy> {
+        let endpoints = self.endpoints.load();
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let at = choose::endpoint(endpoints.len(), turn, |at| endpoints[at].in_flight.load(Relaxed))?;
+        let from_there = endpoints[at..].iter().chain(&endpoints[..at]);
+        let endpoint = from_there.into_iter().find(|it| !tried.contains(&it.address))?.clone();
+        endpoint.in_flight.fetch_add(1, Relaxed);
+        Some(Busy(endpoint))
+    }
+
+    /// Completes at the next change of endpoints after the call (not after the first poll).
+    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Swaps the endpoints; those that stay keep their counts.
+    pub(crate) fn set(&self, addresses: &[SocketAddr]) {
+        let before = self.endpoints.load();
+        if before.len() == addresses.len() && before.iter().zip(addresses).all(|(it, address)| it.address == *address) {
+            return;
+        }
+        let known: HashMap<SocketAddr, &Arc<Endpoint>> = before.iter().map(|it| (it.address, it)).collect();
+        let endpoints = addresses.iter().map(|address| match known.get(address) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(Endpoint { address: *address, in_flight: AtomicU32::new(0) }),
+        });
+        self.endpoints.store(Arc::new(endpoints.collect()));
+        self.changed.notify_waiters();
+    }
+
+    /// Counts one exchange by its status; 0 stands for none.
+    pub(crate) fn count(&self, status: u16) {
+        let class = match status / 100 {
+            class @ 1..=5 => usize::from(class) - 1,
+            _ => 5,
+        };
+        self.counts.responses[class].fetch_add(1, Relaxed);
+    }
+}
+
+impl Services {
+    /// The Service `namespace/name`.
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<Service>> {
+        self.by_name.pin().get(name).cloned()
+    }
+
+    /// The Service with this cluster IP.
+    pub(crate) fn by_address(&self, address: IpAddr) -> Option<Arc<Service>> {
+        self.by_address.pin().get(&address).cloned()
+    }
+
+    /// The pool of a Service port.
+    pub(crate) fn pool(&self, service: &Name, port: u16) -> Option<Arc<Pool>> {
+        let service = self.by_name(&service.to_string())?;
+        service.port(port).map(|it| it.pool.clone())
+    }
+
+    /// All pools.
+    pub(crate) fn pools(&self) -> Vec<Arc<Pool>> {
+        let services = self.by_name.pin();
+        services.values().flat_map(|it| it.ports.iter().map(|port| port.pool.clone())).collect()
+    }
+
+    /// Adds or changes a Service. Ports that stay keep their pool.
+    pub(crate) fn apply(&self, name: &Name, spec: &ServiceSpec) -> Arc<Service> {
+        let key = name.to_string();
+        let before = self.by_name(&key);
+        let after = Arc::new(Service::new(&key, spec, before.as_deref()));
+        let addresses = self.by_address.pin();
+        for address in before.iter().flat_map(|it| &it.addresses).filter(|it| !after.addresses.contains(it)) {
+            addresses.remove(address);
+        }
+        for address in &after.addresses {
+            addresses.insert(*address, after.clone());
+        }
+        self.by_name.pin().insert(key.into(), after.clone());
+        after
+    }
+
+    /// Forgets a Service.
+    pub(crate) fn remove(&self, name: &Name) {
+        if let Some(before) = self.by_name.pin().remove(name.to_string().as_str()) {
+            let addresses = self.by_address.pin();
+            for address in &before.addresses {
+                addresses.remove(address);
+            }
+            before.ports.iter().for_each(|it| it.pool.set(&[]));
+        }
+    }
+}
+
+impl Service {
+    fn new(key: &str, spec: &ServiceSpec, before: Option<&Service>) -> Self {
+        let ports = spec.ports.iter().flatten().filter(|it| is_tcp(it.protocol.as_deref())).map(|port| {
+            let protocol = match port.app_protocol.as_deref() {
+                Some("kubernetes.io/h2c") => Protocol::H2c,
+                _ => Protocol::Http1,
+            };
+            let kept = before.and_then(|it| it.port(port.port)).filter(|it| it.pool.protocol == protocol);
+            let fresh = || Arc::new(Pool::new(format!("{key}:{}", port.port).into(), protocol));
+            let pool = kept.map_or_else(fresh, |it| it.pool.clone());
+            Port { number: port.port, name: port.name.clone().unwrap_or_default().into(), pool }
+        });
+        let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
+        let mut addresses: Vec<IpAddr> = addresses.filter_map(|it| it.parse().ok()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let external = spec.type_.as_deref() == Some("ExternalName");
+        let external_name = spec.external_name.as_deref().filter(|_| external).map(Into::into);
+        Self { ports: ports.collect(), addresses, external_name }
+    }
+
+    /// The port with this number.
+    pub(crate) fn port(&self, number: u16) -> Option<&Port> {
+        self.ports.iter().find(|it| it.number == number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::ServicePort;
+
+    fn spec(ports: &[u16], ip: &str) -> ServiceSpec {
+        let ports = ports.iter().map(|port| ServicePort { port: *port, ..ServicePort::default() }).collect();
+        ServiceSpec { cluster_ip: Some(ip.to_owned()), ports: Some(ports), ..ServiceSpec::default() }
+    }
+
+    #[test]
+    fn a_port_keeps_its_pool_and_addresses_follow_the_spec() {
+        let services = Services::default();
+        let name = Name::new("ns", "web");
+        services.apply(&name, &spec(&[80], "10.43.0.1"));
+        let pool = services.pool(&name, 80).unwrap();
+        services.apply(&name, &spec(&[80, 81], "10.43.0.2"));
+        assert!(Arc::ptr_eq(&pool, &services.pool(&name, 80).unwrap()));
+        assert!(services.by_address([10, 43, 0, 1].into()).is_none());
+        assert!(services.by_address([10, 43, 0, 2].into()).is_some());
+        pool.set(&["10.42.0.1:80".parse().unwrap()]);
+        services.remove(&name);
+        assert!(services.by_address([10, 43, 0, 2].into()).is_none());
+        assert!(services.pool(&name, 80).is_none());
+        assert!(pool.choose(&[]).is_none(), "routes that still hold the pool of a deleted Service find nothing in it");
+    }
+
+    #[test]
+    fn endpoints_take_turns_and_busy_ones_are_passed_by() {
+        let pool = Pool::new("ns/web:80".into(), Protocol::Http1);
+        let addresses: Vec<SocketAddr> = (1..=2).map(|it| SocketAddr::from(([10, 42, 0, it], 80))).collect();
+        pool.set(&addresses);
+        let first = pool.choose(&[]).unwrap();
+        let second = pool.choose(&[]).unwrap();
+        assert_ne!(first.address(), second.address());
+        let free = second.address();
+        drop(second);
+        for _ in 0..4 {
+            assert_eq!(pool.choose(&[]).unwrap().address(), free);
+        }
+        assert_eq!(pool.choose(&[free]).unwrap().address(), first.address());
+        assert!(pool.choose(&addresses).is_none());
+    }
+}

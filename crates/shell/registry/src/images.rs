@@ -1,0 +1,231 @@
+//! Finds the WebAssembly file of an image, pulling what is missing.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use oci_client::Reference;
+use parking_lot::Mutex;
+
+use crate::{
+    BlobError, Blobs, Credential, Digest, Image, PullError, PullPolicy,
+    remote::Remote,
+    resolve::{self, ResolveError, Resolved},
+};
+
+/// Manifests whose outcome is kept in memory; more than any node runs.
+const RESOLVED_MAX: usize = 4096;
+
+/// How images are found.
+#[derive(Clone, Debug)]
+pub struct ImagesConfig {
+    /// Hosts, with port, that stand for the [`Blobs`] themselves: no socket is opened for these.
+    pub own_hosts: Vec<String>,
+    /// Registries spoken to without TLS; loopback addresses always are.
+    pub plain_http_hosts: Vec<String>,
+    /// Whether `Always` is content with the image on disk when its registry cannot be reached, so that a node restarts
+    /// with the network gone. Kubernetes would fail the pull.
+    pub offline_fallback: bool,
+}
+
+impl ImagesConfig {
+    /// No hosts but these are our own.
+    pub fn new(own_hosts: impl IntoIterator<Item = impl Into<String>>) -> ImagesConfig {
+        let own_hosts = own_hosts.into_iter().map(Into::into).collect();
+        ImagesConfig { own_hosts, plain_http_hosts: Vec::new(), offline_fallback: true }
+    }
+}
+
+type Pull = Shared<BoxFuture<'static, Result<Resolved, PullError>>>;
+
+/// The images of one [`Blobs`]; clones are the same.
+#[derive(Clone)]
+pub struct Images {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    blobs: Blobs,
+    config: ImagesConfig,
+    /// What manifests led to; a manifest's outcome never changes, except that files can be removed.
+    resolved: Mutex<HashMap<Digest, Resolved>>,
+    /// Pulls under way, shared by all who want the same with the same credentials.
+    pulls: Mutex<HashMap<(String, Vec<Credential>), Pull>>,
+}
+
+impl Images {
+    /// Finds images in `blobs`, and pulls into it.
+    pub fn new(blobs: Blobs, config: ImagesConfig) -> Images {
+        Images { inner: Arc::new(Inner { blobs, config, resolved: Mutex::default(), pulls: Mutex::default() }) }
+    }
+
+    /// The image's file, on disk and checked.
+    ///
+    /// Of callers that want the same image at once, one pulls. A pull goes on for as long as one of them waits. What
+    /// was resolved before takes microseconds and no disk read.
+    pub async fn pull(
+        &self,
+        reference: &str,
+        policy: PullPolicy,
+        credentials: &[Credential],
+    ) -> Result<Image, PullError> {
+        let parsed = parse(reference)?;
+        let own = self.inner.config.own_hosts.iter().any(|it| it == parsed.registry());
+        let resolved = match (own, policy) {
+            (true, _) => self.resolve_own(reference, &parsed).await?,
+            (false, PullPolicy::Always) if parsed.digest().is_none() => {
+                self.fetch(reference, &parsed, credentials).await?
+            }
+            (false, _) => match self.resolve_present(reference, &parsed).await? {
+                Some(resolved) => resolved,
+                None if policy == PullPolicy::Never => {
+                    return Err(PullError::NeverPull { reference: reference.to_owned() });
+                }
+                None => self.fetch(reference, &parsed, credentials).await?,
+            },
+        };
+        Ok(self.image(reference, resolved))
+    }
+
+    fn image(&self, reference: &str, resolved: Resolved) -> Image {
+        Image {
+            reference: reference.to_owned(),
+            digest: resolved.manifest.to_string(),
+            wasm: self.inner.blobs.path(&resolved.wasm),
+            wasm_digest: resolved.wasm.to_string(),
+            entrypoint: resolved.launch.entrypoint,
+            cmd: resolved.launch.cmd,
+            env: resolved.launch.env,
+            working_dir: resolved.launch.working_dir,
+            size_bytes: resolved.size,
+        }
+    }
+
+    /// An image of the embedded registry.
+    async fn resolve_own(&self, reference: &str, parsed: &Reference) -> Result<Resolved, PullError> {
+        let name = parsed.digest().or(parsed.tag()).unwrap_or("latest");
+        let digest = self.inner.blobs.names(|it| {
+            let repository = it.repositories.get(parsed.repository())?;
+            repository.find(name).map(|it| it.0.clone())
+        });
+        let digest = digest.ok_or_else(|| PullError::NotFound {
+            reference: reference.to_owned(),
+            reason: format!("the embedded registry has no {name:?} in repository {:?}", parsed.repository()),
+        })?;
+        self.resolve(reference, digest).await
+    }
+
+    /// An image that was pulled before; `None` when it is not, or no longer, complete on disk.
+    async fn resolve_present(&self, reference: &str, parsed: &Reference) -> Result<Option<Resolved>, PullError> {
+        let known = self.inner.blobs.names(|it| it.pulled.get(&parsed.whole()).cloned());
+        let Some(digest) = known else { return Ok(None) };
+        match self.resolve(reference, digest).await {
+            Ok(resolved) => Ok(Some(resolved)),
+            Err(PullError::Storage { source, .. })
+                if matches!(*source, BlobError::Absent(_) | BlobError::Damaged { .. }) =>
+            {
+                tracing::warn!(reference, error = %source, "image on disk is incomplete");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn resolve(&self, reference: &str, manifest: Digest) -> Result<Resolved, PullError> {
+        let known = self.inner.resolved.lock().get(&manifest).cloned();
+        if let Some(known) = known.filter(|it| self.inner.blobs.size(&it.wasm) == Some(it.size)) {
+            return Ok(known);
+        }
+        let blobs = self.inner.blobs.clone();
+        let wanted = manifest.clone();
+        let resolved = blocking(reference, move || Ok(resolve::resolve(&blobs, &wanted))).await?;
+        let resolved = resolved.map_err(|error| pull_error(reference, error))?;
+        let mut all = self.inner.resolved.lock();
+        if all.len() >= RESOLVED_MAX {
+            all.clear();
+        }
+        all.insert(manifest, resolved.clone());
+        Ok(resolved)
+    }
+
+    /// Asks the registry, together with whoever else is asking for the same.
+    async fn fetch(
+        &self,
+        reference: &str,
+        parsed: &Reference,
+        credentials: &[Credential],
+    ) -> Result<Resolved, PullError> {
+        let key = (parsed.whole(), credentials.to_vec());
+        let pull = {
+            let mut pulls = self.inner.pulls.lock();
+            // Those that ended, or that nobody waits for any more.
+            pulls.retain(|_, it| it.peek().is_none() && it.strong_count().is_some_and(|it| it > 1));
+            pulls.entry(key).or_insert_with(|| self.start(reference, parsed, credentials)).clone()
+        };
+        pull.await
+    }
+
+    fn start(&self, reference: &str, parsed: &Reference, credentials: &[Credential]) -> Pull {
+        let (images, reference, parsed) = (self.clone(), reference.to_owned(), parsed.clone());
+        let credential = Credential::choose(credentials, parsed.registry(), parsed.repository()).cloned();
+        let pull = async move {
+            let remote = Remote::new(&images.inner.blobs, &images.inner.config, &reference, &parsed, credential);
+            let digest = match remote.pull().await {
+                Ok(digest) => digest,
+                Err(error @ PullError::Unavailable { .. }) if images.inner.config.offline_fallback => {
+                    let present = images.resolve_present(&reference, &parsed).await?;
+                    let present = present.ok_or_else(|| error.clone())?;
+                    tracing::warn!(%error, digest = %present.manifest, "using the image on disk");
+                    return Ok(present);
+                }
+                Err(error) => return Err(error),
+            };
+            let resolved = images.resolve(&reference, digest.clone()).await?;
+            let (blobs, whole) = (images.inner.blobs.clone(), parsed.whole());
+            blocking(&reference, move || blobs.rename(|it| it.pulled.insert(whole, digest))).await?;
+            Ok(resolved)
+        };
+        pull.boxed().shared()
+    }
+}
+
+impl fmt::Debug for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Images").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+fn parse(reference: &str) -> Result<Reference, PullError> {
+    reference.parse().map_err(|it: oci_client::ParseError| PullError::InvalidName {
+        reference: reference.to_owned(),
+        reason: it.to_string(),
+    })
+}
+
+/// Runs file work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    reference: &str,
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, PullError> {
+    let storage = |source| PullError::Storage { reference: reference.to_owned(), source: Arc::new(source) };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(storage),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => {
+                Err(PullError::Unavailable { reference: reference.to_owned(), reason: "shutting down".to_owned() })
+            }
+        },
+    }
+}
+
+fn pull_error(reference: &str, error: ResolveError) -> PullError {
+    let reference = reference.to_owned();
+    match error {
+        ResolveError::Blob(source) => PullError::Storage { reference, source: Arc::new(source) },
+        ResolveError::NotWasm(reason) => PullError::NotWasm { reference, reason },
+        ResolveError::Malformed(reason) => PullError::BadAnswer { reference, reason },
+    }
+}

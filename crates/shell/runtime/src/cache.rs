@@ -1,0 +1,229 @@
+//! Compiled code on disk.
+//!
+//! A file is what wasmtime's compiler wrote, then a [`Trailer`] of ours: the code comes first because wasmtime maps the
+//! file as it is. Files are written beside their place and renamed into it, so a reader sees a whole file or none. The
+//! checksum finds broken disks and foreign files, not attackers: whoever can write here can also write checksums.
+//!
+//! Start at [`Cache::open`]. The directory of each engine is named by what its code depends on (wasmtime's version,
+//! settings, CPU features), so other code is never even looked at.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    hash::{DefaultHasher, Hasher},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+
+use crate::{ProgramKind, checksum::Checksum};
+
+const MAGIC: [u8; 8] = *b"EYOTCODE";
+const TRAILER_BYTES: usize = 56;
+
+/// Code of one engine.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+}
+
+/// What is known about a cached program besides its code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) kind: ProgramKind,
+    pub(crate) memory_initial_bytes: u64,
+}
+
+/// Why a cached file is not used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CacheError {
+    #[error("reading {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: &'static str },
+}
+
+impl Cache {
+    /// Makes the directory for code of `engine` under `root`.
+    pub(crate) fn open(root: &Path, engine: &Engine) -> io::Result<Self> {
+        let mut hasher = DefaultHasher::new();
+        std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hasher);
+        let dir = root.join(format!("{:016x}", hasher.finish()));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// Where the code of the program with `digest` is or would be.
+    pub(crate) fn path(&self, digest: &str) -> PathBuf {
+        // Digests come from image manifests, which anyone can write: hash what could not be a file name.
+        let plain = digest.len() <= 160 && digest.bytes().all(|it| it.is_ascii_alphanumeric() || b":+_-".contains(&it));
+        let name = if plain && !digest.is_empty() {
+            digest.replace(':', "-")
+        } else {
+            format!("hashed-{}", hex::encode(Sha256::digest(digest)))
+        };
+        self.dir.join(name).with_extension("code")
+    }
+
+    /// Checks the file of `digest`. `Ok(None)` when there is none.
+    pub(crate) fn check(&self, digest: &str) -> Result<Option<(PathBuf, Facts)>, CacheError> {
+        let path = self.path(digest);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CacheError::Read { path, source }),
+        };
+        match read_facts(&mut file) {
+            Ok(Ok(facts)) => Ok(Some((path, facts))),
+            Ok(Err(what)) => Err(CacheError::Damaged { path, what }),
+            Err(source) => Err(CacheError::Read { path, source }),
+        }
+    }
+
+    /// Writes `code` durably under `digest` and returns where it is.
+    pub(crate) fn write(&self, digest: &str, code: &[u8], facts: Facts) -> io::Result<PathBuf> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let path = self.path(digest);
+        let temporary = path.with_extension(format!("{}-{}.tmp", std::process::id(), NEXT.fetch_add(1, Relaxed)));
+        let result = write_file(&temporary, code, facts).and_then(|()| fs::rename(&temporary, &path));
+        if result.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        result.map(|()| path)
+    }
+
+    /// Removes the file of `digest`, if there is one. Programs that use it go on.
+    pub(crate) fn discard(&self, digest: &str) {
+        let path = self.path(digest);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "removing damaged compiled code");
+        }
+    }
+
+    /// Removes what a crash left half written.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|it| it == "tmp") {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_file(path: &Path, code: &[u8], facts: Facts) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(code)?;
+    let mut checksum = Checksum::new();
+    checksum.update(code);
+    file.write_all(&trailer(checksum, code.len() as u64, facts))?;
+    file.sync_all()
+}
+
+/// Reads the whole file; the inner error says what is wrong with its content.
+fn read_facts(file: &mut File) -> io::Result<Result<Facts, &'static str>> {
+    let len = file.metadata()?.len();
+    let Some(code_bytes) = len.checked_sub(TRAILER_BYTES as u64) else { return Ok(Err("it is too short")) };
+    let mut checksum = Checksum::new();
+    let mut buffer = vec![0; 128 << 10];
+    let mut left = code_bytes;
+    while left > 0 {
+        let chunk = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        file.read_exact(&mut buffer[..chunk])?;
+        checksum.update(&buffer[..chunk]);
+        left -= chunk as u64;
+    }
+    let mut found = [0; TRAILER_BYTES];
+    file.read_exact(&mut found)?;
+    if found[..8] != MAGIC {
+        return Ok(Err("its trailer is missing"));
+    }
+    let kind = match found[8] {
+        0 => ProgramKind::HttpComponent,
+        1 => ProgramKind::CommandComponent,
+        2 => ProgramKind::CommandModule,
+        _ => return Ok(Err("its kind is unknown")),
+    };
+    let memory_initial_bytes = u64::from_le_bytes(found[16..24].try_into().expect("eight bytes"));
+    let facts = Facts { kind, memory_initial_bytes };
+    if found != trailer(checksum, code_bytes, facts) {
+        return Ok(Err("its checksum does not match"));
+    }
+    Ok(Ok(facts))
+}
+
+/// Magic, kind, padding, initial memory, checksum over the code and all of these.
+fn trailer(mut checksum: Checksum, code_bytes: u64, facts: Facts) -> [u8; TRAILER_BYTES] {
+    let mut trailer = [0; TRAILER_BYTES];
+    trailer[..8].copy_from_slice(&MAGIC);
+    trailer[8] = match facts.kind {
+        ProgramKind::HttpComponent => 0,
+        ProgramKind::CommandComponent => 1,
+        ProgramKind::CommandModule => 2,
+    };
+    trailer[16..24].copy_from_slice(&facts.memory_initial_bytes.to_le_bytes());
+    checksum.update(&trailer[..24]);
+    checksum.update(&code_bytes.to_le_bytes());
+    trailer[24..].copy_from_slice(&checksum.finish());
+    trailer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const FACTS: Facts = Facts { kind: ProgramKind::CommandModule, memory_initial_bytes: 65_536 };
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache { dir: dir.path().to_owned() };
+        (dir, cache)
+    }
+
+    #[test]
+    fn what_was_written_is_found_and_private() {
+        let (_dir, cache) = cache();
+        assert!(cache.check("sha256:ab").unwrap().is_none());
+        let path = cache.write("sha256:ab", &[7; 300_000], FACTS).unwrap();
+        assert_eq!(cache.check("sha256:ab").unwrap(), Some((path.clone(), FACTS)));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_is_noticed() {
+        let (_dir, cache) = cache();
+        let path = cache.write("d", &[42; 100], FACTS).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(&path, &damaged).unwrap();
+            assert!(cache.check("d").is_err(), "flip at {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(cache.check("d").is_err(), "cut at {at}");
+        }
+        cache.discard("d");
+        assert!(cache.check("d").unwrap().is_none());
+    }
+
+    #[test]
+    fn no_digest_escapes_the_directory() {
+        let (dir, cache) = cache();
+        for digest in ["../../etc/passwd", "", "a/b", "sha256:..", "x".repeat(500).as_str()] {
+            assert_eq!(cache.path(digest).parent(), Some(dir.path()), "{digest}");
+        }
+        assert_ne!(cache.path("a/b"), cache.path("a/c"));
+    }
+}

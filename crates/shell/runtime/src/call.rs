@@ -1,0 +1,247 @@
+//! One request in one fresh instance.
+//!
+//! Start at [`call`]. The guest's call is polled by whoever waits for the response: first for its head, then, inside
+//! [`crate::response::GuestBody`], together with its body, because a guest blocks when nobody takes the body. Dropping
+//! either cancels the guest. A call that runs long moves to the background threads (see [`Exchange`]).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use eyot_dispatch::{Body, CallError};
+use http::{HeaderValue, Request, Response, header, uri};
+use http_body_util::BodyExt;
+use tokio::{sync::oneshot, task::JoinHandle, time::Sleep};
+use wasmtime::Store;
+use wasmtime_wasi_http::{
+    WasiHttpView,
+    p2::{
+        bindings::http::types::{ErrorCode, Scheme},
+        body::HyperOutgoingBody,
+    },
+};
+
+use crate::{
+    FailureKind, HttpGuest,
+    guest::Guest,
+    meter::Metered,
+    outgoing,
+    program::{Code, Linked},
+    response,
+    serve::Admission,
+    state::State,
+    trap::Ending,
+};
+
+/// Time on the caller's thread after which a call goes on in the background. Far above an ordinary request, low enough
+/// that a few spinning ones do not hold up the serving threads.
+const FOREGROUND: Duration = Duration::from_millis(5);
+
+type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
+
+/// Runs `request` in a fresh instance and returns its response when the head is known.
+pub(crate) async fn call(
+    guest: Arc<HttpGuest>,
+    admission: Admission,
+    request: Request<Body>,
+) -> Result<Response<Body>, CallError> {
+    let (tell, mut told) = oneshot::channel();
+    let work = Box::pin(execute(Arc::clone(&guest.code), Arc::clone(&guest.guest), request, tell));
+    let metered = Metered::new(work, Arc::clone(&guest.guest.meter), guest.code.core.ticker.clone());
+    let mut exchange = Exchange::new(Arc::clone(&guest), metered);
+    let (ended, head) = std::future::poll_fn(|cx| {
+        let ended = exchange.poll_end(cx);
+        match (ended, poll_head(&mut told, cx)) {
+            (Poll::Ready(ended), head) => Poll::Ready((Some(ended), head)),
+            (Poll::Pending, Some(head)) => Poll::Ready((None, Some(head))),
+            (Poll::Pending, None) => Poll::Pending,
+        }
+    })
+    .await;
+    match (ended, head) {
+        (Some(Err(error)), _) => Err(error),
+        (Some(Ok(())), Some(head)) => response::finished(checked(&guest, head)?),
+        (Some(Ok(())), None) => Err(broke(&guest, "returned without setting a response".into())),
+        (None, Some(head)) => Ok(response::streaming(checked(&guest, head)?, exchange, admission)),
+        (None, None) => Err(broke(&guest, "gave its response away".into())),
+    }
+}
+
+/// The head, when the guest has set it. A guest that gave its outparam away leaves only its end to wait for.
+fn poll_head(told: &mut oneshot::Receiver<Head>, cx: &mut Context<'_>) -> Option<Head> {
+    if told.is_terminated() {
+        return None;
+    }
+    match Pin::new(told).poll(cx) {
+        Poll::Ready(Ok(head)) => Some(head),
+        Poll::Ready(Err(_)) | Poll::Pending => None,
+    }
+}
+
+/// Refuses heads that cannot be sent on.
+fn checked(guest: &HttpGuest, head: Head) -> Result<Response<HyperOutgoingBody>, CallError> {
+    match head {
+        Ok(response) if response.status().is_informational() => {
+            Err(broke(guest, format!("answered with status {}, which is no final response", response.status())))
+        }
+        Ok(response) => Ok(response),
+        Err(code) => Err(broke(guest, format!("answered with the error {code:?}"))),
+    }
+}
+
+/// Records that the guest broke the rules.
+fn broke(guest: &HttpGuest, what: String) -> CallError {
+    guest.guest.say(&format!("request failed: the guest {what}"));
+    guest.fail(FailureKind::Guest(what.clone()));
+    CallError::Guest(what)
+}
+
+/// The guest's side: instantiate, call, and let everything go.
+async fn execute(
+    code: Arc<Code>,
+    guest: Arc<Guest>,
+    request: Request<Body>,
+    tell: oneshot::Sender<Head>,
+) -> wasmtime::Result<()> {
+    let Linked::Http(pre) = &code.linked else { wasmtime::bail!("a command cannot answer requests") };
+    let mut store = Store::new(&code.core.engines.http, State::new(guest, None));
+    store.limiter(|it| &mut it.limits);
+    // The next tick may be only microseconds away: the first turn lasts one to two of them, later ones one.
+    store.set_epoch_deadline(2);
+    store.epoch_deadline_async_yield_and_update(1);
+    let proxy = pre.instantiate_async(&mut store).await?;
+    let (scheme, request) = incoming(request);
+    let request = store.data_mut().http().new_incoming_request(scheme, request)?;
+    let outparam = store.data_mut().http().new_response_outparam(tell)?;
+    proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await
+}
+
+type IncomingBody = http_body_util::combinators::MapErr<Body, fn(eyot_dispatch::BoxError) -> wasmtime_wasi_http::Error>;
+
+/// What wasmtime-wasi-http wants: an authority, and its own error in the body.
+fn incoming(mut request: Request<Body>) -> (Scheme, Request<IncomingBody>) {
+    if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
+    }
+    let https = request.uri().scheme() == Some(&uri::Scheme::HTTPS);
+    let scheme = if https { Scheme::Https } else { Scheme::Http };
+    (scheme, request.map(|body| body.map_err(outgoing::broken as fn(_) -> _)))
+}
+
+/// The guest's call, its deadline, and where it runs.
+pub(crate) struct Exchange {
+    guest: Arc<HttpGuest>,
+    run: Run,
+    ends: Instant,
+    /// Made when the guest first waits: most calls never do.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+enum Run {
+    /// On the thread that polls.
+    Here(Metered<wasmtime::Result<()>>),
+    /// On the background threads.
+    There(JoinHandle<wasmtime::Result<()>>),
+    /// It has ended.
+    Over,
+}
+
+impl Exchange {
+    fn new(guest: Arc<HttpGuest>, work: Metered<wasmtime::Result<()>>) -> Self {
+        let ends = Instant::now() + guest.deadline;
+        Self { guest, run: Run::Here(work), ends, timer: None }
+    }
+
+    /// Lets the guest go on. Ready once, when its call has ended and what it held is released; failures are recorded.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        let polled = match &mut self.run {
+            Run::Here(work) => Pin::new(work).poll(cx),
+            Run::There(task) => Pin::new(task).poll(cx).map(|it| it.unwrap_or_else(|error| Err(lost(error)))),
+            Run::Over => return Poll::Ready(Ok(())),
+        };
+        if let Poll::Ready(result) = polled {
+            self.run = Run::Over;
+            return Poll::Ready(result.or_else(|error| self.failed(&error)));
+        }
+        if Instant::now() >= self.ends || self.poll_timer(cx).is_ready() {
+            self.abandon();
+            self.guest.guest.say("request failed: deadline exceeded");
+            self.guest.fail(FailureKind::Deadline);
+            return Poll::Ready(Err(CallError::Deadline));
+        }
+        self.move_if_long(cx);
+        Poll::Pending
+    }
+
+    /// Gives the guest its whole deadline again, now that someone waits for the next piece of its response.
+    pub(crate) fn rearm(&mut self) {
+        self.ends = Instant::now() + self.guest.deadline;
+        if let Some(timer) = &mut self.timer {
+            timer.as_mut().reset(self.ends.into());
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let ends = self.ends;
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(ends.into()))).as_mut().poll(cx)
+    }
+
+    fn move_if_long(&mut self, cx: &mut Context<'_>) {
+        if !matches!(&self.run, Run::Here(work) if work.used() >= FOREGROUND) {
+            return;
+        }
+        if let Run::Here(work) = std::mem::replace(&mut self.run, Run::Over) {
+            self.run = Run::There(self.guest.code.core.background.spawn(work));
+            // The new task has yet to be polled for its end.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Lets the call go on without anyone waiting, until it ends by itself or by its deadline.
+    pub(crate) fn detach(mut self, admission: Admission) {
+        let background = self.guest.code.core.background.clone();
+        background.spawn(async move {
+            let _admission = admission;
+            let _ = std::future::poll_fn(|cx| self.poll_end(cx)).await;
+        });
+    }
+
+    fn abandon(&mut self) {
+        if let Run::There(task) = std::mem::replace(&mut self.run, Run::Over) {
+            task.abort();
+        }
+    }
+
+    fn failed(&self, error: &wasmtime::Error) -> Result<(), CallError> {
+        let (guest, log) = (&self.guest, &self.guest.guest);
+        match Ending::new(error) {
+            Ending::Exit(0) => Ok(()),
+            Ending::Exit(code) => Err(broke(guest, format!("exited with code {code}"))),
+            Ending::NoSlot => Err(CallError::Overloaded("the node has no room for another instance".into())),
+            Ending::OutOfMemory(why) => {
+                log.say(&format!("request failed: {why}"));
+                guest.fail(FailureKind::OutOfMemory);
+                Err(CallError::OutOfMemory)
+            }
+            Ending::Trap { message, backtrace } => {
+                log.say(&format!("request failed: {message}\n{backtrace}"));
+                guest.fail(FailureKind::Guest(message.clone()));
+                Err(CallError::Guest(message))
+            }
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+fn lost(error: tokio::task::JoinError) -> wasmtime::Error {
+    wasmtime::format_err!("the guest's task was lost: {error}")
+}

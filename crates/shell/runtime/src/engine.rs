@@ -1,0 +1,200 @@
+//! The two engines and how their memory is laid out.
+//!
+//! There are two because one instance is used in two ways. A `wasi:http` instance lives for one request: its memory comes
+//! from a pool of slots that stay mapped and partly resident, so that a fresh one costs microseconds. A command lives for
+//! minutes to months and may need all of 4 GiB: a pool would only cap its memory and hold slots hostage, so its memory is
+//! mapped when it starts. A program is only ever compiled for one of them.
+//!
+//! Start at [`Engines::new`]. [`pools`] decides, from facts alone, what to try to reserve.
+
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use crate::machine::Machine;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Address space at and above which 4 GiB can be reserved for every memory.
+const ROOMY: u64 = 1 << 46;
+
+/// One engine for requests and one for commands.
+pub(crate) struct Engines {
+    /// Runs `wasi:http` components.
+    pub(crate) http: Engine,
+    /// Runs commands.
+    pub(crate) command: Engine,
+    /// The pool behind `http`, `None` when memory is mapped on demand.
+    pub(crate) pool: Option<Pool>,
+}
+
+/// How much a pool of instances reserves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pool {
+    /// Most instances alive at once.
+    pub(crate) instances: u32,
+    /// Most linear memory of one, in bytes.
+    pub(crate) memory_bytes: u64,
+    /// Unmapped bytes after each memory; with 4 GiB memories they stand in for bounds checks.
+    pub(crate) guard_bytes: u64,
+    /// Bytes of native stack of one instance.
+    pub(crate) stack_bytes: u64,
+}
+
+impl Engines {
+    /// Reserves the largest pool that this machine grants.
+    pub(crate) fn new(machine: Machine, instances_max: Option<u32>) -> wasmtime::Result<Self> {
+        let command = Engine::new(&command_config(machine))?;
+        for pool in pools(machine, instances_max) {
+            match Engine::new(&http_config(Some(pool))) {
+                Ok(http) => return Ok(Self { http, command, pool: Some(pool) }),
+                Err(error) => tracing::debug!(?pool, %error, "reserving an instance pool failed, trying a smaller one"),
+            }
+        }
+        tracing::warn!("no instance pool can be reserved; instances will start slower");
+        Ok(Self { http: Engine::new(&http_config(None))?, command, pool: None })
+    }
+}
+
+/// The pools worth trying on `machine`, best first.
+///
+/// Only requests in flight hold a slot, not idle guests, so thousands are plenty. A quarter of the address space may be
+/// reserved at most, 16 memory mappings are counted for each instance, and no more instances than RAM can feed.
+fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
+    const INSTANCES_FEW: u64 = 256;
+    let by_machine = (machine.ram_bytes / (4 * MIB)).min(machine.maps_max / 16).clamp(16, 8192);
+    let wanted = instances_max.map_or(by_machine, |it| u64::from(it).clamp(1, by_machine));
+    let stack_bytes = if machine.space_bytes >= ROOMY { 2 * MIB } else { MIB };
+    let sizes = [(4 * GIB, 32 * MIB), (GIB, 64 * KIB), (256 * MIB, 64 * KIB), (128 * MIB, 64 * KIB)];
+    sizes
+        .into_iter()
+        .filter_map(|(memory_bytes, guard_bytes)| {
+            let fit = machine.space_bytes / 4 / (memory_bytes + guard_bytes + stack_bytes);
+            let enough = fit >= wanted.min(INSTANCES_FEW);
+            let instances = u32::try_from(fit.min(wanted)).ok()?;
+            enough.then_some(Pool { instances, memory_bytes, guard_bytes, stack_bytes })
+        })
+        .collect()
+}
+
+/// What both engines share.
+fn base_config() -> Config {
+    let mut config = Config::new();
+    // Every guest can be interrupted: for deadlines, kills and fair turns.
+    config.epoch_interruption(true);
+    // Preview 2 only: no concurrent calls into one instance.
+    config.concurrency_support(false);
+    // Registering unwind tables makes loading and dropping code slower; our traps do not need them.
+    config.native_unwind_info(false);
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config
+}
+
+fn http_config(pool: Option<Pool>) -> Config {
+    let mut config = base_config();
+    let Some(Pool { instances, memory_bytes, guard_bytes, stack_bytes }) = pool else { return config };
+    // A Rust guest is four core instances (itself, adapter, shims) with up to three tables.
+    let (cores, tables) = (instances.saturating_mul(4), instances.saturating_mul(3));
+    let mut pooling = PoolingAllocationConfig::new();
+    pooling
+        .total_component_instances(instances)
+        .total_core_instances(cores)
+        .total_memories(instances)
+        .total_tables(tables)
+        .total_stacks(instances)
+        .total_gc_heaps(instances.div_ceil(4))
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        .max_memories_per_module(2)
+        .max_tables_per_module(4)
+        .table_elements(32_768)
+        .max_memory_size(usize::try_from(memory_bytes).unwrap_or(usize::MAX))
+        // Zeroing what was touched beats giving it back: madvise serialises threads on the process's memory map.
+        .linear_memory_keep_resident(256 << 10)
+        .table_keep_resident(16 << 10)
+        .pagemap_scan(Enabled::Auto)
+        // Slots remember their last program; those beyond this many are taken over before untouched ones are used.
+        .max_unused_warm_slots(64);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+    config.memory_reservation(memory_bytes);
+    config.memory_guard_size(guard_bytes);
+    config.async_stack_size(usize::try_from(stack_bytes).unwrap_or(1 << 20));
+    config
+}
+
+fn command_config(machine: Machine) -> Config {
+    let mut config = base_config();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    if machine.space_bytes < ROOMY {
+        // Small address space: memories start small and move when they outgrow their place.
+        config.memory_reservation(64 * MIB);
+        config.memory_reservation_for_growth(64 * MIB);
+        config.memory_guard_size(64 * KIB);
+        config.async_stack_size(1 << 20);
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(ram_gib: u64, space_bits: u32, maps_max: u64, instances_max: Option<u32>, want: Expect) {
+        let machine = Machine { cores: 2, ram_bytes: ram_gib << 30, space_bytes: 1 << space_bits, maps_max };
+        let got: String = pools(machine, instances_max)
+            .iter()
+            .map(|it| format!("{} x {} MiB + {} KiB\n", it.instances, it.memory_bytes >> 20, it.guard_bytes >> 10))
+            .collect();
+        want.assert_eq(&got);
+    }
+
+    #[test]
+    fn a_server_reserves_whole_memories() {
+        check(
+            24,
+            47,
+            65_530,
+            None,
+            expect![[r#"
+            4095 x 4096 MiB + 32768 KiB
+            4095 x 1024 MiB + 64 KiB
+            4095 x 256 MiB + 64 KiB
+            4095 x 128 MiB + 64 KiB
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_board_with_39_bits_reserves_less() {
+        check(
+            4,
+            39,
+            65_530,
+            None,
+            expect![[r#"
+            509 x 256 MiB + 64 KiB
+            1015 x 128 MiB + 64 KiB
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_cap_is_honoured_and_a_tiny_machine_still_has_some() {
+        check(
+            24,
+            47,
+            65_530,
+            Some(10),
+            expect![[r#"
+            10 x 4096 MiB + 32768 KiB
+            10 x 1024 MiB + 64 KiB
+            10 x 256 MiB + 64 KiB
+            10 x 128 MiB + 64 KiB
+        "#]],
+        );
+        check(0, 32, 65_530, None, expect![""]);
+    }
+}

@@ -1,0 +1,94 @@
+//! What all instances of one guest share, prepared once from its [`GuestSpec`].
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicUsize},
+};
+
+use eyot_dispatch::{Caller, Outbound};
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder, filesystem::WasiFilesystemCtx, sockets::WasiSocketsCtx};
+
+use crate::{GuestSpec, LogSink, LogStream, Mount, StartError, meter::Meter, net::Net, output::Output};
+
+/// A guest's arguments, files, limits and surroundings.
+pub(crate) struct Guest {
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    /// Opened once; an instance takes a copy of the handles, not of the files.
+    pub(crate) files: WasiFilesystemCtx,
+    pub(crate) sockets: WasiSocketsCtx,
+    pub(crate) net: Net,
+    pub(crate) memory_bytes_max: u64,
+    pub(crate) caller: Caller,
+    pub(crate) outbound: Arc<dyn Outbound>,
+    pub(crate) log: Arc<dyn LogSink>,
+    pub(crate) meter: Arc<Meter>,
+    /// Outgoing requests under way.
+    pub(crate) outgoing: Arc<AtomicUsize>,
+}
+
+impl Guest {
+    /// Opens the mounts of `spec` and checks what WASI can pass.
+    pub(crate) fn new(spec: GuestSpec) -> Result<Self, StartError> {
+        check_strings(&spec)?;
+        let net = Net { ip: spec.ip, names: spec.names, caller: spec.caller.clone() };
+        Ok(Self {
+            args: spec.args,
+            env: spec.env,
+            files: open(&spec.mounts)?,
+            sockets: net.context(),
+            net,
+            memory_bytes_max: spec.memory_bytes.unwrap_or(u64::MAX),
+            caller: spec.caller,
+            outbound: spec.outbound,
+            log: spec.log,
+            meter: Arc::new(Meter::new(spec.cpu_millis)),
+            outgoing: Arc::default(),
+        })
+    }
+
+    /// One of its output streams.
+    pub(crate) fn output(&self, stream: LogStream) -> Output {
+        Output::new(Arc::clone(&self.log), stream)
+    }
+
+    /// Says something about the guest in its own log.
+    pub(crate) fn say(&self, text: &str) {
+        self.output(LogStream::Stderr).put(format!("{}\n", text.trim_end()).as_bytes());
+    }
+}
+
+fn check_strings(spec: &GuestSpec) -> Result<(), StartError> {
+    let bad = |what: String| Err(StartError::Invalid(what));
+    if let Some(index) = spec.args.iter().position(|it| it.contains('\0')) {
+        return bad(format!("argument {index} holds a NUL character"));
+    }
+    for (name, value) in &spec.env {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return bad(format!("environment variable {name:?} has an empty name, an = in it, or a NUL character"));
+        }
+    }
+    Ok(())
+}
+
+fn open(mounts: &[Mount]) -> Result<WasiFilesystemCtx, StartError> {
+    if mounts.is_empty() {
+        return Ok(WasiFilesystemCtx::default());
+    }
+    let mut builder = WasiCtxBuilder::new();
+    for mount in mounts {
+        let failed = |reason: String| StartError::Mount {
+            host: mount.host.display().to_string(),
+            guest: mount.guest.clone(),
+            reason,
+        };
+        if !Path::new(&mount.guest).is_absolute() {
+            return Err(failed("the guest's path is not absolute".into()));
+        }
+        let perms = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+        builder
+            .preopened_dir(&mount.host, &mount.guest, perms)
+            .map_err(|error| failed(error.root_cause().to_string()))?;
+    }
+    Ok(builder.build().filesystem().clone())
+}

@@ -1,0 +1,255 @@
+//! Tells what a Wasm file is before anything is compiled.
+//!
+//! Start at [`inspect`]. It reads the structure only; whether the code is valid is the compiler's to say.
+
+use wasmparser::{Encoding, Parser, Payload, TypeRef};
+
+use crate::{LoadError, ProgramKind};
+
+/// What was found in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Inspection {
+    /// How the program is run.
+    pub(crate) kind: ProgramKind,
+    /// Imports of a core module: module, name, and what sort of thing it is.
+    pub(crate) module_imports: Vec<(String, String, &'static str)>,
+    /// Names of the instances and functions a component imports.
+    pub(crate) component_imports: Vec<String>,
+    /// Bytes of linear memory that all memories in the file start with.
+    pub(crate) memory_initial_bytes: u64,
+}
+
+/// Reads the structure of `wasm`.
+pub(crate) fn inspect(wasm: &[u8]) -> Result<Inspection, LoadError> {
+    check_magic(wasm)?;
+    let mut seen = Seen::default();
+    for payload in Parser::new(0).parse_all(wasm) {
+        payload.and_then(|it| seen.payload(it)).map_err(|error| seen.explain(&error, wasm.len()))?;
+    }
+    if seen.shared_memory {
+        // wasmtime would compile it and fail at every start.
+        return Err(LoadError::UnsupportedProposal("shared memories (threads)".into()));
+    }
+    let kind = seen.kind()?;
+    let Seen { module_imports, component_imports, memory_initial_bytes, .. } = seen;
+    Ok(Inspection { kind, module_imports, component_imports, memory_initial_bytes })
+}
+
+fn check_magic(wasm: &[u8]) -> Result<(), LoadError> {
+    if wasm.starts_with(b"\0asm") {
+        return Ok(());
+    }
+    if !wasm.is_empty() && b"\0asm".starts_with(wasm) {
+        return Err(LoadError::Truncated { offset: wasm.len() as u64, inside: "the header".into() });
+    }
+    let found = match wasm {
+        [] => "nothing: it is empty".into(),
+        [0x7f, b'E', b'L', b'F', ..] => "\\x7fELF: it is a native program".into(),
+        [0x1f, 0x8b, ..] => "a gzip header".into(),
+        [b'(', ..] => "'(': it is WebAssembly text, compile it with wasm-tools parse".into(),
+        _ => format!("{:?}", String::from_utf8_lossy(&wasm[..wasm.len().min(8)])),
+    };
+    Err(LoadError::NotWasm { found })
+}
+
+#[derive(Default)]
+struct Seen {
+    /// One entry for each module or component that encloses the current payload.
+    nesting: Vec<Encoding>,
+    /// What the file as a whole is.
+    encoding: Option<Encoding>,
+    /// The section being read, for messages.
+    section: &'static str,
+    module_imports: Vec<(String, String, &'static str)>,
+    component_imports: Vec<String>,
+    exports: Vec<String>,
+    memory_initial_bytes: u64,
+    shared_memory: bool,
+}
+
+impl Seen {
+    fn payload(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::Version { encoding, .. } => {
+                self.encoding.get_or_insert(encoding);
+                self.nesting.push(encoding);
+                self.section = "the first section";
+            }
+            Payload::End(_) => {
+                self.nesting.pop();
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories {
+                    let memory = memory?;
+                    self.shared_memory |= memory.shared;
+                    let page = 1u64 << memory.page_size_log2.unwrap_or(16);
+                    let bytes = memory.initial.saturating_mul(page);
+                    self.memory_initial_bytes = self.memory_initial_bytes.saturating_add(bytes);
+                }
+                self.section = "a section after the memories";
+            }
+            Payload::ImportSection(imports) if self.nesting.len() == 1 => {
+                for import in imports.into_imports() {
+                    let import = import?;
+                    self.shared_memory |= matches!(import.ty, TypeRef::Memory(it) if it.shared);
+                    let found = (import.module.to_owned(), import.name.to_owned(), sort(import.ty));
+                    self.module_imports.push(found);
+                }
+                self.section = "a section after the imports";
+            }
+            Payload::ExportSection(exports) if self.nesting.len() == 1 => {
+                for export in exports {
+                    self.exports.push(export?.name.to_owned());
+                }
+                self.section = "a section after the exports";
+            }
+            Payload::ComponentImportSection(imports) if self.nesting.len() == 1 => {
+                for import in imports {
+                    let import = import?;
+                    if matches!(
+                        import.ty,
+                        wasmparser::ComponentTypeRef::Instance(_) | wasmparser::ComponentTypeRef::Func(_)
+                    ) {
+                        self.component_imports.push(import.name.name.to_owned());
+                    }
+                }
+            }
+            Payload::ComponentExportSection(exports) if self.nesting.len() == 1 => {
+                for export in exports {
+                    self.exports.push(export?.name.name.to_owned());
+                }
+            }
+            Payload::CodeSectionStart { .. } => self.section = "the code section",
+            Payload::DataSection(_) => self.section = "a section after the data",
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn kind(&self) -> Result<ProgramKind, LoadError> {
+        let exports = |wanted: &str| self.exports.iter().any(|it| it.starts_with(wanted));
+        match self.encoding {
+            Some(Encoding::Module) if self.exports.iter().any(|it| it == "_start") => Ok(ProgramKind::CommandModule),
+            Some(Encoding::Module) => {
+                Err(LoadError::NoEntryPoint(format!("the module exports {}, and no _start", self.listed())))
+            }
+            _ if exports("wasi:http/incoming-handler@0.2.") => Ok(ProgramKind::HttpComponent),
+            _ if exports("wasi:cli/run@0.2.") => Ok(ProgramKind::CommandComponent),
+            _ if exports("wasi:http/") || exports("wasi:cli/run") => Err(LoadError::NoEntryPoint(format!(
+                "the component exports {}; WASI 0.2 is supported (wasi:http/incoming-handler@0.2, wasi:cli/run@0.2)",
+                self.listed()
+            ))),
+            _ => Err(LoadError::NoEntryPoint(format!(
+                "the component exports {}, and neither wasi:http/incoming-handler nor wasi:cli/run",
+                self.listed()
+            ))),
+        }
+    }
+
+    fn listed(&self) -> String {
+        const SHOWN: usize = 8;
+        match self.exports.len() {
+            0 => "nothing".into(),
+            many if many > SHOWN => format!("{} and {} more", self.exports[..SHOWN].join(", "), many - SHOWN),
+            _ => self.exports.join(", "),
+        }
+    }
+
+    fn explain(&self, error: &wasmparser::Error, len: usize) -> LoadError {
+        if error.message().starts_with("unexpected end") {
+            return LoadError::Truncated { offset: len as u64, inside: self.section.to_owned() };
+        }
+        LoadError::Invalid(format!("{} at byte {}", error.message(), error.offset()))
+    }
+}
+
+fn sort(ty: TypeRef) -> &'static str {
+    match ty {
+        TypeRef::Func(_) | TypeRef::FuncExact(_) => "function",
+        TypeRef::Table(_) => "table",
+        TypeRef::Memory(_) => "memory",
+        TypeRef::Global(_) => "global",
+        TypeRef::Tag(_) => "tag",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(wat: &str, want: Expect) {
+        let wasm = wat::parse_str(wat).unwrap();
+        let got = match inspect(&wasm) {
+            Ok(it) => format!(
+                "{}, {} bytes, {:?}{:?}",
+                it.kind, it.memory_initial_bytes, it.module_imports, it.component_imports
+            ),
+            Err(error) => format!("{error}"),
+        };
+        want.assert_eq(&got);
+    }
+
+    #[test]
+    fn programs_are_told_apart_by_their_exports() {
+        check(
+            r#"(module (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+                (memory 2) (func (export "_start")))"#,
+            expect![[r#"preview-1 module, 131072 bytes, [("wasi_snapshot_preview1", "fd_write", "function")][]"#]],
+        );
+        check(
+            r#"(module (func (export "main")) (func (export "add")))"#,
+            expect!["no entry point: the module exports main, add, and no _start"],
+        );
+        check(
+            "(component)",
+            expect![
+                "no entry point: the component exports nothing, and neither wasi:http/incoming-handler nor wasi:cli/run"
+            ],
+        );
+        check(
+            r#"(component (import "wasi:cli/exit@0.2.3" (instance)) (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
+            expect![[r#"wasi:cli component, 0 bytes, []["wasi:cli/exit@0.2.3"]"#]],
+        );
+        check(
+            r#"(component (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)) (export "wasi:http/incoming-handler@0.2.4" (instance $i)))"#,
+            expect!["wasi:http component, 0 bytes, [][]"],
+        );
+        check(
+            r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
+            expect![
+                "no entry point: the component exports wasi:http/handler@0.3.0; WASI 0.2 is supported (wasi:http/incoming-handler@0.2, wasi:cli/run@0.2)"
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_not_wasm_is_named() {
+        let explain = |bytes: &[u8]| inspect(bytes).unwrap_err().to_string();
+        expect!["not WebAssembly: the file starts with nothing: it is empty"].assert_eq(&explain(b""));
+        expect![[r##"not WebAssembly: the file starts with "#!/bin/s""##]].assert_eq(&explain(b"#!/bin/sh\n"));
+        expect!["not WebAssembly: the file starts with \\x7fELF: it is a native program"]
+            .assert_eq(&explain(b"\x7fELF\x02"));
+        expect!["truncated WebAssembly: the file ends at byte 3 inside the header"].assert_eq(&explain(b"\0as"));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_and_none_panics() {
+        let wasm = wat::parse_str(
+            r#"(module (memory 1) (func (export "_start") (drop (i32.const 1234567))) (data (i32.const 0) "hello"))"#,
+        )
+        .unwrap();
+        assert!(inspect(&wasm).is_ok());
+        let mut truncated = 0;
+        for len in 0..wasm.len() {
+            // A file cut between two sections is a shorter valid file; its export may be gone.
+            if let Err(LoadError::Truncated { offset, .. }) = inspect(&wasm[..len]) {
+                assert_eq!(offset, len as u64);
+                truncated += 1;
+            }
+        }
+        assert!(truncated > wasm.len() / 2, "{truncated} of {}", wasm.len());
+    }
+}

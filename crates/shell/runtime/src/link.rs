@@ -1,0 +1,147 @@
+//! What guests can import.
+//!
+//! wasmtime-wasi's implementation, with three differences: state that a guest does not use is not made (see
+//! [`crate::state::State`]), arguments, environment and output come from the shared [`Guest`], and sockets are confined by
+//! [`crate::net`].
+
+use std::sync::Arc;
+
+use wasmtime::{
+    Engine,
+    component::{HasData, Linker, Resource, ResourceTable},
+};
+use wasmtime_wasi::{
+    cli::{AsyncStdinStream, StdinStream, WasiCli},
+    clocks::WasiClocks,
+    filesystem::WasiFilesystem,
+    p2::{
+        DynInputStream, DynOutputStream,
+        bindings::{cli, clocks, filesystem, io, random, sockets},
+        pipe::ClosedInputStream,
+    },
+    random::WasiRandom,
+    sockets::WasiSockets,
+};
+
+use crate::{
+    LogStream,
+    guest::Guest,
+    net,
+    state::{ModuleState, State},
+};
+
+/// Interfaces that [`component_linker`] offers, for messages about those it does not.
+pub(crate) const INTERFACES: [&str; 7] =
+    ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+
+/// Everything a component can import.
+pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    let l = &mut linker;
+    io::error::add_to_linker::<State, Table>(l, |it| &mut it.table)?;
+    io::poll::add_to_linker::<State, Table>(l, |it| &mut it.table)?;
+    io::streams::add_to_linker::<State, Table>(l, |it| &mut it.table)?;
+    clocks::wall_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
+    random::random::add_to_linker::<State, WasiRandom>(l, State::random)?;
+    random::insecure::add_to_linker::<State, WasiRandom>(l, State::random)?;
+    random::insecure_seed::add_to_linker::<State, WasiRandom>(l, State::random)?;
+    filesystem::types::add_to_linker::<State, WasiFilesystem>(l, State::files)?;
+    filesystem::preopens::add_to_linker::<State, WasiFilesystem>(l, State::files)?;
+    add_cli(l)?;
+    add_sockets(l)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    net::confine(l)?;
+    Ok(linker)
+}
+
+fn add_cli(l: &mut Linker<State>) -> wasmtime::Result<()> {
+    cli::exit::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::environment::add_to_linker::<State, Shared>(l, view)?;
+    cli::stdin::add_to_linker::<State, Shared>(l, view)?;
+    cli::stdout::add_to_linker::<State, Shared>(l, view)?;
+    cli::stderr::add_to_linker::<State, Shared>(l, view)?;
+    cli::terminal_input::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::terminal_output::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::terminal_stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
+    cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)
+}
+
+fn add_sockets(l: &mut Linker<State>) -> wasmtime::Result<()> {
+    sockets::network::add_to_linker::<State, WasiSockets>(l, &Default::default(), State::sockets)?;
+    sockets::instance_network::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
+    sockets::ip_name_lookup::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
+    sockets::tcp::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
+    sockets::tcp_create_socket::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
+    sockets::udp::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
+    sockets::udp_create_socket::add_to_linker::<State, WasiSockets>(l, State::sockets)
+}
+
+/// Everything a preview-1 module can import.
+pub(crate) fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<ModuleState>> {
+    let mut linker = wasmtime::Linker::new(engine);
+    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |it: &mut ModuleState| &mut it.wasi)?;
+    Ok(linker)
+}
+
+struct Table;
+
+impl HasData for Table {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+struct Shared;
+
+impl HasData for Shared {
+    type Data<'a> = View<'a>;
+}
+
+/// What is shared by all instances of a guest, and one instance's resources.
+struct View<'a> {
+    guest: Arc<Guest>,
+    stdin: Option<&'a AsyncStdinStream>,
+    table: &'a mut ResourceTable,
+}
+
+fn view(state: &mut State) -> View<'_> {
+    View { guest: Arc::clone(state.guest()), stdin: state.stdin.as_ref(), table: &mut state.table }
+}
+
+impl cli::environment::Host for View<'_> {
+    fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
+        Ok(self.guest.env.clone())
+    }
+
+    fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
+        Ok(self.guest.args.clone())
+    }
+
+    fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+impl cli::stdin::Host for View<'_> {
+    fn get_stdin(&mut self) -> wasmtime::Result<Resource<DynInputStream>> {
+        let stream: DynInputStream = match self.stdin {
+            Some(stdin) => stdin.p2_stream(),
+            None => Box::new(ClosedInputStream),
+        };
+        Ok(self.table.push(stream)?)
+    }
+}
+
+impl cli::stdout::Host for View<'_> {
+    fn get_stdout(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
+        let stream: DynOutputStream = Box::new(self.guest.output(LogStream::Stdout));
+        Ok(self.table.push(stream)?)
+    }
+}
+
+impl cli::stderr::Host for View<'_> {
+    fn get_stderr(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
+        let stream: DynOutputStream = Box::new(self.guest.output(LogStream::Stderr));
+        Ok(self.table.push(stream)?)
+    }
+}

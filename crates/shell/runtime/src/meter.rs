@@ -1,0 +1,195 @@
+//! Measures the time guests run and holds them to their share of a core.
+//!
+//! Start at [`Metered`], a future around guest work. Guests yield every tick, so each poll is one short turn: it is timed,
+//! charged to the guest's [`Meter`], and the next turn waits until the share allows it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
+use tokio::time::Sleep;
+
+use crate::epoch::Ticker;
+
+/// A guest may save up this much wall time of its share and then run faster for a moment, as a CPU quota's period allows.
+const BURST: Duration = Duration::from_millis(100);
+
+/// What all instances of one guest use together.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    origin: Instant,
+    /// Thousandths of a core, zero for no bound.
+    millis: u32,
+    /// The instant, in nanoseconds after `origin`, up to which the share has been spent.
+    spent_until: AtomicU64,
+    cpu_nanos: AtomicU64,
+    memory_now: AtomicU64,
+    memory_peak: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn new(cpu_millis: Option<u32>) -> Self {
+        Self {
+            origin: Instant::now(),
+            millis: cpu_millis.map_or(0, |it| it.max(1)),
+            spent_until: AtomicU64::new(0),
+            cpu_nanos: AtomicU64::new(0),
+            memory_now: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
+        }
+    }
+
+    /// Time spent running the guest.
+    pub(crate) fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu_nanos.load(Relaxed))
+    }
+
+    /// Linear memory of all live instances, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_now.load(Relaxed)
+    }
+
+    /// Most linear memory of one instance, in bytes.
+    pub(crate) fn memory_peak_bytes(&self) -> u64 {
+        self.memory_peak.load(Relaxed)
+    }
+
+    /// An instance that now has `total` bytes grew by `by`.
+    pub(crate) fn memory_grew(&self, by: u64, total: u64) {
+        self.memory_now.fetch_add(by, Relaxed);
+        self.memory_peak.fetch_max(total, Relaxed);
+    }
+
+    /// An instance with `bytes` is gone.
+    pub(crate) fn memory_released(&self, bytes: u64) {
+        self.memory_now.fetch_sub(bytes, Relaxed);
+    }
+
+    fn charge(&self, started: Instant, used: Duration) {
+        let used = nanos(used);
+        self.cpu_nanos.fetch_add(used, Relaxed);
+        if self.millis > 0 {
+            let now = nanos(started - self.origin).saturating_add(used);
+            let _ = self.spent_until.fetch_update(Relaxed, Relaxed, |it| Some(spend(it, now, used, self.millis)));
+        }
+    }
+
+    /// How long the guest must wait before its next turn.
+    fn debt(&self, now: Instant) -> Option<Duration> {
+        if self.millis == 0 {
+            return None;
+        }
+        let ahead = self.spent_until.load(Relaxed).saturating_sub(nanos(now - self.origin));
+        (ahead > 0).then(|| Duration::from_nanos(ahead))
+    }
+}
+
+/// Until when a share of `millis` is spent, once `used` more was run up to `now`. All in nanoseconds.
+fn spend(spent_until: u64, now: u64, used: u64, millis: u32) -> u64 {
+    let oldest = now.saturating_sub(nanos(BURST));
+    let cost = u128::from(used) * 1000 / u128::from(millis);
+    spent_until.max(oldest).saturating_add(u64::try_from(cost).unwrap_or(u64::MAX))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Guest work that is timed and throttled.
+pub(crate) struct Metered<T> {
+    work: BoxFuture<'static, T>,
+    meter: Arc<Meter>,
+    ticker: Ticker,
+    used: Duration,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T> Metered<T> {
+    pub(crate) fn new(work: BoxFuture<'static, T>, meter: Arc<Meter>, ticker: Ticker) -> Self {
+        Self { work, meter, ticker, used: Duration::ZERO, pause: None }
+    }
+
+    /// Time this work has run so far.
+    pub(crate) fn used(&self) -> Duration {
+        self.used
+    }
+
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            std::task::ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        if let Some(debt) = self.meter.debt(Instant::now()) {
+            let mut pause = Box::pin(tokio::time::sleep(debt));
+            let state = pause.as_mut().poll(cx);
+            self.pause = state.is_pending().then_some(pause);
+            return state;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<T> Future for Metered<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let this = &mut *self;
+        std::task::ready!(this.poll_pause(cx));
+        let started = Instant::now();
+        let outcome = {
+            let _running = this.ticker.enter();
+            this.work.as_mut().poll(cx)
+        };
+        let used = started.elapsed();
+        this.used += used;
+        this.meter.charge(started, used);
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn half_a_core_pays_two_for_one_after_its_burst() {
+        // At one second, with a burst of 100 ms saved up, 10 ms of work cost 20 ms of the past.
+        assert_eq!(spend(0, 1000 * MS, 10 * MS, 500), 920 * MS);
+        // With nothing saved up the guest is 20 ms ahead of the clock.
+        assert_eq!(spend(1000 * MS, 1000 * MS, 10 * MS, 500), 1020 * MS);
+    }
+
+    #[test]
+    fn more_than_a_core_never_waits_on_one_thread() {
+        let mut spent = 0;
+        for turn in 1..1000 {
+            spent = spend(spent, turn * MS, MS, 2000);
+        }
+        assert!(spent < 999 * MS, "{spent}");
+    }
+
+    #[test]
+    fn a_guest_without_bound_owes_nothing() {
+        let meter = Meter::new(None);
+        meter.charge(meter.origin, Duration::from_secs(5));
+        assert_eq!(meter.debt(meter.origin), None);
+        assert_eq!(meter.cpu(), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_smallest_share_is_one_thousandth() {
+        let meter = Meter::new(Some(0));
+        meter.charge(meter.origin, Duration::from_millis(1));
+        assert!(meter.debt(meter.origin).unwrap() > Duration::from_millis(800));
+    }
+}

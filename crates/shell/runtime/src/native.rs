@@ -1,0 +1,23 @@
+//! Loading native code from the cache: the only unsafe code of this crate.
+//!
+//! wasmtime cannot check that a file holds what its compiler wrote; running anything else is undefined behaviour. It is
+//! sound here because [`crate::cache`] is the only caller and hands over only files that it wrote itself (mode 0600, in a
+//! directory of mode 0700), under a name that holds the engine's compatibility hash, whose checksum matched just before,
+//! and that are never written again: replacing is by rename, which leaves mapped files alone.
+#![allow(unsafe_code)]
+
+use std::path::Path;
+
+use wasmtime::{Engine, Module, component::Component};
+
+/// Maps the module in `file`.
+pub(crate) fn module(engine: &Engine, file: &Path) -> wasmtime::Result<Module> {
+    // SAFETY: see the module's documentation.
+    unsafe { Module::deserialize_file(engine, file) }
+}
+
+/// Maps the component in `file`.
+pub(crate) fn component(engine: &Engine, file: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: see the module's documentation.
+    unsafe { Component::deserialize_file(engine, file) }
+}

@@ -1,0 +1,225 @@
+//! Which socket addresses a guest may use.
+//!
+//! A guest believes it has a host of its own: it binds the wildcard address and gets its pod IP, and nothing else. The
+//! rules live in [`Net`]; [`confine`] puts them in front of wasmtime's socket functions, and [`Net::context`] enforces them
+//! once more below, so that no listener opens wider than the pod even where a rewrite is missed.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use eyot_dispatch::Caller;
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource},
+};
+use wasmtime_wasi::{
+    WasiCtxBuilder,
+    p2::bindings::sockets::{
+        ip_name_lookup::{self, ResolveAddressStream},
+        network::{ErrorCode, IpSocketAddress, Network},
+        tcp::{self, TcpSocket},
+        udp::{self, UdpSocket},
+    },
+    sockets::{SocketAddrUse, WasiSocketsCtx},
+};
+
+use crate::{Names, state::State};
+
+/// A guest's place in the network.
+#[derive(Clone)]
+pub(crate) struct Net {
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) names: Option<Arc<dyn Names>>,
+    pub(crate) caller: Caller,
+}
+
+impl Net {
+    /// Where a bind to `asked` really goes; `None` refuses it.
+    fn bind(&self, asked: SocketAddr) -> Option<SocketAddr> {
+        let ip = self.ip.filter(|it| it.is_ipv4() == asked.is_ipv4())?;
+        (asked.ip().is_unspecified() || asked.ip() == ip).then(|| SocketAddr::new(ip, asked.port()))
+    }
+
+    /// Where a connection to `asked` really goes.
+    fn connect(&self, asked: SocketAddr) -> SocketAddr {
+        self.names.as_ref().map_or(asked, |it| it.route(&self.caller, asked))
+    }
+
+    /// What to look up instead of `name`, so that wasmtime's resolver gives the cluster's answer.
+    fn lookup(&self, name: String) -> Result<String, ErrorCode> {
+        let Some(found) = self.names.as_ref().and_then(|it| it.resolve(&self.caller, &name)) else { return Ok(name) };
+        // An address literal resolves to itself. One is enough: the resolver chooses, the guest dials the first anyway.
+        found.first().map(IpAddr::to_string).ok_or(ErrorCode::NameUnresolvable)
+    }
+
+    /// Whether the operating system may be asked to use `address`.
+    fn allows(ip: Option<IpAddr>, address: SocketAddr, usage: SocketAddrUse) -> bool {
+        match usage {
+            // The wildcard with port 0 is the implicit bind of an outgoing connection; explicit ones were rewritten.
+            SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => {
+                Some(address.ip()) == ip || (address.ip().is_unspecified() && address.port() == 0)
+            }
+            SocketAddrUse::TcpListen => Some(address.ip()) == ip,
+            // The host's own loopback services are none of a pod's business, unless pods live there too.
+            SocketAddrUse::TcpConnect | SocketAddrUse::UdpSend => {
+                let local = address.ip().is_loopback() || address.ip().is_unspecified();
+                !local || ip.is_some_and(|it| it.is_loopback())
+            }
+            SocketAddrUse::TcpAccept | SocketAddrUse::UdpReceive => true,
+        }
+    }
+
+    /// wasmtime's socket state for a guest with these rules.
+    pub(crate) fn context(&self) -> WasiSocketsCtx {
+        let mut builder = WasiCtxBuilder::new();
+        self.apply(&mut builder);
+        builder.build().sockets().clone()
+    }
+
+    /// Puts the rules into `builder`.
+    fn apply(&self, builder: &mut WasiCtxBuilder) {
+        let ip = self.ip;
+        builder
+            .allow_tcp(true)
+            .allow_udp(true)
+            .allow_ip_name_lookup(true)
+            .socket_addr_check(move |address, usage| Box::pin(std::future::ready(Net::allows(ip, address, usage))));
+    }
+}
+
+type Answer<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
+
+/// Puts a guest's rules in front of the socket functions already in `linker`.
+pub(crate) fn confine(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    confine_tcp(linker)?;
+    confine_udp(linker)?;
+    confine_lookup(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn confine_tcp(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    use tcp::HostTcpSocket;
+    type Arguments = (Resource<TcpSocket>, Resource<Network>, IpSocketAddress);
+    let mut tcp = linker.instance("wasi:sockets/tcp@0.2.12")?;
+    tcp.func_wrap_async(
+        "[method]tcp-socket.start-bind",
+        |mut store: StoreContextMut<'_, State>, (socket, network, asked): Arguments| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let Some(address) = state.guest().net.bind(asked.into()) else { return refused() };
+                answer(state.sockets().start_bind(socket, network, address.into()).await)
+            })
+        },
+    )?;
+    tcp.func_wrap(
+        "[method]tcp-socket.start-connect",
+        |mut store: StoreContextMut<'_, State>, (socket, network, asked): Arguments| {
+            let state = store.data_mut();
+            let address = state.guest().net.connect(asked.into());
+            answer(state.sockets().start_connect(socket, network, address.into()))
+        },
+    )
+}
+
+fn confine_udp(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    use udp::HostUdpSocket;
+    linker.instance("wasi:sockets/udp@0.2.12")?.func_wrap_async(
+        "[method]udp-socket.start-bind",
+        |mut store: StoreContextMut<'_, State>,
+         (socket, network, asked): (Resource<UdpSocket>, Resource<Network>, IpSocketAddress)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let Some(address) = state.guest().net.bind(asked.into()) else { return refused() };
+                answer(state.sockets().start_bind(socket, network, address.into()).await)
+            })
+        },
+    )
+}
+
+fn confine_lookup(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    use ip_name_lookup::Host;
+    linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?.func_wrap(
+        "resolve-addresses",
+        |mut store: StoreContextMut<'_, State>,
+         (network, name): (Resource<Network>, String)|
+         -> Answer<Resource<ResolveAddressStream>> {
+            let state = store.data_mut();
+            match state.guest().net.lookup(name) {
+                Ok(name) => answer(state.sockets().resolve_addresses(network, name)),
+                Err(code) => Ok((Err(code),)),
+            }
+        },
+    )
+}
+
+fn refused<T>() -> Answer<T> {
+    Ok((Err(ErrorCode::AccessDenied),))
+}
+
+fn answer<T>(result: wasmtime_wasi::p2::SocketResult<T>) -> Answer<T> {
+    match result {
+        Ok(value) => Ok((Ok(value),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn net(ip: &str) -> Net {
+        let caller = Caller { namespace: "default".into(), pod: "p".into() };
+        Net { ip: ip.parse().ok(), names: None, caller }
+    }
+
+    #[track_caller]
+    fn check_bind(ip: &str, asked: &str, want: Expect) {
+        let got = net(ip).bind(asked.parse().unwrap());
+        want.assert_eq(&got.map_or("refused".into(), |it| it.to_string()));
+    }
+
+    #[test]
+    fn a_bind_lands_on_the_pod_address_or_nowhere() {
+        check_bind("10.42.0.5", "0.0.0.0:8080", expect!["10.42.0.5:8080"]);
+        check_bind("10.42.0.5", "10.42.0.5:0", expect!["10.42.0.5:0"]);
+        check_bind("10.42.0.5", "127.0.0.1:8080", expect!["refused"]);
+        check_bind("10.42.0.5", "10.42.0.6:8080", expect!["refused"]);
+        check_bind("10.42.0.5", "[::]:8080", expect!["refused"]);
+        check_bind("none", "0.0.0.0:8080", expect!["refused"]);
+    }
+
+    #[test]
+    fn the_second_check_refuses_what_the_first_would_have_rewritten() {
+        let check = |ip: &str, address: &str, usage| Net::allows(ip.parse().ok(), address.parse().unwrap(), usage);
+        assert!(!check("10.42.0.5", "0.0.0.0:8080", SocketAddrUse::TcpBind));
+        assert!(!check("10.42.0.5", "0.0.0.0:0", SocketAddrUse::TcpListen));
+        assert!(check("10.42.0.5", "0.0.0.0:0", SocketAddrUse::TcpBind));
+        assert!(check("10.42.0.5", "93.184.216.34:80", SocketAddrUse::TcpConnect));
+        assert!(!check("10.42.0.5", "127.0.0.1:6443", SocketAddrUse::TcpConnect));
+        assert!(check("127.42.0.5", "127.42.0.6:80", SocketAddrUse::TcpConnect));
+    }
+
+    #[test]
+    fn cluster_names_are_answered_by_the_cluster() {
+        struct One;
+        impl Names for One {
+            fn resolve(&self, caller: &Caller, name: &str) -> Option<Vec<IpAddr>> {
+                match name {
+                    "web" if &*caller.namespace == "default" => Some(vec!["10.42.0.9".parse().unwrap()]),
+                    "gone.default.svc.cluster.local" => Some(vec![]),
+                    _ => None,
+                }
+            }
+        }
+        let net = Net { names: Some(Arc::new(One)), ..net("10.42.0.5") };
+        assert_eq!(net.lookup("web".into()).unwrap(), "10.42.0.9");
+        assert_eq!(net.lookup("example.org".into()).unwrap(), "example.org");
+        assert!(matches!(net.lookup("gone.default.svc.cluster.local".into()), Err(ErrorCode::NameUnresolvable)));
+    }
+}

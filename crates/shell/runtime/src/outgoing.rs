@@ -1,0 +1,141 @@
+//! A guest's outgoing `wasi:http` requests: out through [`eyot_dispatch::Outbound`], streaming both ways.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use eyot_dispatch::{Body, BoxError, CallError};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, Sleep};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
+};
+
+use crate::guest::Guest;
+
+/// How long a guest that sets no timeout waits for a response to begin, and for each next piece of its body.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Most outgoing requests of one guest under way at once, response bodies included.
+const REQUESTS_MAX: usize = 256;
+
+/// What wasmtime-wasi-http asks the host.
+pub(crate) struct Hooks {
+    pub(crate) guest: Arc<Guest>,
+}
+
+type Work = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Work), Error>> + Send>;
+
+impl WasiHttpHooks for Hooks {
+    fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        static FILTER: LazyLock<ForbiddenHeaderFilter> =
+            LazyLock::new(|| Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)));
+        FILTER.clone()
+    }
+
+    fn send_request(&mut self, request: http::Request<WasiBody>, options: Option<RequestOptions>, _: Work) -> Sent {
+        let guest = Arc::clone(&self.guest);
+        let options = options.unwrap_or_default();
+        Box::new(async move {
+            let slot = Slot::take(&guest.outgoing)?;
+            // Connecting is the carrier's business and cannot be timed apart; its timeout extends the other.
+            let begin = options.first_byte_timeout.map(|it| it + options.connect_timeout.unwrap_or_default());
+            let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+            let sending = Arc::clone(&guest.outbound).send(guest.caller.clone(), request);
+            let response = match tokio::time::timeout(begin.unwrap_or(PATIENCE), sending).await {
+                Ok(sent) => sent.map_err(explain)?,
+                Err(_) => return Err(Error::HttpResponseTimeout),
+            };
+            let limit = options.between_bytes_timeout.unwrap_or(PATIENCE);
+            let response = response.map(|body| Paced { body, limit, timer: None, _slot: slot }.boxed_unsync());
+            Ok((response, Box::new(std::future::ready(Ok(()))) as Work))
+        })
+    }
+}
+
+/// One of a guest's outgoing requests, until dropped.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(count: &Arc<AtomicUsize>) -> Result<Self, Error> {
+        let before = count.fetch_add(1, Relaxed);
+        let slot = Slot(Arc::clone(count));
+        if before < REQUESTS_MAX { Ok(slot) } else { Err(Error::ConnectionLimitReached) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A response body whose pieces must follow each other within a limit, counted while the guest waits for one.
+struct Paced {
+    body: Body,
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    _slot: Slot,
+}
+
+impl http_body::Body for Paced {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        loop {
+            match Pin::new(&mut this.body).poll_frame(cx) {
+                // A guest that reads nothing ten times in a row is taken for broken by wasmtime.
+                Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => continue,
+                Poll::Ready(frame) => {
+                    this.timer = None;
+                    return Poll::Ready(frame.map(|it| it.map_err(broken)));
+                }
+                Poll::Pending => break,
+            }
+        }
+        let limit = this.limit;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+        timer.as_mut().poll(cx).map(|()| Some(Err(Error::ConnectionReadTimeout)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The `wasi:http` error code for a request that got no response.
+fn explain(error: CallError) -> Error {
+    match error {
+        CallError::Overloaded(_) => Error::ConnectionLimitReached,
+        CallError::Draining => Error::DestinationUnavailable,
+        CallError::Connect(_) => Error::ConnectionRefused,
+        CallError::Deadline => Error::HttpResponseTimeout,
+        CallError::Guest(why) | CallError::Broken(why) => Error::InternalError(Some(why)),
+        CallError::OutOfMemory => Error::InternalError(Some("the called guest is out of memory".into())),
+    }
+}
+
+/// A body of either direction that ended early.
+pub(crate) fn broken(error: BoxError) -> Error {
+    Error::InternalError(Some(error.to_string()))
+}

@@ -1,0 +1,195 @@
+//! The runtime: engines, threads, and loading programs.
+//!
+//! Start at [`Runtime::load`]: from memory, else from the cache, else by compiling. One digest is loaded by one caller at a
+//! time; the others wait for it and share.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::{
+    LoadError, Loaded, LoadedFrom, Program, RuntimeConfig, RuntimeError,
+    cache::Cache,
+    engine::Engines,
+    epoch::Ticker,
+    load::{self, Loader},
+    machine::Machine,
+    program::Code,
+};
+
+/// Compiles, caches and links programs, and runs commands. Clones share everything.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+/// What programs and guests need of the runtime.
+pub(crate) struct Core {
+    pub(crate) engines: Engines,
+    pub(crate) ticker: Ticker,
+    /// Where commands run, and requests that take long: apart from the threads that serve, so that a spinning guest
+    /// competes with them only through the kernel's scheduler.
+    pub(crate) background: tokio::runtime::Handle,
+    threads: Mutex<Option<tokio::runtime::Runtime>>,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    loader: Loader,
+    compiles: Semaphore,
+    programs: Mutex<HashMap<Arc<str>, Arc<Entry>>>,
+    wasm_bytes_max: u64,
+}
+
+/// One digest.
+#[derive(Default)]
+struct Entry {
+    /// Held by whoever loads it.
+    loading: tokio::sync::Mutex<()>,
+    code: Mutex<Weak<Code>>,
+}
+
+impl Runtime {
+    /// Prepares engines, pools, threads and the cache.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot be configured on this machine or the cache directory cannot be used.
+    pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
+        let machine = Machine::probe();
+        let engine_error = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
+        let engines = Engines::new(machine, config.instances_max).map_err(engine_error)?;
+        tracing::debug!(?machine, pool = ?engines.pool, "engines ready");
+        let cache_error = |source| RuntimeError::CacheDir { path: config.cache_dir.clone(), source };
+        let open = |engine| {
+            let cache = Cache::open(&config.cache_dir, engine)?;
+            cache.sweep()?;
+            Ok(cache)
+        };
+        let http_cache = open(&engines.http).map_err(cache_error)?;
+        let command_cache = open(&engines.command).map_err(cache_error)?;
+        let ticker = Ticker::start([engines.http.clone(), engines.command.clone()]).map_err(RuntimeError::Thread)?;
+        let threads = background_threads(machine.cores).map_err(RuntimeError::Thread)?;
+        let background = threads.handle().clone();
+        let core = Arc::new(Core { engines, ticker, background, threads: Mutex::new(Some(threads)) });
+        let loader = Loader::new(Arc::clone(&core), http_cache, command_cache).map_err(engine_error)?;
+        let inner = Inner {
+            core,
+            loader,
+            compiles: Semaphore::new(config.compiles_max.max(1)),
+            programs: Mutex::default(),
+            wasm_bytes_max: config.wasm_bytes_max,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Loads the program in file `wasm`, whose content has `digest` (`sha256:…`): from memory, from the cache, or by
+    /// compiling it. Calls for one digest share one compilation, and dropping a call does not waste what it began.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or is no program this runtime can run.
+    pub async fn load(&self, wasm: &Path, digest: &str) -> Result<Program, LoadError> {
+        let started = Instant::now();
+        let entry = self.inner.entry(digest);
+        let found = entry.code.lock().upgrade();
+        let (code, from) = match found {
+            Some(code) => (code, LoadedFrom::Memory),
+            None => {
+                let work = Arc::clone(&self.inner).load(entry, wasm.to_owned(), digest.into());
+                tokio::spawn(work).await.map_err(|error| LoadError::Compile(format!("loading failed: {error}")))??
+            }
+        };
+        Ok(Program { code, loaded: Loaded { from, took: started.elapsed() } })
+    }
+}
+
+impl Inner {
+    fn entry(&self, digest: &str) -> Arc<Entry> {
+        let mut programs = self.programs.lock();
+        if let Some(entry) = programs.get(digest) {
+            return Arc::clone(entry);
+        }
+        // Programs that no guest uses any more leave an empty entry; drop them when the map changes anyway.
+        programs.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.code.lock().strong_count() > 0);
+        Arc::clone(programs.entry(digest.into()).or_default())
+    }
+
+    /// Runs as a task of its own: whoever gives up waiting leaves the next caller something to wait for.
+    async fn load(
+        self: Arc<Self>,
+        entry: Arc<Entry>,
+        wasm: PathBuf,
+        digest: Arc<str>,
+    ) -> Result<(Arc<Code>, LoadedFrom), LoadError> {
+        let _turn = entry.loading.lock().await;
+        if let Some(code) = entry.code.lock().upgrade() {
+            return Ok((code, LoadedFrom::Memory));
+        }
+        let (code, from) = match self.from_cache(&digest).await? {
+            Some(code) => (code, LoadedFrom::Cache),
+            None => (self.compile(wasm, &digest).await?, LoadedFrom::Compiled),
+        };
+        *entry.code.lock() = Arc::downgrade(&code);
+        Ok((code, from))
+    }
+
+    async fn from_cache(self: &Arc<Self>, digest: &Arc<str>) -> Result<Option<Arc<Code>>, LoadError> {
+        let (inner, digest) = (Arc::clone(self), Arc::clone(digest));
+        let work = tokio::task::spawn_blocking(move || inner.loader.from_cache(&digest));
+        work.await.map_err(|error| LoadError::Compile(format!("loading from the cache failed: {error}")))
+    }
+
+    async fn compile(self: &Arc<Self>, wasm: PathBuf, digest: &Arc<str>) -> Result<Arc<Code>, LoadError> {
+        let _permit = self.compiles.acquire().await.map_err(|_| LoadError::Compile("the runtime is closing".into()))?;
+        let (inner, digest) = (Arc::clone(self), Arc::clone(digest));
+        let limit = self.wasm_bytes_max;
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("eyot-compile".into()).spawn(move || {
+            // Compilation yields to serving. wasmtime's pool of helper threads inherits this from its first user.
+            let _ = rustix::process::nice(10);
+            let result = load::read(&wasm, limit).and_then(|it| inner.loader.compile(&it, &digest));
+            let _ = tell.send(result);
+        });
+        thread.map_err(|error| LoadError::Compile(format!("starting the compiler's thread: {error}")))?;
+        told.await.unwrap_or_else(|_| Err(LoadError::Compile("the compiler panicked".into())))
+    }
+}
+
+/// Threads for guests that may run long: as many as cores, at lower priority than those that serve.
+fn background_threads(cores: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores)
+        .max_blocking_threads(64)
+        .thread_name("eyot-guest")
+        .on_thread_start(|| {
+            let _ = rustix::process::nice(5);
+        })
+        // Guests take turns of a tick; look at sockets and timers after every few of them.
+        .event_interval(4)
+        .enable_all()
+        .build()
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.ticker.stop();
+        if let Some(threads) = self.threads.get_mut().take() {
+            // Must not block: the last owner may go on a thread of an async runtime, even this one.
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("pool", &self.inner.core.engines.pool).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! What a store holds for one instance, and the limits on its memory.
+
+use std::sync::Arc;
+
+use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime_wasi::{
+    cli::{AsyncStdinStream, WasiCliCtx, WasiCliCtxView},
+    clocks::{WasiClocksCtx, WasiClocksCtxView},
+    filesystem::{WasiFilesystemCtx, WasiFilesystemCtxView},
+    p1::WasiP1Ctx,
+    random::WasiRandomCtx,
+    sockets::{WasiSocketsCtx, WasiSocketsCtxView},
+};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::{guest::Guest, outgoing::Hooks};
+
+/// Most resources (streams, bodies, sockets, descriptors) an instance may hold at once.
+const RESOURCES_MAX: usize = 16_384;
+
+/// Most elements one table may have; each costs the host 8 to 16 bytes.
+const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+
+/// An instance of a component. What a request does not use is never made.
+pub(crate) struct State {
+    pub(crate) table: ResourceTable,
+    pub(crate) limits: Limits,
+    pub(crate) stdin: Option<AsyncStdinStream>,
+    hooks: Hooks,
+    http: WasiHttpCtx,
+    cli: WasiCliCtx,
+    clocks: Option<WasiClocksCtx>,
+    random: Option<WasiRandomCtx>,
+    files: Option<WasiFilesystemCtx>,
+    sockets: Option<WasiSocketsCtx>,
+}
+
+impl State {
+    pub(crate) fn new(guest: Arc<Guest>, stdin: Option<AsyncStdinStream>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        Self {
+            table,
+            limits: Limits::new(&guest),
+            stdin,
+            hooks: Hooks { guest },
+            http: WasiHttpCtx::new(),
+            cli: WasiCliCtx::default(),
+            clocks: None,
+            random: None,
+            files: None,
+            sockets: None,
+        }
+    }
+
+    pub(crate) fn guest(&self) -> &Arc<Guest> {
+        &self.hooks.guest
+    }
+
+    pub(crate) fn cli(&mut self) -> WasiCliCtxView<'_> {
+        WasiCliCtxView { ctx: &mut self.cli, table: &mut self.table }
+    }
+
+    pub(crate) fn clocks(&mut self) -> WasiClocksCtxView<'_> {
+        WasiClocksCtxView { ctx: self.clocks.get_or_insert_default(), table: &mut self.table }
+    }
+
+    pub(crate) fn random(&mut self) -> &mut WasiRandomCtx {
+        self.random.get_or_insert_default()
+    }
+
+    pub(crate) fn files(&mut self) -> WasiFilesystemCtxView<'_> {
+        let ctx = self.files.get_or_insert_with(|| self.hooks.guest.files.clone());
+        WasiFilesystemCtxView { ctx, table: &mut self.table }
+    }
+
+    pub(crate) fn sockets(&mut self) -> WasiSocketsCtxView<'_> {
+        let ctx = self.sockets.get_or_insert_with(|| self.hooks.guest.sockets.clone());
+        WasiSocketsCtxView { ctx, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// An instance of a preview-1 module.
+pub(crate) struct ModuleState {
+    pub(crate) wasi: WasiP1Ctx,
+    pub(crate) limits: Limits,
+}
+
+/// Holds one instance to its guest's memory limit and counts what it has.
+pub(crate) struct Limits {
+    guest: Arc<Guest>,
+    memory_bytes: u64,
+}
+
+/// The guest asked for more memory than its limit.
+#[derive(Debug, thiserror::Error)]
+#[error("memory limit of {limit} bytes exceeded: {asked} bytes asked for")]
+pub(crate) struct MemoryExceeded {
+    limit: u64,
+    asked: u64,
+}
+
+impl Limits {
+    pub(crate) fn new(guest: &Arc<Guest>) -> Self {
+        Self { guest: Arc::clone(guest), memory_bytes: 0 }
+    }
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|it| desired > it) {
+            // The module's own maximum: growing fails as the guest expects.
+            return Ok(false);
+        }
+        let by = desired.saturating_sub(current) as u64;
+        let asked = self.memory_bytes.saturating_add(by);
+        let limit = self.guest.memory_bytes_max;
+        if asked > limit {
+            return Err(MemoryExceeded { limit, asked }.into());
+        }
+        self.memory_bytes = asked;
+        self.guest.meter.memory_grew(by, asked);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= maximum.unwrap_or(usize::MAX).min(TABLE_ELEMENTS_MAX))
+    }
+
+    fn instances(&self) -> usize {
+        1_000
+    }
+
+    fn tables(&self) -> usize {
+        1_000
+    }
+
+    fn memories(&self) -> usize {
+        100
+    }
+}
+
+impl Drop for Limits {
+    fn drop(&mut self) {
+        self.guest.meter.memory_released(self.memory_bytes);
+    }
+}

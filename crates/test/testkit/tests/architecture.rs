@@ -1,0 +1,111 @@
+//! The crate map, held to what is written down here and in ARCHITECTURE.md.
+
+use std::{collections::BTreeMap, process::Command};
+
+use serde_json::Value;
+
+/// Each crate of ours, and which others of ours it may use.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("eyot-model", &[]),
+    ("eyot-plan", &["eyot-model"]),
+    ("eyot-route", &[]),
+    ("eyot-instance", &[]),
+    ("eyot-store", &[]),
+    ("eyot-dispatch", &[]),
+    ("eyot-apiserver", &["eyot-model", "eyot-store"]),
+    ("eyot-controllers", &["eyot-plan", "eyot-model"]),
+    ("eyot-registry", &[]),
+    ("eyot-runtime", &["eyot-dispatch"]),
+    ("eyot-gateway", &["eyot-dispatch", "eyot-route"]),
+    ("eyot-node", &["eyot-dispatch", "eyot-instance", "eyot-registry", "eyot-runtime", "eyot-model"]),
+    (
+        "eyot",
+        &[
+            "eyot-apiserver",
+            "eyot-controllers",
+            "eyot-dispatch",
+            "eyot-gateway",
+            "eyot-model",
+            "eyot-node",
+            "eyot-registry",
+            "eyot-runtime",
+            "eyot-store",
+        ],
+    ),
+    ("eyot-testkit", &[]),
+    ("eyot-bench", &["eyot-testkit", "eyot-store"]),
+    ("xtask", &[]),
+];
+
+/// A crate of others, and which of ours may name it.
+const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
+    ("wasmtime", &["eyot-runtime"]),
+    ("wasmtime-wasi", &["eyot-runtime"]),
+    ("wasmtime-wasi-http", &["eyot-runtime"]),
+    ("rusqlite", &["eyot-store"]),
+    ("kube", &["eyot-controllers", "eyot-node", "eyot-gateway", "eyot", "eyot-testkit", "eyot-bench"]),
+    ("oci-client", &["eyot-registry"]),
+    ("rtnetlink", &["eyot-node"]),
+];
+
+/// What the pure crates never name: they do no I/O, keep no time and start no task.
+const NEVER_PURE: &[&str] = &["tokio", "hyper", "kube", "rusqlite", "reqwest", "rand", "socket2", "libc", "rustix"];
+
+#[test]
+fn each_crate_uses_only_the_neighbours_it_may() {
+    let allowed: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    for (name, uses) in dependencies(None) {
+        let Some(allowed) = allowed.get(name.as_str()) else {
+            panic!("{name} is not in the crate map: add it to MAY_USE")
+        };
+        for used in uses.iter().filter(|used| is_ours(used)) {
+            assert!(allowed.contains(&used.as_str()), "{name} may not use {used}");
+        }
+    }
+}
+
+#[test]
+fn heavy_neighbours_are_known_to_one_crate_each() {
+    for (name, uses) in dependencies(None) {
+        for (foreign, knowers) in KNOWN_ONLY_TO {
+            let is_used = uses.iter().any(|used| used == foreign);
+            assert!(!is_used || knowers.contains(&name.as_str()), "{name} may not name {foreign}");
+        }
+    }
+}
+
+#[test]
+fn pure_crates_stay_pure() {
+    let pure = dependencies(Some("/crates/pure/"));
+    assert_eq!(pure.len(), 4, "the pure crates were found");
+    for (name, uses) in pure {
+        for used in uses {
+            assert!(!NEVER_PURE.contains(&used.as_str()), "{name} is pure and may not name {used}");
+        }
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name == "eyot" || name.starts_with("eyot-")
+}
+
+/// The workspace's crates (those whose manifest lies under `within`) with what they use outside of their tests.
+fn dependencies(within: Option<&str>) -> Vec<(String, Vec<String>)> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = command.output().expect("cargo metadata runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let wanted =
+        packages.iter().filter(|package| within.is_none_or(|part| text(&package["manifest_path"]).contains(part)));
+    let uses = |package: &Value| {
+        let all = package["dependencies"].as_array().cloned().unwrap_or_default();
+        all.iter().filter(|it| it["kind"] != "dev").map(|it| text(&it["name"])).collect::<Vec<_>>()
+    };
+    wanted.map(|package| (text(&package["name"]), uses(package))).collect()
+}
