@@ -112,7 +112,7 @@ mod tests {
             ("accept", "*/*"),
         ]);
         assert_eq!(strip_hop(&mut map), None);
-        expect![[r#"{"host": "a", "te": "trailers", "accept": "*/*"}"#]].assert_eq(&format!("{map:?}"));
+        expect![[r#"{"host": "a", "accept": "*/*", "te": "trailers"}"#]].assert_eq(&format!("{map:?}"));
     }
 
     #[test]

@@ -186,11 +186,16 @@ async fn a_rolling_update_loses_no_request() {
                 while !stop.is_cancelled() {
                     let uri = format!("http://{}/", node.address);
                     let request = Request::post(uri).header("host", "web.test").body(full("hello")).unwrap();
-                    let good = match client.request(request).await {
-                        Ok(response) => response.status() == 200 && text(response).await.ends_with(" 5"),
-                        Err(_) => false,
+                    let answer = match client.request(request).await {
+                        Ok(response) => format!("{} {}", response.status(), text(response).await),
+                        Err(error) => format!("{error:?}"),
                     };
-                    if good { &answered } else { &failed }.fetch_add(1, Relaxed);
+                    if answer.starts_with("200 ") && answer.ends_with(" 5") {
+                        answered.fetch_add(1, Relaxed);
+                    } else {
+                        eprintln!("failed: {answer}");
+                        failed.fetch_add(1, Relaxed);
+                    }
                 }
             })
         })

@@ -193,10 +193,10 @@ async fn statuses_say_what_was_attached_and_then_rest() {
             all.iter().map(|it| format!(" {}={}/{}", it["type"], it["status"], it["reason"])).collect::<String>()
         };
         let status = &object["status"];
-        let mut text = format!("{name}:{}\n", conditions(status));
+        let mut text = format!("{name}{}\n", conditions(status));
         for part in ["listeners", "parents"] {
             for it in status[part].as_array().into_iter().flatten() {
-                text += &format!("  {}{}:{}\n", part, it["name"], conditions(it));
+                text += &format!("  {part} {}{}\n", it["name"], conditions(it));
             }
         }
         text.replace('"', "")
@@ -206,14 +206,14 @@ async fn statuses_say_what_was_attached_and_then_rest() {
         + &summary("gateways", "ns", "extra")
         + &summary("httproutes", "ns", "web");
     expect![[r#"
-        eyot: Accepted=True/Accepted
-        default: Accepted=True/Accepted Programmed=True/Programmed
-          listenershttp: Accepted=True/Accepted Programmed=True/Programmed ResolvedRefs=True/ResolvedRefs Conflicted=False/NoConflicts
-        extra: Accepted=True/ListenersNotValid Programmed=True/Programmed
-          listenerssame: Accepted=True/Accepted Programmed=True/Programmed ResolvedRefs=True/ResolvedRefs Conflicted=False/NoConflicts
-          listenersother: Accepted=False/PortUnavailable Programmed=False/Invalid ResolvedRefs=True/ResolvedRefs Conflicted=False/NoConflicts
-        web: 
-          parentsnull: Accepted=True/Accepted ResolvedRefs=True/ResolvedRefs
+        eyot Accepted=True/Accepted
+        default Accepted=True/Accepted Programmed=True/Programmed
+          listeners http Accepted=True/Accepted Programmed=True/Programmed ResolvedRefs=True/ResolvedRefs Conflicted=False/NoConflicts
+        extra Accepted=True/ListenersNotValid Programmed=True/Programmed
+          listeners same Accepted=True/Accepted Programmed=True/Programmed ResolvedRefs=True/ResolvedRefs Conflicted=False/NoConflicts
+          listeners other Accepted=False/PortUnavailable Programmed=False/Invalid ResolvedRefs=True/ResolvedRefs Conflicted=False/NoConflicts
+        web
+          parents null Accepted=True/Accepted ResolvedRefs=True/ResolvedRefs
     "#]]
     .assert_eq(&all);
 }

@@ -1,1 +1,320 @@
 //! Conditions and routes that come of objects.
+
+use expect_test::{Expect, expect};
+use kube::runtime::watcher::Event;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Outcome, Site, Target, attach};
+use crate::{
+    kinds::Name,
+    world::{Cache, World},
+};
+
+fn put<K>(cache: &mut Cache<K>, object: Value)
+where
+    K: DeserializeOwned + kube::Resource,
+{
+    cache.on(Event::Apply(serde_json::from_value::<K>(object).unwrap()), |it| it);
+}
+
+/// A class, the default Gateway, and Service `ns/web` with port 80.
+fn world() -> World {
+    let mut world = World::default();
+    put(&mut world.classes, json!({"metadata": {"name": "eyot"}, "spec": {"controllerName": "eyot.io/gateway"}}));
+    put(
+        &mut world.gateways,
+        gateway(
+            "default",
+            json!([{"name": "http", "port": 80, "protocol": "HTTP",
+        "allowedRoutes": {"namespaces": {"from": "All"}}}]),
+        ),
+    );
+    for namespace in ["ns", "other"] {
+        put(
+            &mut world.services,
+            json!({
+                "metadata": {"name": "web", "namespace": namespace}, "spec": {"ports": [{"port": 80}]},
+            }),
+        );
+    }
+    world
+}
+
+fn gateway(name: &str, listeners: Value) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "eyot-system"},
+        "spec": {"gatewayClassName": "eyot", "listeners": listeners},
+    })
+}
+
+fn route(parent: Value, rest: Value) -> Value {
+    let mut spec = json!({
+        "parentRefs": [parent],
+        "rules": [{"backendRefs": [{"name": "web", "port": 80}]}],
+    });
+    spec.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    json!({"metadata": {"name": "it", "namespace": "ns"}, "spec": spec})
+}
+
+fn outcome(world: &World) -> Outcome<String> {
+    let site = Site { http_port: 8080, addresses: &["127.0.0.1".parse().unwrap()], now: "now" };
+    attach(world, site, &|service, port| (port == 80).then(|| format!("{service}:{port}")))
+}
+
+/// What the route's parents say, and the hosts it serves.
+fn judged(world: &World) -> String {
+    let outcome = outcome(world);
+    let mut lines = String::new();
+    let status = outcome.statuses.get(&Target::Route(Name::new("ns", "it"))).cloned().unwrap_or_default();
+    for parent in status["parents"].as_array().into_iter().flatten() {
+        for it in parent["conditions"].as_array().unwrap() {
+            let text = format!("{}={} {} {}", it["type"], it["status"], it["reason"], it["message"]);
+            lines += text.replace('"', "").trim_end();
+            lines += "\n";
+        }
+    }
+    for scope in outcome.routes.iter().flat_map(|it| &it.hosts) {
+        lines += &format!("serves {}", scope.pattern);
+        scope.except.iter().for_each(|it| lines += &format!(" except {it}"));
+        lines += "\n";
+    }
+    lines
+}
+
+fn check(world: &mut World, object: Value, expected: Expect) {
+    put(&mut world.routes, object);
+    expected.assert_eq(&judged(world));
+}
+
+fn default_gateway() -> Value {
+    json!({"name": "default", "namespace": "eyot-system"})
+}
+
+#[test]
+fn a_route_on_the_default_gateway_is_accepted_whatever_port_it_names() {
+    check(
+        &mut world(),
+        route(default_gateway(), json!({"hostnames": ["a.test", "*.b.test"]})),
+        expect![[r#"
+            Accepted=True Accepted
+            ResolvedRefs=True ResolvedRefs
+            serves a.test
+            serves *.b.test
+        "#]],
+    );
+}
+
+#[test]
+fn a_parent_that_cannot_be_had_says_why() {
+    let mut world = world();
+    put(
+        &mut world.gateways,
+        gateway(
+            "own",
+            json!([
+                {"name": "same", "port": 8080, "protocol": "HTTP"},
+                {"name": "all", "port": 8080, "hostname": "*.x.test", "protocol": "HTTP",
+                 "allowedRoutes": {"namespaces": {"from": "All"}}},
+                {"name": "tls", "port": 443, "protocol": "HTTPS", "allowedRoutes": {"namespaces": {"from": "All"}}},
+            ]),
+        ),
+    );
+    let parent = |section: &str| json!({"name": "own", "namespace": "eyot-system", "sectionName": section});
+    check(
+        &mut world,
+        route(json!({"name": "absent"}), json!({})),
+        expect![[r#"
+            Accepted=False NoMatchingParent Gateway ns/absent does not exist
+            ResolvedRefs=True ResolvedRefs
+        "#]],
+    );
+    check(
+        &mut world,
+        route(parent("nothing"), json!({})),
+        expect![[r#"
+            Accepted=False NoMatchingParent Gateway eyot-system/own has no listener with this sectionName and port
+            ResolvedRefs=True ResolvedRefs
+        "#]],
+    );
+    check(
+        &mut world,
+        route(parent("same"), json!({})),
+        expect![[r#"
+            Accepted=False NotAllowedByListeners no listener of Gateway eyot-system/own allows HTTPRoutes of namespace ns
+            ResolvedRefs=True ResolvedRefs
+        "#]],
+    );
+    check(
+        &mut world,
+        route(parent("all"), json!({"hostnames": ["y.test"]})),
+        expect![[r#"
+            Accepted=False NoMatchingListenerHostname no listener of Gateway eyot-system/own shares a hostname with the route
+            ResolvedRefs=True ResolvedRefs
+        "#]],
+    );
+    check(
+        &mut world,
+        route(parent("tls"), json!({})),
+        expect![[r#"
+            Accepted=False NoMatchingParent no accepted listener of Gateway eyot-system/own: protocol HTTPS is not supported, only HTTP is
+            ResolvedRefs=True ResolvedRefs
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    let rule = |rule: Value| json!({"rules": [rule]});
+    for (rest, expected) in [
+        (
+            rule(json!({"filters": [{"type": "RequestMirror"}]})),
+            "rules[0].filters[0]: type RequestMirror is not supported",
+        ),
+        (
+            rule(json!({"matches": [{"path": {"type": "RegularExpression", "value": "/.*"}}]})),
+            "rules[0].matches[0].path.type RegularExpression is not supported",
+        ),
+        (
+            rule(json!({"matches": [{"headers": [{"type": "RegularExpression", "name": "a", "value": "b"}]}]})),
+            "rules[0].matches[0].headers a: type RegularExpression is not supported",
+        ),
+        (
+            rule(json!({"sessionPersistence": {}})),
+            "spec: unknown field `sessionPersistence`, expected one of `name`, `matches`, `filters`, `backendRefs`, `timeouts`",
+        ),
+        (
+            rule(json!({"backendRefs": [{"name": "web", "port": 80, "filters": [{"type": "URLRewrite"}]}]})),
+            "rules[0].backendRefs[0].filters are not supported; use the rule's filters",
+        ),
+        (rule(json!({"timeouts": {"request": "soon"}})), "rules[0].timeouts.request \"soon\" is no duration"),
+        (json!({"hostnames": ["a b"]}), "\"a b\" is not a host name"),
+    ] {
+        let mut world = world();
+        put(&mut world.routes, route(default_gateway(), rest));
+        let outcome = outcome(&world);
+        assert!(outcome.routes.is_empty());
+        let condition = &outcome.statuses[&Target::Route(Name::new("ns", "it"))]["parents"][0]["conditions"][0];
+        assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("UnsupportedValue")));
+        let message = condition["message"].as_str().unwrap();
+        assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[test]
+fn backends_that_do_not_resolve_say_why_and_the_rest_is_served() {
+    let to = |backend: Value| json!({"rules": [{"backendRefs": [backend]}]});
+    let mut world = world();
+    for (backend, reason) in [
+        (json!({"name": "absent", "port": 80}), "BackendNotFound Service ns/absent does not exist"),
+        (json!({"name": "web", "port": 81}), "BackendNotFound Service ns/web has no TCP port 81"),
+        (json!({"name": "web"}), "BackendNotFound backend ns/web names no port"),
+        (
+            json!({"kind": "Bucket", "name": "web", "port": 80}),
+            "InvalidKind backend web is of kind Bucket, only Services are served",
+        ),
+        (
+            json!({"name": "web", "namespace": "other", "port": 80}),
+            "RefNotPermitted no ReferenceGrant in other lets HTTPRoutes of ns use other/web",
+        ),
+    ] {
+        put(&mut world.routes, route(default_gateway(), to(backend)));
+        let expected = format!("Accepted=True Accepted\nResolvedRefs=False {reason}\nserves *\n");
+        assert_eq!(judged(&world), expected);
+    }
+    put(
+        &mut world.grants,
+        json!({
+            "metadata": {"name": "grant", "namespace": "other"},
+            "spec": {
+                "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "ns"}],
+                "to": [{"group": "", "kind": "Service"}],
+            },
+        }),
+    );
+    let permitted = judged(&world);
+    assert!(permitted.contains("ResolvedRefs=True"), "{permitted}");
+    let outcome = outcome(&world);
+    assert_eq!(outcome.routes[0].rules[0].action.backends[0].target, Ok("other/web:80".to_owned()));
+}
+
+#[test]
+fn a_more_specific_listener_takes_its_hosts_away_from_routes_of_others() {
+    let mut world = world();
+    put(
+        &mut world.gateways,
+        gateway(
+            "own",
+            json!([
+                {"name": "all", "port": 8080, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}},
+                {"name": "some", "port": 8080, "hostname": "*.x.test", "protocol": "HTTP"},
+                {"name": "again", "port": 8080, "hostname": "*.x.test", "protocol": "HTTP"},
+            ]),
+        ),
+    );
+    check(
+        &mut world,
+        route(json!({"name": "own", "namespace": "eyot-system", "sectionName": "all"}), json!({})),
+        expect![[r#"
+            Accepted=True Accepted
+            ResolvedRefs=True ResolvedRefs
+            serves * except *.x.test
+        "#]],
+    );
+    let status = &outcome(&world).statuses[&Target::Gateway(Name::new("eyot-system", "own"))];
+    assert_eq!(status["listeners"][0]["attachedRoutes"], 1);
+    assert_eq!(status["listeners"][2]["conditions"][0]["reason"], "HostnameConflict");
+}
+
+#[test]
+fn namespaces_are_selected_by_label() {
+    let mut world = world();
+    put(
+        &mut world.gateways,
+        gateway(
+            "own",
+            json!([{"name": "http", "port": 8080, "protocol": "HTTP",
+            "allowedRoutes": {"namespaces": {"from": "Selector", "selector": {"matchExpressions": [
+                {"key": "team", "operator": "In", "values": ["a", "b"]},
+            ]}}}}]),
+        ),
+    );
+    put(&mut world.routes, route(json!({"name": "own", "namespace": "eyot-system"}), json!({})));
+    assert!(judged(&world).contains("NotAllowedByListeners"));
+    put(&mut world.namespaces, json!({"metadata": {"name": "ns", "labels": {"team": "b"}}}));
+    assert!(judged(&world).contains("Accepted=True"));
+}
+
+#[test]
+fn statuses_that_were_written_are_not_written_again_and_those_of_others_stay() {
+    let mut world = world();
+    let mut object = route(default_gateway(), json!({}));
+    object["status"] = json!({"parents": [{"controllerName": "else", "parentRef": {"name": "x"}}]});
+    put(&mut world.routes, object.clone());
+    let first = outcome(&world).statuses;
+    object["status"] = first[&Target::Route(Name::new("ns", "it"))].clone();
+    assert_eq!(object["status"]["parents"][0]["controllerName"], "else");
+    assert_eq!(object["status"]["parents"].as_array().unwrap().len(), 2);
+    put(&mut world.routes, object);
+    assert!(!outcome(&world).statuses.contains_key(&Target::Route(Name::new("ns", "it"))));
+}
+
+#[test]
+fn classes_and_gateways_of_others_are_left_alone() {
+    let mut world = World::default();
+    put(&mut world.classes, json!({"metadata": {"name": "else"}, "spec": {"controllerName": "example.com/else"}}));
+    put(
+        &mut world.classes,
+        json!({
+            "metadata": {"name": "eyot"}, "spec": {"controllerName": "eyot.io/gateway", "parametersRef": {}},
+        }),
+    );
+    let mut foreign = gateway("default", json!([]));
+    foreign["spec"]["gatewayClassName"] = "else".into();
+    put(&mut world.gateways, foreign);
+    put(&mut world.routes, route(default_gateway(), json!({})));
+    let outcome = outcome(&world);
+    assert!(outcome.routes.is_empty());
+    let targets: Vec<&Target> = outcome.statuses.keys().collect();
+    assert_eq!(targets, [&Target::Class(Name::new("", "eyot"))], "only our class is told that it has a field too many");
+}
