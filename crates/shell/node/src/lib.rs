@@ -1,1 +1,148 @@
-//! eyot-node
+//! A kubelet for WebAssembly: keeps the pods bound to one node as their objects ask.
+//!
+//! Start at [`Node::run`]: it registers the node, follows its pods and gives each an owner. Guests that answer HTTP are
+//! published in [`eyot_dispatch::Endpoints`], where the gateway finds them. [`Node::kubelet`] is the node's HTTP API for
+//! logs and port forwarding.
+//!
+//! Deliberately absent: scheduling, Services, routes, and any knowledge of how objects are stored. The node speaks to a
+//! [`kube::Client`] only, and to a real cluster as well as to our own API server.
+
+mod admit;
+mod api;
+mod config;
+mod env;
+mod events;
+mod fields;
+mod kubelet;
+mod logs;
+mod network;
+mod pod;
+mod pods;
+mod register;
+mod sources;
+mod volumes;
+mod watch;
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use eyot_dispatch::{Endpoints, Outbound};
+use eyot_registry::Images;
+use eyot_runtime::Runtime;
+use kube::Client;
+use tokio::sync::watch as signal;
+use tokio_util::sync::CancellationToken;
+
+pub use config::NodeConfig;
+pub use eyot_model::cidr::{Cidr, CidrError};
+pub use network::NoRange;
+
+use crate::{
+    events::Recorder,
+    network::{Front, Network},
+    pod::Shared,
+    pods::Pods,
+    register::Size,
+    sources::Sources,
+};
+
+/// One node.
+pub struct Node {
+    shared: Arc<Shared>,
+    pods: Arc<Pods>,
+}
+
+/// Why a node cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// It has no addresses for pods.
+    #[error("taking an address range for pods")]
+    Network(#[source] NoRange),
+    /// Its directory cannot be made.
+    #[error("preparing {path}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Node {
+    /// Prepares a node: takes an address range and makes its directories. It does nothing for pods until [`Node::run`].
+    ///
+    /// Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be made, or every address range is in use by another node on this host.
+    pub async fn new(
+        config: NodeConfig,
+        client: Client,
+        runtime: Runtime,
+        images: Images,
+        endpoints: Arc<Endpoints>,
+        outbound: Arc<dyn Outbound>,
+    ) -> Result<Node, NodeError> {
+        volumes::write::make_private(&config.data_dir)
+            .map_err(|source| NodeError::Directory { path: config.data_dir.display().to_string(), source })?;
+        let network = Network::open(config.pod_cidr).await.map_err(NodeError::Network)?;
+        let token = CancellationToken::new();
+        let mut size = Size::of_machine();
+        size.memory_bytes = config.memory_bytes.unwrap_or(size.memory_bytes);
+        let shared = Arc::new(Shared {
+            events: Recorder::start(client.clone(), &config.name, token.clone()),
+            sources: Sources::new(client.clone(), token.clone()),
+            host_ip: Ipv4Addr::from(u32::from(network.cidr().base()) + 1),
+            front: Front::new(),
+            open_logs: Arc::default(),
+            config,
+            client,
+            runtime,
+            images,
+            endpoints,
+            outbound,
+            network,
+            size,
+            token,
+        });
+        Ok(Node { pods: Pods::new(shared.clone()), shared })
+    }
+
+    /// Registers the node and looks after its pods until `token` is cancelled. Pods are then left as they are: their
+    /// status stays, and a node that starts with the same name and directory goes on with them.
+    pub async fn run(&self, token: CancellationToken) {
+        let work = async {
+            tokio::join!(register::run(&self.shared), self.pods.watch());
+        };
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = work => {}
+        }
+        self.shared.token.cancel();
+        self.shared.network.close().await;
+    }
+
+    /// Becomes true when every pod that was bound to the node before it started is being looked after.
+    pub fn synced(&self) -> signal::Receiver<bool> {
+        self.pods.synced()
+    }
+
+    /// The range that pod addresses come from: the configured one, or a loopback range where the host does not let us
+    /// route that.
+    pub fn pod_cidr(&self) -> Cidr {
+        self.shared.network.cidr()
+    }
+
+    /// The node's HTTP API, as the kubelet's: `/containerLogs/{namespace}/{pod}/{container}` and
+    /// `/portForward/{namespace}/{pod}`, which upgrades the connection in place.
+    pub fn kubelet(&self) -> axum::Router {
+        kubelet::router(self.pods.clone(), self.shared.clone())
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("name", &self.shared.config.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,243 @@
+//! Which pods this node can honour: everything a pod asks for is either done or refused by name.
+//!
+//! Start at [`refusals`]. Pure. Fields that restrict what a guest may do (users, dropped capabilities, a read-only root,
+//! seccomp's default profile) are honoured by what a WebAssembly guest is: it has no user, no capability and no root.
+
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, Probe, SecurityContext, Volume,
+};
+
+/// The paths of the fields that cannot be honoured, each with the reason; empty when the pod can run.
+pub(crate) fn refusals(spec: &PodSpec) -> Vec<String> {
+    let mut out = Refusals { list: Vec::new() };
+    out.pod(spec);
+    for (field, containers) in [("initContainers", spec.init_containers.as_deref()), ("containers", Some(&*spec.containers))] {
+        for (index, container) in containers.unwrap_or_default().iter().enumerate() {
+            let is_init = field == "initContainers";
+            out.container(&format!("spec.{field}[{index}]"), container, is_init);
+        }
+    }
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        out.volume(&format!("spec.volumes[{index}]"), volume);
+    }
+    out.list
+}
+
+struct Refusals {
+    list: Vec<String>,
+}
+
+impl Refusals {
+    fn when(&mut self, present: bool, path: impl Into<String>, why: &str) {
+        if present {
+            self.list.push(format!("{} ({why})", path.into()));
+        }
+    }
+
+    fn pod(&mut self, spec: &PodSpec) {
+        let on = |flag: Option<bool>| flag == Some(true);
+        self.when(on(spec.host_network), "spec.hostNetwork", "guests have an address of their own");
+        self.when(on(spec.host_pid), "spec.hostPID", "guests see no processes");
+        self.when(on(spec.host_ipc), "spec.hostIPC", "guests share no memory");
+        self.when(on(spec.share_process_namespace), "spec.shareProcessNamespace", "guests see no processes");
+        self.when(on(spec.set_hostname_as_fqdn), "spec.setHostnameAsFQDN", "guests have no host name");
+        self.when(has(&spec.ephemeral_containers), "spec.ephemeralContainers", "a guest cannot join another's sandbox");
+        self.when(has(&spec.host_aliases), "spec.hostAliases", "guests have no hosts file");
+        self.when(has(&spec.readiness_gates), "spec.readinessGates", "not supported");
+        self.when(has(&spec.resource_claims), "spec.resourceClaims", "guests have no devices");
+        self.when(spec.dns_config.is_some(), "spec.dnsConfig", "guests have no resolver file");
+        let dns = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
+        self.when(!matches!(dns, "ClusterFirst" | "Default"), "spec.dnsPolicy", "only ClusterFirst and Default");
+        let os = spec.os.as_ref().map_or("linux", |it| it.name.as_str());
+        self.when(os != "linux", "spec.os.name", "only linux");
+        if let Some(context) = &spec.security_context {
+            self.pod_security(context);
+        }
+    }
+
+    fn pod_security(&mut self, context: &PodSecurityContext) {
+        let path = "spec.securityContext";
+        self.when(has(&context.sysctls), format!("{path}.sysctls"), "guests have no kernel of their own");
+        self.when(context.windows_options.is_some(), format!("{path}.windowsOptions"), "only linux");
+        let seccomp = context.seccomp_profile.as_ref().is_some_and(|it| it.type_ == "Localhost");
+        self.when(seccomp, format!("{path}.seccompProfile"), "guests make no system calls");
+    }
+
+    fn container(&mut self, path: &str, it: &Container, is_init: bool) {
+        self.when(it.image.as_deref().unwrap_or_default().is_empty(), format!("{path}.image"), "missing");
+        self.when(it.stdin == Some(true), format!("{path}.stdin"), "attach is not supported");
+        self.when(it.tty == Some(true), format!("{path}.tty"), "guests have no terminal");
+        let directory = it.working_dir.as_deref().unwrap_or_default();
+        self.when(!matches!(directory, "" | "/"), format!("{path}.workingDir"), "a guest starts in /");
+        self.when(has(&it.volume_devices), format!("{path}.volumeDevices"), "guests have no devices");
+        let restart = it.restart_policy.as_deref();
+        let sidecar = is_init && restart == Some("Always");
+        self.when(restart.is_some() && !sidecar, format!("{path}.restartPolicy"), "only Always, on an init container");
+        self.when(has(&it.restart_policy_rules), format!("{path}.restartPolicyRules"), "not supported");
+        let policy = it.termination_message_policy.as_deref();
+        self.when(policy == Some("FallbackToLogsOnError"), format!("{path}.terminationMessagePolicy"), "only File");
+        for (index, port) in it.ports.iter().flatten().enumerate() {
+            self.port(&format!("{path}.ports[{index}]"), port);
+        }
+        for (index, mount) in it.volume_mounts.iter().flatten().enumerate() {
+            let propagation = mount.mount_propagation.as_deref().unwrap_or("None");
+            self.when(propagation != "None", format!("{path}.volumeMounts[{index}].mountPropagation"), "only None");
+        }
+        for (index, env) in it.env.iter().flatten().enumerate() {
+            let file = env.value_from.as_ref().is_some_and(|it| it.file_key_ref.is_some());
+            self.when(file, format!("{path}.env[{index}].valueFrom.fileKeyRef"), "not supported");
+        }
+        for name in it.resources.iter().flat_map(|it| it.limits.iter().flatten()).map(|(name, _)| name) {
+            self.when(!matches!(name.as_str(), "cpu" | "memory"), format!("{path}.resources.limits[{name}]"), "only cpu and memory");
+        }
+        for (field, probe) in
+            [("livenessProbe", &it.liveness_probe), ("readinessProbe", &it.readiness_probe), ("startupProbe", &it.startup_probe)]
+        {
+            if let Some(probe) = probe {
+                self.probe(&format!("{path}.{field}"), probe);
+            }
+        }
+        if let Some(lifecycle) = &it.lifecycle {
+            self.lifecycle(&format!("{path}.lifecycle"), lifecycle);
+        }
+        if let Some(context) = &it.security_context {
+            self.security(&format!("{path}.securityContext"), context);
+        }
+    }
+
+    fn port(&mut self, path: &str, port: &ContainerPort) {
+        self.when(port.host_port.is_some_and(|it| it != 0), format!("{path}.hostPort"), "use a Service or the gateway");
+        self.when(port.protocol.as_deref() == Some("SCTP"), format!("{path}.protocol"), "only TCP and UDP");
+    }
+
+    fn probe(&mut self, path: &str, probe: &Probe) {
+        self.when(probe.exec.is_some(), format!("{path}.exec"), "guests run no other program");
+        self.when(probe.grpc.is_some(), format!("{path}.grpc"), "not supported");
+        if let Some(get) = &probe.http_get {
+            self.when(get.host.is_some(), format!("{path}.httpGet.host"), "probes go to the pod");
+            self.when(get.scheme.as_deref() == Some("HTTPS"), format!("{path}.httpGet.scheme"), "only HTTP");
+        }
+        if let Some(tcp) = &probe.tcp_socket {
+            self.when(tcp.host.is_some(), format!("{path}.tcpSocket.host"), "probes go to the pod");
+        }
+    }
+
+    fn lifecycle(&mut self, path: &str, lifecycle: &Lifecycle) {
+        self.when(lifecycle.stop_signal.is_some(), format!("{path}.stopSignal"), "guests receive no signals");
+        for (field, handler) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
+            if let Some(LifecycleHandler { exec, http_get, tcp_socket, .. }) = handler {
+                self.when(exec.is_some(), format!("{path}.{field}.exec"), "guests run no other program");
+                self.when(tcp_socket.is_some(), format!("{path}.{field}.tcpSocket"), "not supported");
+                let get = http_get.as_ref();
+                self.when(get.is_some_and(|it| it.host.is_some()), format!("{path}.{field}.httpGet.host"), "hooks go to the pod");
+                let https = get.is_some_and(|it| it.scheme.as_deref() == Some("HTTPS"));
+                self.when(https, format!("{path}.{field}.httpGet.scheme"), "only HTTP");
+            }
+        }
+    }
+
+    fn security(&mut self, path: &str, context: &SecurityContext) {
+        self.when(context.privileged == Some(true), format!("{path}.privileged"), "guests hold no privilege");
+        let added = context.capabilities.as_ref().is_some_and(|it| has(&it.add));
+        self.when(added, format!("{path}.capabilities.add"), "guests hold no capability");
+        let unmasked = context.proc_mount.as_deref().is_some_and(|it| it != "Default");
+        self.when(unmasked, format!("{path}.procMount"), "guests have no /proc");
+        self.when(context.windows_options.is_some(), format!("{path}.windowsOptions"), "only linux");
+        let seccomp = context.seccomp_profile.as_ref().is_some_and(|it| it.type_ == "Localhost");
+        self.when(seccomp, format!("{path}.seccompProfile"), "guests make no system calls");
+    }
+
+    fn volume(&mut self, path: &str, volume: &Volume) {
+        let kinds = [
+            volume.config_map.is_some(),
+            volume.secret.is_some(),
+            volume.empty_dir.is_some(),
+            volume.projected.is_some(),
+            volume.downward_api.is_some(),
+            volume.host_path.is_some(),
+        ];
+        let supported = kinds.contains(&true);
+        self.when(!supported, path, "only configMap, secret, emptyDir, projected, downwardAPI and hostPath volumes");
+        if let Some(empty) = &volume.empty_dir {
+            let medium = empty.medium.as_deref().unwrap_or_default();
+            self.when(!medium.is_empty(), format!("{path}.emptyDir.medium"), "only the default medium");
+        }
+        if let Some(host) = &volume.host_path {
+            let kind = host.type_.as_deref().unwrap_or_default();
+            let directory = matches!(kind, "" | "Directory" | "DirectoryOrCreate");
+            self.when(!directory, format!("{path}.hostPath.type"), "only directories");
+        }
+        for (index, source) in volume.projected.iter().flat_map(|it| it.sources.iter().flatten()).enumerate() {
+            let supported = source.config_map.is_some() || source.secret.is_some() || source.downward_api.is_some();
+            self.when(!supported, format!("{path}.projected.sources[{index}]"), "only configMap, secret and downwardAPI");
+        }
+    }
+}
+
+fn has<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|it| !it.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(spec: &str, want: Expect) {
+        let spec: PodSpec = serde_json::from_str(spec).unwrap();
+        want.assert_eq(&refusals(&spec).join("\n"));
+    }
+
+    #[test]
+    fn what_a_restricted_pod_asks_for_is_honoured() {
+        check(
+            r#"{"containers":[{"name":"a","image":"localhost:5000/a:1","ports":[{"containerPort":80}],
+                "resources":{"limits":{"cpu":"1","memory":"64Mi"}},"livenessProbe":{"httpGet":{"port":80}},
+                "lifecycle":{"preStop":{"sleep":{"seconds":1}}},
+                "securityContext":{"runAsNonRoot":true,"capabilities":{"drop":["ALL"]},"allowPrivilegeEscalation":false,
+                    "seccompProfile":{"type":"RuntimeDefault"},"readOnlyRootFilesystem":true}}],
+              "initContainers":[{"name":"s","image":"x","restartPolicy":"Always"}],
+              "dnsPolicy":"ClusterFirst","securityContext":{"runAsUser":1000,"fsGroup":1000},
+              "volumes":[{"name":"c","configMap":{"name":"c"}},{"name":"e","emptyDir":{"sizeLimit":"1Gi"}},
+                {"name":"h","hostPath":{"path":"/srv","type":"Directory"}},
+                {"name":"p","projected":{"sources":[{"secret":{"name":"s"}},{"downwardAPI":{}}]}}]}"#,
+            expect![[""]],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_named() {
+        check(
+            r#"{"hostNetwork":true,"hostPID":true,"dnsPolicy":"None","hostAliases":[{"ip":"1.2.3.4"}],
+              "ephemeralContainers":[{"name":"debug"}],
+              "containers":[{"name":"a","image":"","tty":true,"workingDir":"/srv","ports":[{"containerPort":80,"hostPort":80}],
+                "resources":{"limits":{"nvidia.com/gpu":"1"}},"livenessProbe":{"exec":{"command":["x"]}},
+                "lifecycle":{"postStart":{"exec":{"command":["x"]}}},
+                "securityContext":{"privileged":true,"capabilities":{"add":["NET_ADMIN"]}}}],
+              "volumes":[{"name":"n","nfs":{"server":"x","path":"/"}},{"name":"m","emptyDir":{"medium":"Memory"}},
+                {"name":"s","hostPath":{"path":"/run/x.sock","type":"Socket"}},
+                {"name":"p","projected":{"sources":[{"serviceAccountToken":{"path":"t"}}]}}]}"#,
+            expect![[r#"
+                spec.hostNetwork (guests have an address of their own)
+                spec.hostPID (guests see no processes)
+                spec.ephemeralContainers (a guest cannot join another's sandbox)
+                spec.hostAliases (guests have no hosts file)
+                spec.dnsPolicy (only ClusterFirst and Default)
+                spec.containers[0].image (missing)
+                spec.containers[0].tty (guests have no terminal)
+                spec.containers[0].workingDir (a guest starts in /)
+                spec.containers[0].ports[0].hostPort (use a Service or the gateway)
+                spec.containers[0].resources.limits[nvidia.com/gpu] (only cpu and memory)
+                spec.containers[0].livenessProbe.exec (guests run no other program)
+                spec.containers[0].lifecycle.postStart.exec (guests run no other program)
+                spec.containers[0].securityContext.privileged (guests hold no privilege)
+                spec.containers[0].securityContext.capabilities.add (guests hold no capability)
+                spec.volumes[0] (only configMap, secret, emptyDir, projected, downwardAPI and hostPath volumes)
+                spec.volumes[1].emptyDir.medium (only the default medium)
+                spec.volumes[2].hostPath.type (only directories)
+                spec.volumes[3].projected.sources[0] (only configMap, secret and downwardAPI)"#]],
+        );
+    }
+}

@@ -1,0 +1,277 @@
+//! The writing end of a container's log.
+//!
+//! A log opens its file with the first byte; few files are open at once over all containers, so that an idle pod holds no
+//! descriptor. A flood is first written at disk speed, which slows the guest down, and beyond a budget it is dropped with a
+//! note in the log: rotation bounds the disk it takes and the budget the work it makes.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    io::{self, Write},
+    path::Path,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use eyot_runtime::{LogSink, LogStream};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{
+    FILE_BYTES_MAX, FILES_MAX,
+    line::{self, Cutter},
+    rotated,
+};
+
+/// Bytes a container may print at once: a job that prints its result of some megabytes loses nothing.
+const BURST_BYTES: u64 = 32 << 20;
+/// Bytes a second it may print for long.
+const RATE_BYTES: u64 = 1 << 20;
+/// Log files open at once over all containers.
+const OPEN_MAX: usize = 64;
+
+/// Which logs have their file open.
+#[derive(Default)]
+pub(crate) struct OpenLogs {
+    recent: Mutex<VecDeque<Weak<Log>>>,
+}
+
+impl OpenLogs {
+    /// Notes that `log` opened its file, and closes the file that was opened longest ago when there are too many.
+    fn opened(&self, log: Weak<Log>) {
+        let oldest = {
+            let mut recent = self.recent.lock();
+            recent.retain(|it| it.strong_count() > 0);
+            recent.push_back(log);
+            if recent.len() > OPEN_MAX { recent.pop_front() } else { None }
+        };
+        // A log that is being written to just now keeps its file; it is one more, not one for ever.
+        if let Some(log) = oldest.and_then(|it| it.upgrade())
+            && let Some(mut inner) = log.inner.try_lock()
+        {
+            inner.file = None;
+        }
+    }
+}
+
+/// The log of one run of a container.
+pub(crate) struct Log {
+    this: Weak<Log>,
+    path: Box<Path>,
+    open: Arc<OpenLogs>,
+    inner: Mutex<Inner>,
+    closed: AtomicBool,
+    grew: Notify,
+}
+
+struct Inner {
+    file: Option<fs::File>,
+    size: u64,
+    out: Cutter,
+    err: Cutter,
+    budget: u64,
+    refilled: Option<Instant>,
+    dropped: u64,
+}
+
+impl Log {
+    /// A log that writes to `path` once there is something to write.
+    pub(crate) fn new(path: &Path, open: Arc<OpenLogs>) -> Arc<Log> {
+        Arc::new_cyclic(|this| Log {
+            this: this.clone(),
+            path: path.into(),
+            open,
+            inner: Mutex::new(Inner {
+                file: None,
+                size: 0,
+                out: Cutter::default(),
+                err: Cutter::default(),
+                budget: BURST_BYTES,
+                refilled: None,
+                dropped: 0,
+            }),
+            closed: AtomicBool::new(false),
+            grew: Notify::new(),
+        })
+    }
+
+    /// Where it writes.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the run is over and nothing more will be written.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Resolves when something was written, or the log closed, after this call.
+    pub(crate) fn grew(&self) -> tokio::sync::futures::Notified<'_> {
+        self.grew.notified()
+    }
+
+    /// Ends the log: writes an unfinished last line and lets the file go.
+    pub(crate) fn close(&self) {
+        let mut inner = self.inner.lock();
+        let (mut lines, now) = (Vec::new(), Timestamp::now());
+        inner.out.finish(|text| line::put(&mut lines, now, LogStream::Stdout, true, text));
+        inner.err.finish(|text| line::put(&mut lines, now, LogStream::Stderr, true, text));
+        inner.note_dropped(&mut lines, now);
+        self.append(&mut inner, &lines);
+        inner.file = None;
+        drop(inner);
+        self.closed.store(true, Ordering::Release);
+        self.grew.notify_waiters();
+    }
+
+    fn append(&self, inner: &mut Inner, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        if let Err(error) = self.try_append(inner, lines) {
+            inner.file = None;
+            // A full disk must not stop the guest, nor fill our own log.
+            tracing::debug!(path = %self.path.display(), error = &error as &dyn std::error::Error, "writing a container log");
+        }
+        self.grew.notify_waiters();
+    }
+
+    fn try_append(&self, inner: &mut Inner, lines: &[u8]) -> io::Result<()> {
+        if inner.file.is_none() {
+            if let Some(parent) = self.path.parent() {
+                crate::volumes::write::make_private(parent)?;
+            }
+            let file = open(&self.path)?;
+            inner.size = file.metadata()?.len();
+            inner.file = Some(file);
+            self.open.opened(self.this.clone());
+        }
+        if inner.size > 0 && inner.size + lines.len() as u64 > FILE_BYTES_MAX {
+            self.rotate()?;
+            inner.file = Some(open(&self.path)?);
+            inner.size = 0;
+        }
+        if let Some(file) = &mut inner.file {
+            file.write_all(lines)?;
+            inner.size += lines.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn rotate(&self) -> io::Result<()> {
+        for generation in (1..FILES_MAX).rev() {
+            let from = if generation == 1 { self.path.to_path_buf() } else { rotated(&self.path, generation - 1) };
+            match fs::rename(&from, rotated(&self.path, generation)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LogSink for Log {
+    fn write(&self, stream: LogStream, bytes: &[u8]) {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        if !inner.afford(bytes.len() as u64, Instant::now()) {
+            inner.dropped += bytes.len() as u64;
+            return;
+        }
+        let (mut lines, now) = (Vec::new(), Timestamp::now());
+        inner.note_dropped(&mut lines, now);
+        let cutter = match stream {
+            LogStream::Stdout => &mut inner.out,
+            LogStream::Stderr => &mut inner.err,
+        };
+        cutter.take(bytes, |whole, text| line::put(&mut lines, now, stream, whole, text));
+        self.append(inner, &lines);
+    }
+}
+
+impl Inner {
+    fn afford(&mut self, bytes: u64, now: Instant) -> bool {
+        let since = self.refilled.map_or(Duration::ZERO, |it| now.duration_since(it));
+        let refill = (since.as_micros() as u64).saturating_mul(RATE_BYTES) / 1_000_000;
+        if refill > 0 || self.refilled.is_none() {
+            self.budget = self.budget.saturating_add(refill).min(BURST_BYTES);
+            self.refilled = Some(now);
+        }
+        match self.budget.checked_sub(bytes) {
+            Some(left) => {
+                self.budget = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn note_dropped(&mut self, lines: &mut Vec<u8>, now: Timestamp) {
+        if self.dropped > 0 {
+            let note = format!("eyot: {} bytes of log were dropped: more than {RATE_BYTES} bytes/s", self.dropped);
+            line::put(lines, now, LogStream::Stderr, true, note.as_bytes());
+            self.dropped = 0;
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_made_with_its_first_line_and_ends_with_its_last() {
+        let root = tempfile::tempdir().unwrap();
+        let path = super::super::run_file(root.path(), "app", 0);
+        let log = Log::new(&path, Arc::default());
+        assert!(!path.exists());
+        log.write(LogStream::Stdout, b"hello\nwor");
+        log.write(LogStream::Stderr, b"oops\n");
+        log.close();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().map(|it| it.split_once(' ').unwrap().1).collect();
+        assert_eq!(lines, ["stdout F hello", "stderr F oops", "stdout F wor"]);
+        assert!(log.is_closed());
+    }
+
+    #[test]
+    fn a_flood_takes_bounded_disk_and_says_what_it_lost() {
+        let root = tempfile::tempdir().unwrap();
+        let path = super::super::run_file(root.path(), "app", 0);
+        let log = Log::new(&path, Arc::default());
+        let chunk = [b'x'; 1023].iter().copied().chain([b'\n']).collect::<Vec<u8>>().repeat(64);
+        for _ in 0..(48 << 20) / chunk.len() {
+            log.write(LogStream::Stdout, &chunk);
+        }
+        log.close();
+        let sizes: Vec<u64> =
+            fs::read_dir(path.parent().unwrap()).unwrap().map(|it| it.unwrap().metadata().unwrap().len()).collect();
+        assert_eq!(sizes.len(), FILES_MAX as usize);
+        assert!(sizes.iter().all(|it| *it <= FILE_BYTES_MAX), "{sizes:?}");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.lines().last().unwrap().contains("bytes of log were dropped"));
+    }
+
+    #[test]
+    fn few_files_stay_open() {
+        let root = tempfile::tempdir().unwrap();
+        let open = Arc::new(OpenLogs::default());
+        let logs: Vec<_> =
+            (0..OPEN_MAX + 20).map(|it| Log::new(&root.path().join(format!("{it}.log")), open.clone())).collect();
+        for log in &logs {
+            log.write(LogStream::Stdout, b"x\n");
+        }
+        assert_eq!(logs.iter().filter(|it| it.inner.lock().file.is_some()).count(), OPEN_MAX);
+        logs[0].write(LogStream::Stdout, b"y\n");
+        assert_eq!(fs::read_to_string(logs[0].path()).unwrap().lines().count(), 2, "a closed file is opened again");
+    }
+}

@@ -1,0 +1,116 @@
+//! Pod addresses: which there are, how the host reaches them, and who answers.
+//!
+//! Start at [`Network::open`]. Each node on a host has a range of its own: the configured one, routed to `lo`, or else one
+//! inside 127.0.0.0/8. An HTTP guest gets one listening socket per address and port: a wildcard socket per port would take
+//! that port from every other program on the host, the gateway's own 127.0.0.1:8080 among them.
+
+mod listen;
+mod pool;
+mod route;
+
+use std::{
+    net::Ipv4Addr,
+    os::{linux::net::SocketAddrExt, unix::net},
+};
+
+use parking_lot::Mutex;
+
+pub(crate) use listen::{Front, Listener};
+use pool::Pool;
+
+use crate::Cidr;
+
+/// The addresses of this node's pods.
+pub(crate) struct Network {
+    pool: Mutex<Pool>,
+    cidr: Cidr,
+    routed: bool,
+    /// Holds the range's name against other nodes on this host.
+    _claim: net::UnixListener,
+}
+
+/// Why a node has no addresses to give.
+#[derive(Debug, thiserror::Error)]
+#[error("every loopback range is in use by another node on this host")]
+pub struct NoRange;
+
+impl Network {
+    /// Takes a range: `wanted` when no other node has it and the host lets us route it, else one inside 127.0.0.0/8.
+    ///
+    /// # Errors
+    ///
+    /// When other nodes on this host hold every range there is.
+    pub(crate) async fn open(wanted: Cidr) -> Result<Network, NoRange> {
+        if let Some(claim) = claim(wanted) {
+            match route::ensure(wanted).await {
+                Ok(()) => return Ok(Network::new(wanted, true, claim)),
+                Err(error) => tracing::info!(
+                    range = %wanted,
+                    error = &error as &dyn std::error::Error,
+                    "pod addresses come from a loopback range: the configured range cannot be routed"
+                ),
+            }
+        } else {
+            tracing::info!(range = %wanted, "pod addresses come from a loopback range: another node holds the configured one");
+        }
+        for second in 42..=250u8 {
+            let Ok(cidr) = format!("127.{second}.0.0/16").parse() else { continue };
+            if let Some(claim) = claim(cidr) {
+                return Ok(Network::new(cidr, false, claim));
+            }
+        }
+        Err(NoRange)
+    }
+
+    fn new(cidr: Cidr, routed: bool, claim: net::UnixListener) -> Network {
+        Network { pool: Mutex::new(Pool::new(cidr)), cidr, routed, _claim: claim }
+    }
+
+    /// The range addresses come from.
+    pub(crate) fn cidr(&self) -> Cidr {
+        self.cidr
+    }
+
+    /// Takes a free address; `None` when all are in use.
+    pub(crate) fn take(&self) -> Option<Ipv4Addr> {
+        self.pool.lock().take()
+    }
+
+    /// Takes this very address, if it is ours and free.
+    pub(crate) fn claim(&self, address: Ipv4Addr) -> bool {
+        self.pool.lock().claim(address)
+    }
+
+    /// Gives an address back.
+    pub(crate) fn release(&self, address: Ipv4Addr) {
+        self.pool.lock().release(address);
+    }
+
+    /// Takes the route away again, so that a stopped node leaves the host as it was.
+    pub(crate) async fn close(&self) {
+        if self.routed {
+            route::remove(self.cidr).await;
+        }
+    }
+}
+
+/// Names the range in the abstract socket namespace; the kernel forgets the name with the process.
+fn claim(cidr: Cidr) -> Option<net::UnixListener> {
+    let name = net::SocketAddr::from_abstract_name(format!("eyot-pods-{cidr}")).ok()?;
+    net::UnixListener::bind_addr(&name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn two_nodes_on_one_host_never_share_a_range() {
+        let wanted: Cidr = "10.213.0.0/24".parse().unwrap();
+        let first = Network::open(wanted).await.unwrap();
+        let second = Network::open(wanted).await.unwrap();
+        assert_ne!(first.cidr(), second.cidr());
+        assert!(second.cidr().base().is_loopback());
+        first.close().await;
+    }
+}

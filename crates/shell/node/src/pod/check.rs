@@ -1,0 +1,254 @@
+//! HTTP and TCP checks of a guest, for probes and lifecycle hooks.
+//!
+//! A guest that answers in process is asked in process; a process is asked through its address.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use eyot_dispatch::Handler;
+use eyot_runtime::HttpGuest;
+use http::{HeaderName, HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::{
+    api::core::v1::{Container, HTTPGetAction, LifecycleHandler},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use tokio::{net::TcpStream, time::timeout};
+
+/// Most of an answer's body that is read before the connection is left.
+const BODY_BYTES_MAX: usize = 10 << 10;
+
+/// Whom to ask.
+#[derive(Clone)]
+pub(super) enum Target {
+    Nobody,
+    Guest { guest: Arc<HttpGuest>, ports: Box<[u16]>, ip: Ipv4Addr },
+    Address(Ipv4Addr),
+}
+
+/// What to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    Http { port: u16, path: String, headers: Vec<(String, String)> },
+    Tcp { port: u16 },
+}
+
+/// Why a check did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CheckError {
+    #[error("the guest does not run")]
+    Nobody,
+    #[error("port {0:?} is neither a number nor the name of a port")]
+    Port(String),
+    #[error("connection to port {0} refused")]
+    Closed(u16),
+    #[error("HTTP probe failed with statuscode: {0}")]
+    Status(u16),
+    #[error("no answer in {0:?}")]
+    Timeout(Duration),
+    #[error("asking: {0}")]
+    Exchange(String),
+    #[error("neither httpGet nor sleep")]
+    Unknown,
+}
+
+impl Check {
+    /// The check of an `httpGet`.
+    pub(super) fn http(get: &HTTPGetAction, container: &Container) -> Result<Check, CheckError> {
+        let path = get.path.clone().unwrap_or_default();
+        let path = if path.starts_with('/') { path } else { format!("/{path}") };
+        let headers = get.http_headers.iter().flatten().map(|it| (it.name.clone(), it.value.clone())).collect();
+        Ok(Check::Http { port: port(&get.port, container)?, path, headers })
+    }
+
+    /// The check of a `tcpSocket`.
+    pub(super) fn tcp(wanted: &IntOrString, container: &Container) -> Result<Check, CheckError> {
+        Ok(Check::Tcp { port: port(wanted, container)? })
+    }
+
+    /// Asks `target` and waits at most `limit`.
+    pub(super) async fn run(&self, target: &Target, limit: Duration) -> Result<(), CheckError> {
+        timeout(limit, self.ask(target)).await.unwrap_or(Err(CheckError::Timeout(limit)))
+    }
+
+    async fn ask(&self, target: &Target) -> Result<(), CheckError> {
+        let port = match self {
+            Check::Http { port, .. } | Check::Tcp { port } => *port,
+        };
+        match (target, self) {
+            (Target::Nobody, _) => Err(CheckError::Nobody),
+            (Target::Guest { ports, .. }, _) if !ports.contains(&port) => Err(CheckError::Closed(port)),
+            (Target::Guest { .. }, Check::Tcp { .. }) => Ok(()),
+            (Target::Guest { guest, ip, .. }, Check::Http { path, headers, .. }) => {
+                let request = request((*ip, port).into(), path, headers)?;
+                let response = guest.clone().handle(request).await;
+                let response = response.map_err(|error| CheckError::Exchange(error.to_string()))?;
+                let status = response.status();
+                read_some(response.into_body()).await;
+                judge(status)
+            }
+            (Target::Address(ip), Check::Tcp { .. }) => {
+                TcpStream::connect((*ip, port)).await.map(drop).map_err(|_| CheckError::Closed(port))
+            }
+            (Target::Address(ip), Check::Http { path, headers, .. }) => {
+                let stream = TcpStream::connect((*ip, port)).await.map_err(|_| CheckError::Closed(port))?;
+                over_socket(stream, request((*ip, port).into(), path, headers)?).await
+            }
+        }
+    }
+}
+
+/// Runs a lifecycle hook, waiting at most `limit`.
+pub(super) async fn hook(
+    hook: &LifecycleHandler,
+    container: &Container,
+    target: &Target,
+    limit: Duration,
+) -> Result<(), CheckError> {
+    if let Some(get) = &hook.http_get {
+        return Check::http(get, container)?.run(target, limit).await;
+    }
+    if let Some(sleep) = &hook.sleep {
+        let wanted = Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0));
+        tokio::time::sleep(wanted.min(limit)).await;
+        return Ok(());
+    }
+    Err(CheckError::Unknown)
+}
+
+async fn over_socket(stream: TcpStream, request: Request<eyot_dispatch::Body>) -> Result<(), CheckError> {
+    let broken = |error: hyper::Error| CheckError::Exchange(error.to_string());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        read_some(response.into_body()).await;
+        judge(status)
+    };
+    tokio::pin!(exchange);
+    // The connection does its work only while it is polled. It may end before the exchange has taken what it brought.
+    tokio::select! {
+        biased;
+        verdict = &mut exchange => verdict,
+        _ = connection => exchange.await,
+    }
+}
+
+/// Reads a body as far as a sender may expect it to be read.
+async fn read_some(mut body: impl hyper::body::Body<Data = bytes::Bytes> + Unpin) {
+    let mut left = BODY_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let len = frame.data_ref().map_or(0, bytes::Bytes::len);
+        if len >= left {
+            return;
+        }
+        left -= len;
+    }
+}
+
+fn judge(status: StatusCode) -> Result<(), CheckError> {
+    if status.is_success() || status.is_redirection() { Ok(()) } else { Err(CheckError::Status(status.as_u16())) }
+}
+
+fn request(address: SocketAddr, path: &str, headers: &[(String, String)]) -> Result<Request<eyot_dispatch::Body>, CheckError> {
+    let malformed = |error: &dyn std::fmt::Display| CheckError::Exchange(error.to_string());
+    let mut request =
+        Request::get(path).body(eyot_dispatch::empty()).map_err(|error| malformed(&error))?;
+    let host = HeaderValue::from_str(&address.to_string()).map_err(|error| malformed(&error))?;
+    request.headers_mut().insert(http::header::HOST, host);
+    request.headers_mut().insert(http::header::USER_AGENT, HeaderValue::from_static("kube-probe/1.37"));
+    for (name, value) in headers {
+        let name = HeaderName::try_from(name).map_err(|error| malformed(&error))?;
+        let value = HeaderValue::from_str(value).map_err(|error| malformed(&error))?;
+        request.headers_mut().insert(name, value);
+    }
+    Ok(request)
+}
+
+fn port(wanted: &IntOrString, container: &Container) -> Result<u16, CheckError> {
+    let unknown = || match wanted {
+        IntOrString::Int(number) => CheckError::Port(number.to_string()),
+        IntOrString::String(name) => CheckError::Port(name.clone()),
+    };
+    let number = match wanted {
+        IntOrString::Int(number) => *number,
+        IntOrString::String(text) => match text.parse() {
+            Ok(number) => number,
+            Err(_) => {
+                let mut ports = container.ports.iter().flatten();
+                ports.find(|it| it.name.as_deref() == Some(text)).ok_or_else(unknown)?.container_port
+            }
+        },
+    };
+    u16::try_from(number).ok().filter(|it| *it > 0).ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    fn container() -> Container {
+        serde_json::from_value(serde_json::json!({ "name": "c", "ports": [{ "name": "web", "containerPort": 8081 }] })).unwrap()
+    }
+
+    #[test]
+    fn a_port_is_a_number_or_a_declared_name() {
+        let text = |it: &str| IntOrString::String(it.to_owned());
+        let got: Vec<String> =
+            [IntOrString::Int(80), text("web"), text("81"), text("none"), IntOrString::Int(0), IntOrString::Int(70_000)]
+                .map(|it| format!("{:?}", port(&it, &container()).map_err(|it| it.to_string())))
+                .into();
+        expect_test::expect![[r#"
+            Ok(80)
+            Ok(8081)
+            Ok(81)
+            Err("port \"none\" is neither a number nor the name of a port")
+            Err("port \"0\" is neither a number nor the name of a port")
+            Err("port \"70000\" is neither a number nor the name of a port")"#]]
+        .assert_eq(&got.join("\n"));
+    }
+
+    /// Answers every connection to a new address with `answer`.
+    async fn answering(answer: &'static str) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 1024];
+                let _ = stream.read(&mut head).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                if answer.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn an_answer_decides_a_check() {
+        let target = Target::Address(Ipv4Addr::LOCALHOST);
+        let limit = Duration::from_millis(300);
+        let http = |port| Check::Http { port, path: "/ready".into(), headers: vec![("x-a".into(), "b".into())] };
+        let good = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        assert!(http(good).run(&target, limit).await.is_ok());
+        assert!(Check::Tcp { port: good }.run(&target, limit).await.is_ok());
+        let bad = answering("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").await;
+        let error = http(bad).run(&target, limit).await.unwrap_err();
+        assert_eq!(error.to_string(), "HTTP probe failed with statuscode: 503");
+        let garbage = answering("hello\r\n\r\n").await;
+        assert!(matches!(http(garbage).run(&target, limit).await, Err(CheckError::Exchange(_))));
+        let silent = answering("").await;
+        assert!(matches!(http(silent).run(&target, limit).await, Err(CheckError::Timeout(_))));
+        assert!(matches!(Check::Tcp { port: 1 }.run(&target, limit).await, Err(CheckError::Closed(1))));
+    }
+}

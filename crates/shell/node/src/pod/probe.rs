@@ -1,0 +1,107 @@
+//! Runs a container's probes. Only containers that declare probes have this task.
+
+use std::{
+    net::Ipv4Addr,
+    sync::Weak,
+    time::Duration,
+};
+
+use eyot_instance::{Action, ProbeKind, Probing, Rule, RuleSet};
+use k8s_openapi::api::core::v1::{Container, Probe};
+
+use super::{
+    Owner,
+    check::{Check, CheckError, Target},
+    machine::Running,
+    now,
+};
+
+/// What to probe, how and when.
+pub(super) struct Plan {
+    pub(super) rules: RuleSet,
+    container: Box<str>,
+    target: Target,
+    startup: Option<One>,
+    liveness: Option<One>,
+    readiness: Option<One>,
+}
+
+struct One {
+    check: Result<Check, CheckError>,
+    limit: Duration,
+}
+
+/// The probes of `container`, if it declares any. After a restart of the node a container need not start up again.
+pub(super) fn plan(container: &Container, running: &Running, ip: Ipv4Addr, resumed: bool) -> Option<Plan> {
+    let startup = container.startup_probe.as_ref().filter(|_| !resumed);
+    let (liveness, readiness) = (container.liveness_probe.as_ref(), container.readiness_probe.as_ref());
+    if startup.is_none() && liveness.is_none() && readiness.is_none() {
+        return None;
+    }
+    let one = |probe: &Probe| One {
+        check: check(probe, container),
+        limit: Duration::from_secs(u64::try_from(probe.timeout_seconds.unwrap_or(1)).unwrap_or(1).max(1)),
+    };
+    Some(Plan {
+        rules: RuleSet { startup: startup.map(rule), liveness: liveness.map(rule), readiness: readiness.map(rule) },
+        container: container.name.as_str().into(),
+        target: Target::of(running, ip),
+        startup: startup.map(one),
+        liveness: liveness.map(one),
+        readiness: readiness.map(one),
+    })
+}
+
+fn rule(probe: &Probe) -> Rule {
+    let number = |value: Option<i32>, default: u32| value.and_then(|it| u32::try_from(it).ok()).unwrap_or(default);
+    Rule {
+        initial_delay: Duration::from_secs(number(probe.initial_delay_seconds, 0).into()),
+        period: Duration::from_secs(number(probe.period_seconds, 10).max(1).into()),
+        successes: number(probe.success_threshold, 1).max(1),
+        failures: number(probe.failure_threshold, 3).max(1),
+    }
+}
+
+fn check(probe: &Probe, container: &Container) -> Result<Check, CheckError> {
+    match (&probe.http_get, &probe.tcp_socket) {
+        (Some(get), _) => Check::http(get, container),
+        (None, Some(tcp)) => Check::tcp(&tcp.port, container),
+        (None, None) => Err(CheckError::Unknown),
+    }
+}
+
+/// Probes until the container's run is over or its pod is gone.
+pub(super) async fn run(owner: Weak<Owner>, index: usize, run: u32, plan: Plan) {
+    let mut probing = Probing::begin(&plan.rules, now());
+    while let Some((kind, due)) = probing.next(&plan.rules) {
+        tokio::time::sleep(due.since(now())).await;
+        let one = match kind {
+            ProbeKind::Startup => &plan.startup,
+            ProbeKind::Liveness => &plan.liveness,
+            ProbeKind::Readiness => &plan.readiness,
+        };
+        let Some(one) = one else { return };
+        let verdict = match &one.check {
+            Ok(check) => check.run(&plan.target, one.limit).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let Some(owner) = owner.upgrade() else { return };
+        if let Err(error) = &verdict {
+            owner.warn(Some(&plan.container), "Unhealthy", format!("{kind:?} probe failed: {error}"));
+        }
+        let (next, action) = probing.step(&plan.rules, kind, verdict.is_ok(), now());
+        probing = next;
+        let Some(action) = action else { continue };
+        if let Action::Restart(kind) = action {
+            let message = format!("Container {} failed {kind:?} probe, will be restarted", plan.container);
+            owner.note(Some(&plan.container), "Killing", message);
+        }
+        owner.probed(index, run, action);
+        if action == Action::Started && probing.ready {
+            owner.probed(index, run, Action::Ready(true));
+        }
+        if matches!(action, Action::Restart(_)) {
+            return;
+        }
+    }
+}

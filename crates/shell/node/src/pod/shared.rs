@@ -1,0 +1,71 @@
+//! What every pod of a node shares.
+
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+
+use eyot_dispatch::{Endpoints, Outbound};
+use eyot_registry::Images;
+use eyot_runtime::Runtime;
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::PodKey;
+use crate::{
+    NodeConfig,
+    events::Recorder,
+    fields::Facts,
+    logs::{self, OpenLogs},
+    network::{Front, Network},
+    register::Size,
+    sources::Sources,
+};
+
+/// The node as its pods see it.
+pub(crate) struct Shared {
+    pub(crate) config: NodeConfig,
+    pub(crate) client: Client,
+    pub(crate) runtime: Runtime,
+    pub(crate) images: Images,
+    pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) outbound: Arc<dyn Outbound>,
+    pub(crate) network: Network,
+    pub(crate) front: Front,
+    pub(crate) sources: Sources,
+    pub(crate) events: Recorder,
+    pub(crate) open_logs: Arc<OpenLogs>,
+    pub(crate) host_ip: Ipv4Addr,
+    pub(crate) size: Size,
+    pub(crate) token: CancellationToken,
+}
+
+impl Shared {
+    /// What fields of a pod at `ip` depend on.
+    pub(crate) fn facts(&self, ip: Ipv4Addr) -> Facts {
+        Facts {
+            pod_ip: ip,
+            host_ip: self.host_ip,
+            node: self.config.name.as_str().into(),
+            cpu_millis: self.size.cpu_millis,
+            memory_bytes: self.size.memory_bytes,
+        }
+    }
+
+    /// Where volumes of pods lie.
+    pub(crate) fn pods_directory(&self) -> PathBuf {
+        self.config.data_dir.join("pods")
+    }
+
+    /// Where volumes of one pod lie.
+    pub(crate) fn pod_directory(&self, key: &PodKey) -> PathBuf {
+        self.pods_directory().join(&*key.uid)
+    }
+
+    /// Where logs of pods lie.
+    pub(crate) fn logs_directory(&self) -> PathBuf {
+        self.config.data_dir.join("logs")
+    }
+
+    /// Where logs of one pod lie.
+    pub(crate) fn log_directory(&self, key: &PodKey) -> PathBuf {
+        logs::pod_directory(&self.logs_directory(), &key.namespace, &key.name, &key.uid)
+    }
+}

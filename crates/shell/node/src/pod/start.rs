@@ -1,0 +1,378 @@
+//! Starts one container: resolves what it refers to, pulls and loads its program, and runs it.
+//!
+//! Start at [`start`]. It changes nothing of the pod's machine and may be dropped at any await: what it made goes with it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use eyot_dispatch::{Caller, Endpoints, Handler};
+use eyot_instance::{WaitingReason, pod::Role};
+use eyot_registry::{Credential, Image, PullPolicy};
+use eyot_runtime::{GuestSpec, Mount, Program};
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::{Owner, check, machine::Running, probe};
+use crate::{
+    api,
+    env::{self, EnvError},
+    fields,
+    logs::{self, Log},
+    network::Listener,
+    sources::{self, Fetched, SourceKind},
+    volumes::{self, VolumeError},
+};
+
+/// The port of an HTTP guest that declares none.
+const PORT_DEFAULT: u16 = 8080;
+
+/// What a start begins with.
+pub(super) struct Input {
+    pub(super) pod: Arc<Pod>,
+    pub(super) index: usize,
+    pub(super) ip: Ipv4Addr,
+    /// How often the container was restarted before.
+    pub(super) run: u32,
+    /// Whether the container's status says that it runs, from before the node started.
+    pub(super) resumed: bool,
+}
+
+/// How a start ended.
+pub(super) enum Outcome {
+    Running(Live),
+    /// It ran when the node went down, and a process does not come back.
+    Lost,
+    Blocked {
+        reason: WaitingReason,
+        event: &'static str,
+        message: String,
+    },
+}
+
+/// A container that runs.
+pub(super) struct Live {
+    pub(super) running: Running,
+    pub(super) image_id: Arc<str>,
+    pub(super) log: Arc<Log>,
+    pub(super) probes: Option<probe::Plan>,
+}
+
+/// Addresses at which a guest answers; dropping it withdraws them.
+pub(super) struct Published {
+    endpoints: Arc<Endpoints>,
+    addresses: Box<[SocketAddr]>,
+    _listeners: Box<[Listener]>,
+}
+
+impl Published {
+    /// The ports of those addresses.
+    pub(super) fn ports(&self) -> Box<[u16]> {
+        self.addresses.iter().map(SocketAddr::port).collect()
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        for address in &self.addresses {
+            self.endpoints.remove(address);
+        }
+    }
+}
+
+struct Blocked {
+    reason: WaitingReason,
+    event: &'static str,
+    message: String,
+}
+
+impl Blocked {
+    fn new(reason: WaitingReason, event: &'static str, message: impl ToString) -> Blocked {
+        Blocked { reason, event, message: message.to_string() }
+    }
+
+    fn config(message: impl ToString) -> Blocked {
+        Blocked::new(WaitingReason::CreateContainerConfigError, "Failed", message)
+    }
+}
+
+/// Starts the container that `input` names.
+pub(super) async fn start(owner: &Arc<Owner>, input: Input) -> Outcome {
+    match try_start(owner, input).await {
+        Ok(outcome) => outcome,
+        Err(Blocked { reason, event, message }) => Outcome::Blocked { reason, event, message },
+    }
+}
+
+async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked> {
+    let Input { pod, index, ip, run, resumed } = input;
+    let missing = || Blocked::config("the container is no longer in the pod");
+    let container = env::all_containers(&pod).nth(index).ok_or_else(missing)?;
+    runtime_class(owner, &pod).await?;
+    let image = pull(owner, &pod, container).await?;
+    let program = owner
+        .shared
+        .runtime
+        .load(&image.wasm, &image.wasm_digest)
+        .await
+        .map_err(|error| Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("{}: {error}", image.reference)))?;
+    if resumed && program.kind().is_command() {
+        return Ok(Outcome::Lost);
+    }
+    let (env, mounts) = resolve(owner, &pod, container, ip, &image.env).await?;
+    let log = Log::new(
+        &logs::run_file(&owner.shared.log_directory(&owner.key), &container.name, run),
+        owner.shared.open_logs.clone(),
+    );
+    let spec = spec(owner, container, &image, ip, env, mounts, log.clone())?;
+    let running = run_guest(owner, &pod, index, container, &program, spec, ip)?;
+    if !resumed {
+        owner.note(Some(&container.name), "Started", format!("Started container {} from {}", container.name, image.reference));
+        post_start(container, &running, ip).await?;
+    }
+    let repository = image.reference.split('@').next().unwrap_or_default();
+    let image_id = format!("{}@{}", without_tag(repository), image.digest).into();
+    let probes = probe::plan(container, &running, ip, resumed);
+    Ok(Outcome::Running(Live { running, image_id, log, probes }))
+}
+
+fn without_tag(reference: &str) -> &str {
+    match reference.rsplit_once(':') {
+        // A colon before a slash belongs to the registry's port.
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => reference,
+    }
+}
+
+/// Checks that the pod asks for a runtime that this node is.
+async fn runtime_class(owner: &Owner, pod: &Pod) -> Result<(), Blocked> {
+    let name = pod.spec.as_ref().and_then(|it| it.runtime_class_name.as_deref()).unwrap_or_default();
+    if matches!(name, "" | "wasm") {
+        return Ok(());
+    }
+    #[derive(serde::Deserialize)]
+    struct RuntimeClass {
+        handler: String,
+    }
+    let path = format!("/apis/node.k8s.io/v1/runtimeclasses/{name}");
+    let class = api::get::<RuntimeClass>(&owner.shared.client, &path).await.map_err(Blocked::config)?;
+    match class {
+        Some(class) if class.handler == "wasm" => Ok(()),
+        Some(class) => {
+            let message = format!("spec.runtimeClassName: this node has no handler {:?} of runtime class {name:?}", class.handler);
+            Err(Blocked::new(WaitingReason::UnsupportedField, "UnsupportedField", message))
+        }
+        None => Err(Blocked::config(format!("runtimeclass {name:?} not found"))),
+    }
+}
+
+async fn pull(owner: &Owner, pod: &Pod, container: &Container) -> Result<Image, Blocked> {
+    let reference = container.image.as_deref().unwrap_or_default();
+    let policy = match container.image_pull_policy.as_deref() {
+        Some(text) if !text.is_empty() => text.parse::<PullPolicy>().map_err(Blocked::config)?,
+        _ => PullPolicy::default_for(reference),
+    };
+    let credentials = credentials(owner, pod).await?;
+    owner.shared.images.pull(reference, policy, &credentials).await.map_err(|error| {
+        let reason = match error.reason() {
+            "InvalidImageName" => WaitingReason::InvalidImageName,
+            "ErrImageNeverPull" => WaitingReason::ErrImageNeverPull,
+            "RegistryUnavailable" => WaitingReason::RegistryUnavailable,
+            _ => WaitingReason::ErrImagePull,
+        };
+        Blocked::new(reason, "Failed", format!("Failed to pull image {reference:?}: {error}"))
+    })
+}
+
+/// What `imagePullSecrets` hold. As with the kubelet, a secret that is missing does not keep a public image away.
+async fn credentials(owner: &Owner, pod: &Pod) -> Result<Vec<Credential>, Blocked> {
+    let secrets = pod.spec.iter().flat_map(|it| it.image_pull_secrets.iter().flatten());
+    let names: Vec<_> = secrets.filter(|it| !it.name.is_empty()).map(|it| (SourceKind::Secret, it.name.clone())).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fetched = owner.shared.sources.fetch(&owner.key.namespace, &names).await.map_err(Blocked::config)?;
+    let mut out = Vec::new();
+    for (kind, name) in &names {
+        let config = fetched.get(*kind, name).and_then(|it| it.get(".dockerconfigjson"));
+        match config.map(|it| Credential::from_docker_config(it)) {
+            Some(Ok(credentials)) => out.extend(credentials),
+            Some(Err(error)) => owner.warn(None, "FailedToRetrieveImagePullSecret", format!("secret {name}: {error}")),
+            None => owner.warn(None, "FailedToRetrieveImagePullSecret", format!("secret {name} has no .dockerconfigjson")),
+        }
+    }
+    Ok(out)
+}
+
+async fn resolve(
+    owner: &Arc<Owner>,
+    pod: &Arc<Pod>,
+    container: &Container,
+    ip: Ipv4Addr,
+    image_env: &[(String, String)],
+) -> Result<(Vec<(String, String)>, Vec<Mount>), Blocked> {
+    let mut names = sources::of_environment(container);
+    names.extend(sources::of_volumes(pod));
+    let fetched = fetch(owner, &names).await?;
+    let facts = owner.shared.facts(ip);
+    let env = env::environment(pod, container, &facts, &fetched, image_env).map_err(|error| match error {
+        EnvError::Field { source, .. } => {
+            Blocked::new(WaitingReason::UnsupportedField, "UnsupportedField", source)
+        }
+        other => Blocked::config(other),
+    })?;
+    let has_volumes = pod.spec.as_ref().is_some_and(|it| it.volumes.as_ref().is_some_and(|it| !it.is_empty()));
+    if !has_volumes {
+        return Ok((env, Vec::new()));
+    }
+    let directory = owner.shared.pod_directory(&owner.key);
+    let (pod, name) = (pod.clone(), container.name.clone());
+    let work = move || {
+        write_volumes(&pod, &facts, &fetched, &directory)?;
+        let container = env::all_containers(&pod).find(|it| it.name == name);
+        let mounts = container.map(|it| volumes::mounts(&pod, it, &env, &directory)).transpose()?.unwrap_or_default();
+        Ok((env, mounts))
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(resolved)) => Ok(resolved),
+        Ok(Err(error)) => Err(volume_blocked(&error)),
+        Err(error) => Err(Blocked::new(WaitingReason::CreateContainerError, "FailedMount", error)),
+    }
+}
+
+fn volume_blocked(error: &VolumeError) -> Blocked {
+    let is_config = error.is_config();
+    let reason = if is_config { WaitingReason::CreateContainerConfigError } else { WaitingReason::CreateContainerError };
+    Blocked::new(reason, "FailedMount", error)
+}
+
+async fn fetch(owner: &Arc<Owner>, names: &[(SourceKind, String)]) -> Result<Fetched, Blocked> {
+    if names.is_empty() {
+        return Ok(Fetched::default());
+    }
+    // Subscribed before they are read, so that nothing that happens in between is missed.
+    owner.shared.sources.subscribe(&owner.key.namespace, names, owner);
+    owner.shared.sources.fetch(&owner.key.namespace, names).await.map_err(Blocked::config)
+}
+
+fn write_volumes(pod: &Pod, facts: &fields::Facts, fetched: &Fetched, directory: &std::path::Path) -> Result<(), VolumeError> {
+    for volume in pod.spec.iter().flat_map(|it| it.volumes.iter().flatten()) {
+        if let Some(files) = volumes::contents(volume, pod, facts, fetched)? {
+            let root = volumes::directory(directory, &volume.name);
+            volumes::write::sync(&root, &files)
+                .map_err(|(path, source)| VolumeError::Io { volume: volume.name.clone(), path, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a running pod's volumes anew after an object they come from changed. On failure the old content stays.
+pub(super) async fn refresh_volumes(owner: &Arc<Owner>, pod: &Arc<Pod>, ip: Ipv4Addr) {
+    let Ok(fetched) = fetch(owner, &sources::of_volumes(pod)).await else { return };
+    let (facts, directory) = (owner.shared.facts(ip), owner.shared.pod_directory(&owner.key));
+    let pod = pod.clone();
+    let written = tokio::task::spawn_blocking(move || write_volumes(&pod, &facts, &fetched, &directory)).await;
+    if let Ok(Err(error)) = written {
+        owner.warn(None, "FailedMount", error.to_string());
+    }
+}
+
+fn spec(
+    owner: &Owner,
+    container: &Container,
+    image: &Image,
+    ip: Ipv4Addr,
+    env: Vec<(String, String)>,
+    mounts: Vec<Mount>,
+    log: Arc<Log>,
+) -> Result<GuestSpec, Blocked> {
+    let caller = Caller { namespace: owner.key.namespace.clone(), pod: owner.key.name.clone() };
+    let (cpu, memory) = fields::limits(container).map_err(Blocked::config)?;
+    let mut spec = GuestSpec::new(caller, owner.shared.outbound.clone(), log);
+    spec.args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
+    spec.env = env;
+    spec.mounts = mounts;
+    spec.cpu_millis = cpu;
+    spec.memory_bytes = memory;
+    spec.ip = Some(IpAddr::V4(ip));
+    Ok(spec)
+}
+
+fn run_guest(
+    owner: &Owner,
+    pod: &Pod,
+    index: usize,
+    container: &Container,
+    program: &Program,
+    spec: GuestSpec,
+    ip: Ipv4Addr,
+) -> Result<Running, Blocked> {
+    let failed = |error: &dyn std::fmt::Display| Blocked::new(WaitingReason::RunContainerError, "Failed", error.to_string());
+    if program.kind().is_command() {
+        let process = program.spawn(spec).map_err(|error| failed(&error))?;
+        return Ok(Running::Command(Arc::new(process)));
+    }
+    if role(pod, index) == Role::Init {
+        return Err(failed(&"an init container must end, and a wasi:http component never does"));
+    }
+    let guest = program.serve(spec).map_err(|error| failed(&error))?;
+    let published = publish(owner, guest.clone(), ip, &http_ports(container)).map_err(|error| failed(&error))?;
+    Ok(Running::Http { guest, published, failures_seen: 0 })
+}
+
+fn role(pod: &Pod, index: usize) -> Role {
+    let init = pod.spec.as_ref().and_then(|it| it.init_containers.as_deref()).unwrap_or_default();
+    match init.get(index) {
+        Some(it) if it.restart_policy.as_deref() == Some("Always") => Role::Sidecar,
+        Some(_) => Role::Init,
+        None => Role::Main,
+    }
+}
+
+/// The ports that an HTTP guest answers at: every TCP port it declares.
+fn http_ports(container: &Container) -> Vec<u16> {
+    let declared = container.ports.iter().flatten().filter(|it| it.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let mut ports: Vec<u16> = declared.filter_map(|it| u16::try_from(it.container_port).ok()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    if ports.is_empty() {
+        ports.push(PORT_DEFAULT);
+    }
+    ports
+}
+
+fn publish(owner: &Owner, handler: Arc<dyn Handler>, ip: Ipv4Addr, ports: &[u16]) -> Result<Published, String> {
+    let addresses: Box<[SocketAddr]> = ports.iter().map(|port| SocketAddr::from((ip, *port))).collect();
+    for address in &addresses {
+        if owner.shared.endpoints.get(address).is_some() {
+            return Err(format!("port {} is used by another container of the pod", address.port()));
+        }
+    }
+    let mut listeners = Vec::new();
+    for address in &addresses {
+        match owner.shared.front.listen(*address, handler.clone()) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => {
+                // The gateway and other guests need no socket to reach this one.
+                tracing::warn!(%address, error = &error as &dyn std::error::Error, "a pod address cannot be listened at");
+            }
+        }
+        owner.shared.endpoints.insert(*address, handler.clone());
+    }
+    Ok(Published { endpoints: owner.shared.endpoints.clone(), addresses, _listeners: listeners.into() })
+}
+
+async fn post_start(container: &Container, running: &Running, ip: Ipv4Addr) -> Result<(), Blocked> {
+    let Some(hook) = container.lifecycle.as_ref().and_then(|it| it.post_start.as_ref()) else { return Ok(()) };
+    // As the kubelet's: a hook that fails ends the container.
+    check::hook(hook, container, &check::Target::of(running, ip), Duration::from_secs(60))
+        .await
+        .map_err(|error| Blocked::new(WaitingReason::RunContainerError, "FailedPostStartHook", error))
+}
+
+/// Where a pod keeps what only it uses.
+pub(super) fn directories(owner: &Owner) -> [PathBuf; 2] {
+    [owner.shared.pod_directory(&owner.key), owner.shared.log_directory(&owner.key)]
+}

@@ -1,0 +1,221 @@
+//! Tells the API what this node is, and that it lives.
+//!
+//! Start at [`run`]. The Node object is written once and then every five minutes; the Lease shows life in between.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{self, ApiError},
+    pod::{self, Shared},
+};
+
+/// Between two writes of an unchanged status, as the kubelet's.
+const STATUS_PERIOD: Duration = Duration::from_secs(300);
+const RETRY: Duration = Duration::from_millis(500);
+/// What the control plane, gateway and registry of the same process are left with.
+const RESERVED_BYTES: u64 = 256 << 20;
+
+/// What the machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) cpu_millis: u64,
+    pub(crate) memory_bytes: u64,
+}
+
+impl Size {
+    /// Asks the system.
+    pub(crate) fn of_machine() -> Size {
+        let cpus = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
+        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        Size { cpu_millis: cpus * 1000, memory_bytes: mem_total(&meminfo).unwrap_or(1 << 30) }
+    }
+}
+
+fn mem_total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|it| it.strip_prefix("MemTotal:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}
+
+/// Registers the node and keeps it alive in the API until it stops.
+pub(crate) async fn run(shared: &Shared) {
+    let work = async {
+        let uid = loop {
+            match register(shared).await {
+                Ok(uid) => break uid,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "registering the node");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        };
+        let mut since_status = Duration::ZERO;
+        loop {
+            if let Err(error) = renew(shared, &uid).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "renewing the node's lease");
+            }
+            tokio::time::sleep(shared.config.lease_period).await;
+            since_status += shared.config.lease_period;
+            if since_status >= STATUS_PERIOD {
+                since_status = Duration::ZERO;
+                if let Err(error) = write_status(shared).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "writing the node's status");
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = shared.token.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Writes the Node and the RuntimeClass. Returns the node's uid.
+async fn register(shared: &Shared) -> Result<String, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Written {
+        metadata: Meta,
+    }
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        uid: String,
+    }
+    let class = json!({
+        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "wasm" }, "handler": "wasm",
+    });
+    create_if_absent(&shared.client, "/apis/node.k8s.io/v1/runtimeclasses", &class).await?;
+    let node = node(shared);
+    match api::create(&shared.client, "/api/v1/nodes", &node).await {
+        Ok(()) => {}
+        Err(ApiError::Exists { .. }) => {
+            // Labels and taints that an operator added stay.
+            let patch = json!({ "metadata": { "labels": node["metadata"]["labels"] }, "spec": node["spec"] });
+            api::patch(&shared.client, &path(shared), api::MERGE, &patch).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    write_status(shared).await?;
+    let written: Option<Written> = api::get(&shared.client, &path(shared)).await?;
+    Ok(written.map(|it| it.metadata.uid).unwrap_or_default())
+}
+
+async fn create_if_absent(client: &Client, collection: &str, object: &Value) -> Result<(), ApiError> {
+    match api::create(client, collection, object).await {
+        Err(ApiError::Exists { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+fn path(shared: &Shared) -> String {
+    format!("/api/v1/nodes/{}", shared.config.name)
+}
+
+fn node(shared: &Shared) -> Value {
+    let name = &shared.config.name;
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": arch(),
+                "runtime.eyot.io/wasm": "true", "node-role.kubernetes.io/control-plane": "",
+            },
+        },
+        "spec": { "podCIDR": shared.network.cidr().to_string(), "podCIDRs": [shared.network.cidr().to_string()] },
+    })
+}
+
+/// The architecture as Go, and so Kubernetes, names it.
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+async fn write_status(shared: &Shared) -> Result<(), ApiError> {
+    let status = status(shared.size, shared.host_ip, &shared.config.name, shared.config.pods_max);
+    api::patch(&shared.client, &format!("{}/status", path(shared)), api::STRATEGIC, &status).await
+}
+
+fn status(size: Size, host_ip: Ipv4Addr, name: &str, pods_max: u32) -> Value {
+    let now = pod::time(pod::now());
+    let condition = |kind: &str, value: &str, reason: &str, message: &str| {
+        json!({
+            "type": kind, "status": value, "reason": reason, "message": message,
+            "lastHeartbeatTime": now, "lastTransitionTime": now,
+        })
+    };
+    let amount = |memory_bytes: u64| {
+        json!({
+            "cpu": format!("{}m", size.cpu_millis), "memory": format!("{}Ki", memory_bytes >> 10),
+            "pods": pods_max.to_string(),
+        })
+    };
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let machine_id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    json!({ "status": {
+        "capacity": amount(size.memory_bytes),
+        "allocatable": amount(size.memory_bytes.saturating_sub(RESERVED_BYTES)),
+        "addresses": [{ "type": "InternalIP", "address": host_ip.to_string() }, { "type": "Hostname", "address": name }],
+        "conditions": [
+            condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            condition("PIDPressure", "False", "KubeletHasSufficientPID", "guests are not processes of this machine"),
+            condition("Ready", "True", "KubeletReady", "eyot is ready to run WebAssembly"),
+        ],
+        "nodeInfo": {
+            "architecture": arch(), "operatingSystem": "linux", "osImage": os_image(),
+            "kernelVersion": kernel.trim(), "machineID": machine_id.trim(), "systemUUID": machine_id.trim(),
+            "bootID": boot_id.trim(), "kubeletVersion": concat!("v1.37.0+eyot", env!("CARGO_PKG_VERSION")),
+            "kubeProxyVersion": "", "containerRuntimeVersion": concat!("eyot://", env!("CARGO_PKG_VERSION")),
+        },
+    } })
+}
+
+fn os_image() -> String {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = release.lines().find_map(|it| it.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(|| "Linux".to_owned(), |it| it.trim_matches('"').to_owned())
+}
+
+async fn renew(shared: &Shared, uid: &str) -> Result<(), ApiError> {
+    const COLLECTION: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    let name = &shared.config.name;
+    let now = format!("{:.6}", Timestamp::now());
+    let patch = json!({ "spec": { "holderIdentity": name, "renewTime": now } });
+    match api::patch(&shared.client, &format!("{COLLECTION}/{name}"), api::MERGE, &patch).await {
+        Err(ApiError::Gone { .. }) => {}
+        other => return other,
+    }
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {
+            "name": name, "namespace": "kube-node-lease",
+            "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": name, "uid": uid }],
+        },
+        "spec": { "holderIdentity": name, "leaseDurationSeconds": lease_seconds(shared.config.lease_period), "renewTime": now },
+    });
+    api::create(&shared.client, COLLECTION, &lease).await
+}
+
+/// A lease is good for four missed renewals.
+fn lease_seconds(period: Duration) -> u64 {
+    (period.as_secs() * 4).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_the_system() {
+        assert_eq!(mem_total("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
+        assert_eq!(mem_total("nothing"), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! Which directories a container sees, and where.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use eyot_runtime::Mount;
+use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
+
+use super::{VolumeError, directory, is_inside, write};
+use crate::env;
+
+/// The mounts of `container`. Creates empty directories where the pod asks for them; volume contents must be there.
+pub(crate) fn mounts(
+    pod: &Pod,
+    container: &Container,
+    env: &[(String, String)],
+    pod_dir: &Path,
+) -> Result<Vec<Mount>, VolumeError> {
+    let volumes = pod.spec.iter().flat_map(|it| it.volumes.iter().flatten());
+    let by_name: BTreeMap<&str, &Volume> = volumes.map(|it| (it.name.as_str(), it)).collect();
+    let mut out = Vec::new();
+    let mut files = BTreeMap::new();
+    for mount in container.volume_mounts.iter().flatten() {
+        let volume = by_name.get(mount.name.as_str()).ok_or_else(|| VolumeError::NoVolume {
+            path: mount.mount_path.clone(),
+            volume: mount.name.clone(),
+        })?;
+        let root = root_of(volume, pod_dir)?;
+        let host = with_sub_path(&root, volume, mount, env)?;
+        let read_only = mount.read_only == Some(true) || is_ours(volume);
+        if host.is_file() {
+            let guest = Path::new(&mount.mount_path);
+            let parent = guest.parent().and_then(Path::to_str).unwrap_or("/").to_owned();
+            files.entry(parent).or_insert_with(Vec::new).push((guest.file_name().map(PathBuf::from), host));
+        } else {
+            out.push(Mount { host, guest: mount.mount_path.clone(), read_only });
+        }
+    }
+    for (index, (parent, list)) in files.into_iter().enumerate() {
+        if out.iter().any(|it| it.guest.trim_end_matches('/') == parent.trim_end_matches('/')) {
+            let path = list.iter().find_map(|(name, _)| name.clone()).unwrap_or_default();
+            return Err(VolumeError::Overlap { path: path.display().to_string(), directory: parent });
+        }
+        let host = pod_dir.join("files").join(&container.name).join(index.to_string());
+        write::make_private(&host).map_err(io(&parent, &host))?;
+        for (name, from) in list {
+            let to = host.join(name.unwrap_or_default());
+            // Removed first: a copy onto a read-only file of an earlier start would fail.
+            let _ = fs::remove_file(&to);
+            fs::copy(&from, &to).map_err(io(&parent, &to))?;
+        }
+        out.push(Mount { host, guest: parent, read_only: true });
+    }
+    Ok(out)
+}
+
+fn io<'a>(volume: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> VolumeError + use<'a> {
+    move |source| VolumeError::Io { volume: volume.to_owned(), path: path.to_owned(), source }
+}
+
+/// Whether the node writes the volume's content, so that guests must not.
+fn is_ours(volume: &Volume) -> bool {
+    volume.empty_dir.is_none() && volume.host_path.is_none()
+}
+
+fn root_of(volume: &Volume, pod_dir: &Path) -> Result<PathBuf, VolumeError> {
+    let Some(host) = &volume.host_path else {
+        let root = directory(pod_dir, &volume.name);
+        write::make_private(&root).map_err(io(&volume.name, &root))?;
+        return Ok(root);
+    };
+    let path = PathBuf::from(&host.path);
+    if host.type_.as_deref() == Some("DirectoryOrCreate") {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&path).map_err(io(&volume.name, &path))?;
+    }
+    if path.is_dir() { Ok(path) } else { Err(VolumeError::NoDirectory { volume: volume.name.clone(), path }) }
+}
+
+/// Follows `subPath` from the volume's root, never out of it.
+fn with_sub_path(
+    root: &Path,
+    volume: &Volume,
+    mount: &VolumeMount,
+    env: &[(String, String)],
+) -> Result<PathBuf, VolumeError> {
+    let sub = match (&mount.sub_path, &mount.sub_path_expr) {
+        (Some(it), _) if !it.is_empty() => it.clone(),
+        (_, Some(it)) if !it.is_empty() => env::expand_with(it, env),
+        _ => return Ok(root.to_owned()),
+    };
+    let outside = || VolumeError::Path { volume: volume.name.clone(), path: sub.clone() };
+    if !is_inside(&sub) {
+        return Err(outside());
+    }
+    let path = root.join(&sub);
+    if !path.exists() {
+        write::make_private(&path).map_err(io(&volume.name, &path))?;
+    }
+    // A guest with the whole volume may have left a symbolic link there.
+    let real = path.canonicalize().map_err(io(&volume.name, &path))?;
+    let real_root = root.canonicalize().map_err(io(&volume.name, root))?;
+    if real.starts_with(&real_root) { Ok(real) } else { Err(outside()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_sees_its_volumes_where_it_asks() {
+        let root = tempfile::tempdir().unwrap();
+        let pod_dir = root.path().join("pod");
+        let config = directory(&pod_dir, "config");
+        fs::create_dir_all(&config).unwrap();
+        fs::write(config.join("app.toml"), "x = 1").unwrap();
+        let pod: Pod = serde_json::from_value(serde_json::json!({ "spec": {
+            "volumes": [
+                { "name": "config", "configMap": { "name": "c" } },
+                { "name": "scratch", "emptyDir": {} },
+                { "name": "host", "hostPath": { "path": root.path().join("made"), "type": "DirectoryOrCreate" } },
+                { "name": "absent", "hostPath": { "path": root.path().join("absent") } },
+            ],
+            "containers": [
+                { "name": "good", "volumeMounts": [
+                    { "name": "config", "mountPath": "/etc/app/app.toml", "subPath": "app.toml" },
+                    { "name": "config", "mountPath": "/config" },
+                    { "name": "scratch", "mountPath": "/tmp", "subPathExpr": "$(WHO)/x" },
+                    { "name": "host", "mountPath": "/data", "readOnly": true },
+                ] },
+                { "name": "outside", "volumeMounts": [{ "name": "scratch", "mountPath": "/x", "subPath": "link" }] },
+                { "name": "nowhere", "volumeMounts": [{ "name": "absent", "mountPath": "/x" }] },
+                { "name": "unknown", "volumeMounts": [{ "name": "none", "mountPath": "/x" }] },
+            ] } }))
+        .unwrap();
+        let env = [("WHO".to_owned(), "me".to_owned())];
+        let containers = &pod.spec.as_ref().unwrap().containers;
+        let show = |container: &Container| match mounts(&pod, container, &env, &pod_dir) {
+            Ok(list) => list
+                .iter()
+                .map(|it| {
+                    let host = it.host.strip_prefix(root.path()).unwrap().display().to_string();
+                    format!("{host} at {} {}\n", it.guest, if it.read_only { "ro" } else { "rw" })
+                })
+                .collect::<String>(),
+            Err(error) => format!("{error}\n").replace(root.path().to_str().unwrap(), ""),
+        };
+        expect_test::expect![[r#"
+            pod/volumes/config at /config ro
+            pod/volumes/scratch/me/x at /tmp rw
+            made at /data ro
+            pod/files/good/0 at /etc/app ro
+        "#]]
+        .assert_eq(&show(&containers[0]));
+        assert_eq!(fs::read_to_string(pod_dir.join("files/good/0/app.toml")).unwrap(), "x = 1");
+        std::os::unix::fs::symlink("/etc", directory(&pod_dir, "scratch").join("link")).unwrap();
+        assert_eq!(show(&containers[1]), "volume scratch: path \"link\" leads outside\n");
+        assert_eq!(show(&containers[2]), "volume absent: /absent is no directory\n");
+        assert_eq!(show(&containers[3]), "mount /x: the pod has no volume \"none\"\n");
+    }
+}
