@@ -50,13 +50,13 @@ pub(crate) async fn call(
     request: Request<Body>,
 ) -> Result<Response<Body>, CallError> {
     let (tell, mut told) = oneshot::channel();
-    let work = Box::pin(execute(Arc::clone(&guest.code), Arc::clone(&guest.guest), request, tell));
+    let work = execute(Arc::clone(&guest.code), Arc::clone(&guest.guest), request, tell);
     let metered = Metered::new(work, Arc::clone(&guest.guest.meter), guest.code.core.ticker.clone());
     let mut exchange = Exchange::new(Arc::clone(&guest), metered);
     let (ended, head) = std::future::poll_fn(|cx| {
         let ended = exchange.poll_end(cx);
         match (ended, poll_head(&mut told, cx)) {
-            (Poll::Ready(ended), head) => Poll::Ready((Some(ended), head)),
+            (Poll::Ready(ended), head) => Poll::Ready((Some(ended), head.or_else(|| told.try_recv().ok()))),
             (Poll::Pending, Some(head)) => Poll::Ready((None, Some(head))),
             (Poll::Pending, None) => Poll::Pending,
         }
@@ -71,7 +71,7 @@ pub(crate) async fn call(
     }
 }
 
-/// The head, when the guest has set it. A guest that gave its outparam away leaves only its end to wait for.
+/// The head, when the guest has set it; perhaps only when polled once more, if the task has used its budget up. A guest that gave its outparam away leaves only its end to wait for.
 fn poll_head(told: &mut oneshot::Receiver<Head>, cx: &mut Context<'_>) -> Option<Head> {
     if told.is_terminated() {
         return None;

@@ -113,7 +113,10 @@ pub(crate) struct Metered<T> {
 }
 
 impl<T> Metered<T> {
-    pub(crate) fn new(work: BoxFuture<'static, T>, meter: Arc<Meter>, ticker: Ticker) -> Self {
+    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, meter: Arc<Meter>, ticker: Ticker) -> Self {
+        // Guests yield by the clock. tokio's own budget would make them yield by the number of host calls as well, and turn
+        // what is ready into what is not.
+        let work = Box::pin(tokio::task::unconstrained(work));
         Self { work, meter, ticker, used: Duration::ZERO, pause: None }
     }
 

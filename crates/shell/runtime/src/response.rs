@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future::Future,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -9,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use eyot_dispatch::{Body, BoxError, CallError};
 use http::{Response, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
@@ -21,7 +22,8 @@ pub(crate) fn finished(response: Response<HyperOutgoingBody>) -> Result<Response
     let mut whole = Whole::default();
     let mut cx = Context::from_waker(Waker::noop());
     loop {
-        match Pin::new(&mut body).poll_frame(&mut cx) {
+        // Without tokio's budget, which would call a frame that is here pending.
+        match std::pin::pin!(tokio::task::unconstrained(body.frame())).poll(&mut cx) {
             Poll::Ready(Some(Ok(frame))) => whole.push(frame),
             Poll::Ready(Some(Err(error))) => return Err(CallError::Broken(format!("the guest's response: {error}"))),
             Poll::Ready(None) => return Ok(Response::from_parts(head, whole.into_body())),

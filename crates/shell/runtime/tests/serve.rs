@@ -74,6 +74,14 @@ async fn a_small_response_is_whole_and_of_known_length() {
 }
 
 #[tokio::test]
+async fn a_task_that_calls_often_without_waiting_gets_whole_answers() {
+    let guest = Bench::new().http(HELLO).await;
+    for _ in 0..300 {
+        assert_eq!(ask(&guest).await.unwrap().1, "hello, world");
+    }
+}
+
+#[tokio::test]
 async fn bodies_stream_both_ways_without_holding_them() {
     let guest = Bench::new().http(ECHO).await;
     let (send, receive) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, BoxError>>(1);

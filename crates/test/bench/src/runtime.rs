@@ -1,0 +1,175 @@
+//! `runtime`: how fast guests start and answer, in process, without sockets.
+//!
+//! Start at [`run`]. Guests are the files it is given, and always the smallest `wasi:http` component there is, so that the
+//! figures exist on a machine without sample guests.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use eyot_dispatch::{Body, CallError, Caller, Handler, Outbound};
+use eyot_runtime::{GuestSpec, HttpGuest, LoadedFrom, LogSink, LogStream, ProgramKind, Runtime, RuntimeConfig};
+use futures::future::BoxFuture;
+use hdrhistogram::Histogram;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value, json};
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Wasm files to measure besides the built-in one; those that are no `wasi:http` components are commands.
+    pub(crate) guests: Vec<PathBuf>,
+    /// Calls of each `wasi:http` guest on one thread, and as many again on all.
+    pub(crate) calls: u64,
+    /// Loads of each guest from the disk cache, and runs of each command.
+    pub(crate) loads: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { guests: Vec::new(), calls: 20_000, loads: 300 }
+    }
+}
+
+/// Measures every guest and returns medians and 99th percentiles, in microseconds, by guest.
+pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
+    let dir = tempfile::tempdir()?;
+    let runtime = Runtime::new(RuntimeConfig::new(dir.path().join("cache")))?;
+    let built_in = dir.path().join("smallest.wasm");
+    let answer = "(call $hello (local.get $outparam))";
+    let text = include_str!("../../../shell/runtime/tests/guests/http.wat").replace(";;HANDLE;;", answer);
+    std::fs::write(&built_in, wat::parse_str(text)?)?;
+    let mut results = Map::new();
+    for file in std::iter::once(&built_in).chain(&options.guests) {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let result = measure(&runtime, file, &options).await.with_context(|| format!("measuring {}", file.display()))?;
+        results.insert(name, result);
+    }
+    Ok(Value::Object(results))
+}
+
+async fn measure(runtime: &Runtime, file: &Path, options: &Options) -> anyhow::Result<Value> {
+    let digest = format!("bench:{}", file.file_stem().unwrap_or_default().to_string_lossy());
+    let program = runtime.load(file, &digest).await?;
+    let compiled = program.loaded();
+    if program.kind() != ProgramKind::HttpComponent {
+        let runs = command_runs(runtime, file, &digest, options.loads).await?;
+        return Ok(json!({ "kind": program.kind().to_string(), "compile_ms": compiled.took.as_millis() as u64,
+            "start_to_exit_us": summary(&runs) }));
+    }
+    let guest = program.serve(spec())?;
+    let one = calls(&guest, options.calls).await?;
+    let (each, per_second) = calls_on_all_threads(&guest, options.calls).await?;
+    drop((guest, program));
+    let cold = cold_calls(runtime, file, &digest, options.loads).await?;
+    Ok(json!({
+        "kind": ProgramKind::HttpComponent.to_string(),
+        "compile_ms": compiled.took.as_millis() as u64,
+        "fresh_call_us": summary(&one),
+        "fresh_call_all_threads_us": summary(&each),
+        "fresh_calls_per_second_all_threads": per_second,
+        "cold_from_cache_us": summary(&cold),
+    }))
+}
+
+/// One call after the other: fresh instance, whole response.
+async fn calls(guest: &Arc<HttpGuest>, count: u64) -> anyhow::Result<Histogram<u64>> {
+    let mut times = histogram();
+    for index in 0..count + count / 10 {
+        let started = Instant::now();
+        call(guest).await?;
+        // The first tenth warms pool and caches up.
+        if index >= count / 10 {
+            times.saturating_record(nanos(started.elapsed()));
+        }
+    }
+    Ok(times)
+}
+
+async fn calls_on_all_threads(guest: &Arc<HttpGuest>, count: u64) -> anyhow::Result<(Histogram<u64>, u64)> {
+    let threads = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..threads)
+        .map(|_| {
+            let guest = Arc::clone(guest);
+            tokio::spawn(async move { calls(&guest, count / threads).await })
+        })
+        .collect();
+    let mut all = histogram();
+    for task in tasks {
+        all.add(task.await??)?;
+    }
+    let made = count / threads * threads;
+    let made = made + made / 10;
+    Ok((all, (made as f64 / started.elapsed().as_secs_f64()) as u64))
+}
+
+/// From a compiled file on disk to the end of the first response.
+async fn cold_calls(runtime: &Runtime, file: &Path, digest: &str, count: u64) -> anyhow::Result<Histogram<u64>> {
+    let mut times = histogram();
+    for _ in 0..count {
+        let started = Instant::now();
+        let program = runtime.load(file, digest).await?;
+        let guest = program.serve(spec())?;
+        call(&guest).await?;
+        times.saturating_record(nanos(started.elapsed()));
+        ensure!(program.loaded().from == LoadedFrom::Cache, "came from {:?}", program.loaded().from);
+    }
+    Ok(times)
+}
+
+async fn command_runs(runtime: &Runtime, file: &Path, digest: &str, count: u64) -> anyhow::Result<Histogram<u64>> {
+    let mut times = histogram();
+    let program = runtime.load(file, digest).await?;
+    for _ in 0..count {
+        let started = Instant::now();
+        program.spawn(spec())?.wait().await;
+        times.saturating_record(nanos(started.elapsed()));
+    }
+    Ok(times)
+}
+
+async fn call(guest: &Arc<HttpGuest>) -> anyhow::Result<()> {
+    let request = Request::get("http://bench.test/").body(eyot_dispatch::empty())?;
+    let response = Arc::clone(guest).handle(request).await?;
+    ensure!(response.status().is_success(), "status {}", response.status());
+    response.into_body().collect().await.map_err(|error| anyhow::anyhow!(error))?;
+    Ok(())
+}
+
+fn histogram() -> Histogram<u64> {
+    // 100 ns to 100 s, three digits.
+    Histogram::new_with_bounds(100, 100_000_000_000, 3).expect("valid bounds")
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn summary(times: &Histogram<u64>) -> Value {
+    let micros = |quantile| (times.value_at_quantile(quantile) as f64 / 100.0).round() / 10.0;
+    json!({ "p50": micros(0.5), "p99": micros(0.99), "max": micros(1.0), "count": times.len() })
+}
+
+fn spec() -> GuestSpec {
+    let caller = Caller { namespace: "bench".into(), pod: "bench".into() };
+    GuestSpec::new(caller, Arc::new(Nowhere), Arc::new(Silent))
+}
+
+struct Nowhere;
+
+impl Outbound for Nowhere {
+    fn send(self: Arc<Self>, _: Caller, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        Box::pin(async { Err(CallError::Connect("the benchmark has no network".into())) })
+    }
+}
+
+struct Silent;
+
+impl LogSink for Silent {
+    fn write(&self, _: LogStream, _: &[u8]) {}
+}
