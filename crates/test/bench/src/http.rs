@@ -23,7 +23,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What to measure.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Servers, asked in this order in every round.
     pub targets: Vec<Target>,
     /// Connections open at once.
@@ -36,14 +36,14 @@ pub struct Options {
 
 impl Options {
     /// The usual load for these servers: 64 connections, five rounds of two seconds.
-    pub fn of(targets: Vec<Target>) -> Self {
+    pub(crate) fn of(targets: Vec<Target>) -> Self {
         Self { targets, connections: 64, round: Duration::from_secs(2), rounds: 5 }
     }
 }
 
 /// A server.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// Name in the results.
     pub name: String,
     /// `host:port` to connect to.
@@ -56,7 +56,7 @@ pub struct Target {
 
 /// Asks every server in turn and returns, for each, requests per second (median and extremes of its rounds) and
 /// latencies in microseconds over all rounds. Answers other than 200 count as errors.
-pub async fn run(options: Options) -> Result<Value> {
+pub(crate) async fn run(options: Options) -> Result<Value> {
     ensure!(!options.targets.is_empty() && options.connections > 0 && options.rounds > 0, "nothing to measure");
     let mut results: Vec<Outcome> = Vec::new();
     for target in &options.targets {

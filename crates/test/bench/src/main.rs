@@ -1,1 +1,92 @@
-fn main() {}
+//! `eyot-bench NAME [--json FILE]`: benchmarks of the release binary, each printed as a table and written as JSON.
+//!
+//! Started by `cargo xtask bench`, which builds what it needs and says where it lies. What starts a node drives it from
+//! outside, as a user would; `store` measures one part alone, in this process.
+
+mod http;
+mod machine;
+mod memory;
+mod peer;
+mod pods;
+mod report;
+mod scale;
+mod startup;
+mod store;
+mod watch;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde_json::{Map, Value, json};
+
+/// Measures Eyot and prints medians and 99th percentiles.
+#[derive(Parser)]
+#[command(name = "eyot-bench")]
+struct Flags {
+    /// What to measure.
+    name: Name,
+    /// Where to write the figures as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// How many pods count as many.
+    #[arg(long, default_value_t = 3000)]
+    pods: usize,
+    /// How often a thing is repeated that is measured one at a time.
+    #[arg(long, default_value_t = 500)]
+    samples: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Name {
+    /// Exec to ready: empty, and with many pods.
+    Startup,
+    /// POST of a pod to Ready.
+    Pods,
+    /// A Deployment from 0 to many replicas and back.
+    Scale,
+    /// Memory and processor time of an idle node.
+    Memory,
+    /// Requests a second beside `wasmtime serve`.
+    Http,
+    /// Durable writes and watches of the store alone.
+    Store,
+    /// All of them, one after another.
+    All,
+}
+
+const EACH: [Name; 6] = [Name::Startup, Name::Pods, Name::Scale, Name::Memory, Name::Http, Name::Store];
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let flags = Flags::parse();
+    let chosen = if flags.name == Name::All { EACH.to_vec() } else { vec![flags.name] };
+    let mut results = Map::new();
+    for name in chosen {
+        let label = format!("{name:?}").to_lowercase();
+        eprintln!("… {label}");
+        let result = measure(name, &flags).await.with_context(|| format!("measuring {label}"))?;
+        report::print(&label, &result);
+        results.insert(label, result);
+    }
+    let machine = machine::describe();
+    report::print("machine", &machine);
+    if let Some(path) = &flags.json {
+        let all = json!({ "machine": machine, "results": results });
+        let text = serde_json::to_string_pretty(&all)? + "\n";
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+async fn measure(name: Name, flags: &Flags) -> Result<Value> {
+    match name {
+        Name::Startup => startup::run(flags.pods).await,
+        Name::Pods => pods::run(flags.samples).await,
+        Name::Scale => scale::run(flags.pods).await,
+        Name::Memory => memory::run(flags.pods).await,
+        Name::Http => peer::run().await,
+        Name::Store => store::run(store::StoreOptions::default()).await,
+        Name::All => unreachable!("taken apart by main"),
+    }
+}

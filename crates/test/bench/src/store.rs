@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// What to measure.
 #[derive(Clone, Debug)]
-pub struct StoreOptions {
+pub(crate) struct StoreOptions {
     /// Where to write; a new directory in the system's temporary one when `None`. Must be on the disk to be measured.
     pub dir: Option<PathBuf>,
     /// Writers at once.
@@ -37,7 +37,7 @@ impl Default for StoreOptions {
 }
 
 /// Measures a store on a fresh directory, which is removed afterwards.
-pub async fn run(options: StoreOptions) -> anyhow::Result<Value> {
+pub(crate) async fn run(options: StoreOptions) -> anyhow::Result<Value> {
     let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
     let dir = tempfile::tempdir_in(&base).with_context(|| format!("making a directory in {}", base.display()))?;
     let store = open(dir.path())?;
