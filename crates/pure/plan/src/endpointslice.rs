@@ -130,7 +130,11 @@ pub fn plan(ports: &[ServicePort], publish_not_ready: bool, pods: &[Pod], presen
 }
 
 /// Endpoints by the ports they have: pods may resolve a named port differently.
-fn group(ports: &[ServicePort], publish_not_ready: bool, pods: &[Pod]) -> BTreeMap<Vec<Port>, HashMap<String, Endpoint>> {
+fn group(
+    ports: &[ServicePort],
+    publish_not_ready: bool,
+    pods: &[Pod],
+) -> BTreeMap<Vec<Port>, HashMap<String, Endpoint>> {
     let mut groups: BTreeMap<Vec<Port>, HashMap<String, Endpoint>> = BTreeMap::new();
     let by_number = ports.iter().all(|it| matches!(it.target, Target::Number(_)));
     let common = by_number.then(|| resolve(ports, &Pod::default()));

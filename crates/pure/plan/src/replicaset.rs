@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn availability_waits_for_min_ready_seconds() {
-        let pods = [running("a"), Pod { ready_since: Some(95), ..running("b") }, Pod { ready_since: None, ..running("c") }];
+        let pods =
+            [running("a"), Pod { ready_since: Some(95), ..running("b") }, Pod { ready_since: None, ..running("c") }];
         let (counts, wait) = status(&pods, 10, 100);
         assert_eq!(counts, Counts { replicas: 3, fully_labeled: 0, ready: 2, available: 1 });
         assert_eq!(wait, Some(5));

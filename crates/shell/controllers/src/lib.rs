@@ -1,15 +1,56 @@
 //! The controllers: thin executors over [`eyot_plan`], driven through one [`kube::Client`].
 //!
-//! Entry point: [`run`], or [`Controllers`] where the caller wants to know when the caches are filled.
+//! Entry point: [`run`], or [`Controllers`] where the caller wants to know when the caches are filled. Inside,
+//! `context` shows which change wakes which controller; each controller is one module with a `pass` that reads its
+//! object from the caches, lets the plan decide, and writes.
+//!
+//! One watch of pods serves all controllers. Objects are decoded into slim views; an idle pod costs no timer, no task
+//! and no periodic work.
 //!
 //! Deliberately absent: any knowledge of where the API server lives. The client may speak to the one in this process,
 //! to ours over TLS, or to a real cluster.
 
-use std::time::Duration;
+mod accounts;
+mod api;
+mod bounded;
+mod claim;
+mod context;
+mod deployment;
+mod discovery;
+mod endpointslice;
+mod events;
+mod expect;
+mod gc;
+mod job;
+mod names;
+mod namespace;
+mod nodes;
+mod pods;
+mod queue;
+mod reflect;
+mod replicaset;
+mod scheduler;
+mod store;
+mod view;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::Client;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+
+use api::Api;
+use context::{Context, Queues, Stores};
+use queue::drive;
+use reflect::{Source, reflect};
+use store::Store;
+use view::View;
 
 /// What the controllers need to know beyond the API.
 #[derive(Clone, Debug)]
@@ -30,7 +71,7 @@ impl Default for Config {
 pub struct Controllers {
     client: Client,
     config: Config,
-    synced: watch::Sender<bool>,
+    synced: Arc<watch::Sender<bool>>,
 }
 
 /// Tells when the controllers' caches hold the cluster.
@@ -48,7 +89,7 @@ impl Synced {
 impl Controllers {
     /// Prepares the controllers; nothing is read before [`Controllers::run`].
     pub fn new(client: Client, config: Config) -> Self {
-        Self { client, config, synced: watch::Sender::new(false) }
+        Self { client, config, synced: Arc::new(watch::Sender::new(false)) }
     }
 
     /// A handle that tells when the caches are filled.
@@ -59,13 +100,105 @@ impl Controllers {
     /// Runs until `token` is cancelled. Dropping the future is safe: every controller is level-triggered, and the next
     /// run starts from what it reads.
     pub async fn run(self, token: CancellationToken) {
-        let _ = (&self.client, &self.config);
-        self.synced.send_replace(true);
+        let api = Api { client: self.client };
+        let (recorder, writer) = events::recorder(api.clone());
+        let context = Arc::new(Context {
+            collector: gc::Collector::new(api.clone()),
+            api,
+            config: self.config,
+            recorder,
+            stores: Stores::new(),
+            queues: Queues::new(),
+            expectations: expect::Expectations::default(),
+            scheduler: scheduler::Scheduler::default(),
+        });
+        context.listen();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(events::until(token.clone(), writer));
+        start_watches(&context, &mut tasks, &token, self.synced.clone());
+        let synced = Synced(self.synced.subscribe());
+        // Nothing is decided on half a picture.
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = synced.wait() => start_controllers(&context, &mut tasks, &token),
+        }
         token.cancelled().await;
+        tasks.shutdown().await;
     }
 }
 
 /// Runs every controller until `token` is cancelled.
 pub async fn run(client: Client, config: Config, token: CancellationToken) {
     Controllers::new(client, config).run(token).await;
+}
+
+fn start_watches(
+    context: &Arc<Context>,
+    tasks: &mut JoinSet<()>,
+    token: &CancellationToken,
+    synced: Arc<watch::Sender<bool>>,
+) {
+    let stores = &context.stores;
+    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(11)) };
+    watches.start(Source::all(&api::PODS), &stores.pods);
+    watches.start(Source::all(&api::REPLICA_SETS), &stores.replica_sets);
+    watches.start(Source::all(&api::DEPLOYMENTS), &stores.deployments);
+    watches.start(Source::all(&api::JOBS), &stores.jobs);
+    watches.start(Source::all(&api::SERVICES), &stores.services);
+    watches.start(Source::all(&api::ENDPOINT_SLICES), &stores.slices);
+    watches.start(Source::all(&api::NODES), &stores.nodes);
+    watches.start(Source::all(&api::NAMESPACES), &stores.namespaces);
+    watches.start(Source { namespace: "kube-node-lease", ..Source::all(&api::LEASES) }, &stores.leases);
+    watches.start(
+        Source { fields: "metadata.name%3Ddefault", ..Source::all(&api::SERVICE_ACCOUNTS) },
+        &stores.service_accounts,
+    );
+    watches.start(
+        Source { fields: "metadata.name%3Dkube-root-ca.crt", ..Source::all(&api::CONFIG_MAPS) },
+        &stores.ca_maps,
+    );
+}
+
+struct Watches<'a> {
+    context: &'a Arc<Context>,
+    tasks: &'a mut JoinSet<()>,
+    token: &'a CancellationToken,
+    synced: Arc<watch::Sender<bool>>,
+    /// Watches whose first list is not in yet.
+    left: Arc<AtomicUsize>,
+}
+
+impl Watches<'_> {
+    fn start<T: View>(&mut self, source: Source, store: &Arc<Store<T>>) {
+        let (api, store, token) = (self.context.api.clone(), store.clone(), self.token.clone());
+        let (left, synced) = (self.left.clone(), self.synced.clone());
+        let done = move || {
+            if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                synced.send_replace(true);
+            }
+        };
+        self.tasks.spawn(reflect(api, source, store, done, token));
+    }
+}
+
+fn start_controllers(context: &Arc<Context>, tasks: &mut JoinSet<()>, token: &CancellationToken) {
+    let queues = &context.queues;
+    macro_rules! control {
+        ($queue:expr, $workers:expr, $pass:path) => {{
+            let context = context.clone();
+            tasks.spawn(drive($queue.clone(), $workers, token.clone(), move |key| $pass(context.clone(), key)));
+        }};
+    }
+    // Few workers suffice: one pass already has many requests under way. The scheduler makes one request per pass.
+    control!(queues.deployments, 8, deployment::pass);
+    control!(queues.replica_sets, 8, replicaset::pass);
+    control!(queues.jobs, 8, job::pass);
+    control!(queues.job_orphans, 8, job::orphan_pass);
+    control!(queues.services, 8, endpointslice::pass);
+    control!(queues.namespaces, 4, namespace::pass);
+    control!(queues.accounts, 4, accounts::pass);
+    control!(queues.pending_pods, 64, scheduler::pass);
+    control!(context.collector.queue, gc::WORKERS, gc::pass);
+    tasks.spawn(gc::run(context.clone(), token.clone()));
+    tasks.spawn(nodes::watch_over(context.clone(), token.clone()));
 }

@@ -33,9 +33,7 @@ impl Rollout<'_> {
 
     fn saturated(&self, new: usize) -> bool {
         let set = &self.sets[new];
-        set.size == self.spec.replicas
-            && set.desired == Some(self.spec.replicas)
-            && set.available == self.spec.replicas
+        set.size == self.spec.replicas && set.desired == Some(self.spec.replicas) && set.available == self.spec.replicas
     }
 
     fn scale_in_proportion(&mut self) {

@@ -129,9 +129,13 @@ fn set_paused(spec: &Spec, conditions: &mut Vec<Condition>, now: Seconds) {
 
 fn set_origin(new_set: NewSet<'_>, conditions: &mut Vec<Condition>, now: Seconds) {
     let new = match new_set {
-        NewSet::Created(name) => {
-            Condition::new(PROGRESSING, "True", "NewReplicaSetCreated", format!("Created new replica set {name:?}"), now)
-        }
+        NewSet::Created(name) => Condition::new(
+            PROGRESSING,
+            "True",
+            "NewReplicaSetCreated",
+            format!("Created new replica set {name:?}"),
+            now,
+        ),
         NewSet::Found(name) if condition::get(conditions, PROGRESSING).is_none() => {
             Condition::new(PROGRESSING, "True", "FoundNewReplicaSet", format!("Found new replica set {name:?}"), now)
         }
@@ -177,9 +181,8 @@ fn moved(old: &Status, next: &Status) -> bool {
 }
 
 fn timed_out(progressing: Option<&Condition>, deadline: i32, now: Seconds) -> bool {
-    progressing.is_some_and(|it| {
-        it.reason == TIMED_OUT || (it.reason != SUCCEEDED && it.updated + i64::from(deadline) < now)
-    })
+    progressing
+        .is_some_and(|it| it.reason == TIMED_OUT || (it.reason != SUCCEEDED && it.updated + i64::from(deadline) < now))
 }
 
 fn set_failure(sets: &[ReplicaSet], conditions: &mut Vec<Condition>, now: Seconds) {

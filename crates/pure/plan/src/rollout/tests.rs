@@ -56,39 +56,51 @@ fn check(plan: &Plan, want: Expect) {
 #[test]
 fn first_set_gets_full_size_at_once() {
     let spec = rolling(3, "25%", "25%");
-    check(&plan(&spec, &[], false), expect![[r#"
+    check(
+        &plan(&spec, &[], false),
+        expect![[r#"
         revision 1
         Create { size: 3 }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn new_template_starts_with_the_surge() {
     let spec = rolling(10, "25%", "25%");
-    check(&plan(&spec, &[set(&spec, 4, 10, 10)], false), expect![[r#"
+    check(
+        &plan(&spec, &[set(&spec, 4, 10, 10)], false),
+        expect![[r#"
         revision 5
         Create { size: 3 }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn unhealthy_old_pods_go_before_healthy_ones() {
     let spec = rolling(10, "0", "2");
     let sets = [set(&spec, 1, 5, 5), set(&spec, 2, 5, 3), current_set(&spec, 3, 0, 0)];
-    check(&plan(&spec, &sets, false), expect![[r#"
+    check(
+        &plan(&spec, &sets, false),
+        expect![[r#"
         revision 3
         Scale { index: 1, size: 3 }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn undo_makes_an_old_set_the_new_one_with_the_next_revision() {
     let spec = rolling(2, "1", "0");
     let sets = [current_set(&spec, 1, 0, 0), set(&spec, 2, 2, 2)];
-    check(&plan(&spec, &sets, false), expect![[r#"
+    check(
+        &plan(&spec, &sets, false),
+        expect![[r#"
         revision 3
         Scale { index: 0, size: 1 }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -96,14 +108,20 @@ fn paused_scales_but_does_not_roll() {
     let mut spec = rolling(4, "1", "1");
     let sets = [set(&spec, 1, 4, 4)];
     spec.paused = true;
-    check(&plan(&spec, &sets, false), expect![[r#"
+    check(
+        &plan(&spec, &sets, false),
+        expect![[r#"
         revision 2, only sync
-    "#]]);
+    "#]],
+    );
     spec.replicas = 6;
-    check(&plan(&spec, &sets, false), expect![[r#"
+    check(
+        &plan(&spec, &sets, false),
+        expect![[r#"
         revision 2, only sync
         Scale { index: 0, size: 6 }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -111,49 +129,69 @@ fn scaling_in_the_middle_of_a_rollout_keeps_proportions() {
     let mut spec = rolling(10, "3", "2");
     let sets = [set(&spec, 1, 8, 8), current_set(&spec, 2, 5, 0)];
     spec.replicas = 15;
-    check(&plan(&spec, &sets, false), expect![[r#"
+    check(
+        &plan(&spec, &sets, false),
+        expect![[r#"
         revision 2, only sync
         Scale { index: 0, size: 11 }
         Scale { index: 1, size: 7 }
-    "#]]);
+    "#]],
+    );
     spec.replicas = 0;
-    check(&plan(&spec, &sets, false), expect![[r#"
+    check(
+        &plan(&spec, &sets, false),
+        expect![[r#"
         revision 2, only sync
         Scale { index: 0, size: 0 }
         Scale { index: 1, size: 0 }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn recreate_waits_until_old_pods_are_gone() {
     let spec = Spec { strategy: Strategy::Recreate, ..rolling(3, "0", "0") };
-    check(&plan(&spec, &[set(&spec, 1, 3, 3)], true), expect![[r#"
+    check(
+        &plan(&spec, &[set(&spec, 1, 3, 3)], true),
+        expect![[r#"
         revision 2
         Scale { index: 0, size: 0 }
-    "#]]);
-    check(&plan(&spec, &[set(&spec, 1, 0, 0)], true), expect![[r#"
+    "#]],
+    );
+    check(
+        &plan(&spec, &[set(&spec, 1, 0, 0)], true),
+        expect![[r#"
         revision 2
-    "#]]);
-    check(&plan(&spec, &[set(&spec, 1, 0, 0)], false), expect![[r#"
+    "#]],
+    );
+    check(
+        &plan(&spec, &[set(&spec, 1, 0, 0)], false),
+        expect![[r#"
         revision 2
         Create { size: 3 }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn history_beyond_the_limit_goes_when_the_rollout_is_complete() {
     let spec = Spec { history_limit: 1, ..rolling(2, "1", "0") };
-    let sets =
-        [set(&spec, 3, 0, 0), set(&spec, 1, 0, 0), set(&spec, 2, 0, 0), current_set(&spec, 4, 2, 2)];
-    check(&plan(&spec, &sets, false), expect![[r#"
+    let sets = [set(&spec, 3, 0, 0), set(&spec, 1, 0, 0), set(&spec, 2, 0, 0), current_set(&spec, 4, 2, 2)];
+    check(
+        &plan(&spec, &sets, false),
+        expect![[r#"
         revision 4
         Delete { index: 1 }
         Delete { index: 2 }
-    "#]]);
+    "#]],
+    );
     let rolling_still = [set(&spec, 3, 0, 0), set(&spec, 1, 0, 0), current_set(&spec, 4, 2, 1)];
-    check(&plan(&spec, &rolling_still, false), expect![[r#"
+    check(
+        &plan(&spec, &rolling_still, false),
+        expect![[r#"
         revision 4
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -172,8 +210,12 @@ fn conditions_follow_a_rollout_from_creation_to_its_deadline() {
         let (next, wait) = status(&spec, &sets, new_set, &old, true, now);
         writeln!(got, "{what}: {} of {} available, look again in {wait:?}", next.available, spec.replicas).unwrap();
         for it in &next.conditions {
-            writeln!(got, "  {}={} {} {} {}/{}", it.kind, it.status, it.reason, it.message, it.updated, it.transitioned)
-                .unwrap();
+            writeln!(
+                got,
+                "  {}={} {} {} {}/{}",
+                it.kind, it.status, it.reason, it.message, it.updated, it.transitioned
+            )
+            .unwrap();
         }
         old = next;
     }

@@ -1,0 +1,59 @@
+//! Adoption: a controller takes what its selector matches and nobody controls, and lets go of what no longer matches.
+
+use std::sync::Arc;
+
+use eyot_plan::selector::Selector;
+
+use crate::{
+    api::{Api, ApiError, Resource},
+    pods::set_owners,
+    store::Store,
+    view::{Meta, OwnerReference, View},
+};
+
+/// Who claims what.
+pub(crate) struct Claim<'a, T> {
+    pub(crate) api: &'a Api,
+    pub(crate) store: &'a Arc<Store<T>>,
+    /// Resource of what is claimed.
+    pub(crate) resource: &'a Resource,
+    pub(crate) owner: &'a Meta,
+    pub(crate) reference: OwnerReference,
+    pub(crate) selector: &'a Selector,
+}
+
+impl<T: View> Claim<'_, T> {
+    /// What is controlled and matches. Changes of ownership are asked for; the watch brings their effect.
+    pub(crate) async fn settle(&self) -> Result<Vec<Arc<T>>, ApiError> {
+        let (mine, strangers): (Vec<_>, Vec<_>) =
+            self.store.controlled_by(&self.owner.uid).into_iter().partition(|it| self.matches(it.meta()));
+        if self.owner.deleting() {
+            return Ok(mine);
+        }
+        for stranger in strangers.iter().filter(|it| !it.meta().deleting()) {
+            self.release(stranger.meta()).await?;
+        }
+        for orphan in self.store.free_in(&self.owner.namespace) {
+            if self.matches(orphan.meta()) && !orphan.meta().deleting() {
+                self.adopt(orphan.meta()).await?;
+            }
+        }
+        Ok(mine)
+    }
+
+    fn matches(&self, meta: &Meta) -> bool {
+        !self.selector.is_empty() && self.selector.matches(|key| meta.labels.get(key))
+    }
+
+    async fn adopt(&self, meta: &Meta) -> Result<(), ApiError> {
+        let mut owners = meta.owner_references.to_vec();
+        owners.push(self.reference.clone());
+        set_owners(self.api, self.resource, meta, &owners).await
+    }
+
+    async fn release(&self, meta: &Meta) -> Result<(), ApiError> {
+        let mut owners = meta.owner_references.to_vec();
+        owners.retain(|it| it.uid != self.owner.uid);
+        set_owners(self.api, self.resource, meta, &owners).await
+    }
+}

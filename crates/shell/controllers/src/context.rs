@@ -1,0 +1,252 @@
+//! What all controllers share: the client, the caches and the queues, and which change wakes which controller.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    Config,
+    api::Api,
+    events::Recorder,
+    expect::Expectations,
+    gc::Collector,
+    queue::Queue,
+    scheduler::Scheduler,
+    store::{Change, Store},
+    view::{
+        Key, Meta,
+        cluster::{MetaView, NamespaceView, NodeView},
+        job::JobView,
+        network::{ServiceView, SliceView},
+        pod::PodView,
+        workload::{DeploymentView, ReplicaSetView},
+    },
+};
+
+/// Shared by every controller.
+pub(crate) struct Context {
+    pub(crate) api: Api,
+    pub(crate) config: Config,
+    pub(crate) recorder: Recorder,
+    pub(crate) stores: Stores,
+    pub(crate) queues: Queues,
+    pub(crate) expectations: Expectations,
+    pub(crate) collector: Arc<Collector>,
+    pub(crate) scheduler: Scheduler,
+}
+
+/// One cache per kind.
+pub(crate) struct Stores {
+    pub(crate) pods: Arc<Store<PodView>>,
+    pub(crate) replica_sets: Arc<Store<ReplicaSetView>>,
+    pub(crate) deployments: Arc<Store<DeploymentView>>,
+    pub(crate) jobs: Arc<Store<JobView>>,
+    pub(crate) services: Arc<Store<ServiceView>>,
+    pub(crate) slices: Arc<Store<SliceView>>,
+    pub(crate) nodes: Arc<Store<NodeView>>,
+    pub(crate) namespaces: Arc<Store<NamespaceView>>,
+    pub(crate) leases: Arc<Store<MetaView>>,
+    /// Only those named `default`.
+    pub(crate) service_accounts: Arc<Store<MetaView>>,
+    /// Only those named `kube-root-ca.crt`.
+    pub(crate) ca_maps: Arc<Store<MetaView>>,
+}
+
+/// One queue per controller.
+pub(crate) struct Queues {
+    pub(crate) deployments: Arc<Queue<Key>>,
+    pub(crate) replica_sets: Arc<Queue<Key>>,
+    pub(crate) jobs: Arc<Queue<Key>>,
+    /// Pods whose Job is gone, to take the finalizer off.
+    pub(crate) job_orphans: Arc<Queue<Key>>,
+    pub(crate) services: Arc<Queue<Key>>,
+    pub(crate) namespaces: Arc<Queue<Key>>,
+    pub(crate) accounts: Arc<Queue<Key>>,
+    pub(crate) pending_pods: Arc<Queue<Key>>,
+}
+
+impl Stores {
+    pub(crate) fn new() -> Self {
+        Self {
+            pods: Store::new(),
+            replica_sets: Store::new(),
+            deployments: Store::new(),
+            jobs: Store::new(),
+            services: Store::new(),
+            slices: Store::new(),
+            nodes: Store::new(),
+            namespaces: Store::new(),
+            leases: Store::new(),
+            service_accounts: Store::new(),
+            ca_maps: Store::new(),
+        }
+    }
+}
+
+impl Queues {
+    pub(crate) fn new() -> Self {
+        // Pauses between passes over one object: long enough to fold the events of many pods into one status write,
+        // short enough that nobody waits for it.
+        let (fold, slow) = (Duration::from_millis(25), Duration::from_millis(50));
+        Self {
+            deployments: Queue::new("deployment", fold),
+            replica_sets: Queue::new("replicaset", fold),
+            jobs: Queue::new("job", fold),
+            job_orphans: Queue::new("job-orphan", Duration::ZERO),
+            services: Queue::new("endpointslice", slow),
+            namespaces: Queue::new("namespace", fold),
+            accounts: Queue::new("serviceaccount", fold),
+            pending_pods: Queue::new("scheduler", Duration::ZERO),
+        }
+    }
+}
+
+impl Context {
+    /// Connects the caches to the queues.
+    pub(crate) fn listen(self: &Arc<Self>) {
+        let stores = &self.stores;
+        let it = Arc::downgrade(self);
+        // The caches belong to the context, so they must not keep it alive.
+        macro_rules! on {
+            ($store:ident, $handle:expr) => {{
+                let it = it.clone();
+                stores.$store.listen(move |change| {
+                    if let Some(it) = it.upgrade() {
+                        let handle: fn(&Context, &Change<_>) = $handle;
+                        handle(&it, change);
+                    }
+                });
+            }};
+        }
+        on!(pods, Context::pod_changed);
+        on!(replica_sets, Context::replica_set_changed);
+        on!(deployments, |it, change| it.queue(&it.queues.deployments, change));
+        on!(jobs, Context::job_changed);
+        on!(services, |it, change| it.queue(&it.queues.services, change));
+        on!(slices, Context::slice_changed);
+        on!(nodes, |it, change| {
+            if it.scheduler.node_changed(change) {
+                it.scheduler.retry(&it.queues.pending_pods);
+            }
+        });
+        on!(namespaces, |it, change| {
+            it.queue(&it.queues.namespaces, change);
+            it.queue(&it.queues.accounts, change);
+        });
+        on!(service_accounts, Context::account_changed);
+        on!(ca_maps, Context::account_changed);
+    }
+
+    fn queue<T: crate::view::View>(&self, queue: &Queue<Key>, change: &Change<T>) {
+        if let Some(object) = change.latest() {
+            queue.add(object.meta().key());
+        }
+    }
+
+    fn pod_changed(&self, change: &Change<PodView>) {
+        self.settle_expectations(change);
+        self.collector.pod_changed(change);
+        if self.scheduler.pod_changed(change, &self.queues.pending_pods) {
+            self.scheduler.retry(&self.queues.pending_pods);
+        }
+        for pod in [&change.old, &change.new].into_iter().flatten() {
+            self.wake_controller(pod);
+        }
+        self.wake_services(change);
+    }
+
+    fn settle_expectations(&self, change: &Change<PodView>) {
+        let Some(pod) = change.latest() else { return };
+        let Some(owner) = pod.meta.controller() else { return };
+        self.expectations.created(&owner.uid, &pod.meta.name);
+        if change.new.as_ref().is_none_or(|it| it.meta.deleting()) {
+            self.expectations.deleted(&owner.uid, &pod.meta.name);
+        }
+    }
+
+    fn wake_controller(&self, pod: &PodView) {
+        let namespace = &pod.meta.namespace;
+        match pod.meta.controller() {
+            Some(owner) => match &*owner.kind {
+                "ReplicaSet" => self.queues.replica_sets.add(Key::new(namespace, &owner.name)),
+                "Job" => {
+                    let key = Key::new(namespace, &owner.name);
+                    if self.stores.jobs.get(&key).is_none_or(|it| it.meta.uid != owner.uid) {
+                        self.queues.job_orphans.add_after(pod.meta.key(), Duration::from_millis(100));
+                    }
+                    self.queues.jobs.add(key);
+                }
+                _ => {}
+            },
+            // A pod without controller may belong to any ReplicaSet that selects it.
+            None if !pod.meta.deleting() => {
+                for set in self.stores.replica_sets.in_namespace(namespace) {
+                    if set.spec.selector.compile().matches(|key| pod.meta.labels.get(key)) {
+                        self.queues.replica_sets.add(set.meta.key());
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn wake_services(&self, change: &Change<PodView>) {
+        let Some(pod) = change.latest() else { return };
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && crate::endpointslice::looks_same(old, new)
+        {
+            return;
+        }
+        let labels = |it: &Option<Arc<PodView>>, service: &ServiceView| {
+            it.as_ref().is_some_and(|it| service.matches(&it.meta.labels))
+        };
+        for service in self.stores.services.in_namespace(&pod.meta.namespace) {
+            if service.selects() && (labels(&change.old, &service) || labels(&change.new, &service)) {
+                self.queues.services.add(service.meta.key());
+            }
+        }
+    }
+
+    fn replica_set_changed(&self, change: &Change<ReplicaSetView>) {
+        self.queue(&self.queues.replica_sets, change);
+        for set in [&change.old, &change.new].into_iter().flatten() {
+            self.wake_deployment(&set.meta);
+        }
+    }
+
+    fn wake_deployment(&self, set: &Meta) {
+        match set.controller() {
+            Some(owner) if &*owner.kind == "Deployment" => {
+                self.queues.deployments.add(Key::new(&set.namespace, &owner.name));
+            }
+            Some(_) => {}
+            None => {
+                for deployment in self.stores.deployments.in_namespace(&set.namespace) {
+                    if deployment.spec.selector.compile().matches(|key| set.labels.get(key)) {
+                        self.queues.deployments.add(deployment.meta.key());
+                    }
+                }
+            }
+        }
+    }
+
+    fn job_changed(&self, change: &Change<JobView>) {
+        self.queue(&self.queues.jobs, change);
+        if let (Some(old), None) = (&change.old, &change.new) {
+            for pod in self.stores.pods.controlled_by(&old.meta.uid) {
+                self.queues.job_orphans.add(pod.meta.key());
+            }
+        }
+    }
+
+    fn slice_changed(&self, change: &Change<SliceView>) {
+        let Some(slice) = change.latest() else { return };
+        if let Some(service) = crate::endpointslice::service_of(&slice.meta) {
+            self.queues.services.add(service);
+        }
+    }
+
+    fn account_changed(&self, change: &Change<MetaView>) {
+        if let (Some(old), None) = (&change.old, &change.new) {
+            self.queues.accounts.add(Key::new("", &old.meta.namespace));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Keeps as many pods as each ReplicaSet wants.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use eyot_plan::{
+    Seconds,
+    condition::{self, Condition},
+    replicaset::{self as plan, Counts, Phase, Plan},
+};
+use serde_json::json;
+
+use crate::{
+    api::{PODS, REPLICA_SETS, Target},
+    claim::Claim,
+    context::Context,
+    events::Severity,
+    pods::{Batch, Pods},
+    queue::Outcome,
+    view::{
+        Key, conditions, conditions_json, now,
+        pod::{self, DELETION_COST, PodView},
+        workload::ReplicaSetView,
+    },
+};
+
+/// Pods named one by one in events of a pass; a larger batch gets one event with its size.
+const NAMED_MAX: usize = 10;
+
+/// One pass over one ReplicaSet: read, decide, write.
+pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
+    let Some(set) = context.stores.replica_sets.get(&key) else { return Ok(None) };
+    let owner = owner(&context, &set);
+    // Wishes are read before pods: see `expect`.
+    let wishes = context.expectations.snapshot(&set.meta.uid);
+    let selector = set.spec.selector.compile();
+    let claim = Claim {
+        api: &context.api,
+        store: &context.stores.pods,
+        resource: &PODS,
+        owner: &set.meta,
+        reference: owner.owner_reference(),
+        selector: &selector,
+    };
+    let claimed = claim.settle().await?;
+    let known: HashSet<&str> = claimed.iter().map(|it| &*it.meta.name).collect();
+    let creating = wishes.creates.keys().filter(|it| !known.contains(it.as_str())).count();
+    let active: Vec<Arc<PodView>> =
+        claimed.iter().filter(|it| it.active() && !wishes.deletes.contains(&*it.meta.name)).cloned().collect();
+    let rows: Vec<plan::Pod<'_>> = active.iter().map(|it| row(it, &set)).collect();
+    let now = now();
+
+    let mut failure = None;
+    let wanted = set.spec.replicas.unwrap_or(1);
+    let mut more = false;
+    if !set.meta.deleting() {
+        let plan = plan::plan(wanted, &rows, creating, now);
+        more = matches!(&plan, Plan::Create(count) if *count == plan::BURST)
+            || matches!(&plan, Plan::Delete(indices) if indices.len() == plan::BURST);
+        failure = execute(&context, &set, &owner, &active, plan).await;
+    }
+    let (counts, wait) = plan::status(&rows, set.spec.min_ready_seconds, now);
+    write_status(&context, &set, counts, failure.as_ref(), now).await?;
+    match failure {
+        Some((_, error)) => Err(error),
+        None if more => Ok(Some(Duration::ZERO)),
+        None => Ok(wait.map(|it| Duration::from_secs(it.unsigned_abs()))),
+    }
+}
+
+fn owner<'a>(context: &'a Context, set: &'a ReplicaSetView) -> Pods<'a> {
+    Pods { api: &context.api, expectations: &context.expectations, resource: &REPLICA_SETS, owner: &set.meta }
+}
+
+fn row<'a>(pod: &'a PodView, set: &ReplicaSetView) -> plan::Pod<'a> {
+    let labels = set.spec.template["metadata"]["labels"].as_object();
+    plan::Pod {
+        name: &pod.meta.name,
+        node: &pod.node,
+        phase: match pod.phase {
+            pod::Phase::Pending => Phase::Pending,
+            pod::Phase::Running => Phase::Running,
+            _ => Phase::Unknown,
+        },
+        ready_since: pod.ready_since,
+        deletion_cost: pod.meta.annotations.get(DELETION_COST).and_then(|it| it.parse().ok()).unwrap_or(0),
+        restarts: pod.restarts,
+        created: pod.meta.created(),
+        fully_labeled: labels.is_none_or(|it| it.iter().all(|(key, value)| pod.meta.labels.get(key) == value.as_str())),
+    }
+}
+
+/// Does what the plan says; returns the reason word and the error when something was refused.
+async fn execute(
+    context: &Context,
+    set: &ReplicaSetView,
+    owner: &Pods<'_>,
+    active: &[Arc<PodView>],
+    plan: Plan,
+) -> Option<(&'static str, crate::api::ApiError)> {
+    match plan {
+        Plan::Keep => None,
+        Plan::Create(count) => {
+            let blueprint = owner.blueprint(&set.spec.template, format!("{}-", set.meta.name), None, |_, _| {});
+            let batch = owner.create(&vec![Arc::new(blueprint); count]).await;
+            tell(context, set, &batch, "SuccessfulCreate", "Created pod");
+            batch.failed.map(|error| {
+                let message = format!("Error creating: {}", error.message());
+                context.recorder.of("replicaset-controller").record(
+                    &REPLICA_SETS,
+                    &set.meta,
+                    Severity::Warning,
+                    "FailedCreate",
+                    message,
+                );
+                ("FailedCreate", error)
+            })
+        }
+        Plan::Delete(indices) => {
+            let pods: Vec<Arc<PodView>> = indices.iter().map(|at| active[*at].clone()).collect();
+            let batch = owner.delete(&pods, None).await;
+            tell(context, set, &batch, "SuccessfulDelete", "Deleted pod");
+            batch.failed.map(|error| ("FailedDelete", error))
+        }
+    }
+}
+
+fn tell(context: &Context, set: &ReplicaSetView, batch: &Batch, reason: &'static str, what: &str) {
+    let recorder = context.recorder.of("replicaset-controller");
+    let record = |message| recorder.record(&REPLICA_SETS, &set.meta, Severity::Normal, reason, message);
+    if batch.done.len() > NAMED_MAX {
+        record(format!("{what}s: {}", batch.done.len()));
+    } else {
+        batch.done.iter().for_each(|name| record(format!("{what}: {name}")));
+    }
+}
+
+async fn write_status(
+    context: &Context,
+    set: &ReplicaSetView,
+    counts: Counts,
+    failure: Option<&(&'static str, crate::api::ApiError)>,
+    now: Seconds,
+) -> Result<(), crate::api::ApiError> {
+    let old = &set.status;
+    let before = conditions(&old.conditions);
+    let mut after = before.clone();
+    match failure {
+        Some((reason, error)) => {
+            condition::set(&mut after, Condition::new("ReplicaFailure", "True", reason, error.message(), now));
+        }
+        None => condition::remove(&mut after, "ReplicaFailure"),
+    }
+    let was = Counts {
+        replicas: old.replicas,
+        fully_labeled: old.fully_labeled_replicas,
+        ready: old.ready_replicas,
+        available: old.available_replicas,
+    };
+    if was == counts && before == after && old.observed_generation >= set.meta.generation {
+        return Ok(());
+    }
+    use crate::view::count;
+    let status = json!({"status": {
+        "replicas": counts.replicas,
+        "fullyLabeledReplicas": count(counts.fully_labeled),
+        "readyReplicas": count(counts.ready),
+        "availableReplicas": count(counts.available),
+        "observedGeneration": set.meta.generation,
+        "conditions": if after.is_empty() { serde_json::Value::Null } else { conditions_json(&after, None) },
+    }});
+    let target = Target::object(&REPLICA_SETS, &set.meta.namespace, &set.meta.name).sub("status");
+    match context.api.merge::<ReplicaSetView>(target, &status).await {
+        Ok(written) => {
+            // The deployment works with these counts at once; the watch will tell it again.
+            context.stores.replica_sets.absorb(written);
+            if let Some(owner) = set.meta.controller() {
+                context.queues.deployments.add(Key::new(&set.meta.namespace, &owner.name));
+            }
+            Ok(())
+        }
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,227 @@
+//! Binds pods that have no node yet, and tells why when none will do.
+//!
+//! Entry points: [`pass`]; the listeners [`Scheduler::pod_changed`] and [`Scheduler::node_changed`] keep the sums of
+//! what each node's pods ask for, so that a decision never looks at all pods.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use eyot_plan::schedule::{self, Node, Resources};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::{
+    api::{PODS, Target},
+    context::Context,
+    events::Severity,
+    queue::{Outcome, Queue},
+    store::Change,
+    view::{
+        Key,
+        cluster::NodeView,
+        now,
+        pod::{Pending, PodView},
+        rfc3339,
+    },
+};
+
+/// Pause before a pod that fits nowhere is looked at again because something changed.
+const RETRY: Duration = Duration::from_millis(500);
+/// The name pods give to ask for this scheduler.
+const NAME: &str = "default-scheduler";
+
+/// What is known of nodes and of what their pods take.
+#[derive(Default)]
+pub(crate) struct Scheduler {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    nodes: Vec<Node>,
+    /// By node name; nodes may be known from their pods only.
+    requested: HashMap<Box<str>, Resources>,
+    /// Pods being bound, which the watch has not shown yet: their node and what they take.
+    assumed: HashMap<Key, (Box<str>, Resources)>,
+    /// Pods that fit nowhere.
+    waiting: HashSet<Key>,
+}
+
+impl State {
+    fn charge(&mut self, node: &str, resources: Resources) {
+        self.requested.entry(node.into()).or_default().add(resources);
+        self.refresh(node);
+    }
+
+    fn discharge(&mut self, node: &str, resources: Resources) {
+        let Some(sum) = self.requested.get_mut(node) else { return };
+        sum.sub(resources);
+        if *sum == Resources::default() {
+            self.requested.remove(node);
+        }
+        self.refresh(node);
+    }
+
+    fn refresh(&mut self, name: &str) {
+        let requested = self.requested.get(name).copied().unwrap_or_default();
+        if let Some(node) = self.nodes.iter_mut().find(|it| it.name == name) {
+            node.requested = requested;
+        }
+    }
+}
+
+/// The pod takes part of a node.
+fn occupies(pod: &PodView) -> bool {
+    !pod.node.is_empty() && pod.unfinished()
+}
+
+impl Scheduler {
+    /// Keeps the sums; asks for a pass when a pod has no node. True when room was made.
+    pub(crate) fn pod_changed(&self, change: &Change<PodView>, queue: &Queue<Key>) -> bool {
+        let (old, new) = (change.old.as_ref().filter(|it| occupies(it)), change.new.as_ref().filter(|it| occupies(it)));
+        let same = old.zip(new).is_some_and(|(old, new)| old.node == new.node && old.requests == new.requests);
+        let mut state = self.state.lock();
+        if !same {
+            if let Some(old) = old {
+                state.discharge(&old.node, old.requests);
+            }
+            if let Some(new) = new {
+                state.charge(&new.node, new.requests);
+            }
+        }
+        let Some(pod) = change.latest() else { return false };
+        let unbound = change.new.as_ref().is_some_and(|it| it.node.is_empty() && it.active());
+        if !unbound {
+            let key = pod.meta.key();
+            state.waiting.remove(&key);
+            if let Some((node, resources)) = state.assumed.remove(&key) {
+                state.discharge(&node, resources);
+            }
+        }
+        drop(state);
+        // Events of a pod that waits for a node are its own conditions; it need not be looked at again.
+        let gated = |it: &PodView| it.pending.as_ref().is_some_and(|it| it.gated);
+        let asks = |old: &Arc<PodView>| old.meta.generation != pod.meta.generation || gated(old) != gated(pod);
+        if unbound && change.old.as_ref().is_none_or(asks) {
+            queue.add(pod.meta.key());
+        }
+        old.is_some() && new.is_none()
+    }
+
+    /// Takes in a node. True when something that decides about pods has changed.
+    pub(crate) fn node_changed(&self, change: &Change<NodeView>) -> bool {
+        let Some(view) = change.latest() else { return false };
+        let mut state = self.state.lock();
+        let position = state.nodes.iter().position(|it| it.name == *view.meta.name);
+        match (&change.new, position) {
+            (Some(new), position) => {
+                let mut node = new.offer();
+                node.requested = state.requested.get(&*node.name).copied().unwrap_or_default();
+                let before = position.map(|at| std::mem::replace(&mut state.nodes[at], node.clone()));
+                if position.is_none() {
+                    state.nodes.push(node.clone());
+                }
+                before.is_none_or(|it| format!("{it:?}") != format!("{node:?}"))
+            }
+            (None, Some(position)) => {
+                state.nodes.remove(position);
+                false
+            }
+            (None, None) => false,
+        }
+    }
+
+    /// Looks at the waiting pods again, soon.
+    pub(crate) fn retry(&self, queue: &Queue<Key>) {
+        for key in &self.state.lock().waiting {
+            queue.add_after(key.clone(), RETRY);
+        }
+    }
+
+    /// Chooses a node and counts the pod as being there.
+    fn reserve(&self, key: &Key, pod: &PodView) -> Result<String, String> {
+        let mut state = self.state.lock();
+        if let Some((node, _)) = state.assumed.get(key) {
+            return Ok(node.to_string());
+        }
+        match schedule::place(&pod.demand(), &state.nodes) {
+            Ok(at) => {
+                let node = state.nodes[at].name.clone();
+                state.charge(&node, pod.requests);
+                state.assumed.insert(key.clone(), (node.as_str().into(), pod.requests));
+                state.waiting.remove(key);
+                Ok(node)
+            }
+            Err(reason) => {
+                state.waiting.insert(key.clone());
+                Err(reason)
+            }
+        }
+    }
+
+    fn give_back(&self, key: &Key) {
+        let mut state = self.state.lock();
+        if let Some((node, resources)) = state.assumed.remove(key) {
+            state.discharge(&node, resources);
+        }
+    }
+}
+
+/// One pass over one pod without node.
+pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
+    let Some(pod) = context.stores.pods.get(&key).filter(|it| it.active()) else { return Ok(None) };
+    let Some(pending) = pod.pending.as_deref() else { return Ok(None) };
+    if pending.gated || !(pending.scheduler.is_empty() || pending.scheduler == NAME) {
+        return Ok(None);
+    }
+    let choice = match pending.unsupported {
+        Some(what) => Err(format!("{what} by this scheduler")),
+        None => context.scheduler.reserve(&key, &pod),
+    };
+    match choice {
+        Ok(node) => bind(&context, &key, &pod, &node).await,
+        Err(reason) => refuse(&context, &pod, pending, reason).await,
+    }
+}
+
+async fn bind(context: &Context, key: &Key, pod: &PodView, node: &str) -> Outcome {
+    let body = json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": {"name": pod.meta.name, "namespace": pod.meta.namespace, "uid": pod.meta.uid},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+    });
+    let target = Target::object(&PODS, &pod.meta.namespace, &pod.meta.name).sub("binding");
+    match context.api.create(target, body.to_string().into_bytes()).await {
+        Ok(_) => {
+            let message = format!("Successfully assigned {key} to {node}");
+            context.recorder.of(NAME).record(&PODS, &pod.meta, Severity::Normal, "Scheduled", message);
+            Ok(None)
+        }
+        Err(error) => {
+            context.scheduler.give_back(key);
+            // Gone, or bound by somebody else: the watch tells.
+            if error.is_not_found() || error.is_conflict() { Ok(None) } else { Err(error) }
+        }
+    }
+}
+
+async fn refuse(context: &Context, pod: &PodView, pending: &Pending, reason: String) -> Outcome {
+    if pending.verdict.as_ref() == Some(&reason) {
+        return Ok(None);
+    }
+    let recorder = context.recorder.of(NAME);
+    recorder.record(&PODS, &pod.meta, Severity::Warning, "FailedScheduling", reason.clone());
+    let patch = json!({"status": {"conditions": [{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": reason,
+        "lastTransitionTime": rfc3339(now()),
+    }]}});
+    let target = Target::object(&PODS, &pod.meta.namespace, &pod.meta.name).sub("status");
+    // A pod without node has no other conditions, so replacing the list loses nothing.
+    match context.api.merge::<serde::de::IgnoredAny>(target, &patch).await {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,126 @@
+//! Nodes, namespaces, leases, and objects of which only the metadata matters.
+
+use eyot_model::quantity::Quantity;
+use eyot_plan::schedule::{Effect, Node, Resources, Taint};
+use serde::Deserialize;
+
+use super::{Condition, Meta, Strings, View, nullable};
+
+/// A node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NodeView {
+    #[serde(rename = "metadata")]
+    pub(crate) meta: Meta,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) spec: NodeSpec,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) status: NodeStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NodeSpec {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) unschedulable: bool,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) taints: Vec<TaintWire>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TaintWire {
+    pub(crate) key: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) value: String,
+    pub(crate) effect: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NodeStatus {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) allocatable: Strings,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) conditions: Vec<Condition>,
+}
+
+impl NodeView {
+    pub(crate) fn ready(&self) -> Option<&str> {
+        self.status.conditions.iter().find(|it| it.kind == "Ready").map(|it| it.status.as_str())
+    }
+
+    /// The node as the scheduler sees it, with nothing on it yet.
+    pub(crate) fn offer(&self) -> Node {
+        let amount = |key: &str| self.status.allocatable.get(key).and_then(|it| it.parse::<Quantity>().ok());
+        let whole = |key: &str| amount(key).and_then(|it| u64::try_from(it.units()).ok()).unwrap_or(0);
+        let taint = |it: &TaintWire| {
+            Some(Taint { key: it.key.clone(), value: it.value.clone(), effect: Effect::parse(&it.effect)? })
+        };
+        Node {
+            name: self.meta.name.to_string(),
+            labels: self.meta.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            ready: self.ready() == Some("True") && !self.meta.deleting(),
+            unschedulable: self.spec.unschedulable,
+            taints: self.spec.taints.iter().filter_map(taint).collect(),
+            allocatable: Resources {
+                cpu_milli: amount("cpu").and_then(|it| u64::try_from(it.millis()).ok()).unwrap_or(0),
+                memory_bytes: whole("memory"),
+                pods: whole("pods"),
+            },
+            requested: Resources::default(),
+        }
+    }
+}
+
+impl View for NodeView {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NamespaceView {
+    #[serde(rename = "metadata")]
+    pub(crate) meta: Meta,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) spec: NamespaceSpec,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) status: NamespaceStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NamespaceSpec {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) finalizers: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NamespaceStatus {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) conditions: Vec<Condition>,
+}
+
+impl View for NamespaceView {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+/// A lease; only that it changed matters, and the moment it was seen.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MetaView {
+    #[serde(rename = "metadata")]
+    pub(crate) meta: Meta,
+}
+
+impl View for MetaView {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}

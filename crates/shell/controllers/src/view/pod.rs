@@ -1,0 +1,361 @@
+//! Pods as the controllers see them: about half a kilobyte each, since there may be many thousands.
+
+use eyot_model::quantity::Quantity;
+use eyot_plan::{
+    Seconds,
+    schedule::{self, Effect, Resources, Toleration},
+    selector::Selector,
+};
+use serde::Deserialize;
+
+use super::{Condition, LabelSelector, Meta, Strings, Time, View, nullable};
+
+/// Annotation that ranks pods for deletion.
+pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// Annotation and label that hold the completion index of a Job's pod.
+pub(crate) const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
+
+/// How far a pod has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum Phase {
+    #[default]
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    #[serde(other)]
+    Unknown,
+}
+
+/// What the controllers know of a pod.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Wire")]
+pub(crate) struct PodView {
+    pub(crate) meta: Meta,
+    pub(crate) node: Box<str>,
+    pub(crate) phase: Phase,
+    pub(crate) ip: Box<str>,
+    /// Since when it is ready.
+    pub(crate) ready_since: Option<Seconds>,
+    pub(crate) restarts: i32,
+    /// When its last container ended.
+    pub(crate) finished: Option<Seconds>,
+    pub(crate) requests: Resources,
+    pub(crate) named_ports: Box<[NamedPort]>,
+    /// Host name and subdomain, when it has both.
+    pub(crate) host: Option<Box<(String, String)>>,
+    /// What only the scheduler asks, while there is no node yet.
+    pub(crate) pending: Option<Box<Pending>>,
+}
+
+/// A container port with a name.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedPort {
+    pub(crate) name: Box<str>,
+    pub(crate) protocol: Box<str>,
+    pub(crate) number: u16,
+}
+
+/// What a pod without node asks of one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) scheduler: String,
+    pub(crate) node_selector: Selector,
+    pub(crate) affinity: Vec<Selector>,
+    pub(crate) tolerations: Vec<Toleration>,
+    /// It must not be scheduled yet.
+    pub(crate) gated: bool,
+    /// Rules of placement that this scheduler does not know, in words.
+    pub(crate) unsupported: Option<&'static str>,
+    /// Message of the `PodScheduled` condition, when that is false.
+    pub(crate) verdict: Option<String>,
+}
+
+impl PodView {
+    /// Neither succeeded nor failed.
+    pub(crate) fn unfinished(&self) -> bool {
+        !matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// Counts for its controller: neither finished nor being deleted.
+    pub(crate) fn active(&self) -> bool {
+        self.unfinished() && !self.meta.deleting()
+    }
+
+    /// What the scheduler decides on.
+    pub(crate) fn demand(&self) -> schedule::Pod {
+        let pending = self.pending.as_deref().cloned().unwrap_or_default();
+        schedule::Pod {
+            requests: self.requests,
+            node_selector: pending.node_selector,
+            affinity: pending.affinity,
+            tolerations: pending.tolerations,
+        }
+    }
+}
+
+impl View for PodView {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Wire {
+    metadata: Meta,
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    node_name: Box<str>,
+    scheduler_name: String,
+    containers: Vec<Container>,
+    #[serde(deserialize_with = "nullable")]
+    init_containers: Vec<Container>,
+    #[serde(deserialize_with = "nullable")]
+    node_selector: Strings,
+    affinity: Option<Affinity>,
+    #[serde(deserialize_with = "nullable")]
+    tolerations: Vec<TolerationWire>,
+    #[serde(deserialize_with = "nullable")]
+    scheduling_gates: Vec<serde::de::IgnoredAny>,
+    #[serde(deserialize_with = "nullable")]
+    topology_spread_constraints: Vec<SpreadWire>,
+    hostname: Option<String>,
+    subdomain: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SpreadWire {
+    when_unsatisfiable: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Container {
+    #[serde(deserialize_with = "nullable")]
+    ports: Vec<PortWire>,
+    #[serde(deserialize_with = "nullable")]
+    resources: ResourcesWire,
+    restart_policy: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PortWire {
+    name: Box<str>,
+    container_port: u16,
+    protocol: Option<Box<str>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ResourcesWire {
+    #[serde(deserialize_with = "nullable")]
+    requests: Strings,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Affinity {
+    node_affinity: Option<NodeAffinity>,
+    pod_affinity: Option<PodAffinity>,
+    pod_anti_affinity: Option<PodAffinity>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct NodeAffinity {
+    required_during_scheduling_ignored_during_execution: Option<NodeTerms>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct NodeTerms {
+    node_selector_terms: Vec<LabelSelector>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodAffinity {
+    #[serde(deserialize_with = "nullable")]
+    required_during_scheduling_ignored_during_execution: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TolerationWire {
+    key: String,
+    operator: String,
+    value: String,
+    effect: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    #[serde(deserialize_with = "nullable")]
+    phase: Phase,
+    #[serde(rename = "podIP", deserialize_with = "nullable")]
+    pod_ip: Box<str>,
+    #[serde(deserialize_with = "nullable")]
+    conditions: Vec<Condition>,
+    #[serde(deserialize_with = "nullable")]
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ContainerStatus {
+    restart_count: i32,
+    #[serde(deserialize_with = "nullable")]
+    state: State,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct State {
+    terminated: Option<Terminated>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Terminated {
+    finished_at: Option<Time>,
+}
+
+impl From<Wire> for PodView {
+    fn from(wire: Wire) -> Self {
+        let Wire { metadata: mut meta, spec, status } = wire;
+        meta.annotations.retain(&[DELETION_COST, COMPLETION_INDEX]);
+        let condition = |kind: &str| status.conditions.iter().find(|it| it.kind == kind);
+        let ready = condition("Ready").filter(|it| it.status == "True");
+        let ends = status.container_statuses.iter().filter_map(|it| it.state.terminated.as_ref()?.finished_at);
+        let unscheduled = condition("PodScheduled").filter(|it| it.status == "False").map(|it| it.message.clone());
+        Self {
+            phase: status.phase,
+            ready_since: ready.map(|it| it.last_transition_time.map_or(0, |it| it.0)),
+            restarts: status.container_statuses.iter().map(|it| it.restart_count).max().unwrap_or(0),
+            finished: ends.map(|it| it.0).max(),
+            requests: requests(&spec),
+            named_ports: named_ports(&spec.containers),
+            host: spec.hostname.clone().zip(spec.subdomain.clone()).map(Box::new),
+            pending: spec.node_name.is_empty().then(|| Box::new(pending(&spec, unscheduled))),
+            ip: status.pod_ip,
+            node: spec.node_name,
+            meta,
+        }
+    }
+}
+
+fn named_ports(containers: &[Container]) -> Box<[NamedPort]> {
+    let ports = containers.iter().flat_map(|it| &it.ports).filter(|it| !it.name.is_empty());
+    ports
+        .map(|it| NamedPort {
+            name: it.name.clone(),
+            protocol: it.protocol.clone().unwrap_or_else(|| "TCP".into()),
+            number: it.container_port,
+        })
+        .collect()
+}
+
+/// Containers run together, initial ones one after the other before them, those that stay on beside everything.
+fn requests(spec: &Spec) -> Resources {
+    let mut sum = Resources { pods: 1, ..Resources::default() };
+    spec.containers.iter().for_each(|it| sum.add(request(it)));
+    let (mut stay, mut peak) = (Resources::default(), Resources::default());
+    for it in &spec.init_containers {
+        let own = request(it);
+        let mut with = stay;
+        with.add(own);
+        peak.cpu_milli = peak.cpu_milli.max(with.cpu_milli);
+        peak.memory_bytes = peak.memory_bytes.max(with.memory_bytes);
+        if it.restart_policy.as_deref() == Some("Always") {
+            stay = with;
+        }
+    }
+    sum.add(stay);
+    sum.cpu_milli = sum.cpu_milli.max(peak.cpu_milli);
+    sum.memory_bytes = sum.memory_bytes.max(peak.memory_bytes);
+    sum
+}
+
+fn request(container: &Container) -> Resources {
+    let amount = |key: &str| container.resources.requests.get(key).and_then(|it| it.parse::<Quantity>().ok());
+    Resources {
+        cpu_milli: amount("cpu").and_then(|it| u64::try_from(it.millis()).ok()).unwrap_or(0),
+        memory_bytes: amount("memory").and_then(|it| u64::try_from(it.units()).ok()).unwrap_or(0),
+        pods: 0,
+    }
+}
+
+fn pending(spec: &Spec, verdict: Option<String>) -> Pending {
+    let affinity = spec.affinity.as_ref();
+    let required = affinity
+        .and_then(|it| it.node_affinity.as_ref())
+        .and_then(|it| it.required_during_scheduling_ignored_during_execution.as_ref());
+    let pods = affinity.into_iter().flat_map(|it| [&it.pod_affinity, &it.pod_anti_affinity]).flatten();
+    let between_pods = pods.into_iter().any(|it| !it.required_during_scheduling_ignored_during_execution.is_empty());
+    let spread = spec.topology_spread_constraints.iter().any(|it| it.when_unsatisfiable == "DoNotSchedule");
+    Pending {
+        scheduler: spec.scheduler_name.clone(),
+        node_selector: Selector::equals(spec.node_selector.iter()),
+        affinity: required.iter().flat_map(|it| &it.node_selector_terms).map(LabelSelector::compile).collect(),
+        tolerations: spec.tolerations.iter().map(toleration).collect(),
+        gated: !spec.scheduling_gates.is_empty(),
+        unsupported: match (between_pods, spread) {
+            (true, _) => Some("required affinity between pods is not supported"),
+            (false, true) => Some("topology spread constraints with DoNotSchedule are not supported"),
+            (false, false) => None,
+        },
+        verdict,
+    }
+}
+
+fn toleration(wire: &TolerationWire) -> Toleration {
+    Toleration {
+        key: wire.key.clone(),
+        value: (wire.operator != "Exists").then(|| wire.value.clone()),
+        effect: Effect::parse(&wire.effect),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_controllers_need_and_skips_the_rest() {
+        let text = r#"{"kind":"Pod","metadata":{"name":"a","namespace":"b","uid":"u","labels":{"z":"1","a":"2"},
+            "annotations":{"x":"y","controller.kubernetes.io/pod-deletion-cost":"5"},"managedFields":[{"x":1}],
+            "creationTimestamp":"2026-01-01T00:00:00Z","ownerReferences":[{"uid":"o","controller":true}]},
+            "spec":{"containers":[{"name":"c","ports":[{"containerPort":80,"name":"web"},{"containerPort":81}],
+            "resources":{"requests":{"cpu":"250m","memory":"1Mi"}}}],"initContainers":null},
+            "status":{"phase":"Running","podIP":"10.42.0.7","conditions":[
+            {"type":"Ready","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-01-01T00:00:09Z"}],
+            "containerStatuses":[{"restartCount":3,"state":{"running":{}}}]}}"#;
+        let pod: PodView = serde_json::from_str(text).unwrap();
+        assert_eq!(pod.meta.labels.get("a"), Some("2"));
+        assert_eq!(pod.meta.annotations.iter().count(), 1);
+        assert_eq!(pod.ready_since.map(|it| it - pod.meta.created()), Some(9));
+        assert_eq!(pod.requests, Resources { cpu_milli: 250, memory_bytes: 1 << 20, pods: 1 });
+        assert_eq!((pod.named_ports.len(), pod.named_ports[0].number), (1, 80));
+        assert_eq!((pod.restarts, &*pod.ip, pod.phase), (3, "10.42.0.7", Phase::Running));
+        assert!(pod.pending.is_some() && pod.active());
+    }
+
+    #[test]
+    fn initial_containers_count_by_their_peak() {
+        let text = r#"{"spec":{"nodeName":"n","containers":[{"resources":{"requests":{"cpu":"100m"}}}],"initContainers":[
+            {"restartPolicy":"Always","resources":{"requests":{"cpu":"50m"}}},
+            {"resources":{"requests":{"cpu":"300m"}}}]}}"#;
+        let pod: PodView = serde_json::from_str(text).unwrap();
+        assert_eq!(pod.requests.cpu_milli, 350);
+    }
+}
