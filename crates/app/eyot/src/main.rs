@@ -1,1 +1,39 @@
-fn main() {}
+//! The `eyot` binary: a Kubernetes-shaped platform for WebAssembly in one process.
+//!
+//! Start at [`up::run`], which wires the crates together. `push` and `deploy` are clients: they speak to a running
+//! node through its registry and its API, as any other tool would.
+
+mod apply;
+mod client;
+mod deploy;
+mod flags;
+mod manifests;
+mod publish;
+mod push;
+mod telemetry;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Guests, watches and requests allocate and free all the time, on every thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // Two providers in one process panic at first use: choose one before anything speaks TLS.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let outcome = match flags::Cli::parse().command {
+        flags::Command::Up(flags) => up::run(*flags),
+        flags::Command::Push(flags) => client::block_on(push::run(flags)),
+        flags::Command::Deploy(flags) => client::block_on(deploy::run(flags)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("eyot: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

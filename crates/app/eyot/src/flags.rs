@@ -1,0 +1,217 @@
+//! The command line, and the checked [`Config`] that `up` runs with.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use eyot_model::cidr::Cidr;
+
+/// A Kubernetes-shaped platform for WebAssembly, in one binary.
+#[derive(Debug, clap::Parser)]
+#[command(name = "eyot", version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Run control plane, node, gateway and image registry in this process.
+    Up(Box<UpFlags>),
+    /// Push a WebAssembly file to an OCI registry.
+    Push(PushFlags),
+    /// Push a WebAssembly service, create its objects, wait, and print its URL and cold start.
+    Deploy(DeployFlags),
+}
+
+/// Flags of `eyot up`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpFlags {
+    /// Where state, images, keys and logs live; one node per directory.
+    #[arg(long, env = "EYOT_DATA_DIR", default_value = "/var/lib/eyot")]
+    data_dir: PathBuf,
+    /// Address of the Kubernetes API (HTTPS); port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:6443")]
+    api_listen: SocketAddr,
+    /// Address of the gateway (HTTP); port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    http_listen: SocketAddr,
+    /// Address of the OCI registry (HTTP, no authentication); port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:5000")]
+    registry_listen: SocketAddr,
+    /// Directory of manifests to apply at start and whenever they change.
+    #[arg(long)]
+    manifests: Option<PathBuf>,
+    /// Name of this node; the host name when absent.
+    #[arg(long)]
+    node_name: Option<String>,
+    /// Range that pod addresses come from.
+    #[arg(long, default_value = "10.42.0.0/16")]
+    cluster_cidr: Cidr,
+    /// Range that Service addresses come from.
+    #[arg(long, default_value = "10.43.0.0/16")]
+    service_cidr: Cidr,
+    /// How log lines on stderr look. `RUST_LOG` chooses what is logged.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Flags of `eyot push`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PushFlags {
+    /// The .wasm file: a component or a module.
+    pub(crate) file: PathBuf,
+    /// Where to, for example `localhost:5000/hello:v1`.
+    pub(crate) reference: String,
+    /// User name for the registry.
+    #[arg(long, env = "EYOT_REGISTRY_USER")]
+    pub(crate) username: Option<String>,
+    /// Password for the registry; better given through the environment.
+    #[arg(long, env = "EYOT_REGISTRY_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<String>,
+}
+
+/// Flags of `eyot deploy`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeployFlags {
+    /// The .wasm file: a `wasi:http` component.
+    pub(crate) file: PathBuf,
+    /// Name of the Deployment, Service and HTTPRoute; the file's stem when absent.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Namespace to deploy into.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Host name that the route answers to; `NAME.localhost` when absent.
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// How many replicas.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) replicas: u32,
+    /// Environment variables for the guest, as NAME=VALUE.
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Memory limit of a replica, as a Kubernetes quantity.
+    #[arg(long)]
+    pub(crate) memory: Option<String>,
+    /// Seconds to wait for the rollout.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) timeout_seconds: u64,
+    /// Which cluster; `$KUBECONFIG` or `~/.kube/config` when absent.
+    #[arg(long)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// What `up` runs with; holding one means every check has passed.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) api_listen: SocketAddr,
+    pub(crate) http_listen: SocketAddr,
+    pub(crate) registry_listen: SocketAddr,
+    pub(crate) manifests: Option<PathBuf>,
+    pub(crate) node_name: String,
+    pub(crate) cluster_cidr: Cidr,
+    pub(crate) service_cidr: Cidr,
+}
+
+impl TryFrom<UpFlags> for Config {
+    type Error = anyhow::Error;
+
+    fn try_from(flags: UpFlags) -> Result<Config> {
+        let node_name = match flags.node_name {
+            Some(name) => name,
+            None => host_name().context("reading the host name; name the node with --node-name")?,
+        };
+        ensure!(
+            is_node_name(&node_name),
+            "node name {node_name:?}: must be lower-case letters, digits, '-' and '.', at most 63 long; set --node-name"
+        );
+        ensure!(
+            !flags.cluster_cidr.overlaps(&flags.service_cidr),
+            "--cluster-cidr {} and --service-cidr {} overlap",
+            flags.cluster_cidr,
+            flags.service_cidr
+        );
+        if let Some(dir) = &flags.manifests {
+            ensure!(dir.is_dir(), "--manifests {}: no such directory", dir.display());
+        }
+        Ok(Config {
+            data_dir: std::path::absolute(&flags.data_dir).context("--data-dir")?,
+            api_listen: flags.api_listen,
+            http_listen: flags.http_listen,
+            registry_listen: flags.registry_listen,
+            manifests: flags.manifests,
+            node_name,
+            cluster_cidr: flags.cluster_cidr,
+            service_cidr: flags.service_cidr,
+        })
+    }
+}
+
+fn host_name() -> Result<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+    Ok(name.trim().to_ascii_lowercase())
+}
+
+fn is_node_name(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    name.len() <= 63 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(args: &str, want: Expect) {
+        let cli = Cli::try_parse_from(["eyot", "up"].into_iter().chain(args.split_whitespace()));
+        let got = match cli {
+            Err(error) => error.to_string().lines().next().unwrap_or_default().to_owned(),
+            Ok(Cli { command: Command::Up(flags) }) => match Config::try_from(*flags) {
+                Ok(config) => format!("{} {} {}", config.node_name, config.cluster_cidr, config.service_cidr),
+                Err(error) => format!("{error:#}"),
+            },
+            Ok(_) => unreachable!("only `up` is parsed here"),
+        };
+        want.assert_eq(&got);
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_a_checked_config() {
+        check("--node-name a", expect!["a 10.42.0.0/16 10.43.0.0/16"]);
+        check(
+            "--node-name A_b",
+            expect![[r#"node name "A_b": must be lower-case letters, digits, '-' and '.', at most 63 long; set --node-name"#]],
+        );
+        check(
+            "--node-name a --cluster-cidr 10.0.0.0/8",
+            expect!["--cluster-cidr 10.0.0.0/8 and --service-cidr 10.43.0.0/16 overlap"],
+        );
+        check(
+            "--cluster-cidr 10.0.0.1/8",
+            expect!["error: invalid value '10.0.0.1/8' for '--cluster-cidr <CLUSTER_CIDR>': 10.0.0.1/8: 10.0.0.1 has bits set beyond /8"],
+        );
+        check("--node-name a --manifests /absent", expect!["--manifests /absent: no such directory"]);
+    }
+}

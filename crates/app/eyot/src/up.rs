@@ -1,0 +1,225 @@
+//! `eyot up`: control plane, node, gateway and registry in one process.
+//!
+//! Order matters twice. At start the listeners come first, so that a taken port is told before anything else happens,
+//! and the `ready` line last. At the end requests drain first and the store closes last.
+
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+
+use anyhow::{Context, Result};
+use eyot_apiserver::{ApiServer, Identity, pki};
+use eyot_controllers::Controllers;
+use eyot_dispatch::Endpoints;
+use eyot_gateway::Gateway;
+use eyot_node::{Node, NodeConfig};
+use eyot_registry::{Blobs, Images, ImagesConfig, Registry};
+use eyot_runtime::{Runtime, RuntimeConfig};
+use eyot_store::Store;
+use kube::Client;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    flags::{Config, UpFlags},
+    manifests, publish, telemetry,
+};
+
+/// Runs a node until SIGTERM or SIGINT.
+pub(crate) fn run(flags: UpFlags) -> Result<()> {
+    let began = Instant::now();
+    telemetry::init(flags.log_format);
+    let config = Config::try_from(flags)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?
+        .block_on(up(config, began))
+}
+
+async fn up(config: Config, began: Instant) -> Result<()> {
+    let listeners = Listeners::bind(&config).await?;
+    let island = Island::raise(&config, &listeners).await?;
+    let store = island.store.clone();
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let ready = island.start(&config, listeners, &stop, &mut tasks).await;
+    let ended = match ready {
+        Ok(line) => {
+            println!("{line} ms={}", began.elapsed().as_millis());
+            tokio::select! {
+                signal = terminated() => { tracing::info!("{signal}: draining"); Ok(()) }
+                Some(ended) = tasks.join_next() => flat(ended),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    stop.cancel();
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = flat(ended) {
+            tracing::error!("while stopping: {error:#}");
+        }
+    }
+    store.close().await;
+    ended
+}
+
+fn flat(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    ended.context("a part of the node ended unexpectedly").and_then(|it| it)
+}
+
+/// The sockets, bound before anything else is touched.
+struct Listeners {
+    api: (TcpListener, SocketAddr),
+    http: (TcpListener, SocketAddr),
+    registry: (TcpListener, SocketAddr),
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Listeners> {
+        Ok(Listeners {
+            api: bind("--api-listen", config.api_listen).await?,
+            http: bind("--http-listen", config.http_listen).await?,
+            registry: bind("--registry-listen", config.registry_listen).await?,
+        })
+    }
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let taken = || format!("{flag} {address}: cannot listen there; free the port or choose another");
+    let listener = TcpListener::bind(address).await.with_context(taken)?;
+    let address = listener.local_addr().with_context(taken)?;
+    Ok((listener, address))
+}
+
+/// The parts of a node, built and joined but not running.
+struct Island {
+    store: Store,
+    api: ApiServer,
+    tls: pki::Tls,
+    kubeconfig: PathBuf,
+    registry: Registry,
+    controllers: Controllers,
+    gateway: Arc<Gateway>,
+    node: Node,
+}
+
+impl Island {
+    async fn raise(config: &Config, listeners: &Listeners) -> Result<Island> {
+        let dir = &config.data_dir;
+        let (api_address, http_address, registry_address) = (listeners.api.1, listeners.http.1, listeners.registry.1);
+        let store = Store::open(dir, eyot_store::Options::new(eyot_apiserver::attributes))
+            .with_context(|| format!("--data-dir {}", dir.display()))?;
+        let server = eyot_apiserver::Config { service_cidr: config.service_cidr, api_port: api_address.port() };
+        let api = ApiServer::new(store.clone(), server);
+        let names = pki::ServerNames {
+            dns: [config.node_name.clone()].into(),
+            ips: [Some(api_address.ip()), config.service_cidr.nth(1).map(Into::into)].into_iter().flatten().collect(),
+        };
+        let pki = pki::Pki::open(&dir.join("pki"), &names).context("preparing certificates")?;
+        let kubeconfig = dir.join("kubeconfig");
+        pki.write_kubeconfig(&kubeconfig, &format!("https://{}", reachable(api_address)))?;
+        eyot_apiserver::bootstrap(&api).await.context("creating the first objects")?;
+
+        let blobs = Blobs::open(dir.join("oci")).context("opening the image store")?;
+        let port = registry_address.port();
+        let own_hosts = [format!("localhost:{port}"), format!("127.0.0.1:{port}"), registry_address.to_string()];
+        let images = Images::new(blobs.clone(), ImagesConfig::new(own_hosts));
+        let runtime = Runtime::new(RuntimeConfig::new(dir.join("cache"))).context("preparing the Wasm runtime")?;
+
+        let endpoints = Arc::new(Endpoints::new());
+        let client = |name: &str| Client::new(api.service(Identity::component(name)), "default");
+        let gateway_config = eyot_gateway::Config {
+            http_port: http_address.port(),
+            addresses: vec![reachable(http_address).ip()],
+            pod_networks: vec![(config.cluster_cidr.base().into(), config.cluster_cidr.prefix())],
+            ..Default::default()
+        };
+        let gateway = Gateway::new(client("gateway"), endpoints.clone(), gateway_config);
+        let node_config = NodeConfig::new(&config.node_name, dir, config.cluster_cidr);
+        let node_client = client(&format!("node:{}", config.node_name));
+        let node = Node::new(node_config, node_client, runtime, images, endpoints, gateway.clone())
+            .await
+            .context("preparing the node")?;
+        let controllers_config = eyot_controllers::Config { cluster_ca: Some(pki.ca_pem().to_owned()), ..Default::default() };
+        let controllers = Controllers::new(client("kube-controller-manager"), controllers_config);
+        let registry = Registry::new(blobs);
+        let tls = pki.tls().context("preparing TLS")?;
+        Ok(Island { store, api, tls, kubeconfig, registry, controllers, gateway, node })
+    }
+}
+
+impl Island {
+    /// Starts every part into `tasks` and returns the `ready` line once all of them serve.
+    async fn start(
+        self,
+        config: &Config,
+        listeners: Listeners,
+        stop: &CancellationToken,
+        tasks: &mut JoinSet<Result<()>>,
+    ) -> Result<String> {
+        let Island { api, tls, kubeconfig, registry, controllers, gateway, node, .. } = self;
+        let (api_listener, api_address) = listeners.api;
+        let (http_listener, http_address) = listeners.http;
+        let (registry_listener, registry_address) = listeners.registry;
+        let client = Client::new(api.service(Identity::component("eyot")), "default");
+
+        api.set_kubelet(&config.node_name, node.kubelet());
+        let token = stop.clone();
+        tasks.spawn(async move { api.serve(api_listener, tls, token).await.context("serving the API") });
+        let token = stop.clone();
+        tasks.spawn(async move {
+            let served = axum::serve(registry_listener, registry.router()).with_graceful_shutdown(token.cancelled_owned());
+            served.await.context("serving the registry")
+        });
+        let synced = controllers.synced();
+        tasks.spawn(unit(controllers.run(stop.clone())));
+        let mut running = node.synced();
+        let token = stop.clone();
+        tasks.spawn(unit(async move { node.run(token).await }));
+        let (watching, token) = (gateway.clone(), stop.clone());
+        tasks.spawn(unit(async move { watching.watch(token).await }));
+        publish::registry(&client, &format!("localhost:{}", registry_address.port())).await?;
+
+        synced.wait().await;
+        // The sender lives as long as the node; when that has ended, its task says why.
+        let _ = running.wait_for(|running| *running).await;
+        gateway.synced().await;
+        let token = stop.clone();
+        tasks.spawn(unit(async move { gateway.serve(http_listener, token).await }));
+        if let Some(dir) = config.manifests.clone() {
+            tasks.spawn(manifests::keep_applied(client, dir, stop.clone()));
+        }
+        Ok(format!(
+            "ready api=https://{} http=http://{} registry=http://{} kubeconfig={}",
+            reachable(api_address),
+            reachable(http_address),
+            reachable(registry_address),
+            kubeconfig.display(),
+        ))
+    }
+}
+
+async fn unit(part: impl Future<Output = ()>) -> Result<()> {
+    part.await;
+    Ok(())
+}
+
+async fn terminated() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without handlers the default action ends the process, which loses nothing that was acknowledged.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Where a client on this machine reaches `address`: a wildcard listens on loopback too.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(it) if it.ip().is_unspecified() => ([127, 0, 0, 1], it.port()).into(),
+        SocketAddr::V6(it) if it.ip().is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, it.port()).into(),
+        address => address,
+    }
+}
