@@ -151,8 +151,9 @@ async fn resolve(client: &Client, object: &Value) -> Result<(ApiResource, Scope)
     let kind = text(object, "/kind").context("kind is missing")?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let gvk = GroupVersionKind::gvk(group, version, &kind);
-    let (resource, capabilities) =
-        discovery::pinned_kind(client, &gvk).await.with_context(|| format!("the server has no {kind} in {api_version}"))?;
+    let (resource, capabilities) = discovery::pinned_kind(client, &gvk)
+        .await
+        .with_context(|| format!("the server has no {kind} in {api_version}"))?;
     Ok((resource, capabilities.scope))
 }
 
@@ -196,7 +197,12 @@ mod tests {
 
     #[test]
     fn what_changed_or_went_is_patched_and_what_others_set_stays() {
-        check("{s: {r: 1, p: 2}}", "{s: {r: 1, p: 2, other: 3}}", "{s: {r: 4}}", expect![[r#"{"s":{"p":null,"r":4}}"#]]);
+        check(
+            "{s: {r: 1, p: 2}}",
+            "{s: {r: 1, p: 2, other: 3}}",
+            "{s: {r: 4}}",
+            expect![[r#"{"s":{"p":null,"r":4}}"#]],
+        );
         check("{l: [1]}", "{l: [1]}", "{l: [1, 2]}", expect![[r#"{"l":[1,2]}"#]]);
     }
 

@@ -10,7 +10,11 @@ use kube::{
 
 /// Runs a client command to its end on one thread.
 pub(crate) fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?.block_on(command)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?
+        .block_on(command)
 }
 
 /// Connects to the cluster that `kubeconfig` names, or that the environment does.

@@ -202,7 +202,9 @@ mod tests {
         check("--node-name a", expect!["a 10.42.0.0/16 10.43.0.0/16"]);
         check(
             "--node-name A_b",
-            expect![[r#"node name "A_b": must be lower-case letters, digits, '-' and '.', at most 63 long; set --node-name"#]],
+            expect![[
+                r#"node name "A_b": must be lower-case letters, digits, '-' and '.', at most 63 long; set --node-name"#
+            ]],
         );
         check(
             "--node-name a --cluster-cidr 10.0.0.0/8",
@@ -210,7 +212,9 @@ mod tests {
         );
         check(
             "--cluster-cidr 10.0.0.1/8",
-            expect!["error: invalid value '10.0.0.1/8' for '--cluster-cidr <CLUSTER_CIDR>': 10.0.0.1/8: 10.0.0.1 has bits set beyond /8"],
+            expect![
+                "error: invalid value '10.0.0.1/8' for '--cluster-cidr <CLUSTER_CIDR>': 10.0.0.1/8: 10.0.0.1 has bits set beyond /8"
+            ],
         );
         check("--node-name a --manifests /absent", expect!["--manifests /absent: no such directory"]);
     }

@@ -139,7 +139,8 @@ impl Island {
         let node = Node::new(node_config, node_client, runtime, images, endpoints, gateway.clone())
             .await
             .context("preparing the node")?;
-        let controllers_config = eyot_controllers::Config { cluster_ca: Some(pki.ca_pem().to_owned()), ..Default::default() };
+        let controllers_config =
+            eyot_controllers::Config { cluster_ca: Some(pki.ca_pem().to_owned()), ..Default::default() };
         let controllers = Controllers::new(client("kube-controller-manager"), controllers_config);
         let registry = Registry::new(blobs);
         let tls = pki.tls().context("preparing TLS")?;
@@ -167,7 +168,8 @@ impl Island {
         tasks.spawn(async move { api.serve(api_listener, tls, token).await.context("serving the API") });
         let token = stop.clone();
         tasks.spawn(async move {
-            let served = axum::serve(registry_listener, registry.router()).with_graceful_shutdown(token.cancelled_owned());
+            let served =
+                axum::serve(registry_listener, registry.router()).with_graceful_shutdown(token.cancelled_owned());
             served.await.context("serving the registry")
         });
         let synced = controllers.synced();

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
-/// An IPv4 range such as `10.42.0.0/16`: between 16 and 16 million addresses, no bit set beyond the prefix.
+/// An IPv4 range such as `10.42.0.0/16`: between 8 and 16 million addresses, no bit set beyond the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cidr {
     base: Ipv4Addr,
@@ -11,7 +11,7 @@ pub struct Cidr {
 
 /// Why a text is no usable range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an aligned IPv4 range with a prefix from /8 to /28, such as 10.42.0.0/16")]
+#[error("{0:?} is not an aligned IPv4 range with a prefix from /8 to /29, such as 10.42.0.0/16")]
 pub struct CidrError(String);
 
 impl Cidr {
@@ -58,7 +58,7 @@ impl FromStr for Cidr {
     fn from_str(text: &str) -> Result<Self, CidrError> {
         let parsed = text.split_once('/').and_then(|(base, prefix)| {
             let (base, prefix): (Ipv4Addr, u8) = (base.parse().ok()?, prefix.parse().ok()?);
-            let cidr = (8..=28).contains(&prefix).then_some(Cidr { base, prefix })?;
+            let cidr = (8..=29).contains(&prefix).then_some(Cidr { base, prefix })?;
             (base.to_bits() % cidr.size() == 0).then_some(cidr)
         });
         parsed.ok_or_else(|| CidrError(text.to_owned()))

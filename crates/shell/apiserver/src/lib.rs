@@ -11,7 +11,6 @@ mod admit;
 mod body;
 mod bootstrap;
 mod call;
-mod cidr;
 mod commit;
 mod discovery;
 mod handle;
@@ -35,7 +34,6 @@ mod verbs;
 
 pub use body::{Body, BoxError};
 pub use bootstrap::{BootstrapError, bootstrap};
-pub use cidr::{Cidr, CidrError};
 pub use commit::attributes;
 pub use identity::{Identity, MASTERS};
 pub use serve::ServeError;

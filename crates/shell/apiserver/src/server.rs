@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use eyot_model::cidr::Cidr;
 use eyot_store::Store;
 
 use crate::{
-    ApiService, Cidr, Identity,
+    ApiService, Identity,
     kubelet::Kubelets,
     strategy::{Addresses, bind::OnlyNode},
 };

@@ -7,7 +7,7 @@ use std::{collections::HashSet, net::Ipv4Addr, sync::Arc};
 
 use parking_lot::Mutex;
 
-use crate::Cidr;
+use eyot_model::cidr::Cidr;
 
 /// The cluster IPs that are taken.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ struct Inner {
 struct Taken {
     all: HashSet<Ipv4Addr>,
     /// Offset into the range at which the search goes on.
-    next: u64,
+    next: u32,
 }
 
 /// A cluster IP taken for a Service that is about to be written; dropping it returns the address.
@@ -67,7 +67,7 @@ impl Addresses {
 
     /// Takes any free address but the network's, the broadcast's and the one kept for `default/kubernetes`.
     pub(crate) fn take_any(&self, known: impl FnOnce() -> Vec<Ipv4Addr>) -> Result<(Ipv4Addr, Claim), Refusal> {
-        const RESERVED: u64 = 2;
+        const RESERVED: u32 = 2;
         let range = self.0.range;
         let usable = range.size().saturating_sub(RESERVED + 1);
         let mut taken = self.0.taken.lock();
@@ -94,7 +94,7 @@ impl Addresses {
 
 impl Taken {
     fn new(known: Vec<Ipv4Addr>) -> Taken {
-        Taken { next: known.len() as u64, all: known.into_iter().collect() }
+        Taken { next: known.len() as u32, all: known.into_iter().collect() }
     }
 }
 
