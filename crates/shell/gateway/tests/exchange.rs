@@ -314,3 +314,23 @@ async fn connections_above_the_bound_wait_for_their_turn() {
     assert!(asking.await.unwrap().contains("404"));
     drop(second);
 }
+
+#[tokio::test]
+async fn several_threads_share_one_port() {
+    let node = Node::start().await;
+    node.endpoints.insert(pod(1), says("one"));
+    node.publish("web", &[pod(1)]).await;
+    let listeners = eyot_gateway::bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    assert!(eyot_gateway::bind(address, 2).is_err(), "the port is taken, even for listeners that would share it");
+    let stop = tokio_util::sync::CancellationToken::new();
+    let serving = tokio::spawn({
+        let (gateway, stop) = (node.gateway.clone(), stop.clone());
+        async move { gateway.serve_on_threads(listeners, stop).await }
+    });
+    let uri = format!("http://{address}/");
+    let answers = futures::future::join_all((0..32).map(|_| Node::fetch(&uri, "web.test"))).await;
+    assert!(answers.iter().all(|it| it.0 == 200), "{answers:?}");
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), serving).await.expect("all threads end").unwrap();
+}

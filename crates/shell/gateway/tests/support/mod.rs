@@ -155,6 +155,14 @@ impl Node {
         (status, text(response).await)
     }
 
+    /// Status and text of a GET of an absolute URI for a host.
+    pub async fn fetch(uri: &str, host: &str) -> (u16, String) {
+        let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build_http();
+        let request = Request::get(uri).header("host", host).body(eyot_dispatch::empty()).unwrap();
+        let response = client.request(request).await.unwrap();
+        (response.status().as_u16(), text(response).await)
+    }
+
     /// Sends a request with a relative path over HTTP/1.1.
     pub async fn send(&self, request: Request<Body>) -> Response<hyper::body::Incoming> {
         self.try_send(request).await.expect("a response")
