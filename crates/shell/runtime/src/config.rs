@@ -11,7 +11,8 @@ pub struct RuntimeConfig {
     pub wasm_bytes_max: u64,
     /// Most compilations at once; others wait their turn.
     pub compiles_max: usize,
-    /// Most instances alive at once, `None` for as many as the machine's address space and memory allow.
+    /// Most requests inside `wasi:http` guests at once, each with its instance; `None` for 1,024, or fewer where the
+    /// machine's address space or memory allows no more. Commands do not count.
     pub instances_max: Option<u32>,
 }
 

@@ -62,8 +62,11 @@ impl Engines {
 /// reserved at most, 16 memory mappings are counted for each instance, and no more instances than RAM can feed.
 fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
     const INSTANCES_FEW: u64 = 256;
+    // Every instance's stack gets a guard page of its own when the pool is made: four times as many would cost a start of
+    // the node tens of milliseconds.
+    const INSTANCES_USUAL: u64 = 1024;
     let by_machine = (machine.ram_bytes / (4 * MIB)).min(machine.maps_max / 16).clamp(16, 8192);
-    let wanted = instances_max.map_or(by_machine, |it| u64::from(it).clamp(1, by_machine));
+    let wanted = instances_max.map_or(by_machine.min(INSTANCES_USUAL), |it| u64::from(it).clamp(1, by_machine));
     let stack_bytes = if machine.space_bytes >= ROOMY { 2 * MIB } else { MIB };
     let sizes = [(4 * GIB, 32 * MIB), (GIB, 64 * KIB), (256 * MIB, 64 * KIB), (128 * MIB, 64 * KIB)];
     sizes
@@ -157,7 +160,7 @@ mod tests {
             24,
             47,
             65_530,
-            None,
+            Some(10_000),
             expect![[r#"
             4095 x 4096 MiB + 32768 KiB
             4095 x 1024 MiB + 64 KiB
@@ -177,6 +180,22 @@ mod tests {
             expect![[r#"
             509 x 256 MiB + 64 KiB
             1015 x 128 MiB + 64 KiB
+        "#]],
+        );
+    }
+
+    #[test]
+    fn unasked_a_server_reserves_what_starts_fast() {
+        check(
+            24,
+            47,
+            65_530,
+            None,
+            expect![[r#"
+            1024 x 4096 MiB + 32768 KiB
+            1024 x 1024 MiB + 64 KiB
+            1024 x 256 MiB + 64 KiB
+            1024 x 128 MiB + 64 KiB
         "#]],
         );
     }
