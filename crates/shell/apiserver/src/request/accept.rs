@@ -18,6 +18,7 @@ pub(crate) enum Form {
 
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// Finds the first acceptable form; clients that prefer protobuf fall back to JSON when they list it.
 pub(crate) fn form(headers: &HeaderMap, watch: bool) -> Result<Form, ApiError> {
@@ -73,6 +74,7 @@ fn acceptable(range: &str, watch: bool) -> Option<Form> {
 pub(crate) enum Syntax {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// The syntax of a body that is an object. No `Content-Type` means JSON.
@@ -80,7 +82,8 @@ pub(crate) fn syntax(headers: &HeaderMap) -> Result<Syntax, ApiError> {
     match essence(headers)?.as_str() {
         "" | JSON => Ok(Syntax::Json),
         YAML | "application/x-yaml" | "text/yaml" => Ok(Syntax::Yaml),
-        _ => Err(ApiError::unsupported_media_type(&[JSON, YAML])),
+        PROTOBUF => Ok(Syntax::Protobuf),
+        _ => Err(ApiError::unsupported_media_type(&[JSON, YAML, PROTOBUF])),
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use eyot_model::{schema, status::ApiError};
 use serde_json::Value;
 
-use super::accept::Syntax;
+use super::{accept::Syntax, protobuf};
 
 /// A body and the paths of the keys that it gives twice; the last one wins, as in Kubernetes.
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub(crate) fn decode(bytes: &[u8], syntax: Syntax) -> Result<Decoded, ApiError> 
             let options = serde_saphyr::options! { with_snippet: false };
             let value = serde_saphyr::from_slice_with_options::<Value>(bytes, options);
             Ok(Decoded { value: value.map_err(|it| malformed("YAML", &it))?, duplicates: Vec::new() })
+        }
+        Syntax::Protobuf => {
+            let value = protobuf::decode(crate::call::table(), bytes);
+            Ok(Decoded { value: value.map_err(|it| malformed("protobuf", &it))?, duplicates: Vec::new() })
         }
     }
 }

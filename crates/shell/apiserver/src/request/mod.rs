@@ -3,4 +3,5 @@
 pub(crate) mod accept;
 pub(crate) mod decode;
 pub(crate) mod path;
+pub(crate) mod protobuf;
 pub(crate) mod query;

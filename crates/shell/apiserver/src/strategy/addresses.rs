@@ -5,9 +5,9 @@
 
 use std::{collections::HashSet, net::Ipv4Addr, sync::Arc};
 
+use eyot_model::cidr::Cidr;
 use parking_lot::Mutex;
 
-use eyot_model::cidr::Cidr;
 
 /// The cluster IPs that are taken.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ impl Addresses {
         let taken = taken.get_or_insert_with(|| Taken::new(known()));
         for _ in 0..usable {
             let offset = RESERVED + taken.next % usable;
-            taken.next += 1;
+            taken.next = taken.next.wrapping_add(1);
             if let Some(ip) = range.nth(offset)
                 && taken.all.insert(ip)
             {
@@ -94,7 +94,8 @@ impl Addresses {
 
 impl Taken {
     fn new(known: Vec<Ipv4Addr>) -> Taken {
-        Taken { next: known.len() as u32, all: known.into_iter().collect() }
+        // Where to begin does not matter for truth; behind the known ones there is likely room.
+        Taken { next: u32::try_from(known.len()).unwrap_or(0), all: known.into_iter().collect() }
     }
 }
 
@@ -119,12 +120,12 @@ mod tests {
 
     #[test]
     fn gives_each_address_once_and_takes_them_back() {
-        let addresses = Addresses::new("10.0.0.0/29".parse().unwrap());
+        let addresses = Addresses::new("10.0.0.0/28".parse().unwrap());
         let known = || vec![Ipv4Addr::new(10, 0, 0, 3)];
-        let claims: Vec<_> = (0..4).map(|_| addresses.take_any(known).unwrap()).collect();
+        let claims: Vec<_> = (0..12).map(|_| addresses.take_any(known).unwrap()).collect();
         let mut last: Vec<u8> = claims.iter().map(|it| it.0.octets()[3]).collect();
         last.sort();
-        assert_eq!(last, [2, 4, 5, 6]);
+        assert_eq!(last, [2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
         assert_eq!(addresses.take_any(known).err(), Some(Refusal::Exhausted));
         assert_eq!(addresses.take(Ipv4Addr::new(10, 0, 0, 2), known).err(), Some(Refusal::Taken));
         drop(claims);
