@@ -6,6 +6,7 @@
 use eyot_model::{
     kinds::Kind,
     status::{ApiError, Cause},
+    validate,
 };
 use serde_json::Value;
 
@@ -50,5 +51,8 @@ pub(crate) fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut Value) 
 }
 
 fn schema(_: &Shared, attempt: &Attempt<'_>, object: &Value) -> Vec<Cause> {
-    eyot_model::validate::check(attempt.kind, object, attempt.old)
+    match attempt.old {
+        Some(old) if attempt.subresource == "status" => validate::check_status(attempt.kind, object, old),
+        old => validate::check(attempt.kind, object, old),
+    }
 }

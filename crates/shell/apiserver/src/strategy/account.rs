@@ -1,9 +1,10 @@
-//! Pods get a ServiceAccount: its name, and its image pull secrets unless they name their own.
+//! What every new pod gets from its surroundings: a ServiceAccount, whose image pull secrets it uses unless it names its
+//! own, a priority, and tolerations of a node that is lost for a while.
 //!
 //! No token volume is mounted: tokens are not there yet. The account need not exist, so that a pod created right after
 //! its namespace is not refused.
 
-use eyot_model::{meta, status::ApiError};
+use eyot_model::{defaults, meta, status::ApiError};
 use eyot_store::Key;
 use serde_json::Value;
 
@@ -18,11 +19,9 @@ pub(crate) fn complete(server: &Shared, attempt: &Attempt<'_>, pod: &mut Value) 
         return Ok(());
     }
     let namespace = meta::namespace(pod).unwrap_or_default().to_owned();
+    defaults::admit(attempt.kind, pod);
     let spec = meta::entry(pod, "spec");
-    let named = ["serviceAccountName", "serviceAccount"].iter().find_map(|it| spec.get(*it)?.as_str());
-    let name = named.filter(|it| !it.is_empty()).unwrap_or("default").to_owned();
-    spec.insert("serviceAccountName".into(), name.as_str().into());
-    spec.insert("serviceAccount".into(), name.as_str().into());
+    let name = spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or_default().to_owned();
     if spec.get("imagePullSecrets").is_none_or(|it| meta::list(Some(it)).is_empty())
         && let Some(secrets) = pull_secrets(server, &namespace, &name)
     {

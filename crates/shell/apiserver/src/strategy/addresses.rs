@@ -8,7 +8,6 @@ use std::{collections::HashSet, net::Ipv4Addr, sync::Arc};
 use eyot_model::cidr::Cidr;
 use parking_lot::Mutex;
 
-
 /// The cluster IPs that are taken.
 #[derive(Clone)]
 pub(crate) struct Addresses(Arc<Inner>);

@@ -5,14 +5,12 @@
 pub(crate) mod account;
 mod addresses;
 pub(crate) mod bind;
-mod namespace;
-mod pod;
 mod secret;
 mod service;
 
 pub(crate) use addresses::{Addresses, Claim};
-use eyot_model::{kinds::Kind, meta, status::ApiError};
-use serde_json::{Value, json};
+use eyot_model::{kinds::Kind, status::ApiError};
+use serde_json::Value;
 
 use crate::server::Shared;
 
@@ -27,13 +25,8 @@ pub(crate) struct Prepared {
 pub(crate) fn create(server: &Shared, kind: &Kind, object: &mut Value) -> Result<Prepared, ApiError> {
     let mut prepared = Prepared::default();
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => pod::create(object),
         ("", "Service") => service::create(server, kind, object, &mut prepared)?,
-        ("", "Namespace") => namespace::create(object),
         ("", "Secret") => secret::merge_string_data(object),
-        ("", "PersistentVolume" | "PersistentVolumeClaim") => {
-            meta::as_map(object).insert("status".into(), json!({"phase": "Pending"}));
-        }
         _ => {}
     }
     Ok(prepared)
@@ -44,7 +37,6 @@ pub(crate) fn update(server: &Shared, kind: &Kind, new: &mut Value, old: &Value)
     let mut prepared = Prepared::default();
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") => service::update(server, kind, new, old, &mut prepared)?,
-        ("", "Namespace") => namespace::update(new, old),
         ("", "Secret") => secret::merge_string_data(new),
         _ => {}
     }

@@ -20,7 +20,6 @@ pub(super) fn create(
     service: &mut Value,
     prepared: &mut Prepared,
 ) -> Result<(), ApiError> {
-    meta::as_map(service).insert("status".into(), json!({"loadBalancer": {}}));
     warn(service, prepared);
     address(server, kind, service, prepared)
 }

@@ -26,7 +26,7 @@ async fn what_cannot_be_served_is_named() {
         (Method::PUT, MAPS, json, "{}", 405, "MethodNotAllowed"),
         (Method::POST, "/api/v1/namespaces/default/pods/p", json, "{}", 405, "MethodNotAllowed"),
         (Method::POST, "/version", json, "{}", 405, "MethodNotAllowed"),
-        (Method::POST, MAPS, "application/vnd.kubernetes.protobuf", "k8s", 415, "UnsupportedMediaType"),
+        (Method::POST, MAPS, "text/csv", "k8s", 415, "UnsupportedMediaType"),
         (Method::PATCH, "/api/v1/namespaces/default", json, "{}", 415, "UnsupportedMediaType"),
         (
             Method::PATCH,
@@ -43,6 +43,7 @@ async fn what_cannot_be_served_is_named() {
         (Method::POST, MAPS, json, &deep, 400, "BadRequest"),
         (Method::POST, MAPS, json, "{\"kind\":\"Pod\"}", 400, "BadRequest"),
         (Method::POST, MAPS, json, "{\"metadata\":7}", 400, "BadRequest"),
+        (Method::POST, MAPS, "application/vnd.kubernetes.protobuf", "{}", 400, "BadRequest"),
         (Method::POST, MAPS, "application/yaml", "a: [", 400, "BadRequest"),
         (Method::POST, MAPS, "application/yaml", "a: 1\na: 2", 400, "BadRequest"),
         (Method::GET, "/api/v1/pods?labelSelector=%3D%3D", json, "", 400, "BadRequest"),

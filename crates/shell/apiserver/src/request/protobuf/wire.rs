@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(read(&[0x08, 0x96, 0x01]), [Ok((1, Item::Number(150)))]);
         assert_eq!(read(&[0x12, 2, b'h', b'i']), [Ok((2, Item::Bytes(b"hi")))]);
         assert_eq!(read(&[0x1d, 1, 0, 0, 0]), [Ok((3, Item::Number(1)))]);
-        assert_eq!(read(&[0x08; 12]), [Ok((1, Item::Number(8))); 6]);
+        assert_eq!(read(&[0x08; 12]), [1; 6].map(|it| Ok((it, Item::Number(8)))));
         assert_eq!(read(&[0x08, 0xff]), [Err(ProtobufError::Malformed)]);
         assert_eq!(read(&[0x0b]), [Err(ProtobufError::Malformed)]);
     }
