@@ -149,14 +149,47 @@ fn add(
             let entry = entry.map_or_else(|| value(of, Item::Bytes(b""), depth), Ok)?;
             meta::as_map(object.entry(field).or_insert_with(|| json!({}))).insert(key, entry);
         }
-        // Go sends every field that is no pointer, set or not: an empty string or the zero time means that it was not.
+        // Go sends every field that is no pointer, set or not.
         shape => match value(shape, item, depth)? {
-            Value::Null => {}
-            Value::String(text) if text.is_empty() => {}
+            value if is_unset(field, &value) => {}
             value => drop(object.insert(field.to_owned(), value)),
         },
     }
     Ok(())
+}
+
+/// Whether a value means that nothing was set. For numbers and flags that is so only where Go has no pointer; elsewhere
+/// a zero is one that somebody wrote.
+fn is_unset(field: &str, value: &Value) -> bool {
+    const NO_POINTERS: [&str; 20] = [
+        "failureThreshold",
+        "generation",
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "hostPort",
+        "initialDelaySeconds",
+        "minReadySeconds",
+        "nodePort",
+        "observedGeneration",
+        "paused",
+        "periodSeconds",
+        "publishNotReadyAddresses",
+        "readOnly",
+        "stdin",
+        "stdinOnce",
+        "successThreshold",
+        "timeoutSeconds",
+        "tty",
+        "unschedulable",
+    ];
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Bool(false) => NO_POINTERS.contains(&field),
+        Value::Number(number) => number.as_i64() == Some(0) && NO_POINTERS.contains(&field),
+        _ => false,
+    }
 }
 
 fn value(shape: &Shape, item: Item<'_>, depth: usize) -> Result<Value, ProtobufError> {
