@@ -212,9 +212,9 @@ mod tests {
         );
         check(
             "--cluster-cidr 10.0.0.1/8",
-            expect![
-                "error: invalid value '10.0.0.1/8' for '--cluster-cidr <CLUSTER_CIDR>': 10.0.0.1/8: 10.0.0.1 has bits set beyond /8"
-            ],
+            expect![[
+                r#"error: invalid value '10.0.0.1/8' for '--cluster-cidr <CLUSTER_CIDR>': "10.0.0.1/8" is not an aligned IPv4 range with a prefix from /8 to /29, such as 10.42.0.0/16"#
+            ]],
         );
         check("--node-name a --manifests /absent", expect!["--manifests /absent: no such directory"]);
     }
