@@ -91,7 +91,9 @@ mod tests {
     #[test]
     fn ranges_overlap_when_one_holds_the_other() {
         let cidr = |text: &str| text.parse::<Cidr>().unwrap();
-        assert!(cidr("10.0.0.0/8").overlaps(&cidr("10.43.0.0/16")) && cidr("10.43.0.0/16").overlaps(&cidr("10.0.0.0/8")));
+        assert!(
+            cidr("10.0.0.0/8").overlaps(&cidr("10.43.0.0/16")) && cidr("10.43.0.0/16").overlaps(&cidr("10.0.0.0/8"))
+        );
         assert!(!cidr("10.42.0.0/16").overlaps(&cidr("10.43.0.0/16")));
     }
 }

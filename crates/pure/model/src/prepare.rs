@@ -273,7 +273,11 @@ mod tests {
     #[test]
     fn new_objects_get_the_servers_metadata_and_a_first_status() {
         let sent = json!({"metadata": {"name": "x", "uid": "forged", "resourceVersion": "7", "deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}, "status": {"phase": "Running"}});
-        check("v1", "Pod", sent.clone(), expect![[r#"
+        check(
+            "v1",
+            "Pod",
+            sent.clone(),
+            expect![[r#"
             metadata.creationTimestamp: "2026-01-01T00:00:00Z"
             metadata.generation: 1
             metadata.name: "x"
@@ -281,29 +285,49 @@ mod tests {
             spec: {}
             status.phase: "Pending"
             status.qosClass: "BestEffort"
-        "#]]);
-        check("v1", "Namespace", sent.clone(), expect![[r#"
+        "#]],
+        );
+        check(
+            "v1",
+            "Namespace",
+            sent.clone(),
+            expect![[r#"
             metadata.creationTimestamp: "2026-01-01T00:00:00Z"
             metadata.name: "x"
             metadata.uid: "u-1"
             spec.finalizers[0]: "kubernetes"
             status.phase: "Active"
-        "#]]);
-        check("v1", "ConfigMap", sent.clone(), expect![[r#"
+        "#]],
+        );
+        check(
+            "v1",
+            "ConfigMap",
+            sent.clone(),
+            expect![[r#"
             metadata.creationTimestamp: "2026-01-01T00:00:00Z"
             metadata.name: "x"
             metadata.uid: "u-1"
             spec: {}
             status.phase: "Running"
-        "#]]);
-        check("v1", "Node", sent.clone(), expect![[r#"
+        "#]],
+        );
+        check(
+            "v1",
+            "Node",
+            sent.clone(),
+            expect![[r#"
             metadata.creationTimestamp: "2026-01-01T00:00:00Z"
             metadata.name: "x"
             metadata.uid: "u-1"
             spec: {}
             status.phase: "Running"
-        "#]]);
-        check("batch/v1", "Job", json!({"metadata": {"name": "x"}, "spec": {}}), expect![[r#"
+        "#]],
+        );
+        check(
+            "batch/v1",
+            "Job",
+            json!({"metadata": {"name": "x"}, "spec": {}}),
+            expect![[r#"
             metadata.creationTimestamp: "2026-01-01T00:00:00Z"
             metadata.generation: 1
             metadata.name: "x"
@@ -314,7 +338,8 @@ mod tests {
             spec.template.metadata.labels.controller-uid: "u-1"
             spec.template.metadata.labels.job-name: "x"
             status: {}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

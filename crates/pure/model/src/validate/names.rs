@@ -44,7 +44,9 @@ pub fn dns1035_label(text: &str) -> Check {
 
 /// A name that may be any single path segment: RBAC's.
 pub fn path_segment(text: &str) -> Check {
-    ensure(text != "." && text != "..", &format!("may not be '{text}'"))?;
+    if matches!(text, "." | "..") {
+        return Err(format!("may not be '{text}'"));
+    }
     ensure(!text.contains('/'), "may not contain '/'")?;
     ensure(!text.contains('%'), "may not contain '%'")
 }
@@ -126,7 +128,7 @@ fn ends_meet(text: &[u8], ok: impl Fn(&u8) -> bool) -> bool {
 }
 
 fn longest(text: &str, max: usize) -> Check {
-    ensure(text.len() <= max, &format!("must be no more than {max} bytes"))
+    if text.len() <= max { Ok(()) } else { Err(format!("must be no more than {max} bytes")) }
 }
 
 fn ensure(holds: bool, why: &str) -> Check {

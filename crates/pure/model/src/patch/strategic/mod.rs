@@ -119,4 +119,6 @@ fn plain(value: &Value) -> String {
 }
 
 #[cfg(test)]
+mod diff;
+#[cfg(test)]
 mod tests;

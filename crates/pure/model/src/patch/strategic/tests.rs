@@ -182,4 +182,53 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn a_patch_made_by_clients_reproduces_the_object(from in deployments(), to in deployments()) {
+        let shape = root(builtin().by_plural("apps", "v1", "deployments").expect("known")).expect("has fields");
+        let (Value::Object(old), Value::Object(new)) = (&from, &to) else { unreachable!("both are objects") };
+        let patch = Value::Object(diff::diff(old, new, &shape));
+        prop_assert_eq!(deployment(from, patch).expect("applies"), to);
+    }
+}
+
+/// Deployments with a few containers, ports, variables and volumes, in any order.
+fn deployments() -> impl Strategy<Value = Value> {
+    fn named(of: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<Value>> {
+        proptest::collection::btree_map("[a-d]", of, 0..4)
+            .prop_map(|it| {
+                it.into_iter()
+                    .map(|(name, mut it)| {
+                        it["name"] = name.into();
+                        it
+                    })
+                    .collect()
+            })
+            .prop_shuffle()
+    }
+    let variables = named((0..3u8).prop_map(|it| json!({"value": it.to_string()})));
+    let ports = proptest::collection::btree_map(1..4u16, prop_oneof![Just("x"), Just("y")], 0..3)
+        .prop_map(|it| {
+            it.into_iter().map(|(port, name)| json!({"containerPort": port, "name": name})).collect::<Vec<_>>()
+        })
+        .prop_shuffle();
+    let command = proptest::collection::vec("[a-c]", 0..3);
+    let containers = named((variables, ports, command, "[i-k]").prop_map(
+        |(env, ports, command, image)| json!({"env": env, "ports": ports, "command": command, "image": image}),
+    ));
+    let volumes = named(prop_oneof![Just(json!({"emptyDir": {}})), Just(json!({"hostPath": {"path": "/x"}}))]);
+    let finalizers = proptest::sample::subsequence(vec!["a/a", "b/b", "c/c"], 0..=3).prop_shuffle();
+    let labels = proptest::collection::btree_map("[a-c]", "[x-z]", 0..3);
+    let strategy = prop_oneof![
+        Just(json!({"type": "Recreate"})),
+        Just(json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}})),
+    ];
+    (containers, volumes, finalizers, labels, strategy).prop_map(
+        |(containers, volumes, finalizers, labels, strategy)| {
+            json!({
+                "metadata": {"finalizers": finalizers, "labels": labels},
+                "spec": {"strategy": strategy, "template": {"spec": {"containers": containers, "volumes": volumes}}},
+            })
+        },
+    )
 }
