@@ -1,6 +1,6 @@
 //! The way of a request: path, identity, kind, verb. Entry point: [`handle`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use eyot_model::{kinds::Kind, status::ApiError};
@@ -28,6 +28,8 @@ use crate::{
 
 /// Largest request body in bytes: Kubernetes' own limit.
 const BODY_MAX: usize = 3 << 20;
+/// A client that has not sent its body by then is given up: Kubernetes' limit for a whole request.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Answers a request; `identity` is `None` when the caller showed no certificate.
 pub(crate) async fn handle(
@@ -75,6 +77,9 @@ async fn objects(
     let mut query = Query::parse(request.uri().query())?;
     query.watch |= path.watch;
     let verb = verb(request.method(), &path, &query);
+    if kind.namespaced && path.namespace.is_none() && !matches!(verb, "list" | "watch") {
+        return Err(discovery::not_allowed(request.method()));
+    }
     authorize(&identity, kind, &path, verb)?;
     let mut call = Call {
         form: form(&request, &path, &query)?,
@@ -181,9 +186,11 @@ fn authorize(identity: &Identity, kind: &Kind, path: &Resource, verb: &str) -> R
     Err(ApiError::forbidden(kind, path.name.as_deref().unwrap_or_default(), &why))
 }
 
-/// Reads a request's body within the limit.
+/// Reads a request's body within the limits of size and time.
 pub(crate) async fn read_body(request: Request<Body>) -> Result<Bytes, ApiError> {
-    body::collect(request.into_body(), BODY_MAX).await.map_err(|error| match error {
+    let read = tokio::time::timeout(BODY_TIME_MAX, body::collect(request.into_body(), BODY_MAX)).await;
+    let read = read.map_err(|_| ApiError::timeout("the body of the request did not arrive in time", 1))?;
+    read.map_err(|error| match error {
         CollectError::TooLarge(limit) => ApiError::too_large(limit),
         CollectError::Broken(_) => ApiError::bad_request(error.to_string()),
     })

@@ -343,6 +343,22 @@ mod tests {
     }
 
     #[test]
+    fn no_bytes_make_it_panic() {
+        use rand::{Rng, SeedableRng};
+        let mut random = rand::rngs::StdRng::seed_from_u64(7);
+        let whole = envelope("apps/v1", "Deployment", &field(2, &field(3, &field(2, &field(1, b"v")))));
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..random.random_range(1..6) {
+                let at = random.random_range(4..bytes.len());
+                bytes[at] = random.random();
+            }
+            bytes.truncate(random.random_range(4..=bytes.len()));
+            let _ = decode(table(), &bytes);
+        }
+    }
+
+    #[test]
     fn every_stored_kind_has_numbers() {
         let groups =
             ["", "apps", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "discovery.k8s.io"];

@@ -26,6 +26,9 @@ const NAMES_MAX: usize = 8;
 pub(crate) async fn create(call: &mut Call, body: Bytes) -> Result<Response<Body>, ApiError> {
     let mut object = incoming::object(call, &body)?;
     incoming::settle(call, &mut object, None)?;
+    if meta::resource_version(&object).is_some() {
+        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+    }
     if let Some(namespace) = call.namespace.as_deref() {
         check_namespace(call.shared(), call, namespace)?;
     }

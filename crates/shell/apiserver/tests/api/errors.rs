@@ -26,6 +26,9 @@ async fn what_cannot_be_served_is_named() {
         (Method::PUT, MAPS, json, "{}", 405, "MethodNotAllowed"),
         (Method::POST, "/api/v1/namespaces/default/pods/p", json, "{}", 405, "MethodNotAllowed"),
         (Method::POST, "/version", json, "{}", 405, "MethodNotAllowed"),
+        (Method::POST, "/api/v1/configmaps", json, "{}", 405, "MethodNotAllowed"),
+        (Method::DELETE, "/api/v1/configmaps", json, "{}", 405, "MethodNotAllowed"),
+        (Method::POST, MAPS, json, "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"1\"}}", 400, "BadRequest"),
         (Method::POST, MAPS, "text/csv", "k8s", 415, "UnsupportedMediaType"),
         (Method::PATCH, "/api/v1/namespaces/default", json, "{}", 415, "UnsupportedMediaType"),
         (
