@@ -1,7 +1,7 @@
 //! `eyot-bench NAME [--json FILE]`: benchmarks of the release binary, each printed as a table and written as JSON.
 //!
 //! Started by `cargo xtask bench`, which builds what it needs and says where it lies. What starts a node drives it from
-//! outside, as a user would; `store` measures one part alone, in this process.
+//! outside, as a user would; `store` and `runtime` measure one part alone, in this process.
 
 mod http;
 mod machine;
@@ -9,6 +9,7 @@ mod memory;
 mod peer;
 mod pods;
 mod report;
+mod runtime;
 mod scale;
 mod startup;
 mod store;
@@ -35,6 +36,9 @@ struct Flags {
     /// How often a thing is repeated that is measured one at a time.
     #[arg(long, default_value_t = 500)]
     samples: usize,
+    /// Wasm files that `runtime` measures besides its own; the samples when none is named.
+    #[arg(long = "guest", value_name = "FILE")]
+    guests: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -51,11 +55,13 @@ enum Name {
     Http,
     /// Durable writes and watches of the store alone.
     Store,
+    /// Guests started and called in process.
+    Runtime,
     /// All of them, one after another.
     All,
 }
 
-const EACH: [Name; 6] = [Name::Startup, Name::Pods, Name::Scale, Name::Memory, Name::Http, Name::Store];
+const EACH: [Name; 7] = [Name::Startup, Name::Pods, Name::Scale, Name::Memory, Name::Http, Name::Store, Name::Runtime];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -87,6 +93,7 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
         Name::Memory => memory::run(flags.pods).await,
         Name::Http => peer::run().await,
         Name::Store => store::run(store::StoreOptions::default()).await,
+        Name::Runtime => runtime::run(runtime::Options::new(&flags.guests)).await,
         Name::All => unreachable!("taken apart by main"),
     }
 }

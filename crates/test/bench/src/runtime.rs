@@ -29,9 +29,13 @@ pub(crate) struct Options {
     pub(crate) loads: u64,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { guests: Vec::new(), calls: 20_000, loads: 300 }
+impl Options {
+    /// Measures `guests`, or the built samples when there are none.
+    pub(crate) fn new(guests: &[PathBuf]) -> Self {
+        let samples =
+            || ["hello", "hello-c", "wordcount"].iter().filter_map(|it| eyot_testkit::guest(it).ok()).collect();
+        let guests = if guests.is_empty() { samples() } else { guests.to_vec() };
+        Self { guests, calls: 20_000, loads: 300 }
     }
 }
 
@@ -46,7 +50,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
     let mut results = Map::new();
     for file in std::iter::once(&built_in).chain(&options.guests) {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let result = measure(&runtime, file, &options).await.with_context(|| format!("measuring {}", file.display()))?;
+        let result =
+            measure(&runtime, file, &options).await.with_context(|| format!("measuring {}", file.display()))?;
         results.insert(name, result);
     }
     Ok(Value::Object(results))
