@@ -57,13 +57,15 @@ struct Entry {
 }
 
 impl Runtime {
-    /// Prepares engines, pools, threads and the cache.
+    /// Prepares engines, pools, threads and the cache. Raises this process's limit on open files as far as it may: every
+    /// program that is loaded and every mount of every guest holds one open.
     ///
     /// # Errors
     ///
     /// When the engine cannot be configured on this machine or the cache directory cannot be used.
     pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
         let machine = Machine::probe();
+        raise_open_files();
         let engine_error = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
         let engines = Engines::new(machine, config.instances_max).map_err(engine_error)?;
         tracing::debug!(?machine, pool = ?engines.pool, "engines ready");
@@ -160,6 +162,16 @@ impl Inner {
         });
         thread.map_err(|error| LoadError::Compile(format!("starting the compiler's thread: {error}")))?;
         told.await.unwrap_or_else(|_| Err(LoadError::Compile("the compiler panicked".into())))
+    }
+}
+
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(?current, %error, "raising the limit on open files");
     }
 }
 
