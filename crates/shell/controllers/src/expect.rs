@@ -12,9 +12,15 @@ use tokio::time::{Duration, Instant};
 const LOST: Duration = Duration::from_secs(60);
 
 /// Wishes by the identity of the controller.
-#[derive(Default)]
 pub(crate) struct Expectations {
     by_owner: Mutex<HashMap<Box<str>, Pending>>,
+    lost: Duration,
+}
+
+impl Default for Expectations {
+    fn default() -> Self {
+        Self { by_owner: Mutex::default(), lost: LOST }
+    }
 }
 
 #[derive(Default)]
@@ -36,8 +42,8 @@ impl Expectations {
     pub(crate) fn snapshot(&self, owner: &str) -> Snapshot {
         let mut all = self.by_owner.lock();
         let Some(pending) = all.get_mut(owner) else { return Snapshot::default() };
-        pending.creates.retain(|_, it| it.1.elapsed() < LOST);
-        pending.deletes.retain(|_, it| it.elapsed() < LOST);
+        pending.creates.retain(|_, it| it.1.elapsed() < self.lost);
+        pending.deletes.retain(|_, it| it.elapsed() < self.lost);
         let snapshot = Snapshot {
             creates: pending.creates.iter().map(|(name, it)| (name.clone(), it.0)).collect(),
             deletes: pending.deletes.keys().cloned().collect(),
@@ -90,9 +96,9 @@ impl Pending {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn wishes_end_when_seen_or_lost() {
-        let expectations = Expectations::default();
+    #[test]
+    fn wishes_end_when_seen_or_lost() {
+        let expectations = Expectations { lost: Duration::from_millis(50), ..Expectations::default() };
         expectations.creating("rs", "a", None);
         expectations.creating("rs", "b", Some(3));
         expectations.deleting("rs", "c");
@@ -100,7 +106,7 @@ mod tests {
         expectations.created("rs", "never asked for");
         let now = expectations.snapshot("rs");
         assert_eq!((now.creates.len(), now.creates["b"], now.deletes.contains("c")), (1, Some(3), true));
-        tokio::time::advance(LOST).await;
+        std::thread::sleep(Duration::from_millis(60));
         let now = expectations.snapshot("rs");
         assert!(now.creates.is_empty() && now.deletes.is_empty());
         assert!(expectations.by_owner.lock().is_empty());

@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn indexes_follow_the_objects() {
-        let store = Store::new();
+        let store: Arc<Store<MetaView>> = Store::new();
         store.apply(object("a", "1", 1, "owner"));
         store.apply(object("b", "2", 2, ""));
         assert_eq!((store.controlled_by("owner").len(), store.free_in("ns").len()), (1, 1));
@@ -238,10 +238,10 @@ mod tests {
 
     #[test]
     fn answers_to_writes_are_neither_undone_by_late_events_nor_bring_back_the_dead() {
-        let store = Store::new();
+        let store: Arc<Store<MetaView>> = Store::new();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
-        store.listen(move |it| log.lock().push(it.latest().unwrap().meta().version().unwrap()));
+        store.listen(move |it| log.lock().push(it.latest().unwrap().meta.version().unwrap()));
         store.apply(object("a", "1", 1, ""));
         store.absorb(object("a", "1", 5, ""));
         store.apply(object("a", "1", 4, ""));

@@ -44,7 +44,9 @@ impl Rollout<'_> {
         if matches!(self.spec.strategy, super::Strategy::Recreate) {
             return self.spec.replicas;
         }
-        let room = self.spec.replicas + self.spec.max_surge() - self.total();
+        // Pods that a smaller size has not removed yet take room as well.
+        let taken: i32 = self.sets.iter().zip(&self.sizes).map(|(set, size)| set.replicas.max(*size)).sum();
+        let room = self.spec.replicas + self.spec.max_surge() - taken;
         present + room.clamp(0, (self.spec.replicas - present).max(0))
     }
 
@@ -54,7 +56,7 @@ impl Rollout<'_> {
             return;
         }
         let least_available = self.spec.replicas - self.spec.max_unavailable();
-        let new_unavailable = self.sizes[new] - self.sets[new].available;
+        let new_unavailable = (self.sizes[new] - self.sets[new].available).max(0);
         let may_go = self.total() - least_available - new_unavailable;
         if may_go <= 0 {
             return;
@@ -76,7 +78,8 @@ impl Rollout<'_> {
     }
 
     fn drop_healthy(&mut self, old: &[usize], least_available: i32) {
-        let available: i32 = self.sets.iter().map(|it| it.available).sum();
+        // A set that was made smaller may still report pods that are about to go.
+        let available: i32 = self.sets.iter().zip(&self.sizes).map(|(set, size)| set.available.min(*size)).sum();
         let mut may_go = available - least_available;
         for &index in old {
             let drop = self.sizes[index].min(may_go);

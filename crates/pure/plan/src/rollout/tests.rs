@@ -290,6 +290,44 @@ proptest! {
         }
     }
 
+    /// Sets act and report in their own time: `acts` says which of them does in each turn.
+    #[test]
+    fn late_reports_do_not_break_the_bounds(
+        replicas in 1i32..20, surge in 0i32..4, unavailable in 0i32..4,
+        acts in proptest::collection::vec((proptest::bool::ANY, proptest::bool::ANY, 0i32..4), 60),
+    ) {
+        let spec = rolling(replicas, &surge.to_string(), &unavailable.to_string());
+        let mut sets = vec![set(&spec, 1, replicas, replicas)];
+        // Pods and available pods there are, whatever is reported.
+        let mut real = vec![(replicas, replicas)];
+        let always = std::iter::repeat((true, true, 3));
+        for (old_acts, new_acts, luck) in acts.into_iter().chain(always).take(400) {
+            let plan = plan(&spec, &sets, false);
+            for step in &plan.steps {
+                match *step {
+                    Step::Create { size } => {
+                        sets.push(ReplicaSet { size, replicas: 0, ..current_set(&spec, 2, 0, 0) });
+                        real.push((0, 0));
+                    }
+                    Step::Scale { index, size } => sets[index].size = size,
+                    Step::Delete { .. } => {}
+                }
+            }
+            for (at, acts) in [old_acts, new_acts].into_iter().enumerate().take(sets.len()) {
+                if acts {
+                    let size = sets[at].size;
+                    real[at] = (size, real[at].1.min(size));
+                    real[at].1 = (real[at].1 + luck).min(size);
+                    (sets[at].replicas, sets[at].available) = real[at];
+                }
+            }
+            let (pods, available) = real.iter().fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+            prop_assert!(pods <= replicas + spec.max_surge(), "{} pods", pods);
+            prop_assert!(available >= replicas - spec.max_unavailable(), "{} available", available);
+        }
+        prop_assert_eq!(real, vec![(0, 0), (replicas, replicas)]);
+    }
+
     #[test]
     fn proportional_scaling_gives_out_exactly_the_allowed_total(
         before in 1i32..30, parts in proptest::collection::vec(1i32..10, 2..5), after in 0i32..60, surge in 0i32..5,

@@ -1,0 +1,80 @@
+use serde_json::{Value, json};
+
+use crate::world::{EVENTS, PODS, World, condition, number};
+
+const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
+
+async fn job(world: &World, name: &str, fake: &str, spec: Value) {
+    let mut body = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"template": {
+            "metadata": {"annotations": {"eyot.io/fake": fake}},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "i"}]},
+        }},
+    });
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        body["spec"][key] = value.clone();
+    }
+    world.create(JOBS, body).await;
+}
+
+fn is(job: &Value, kind: &str) -> bool {
+    condition(job, kind)["status"] == "True"
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_completes_and_its_pods_are_free_to_go() {
+    let world = World::start().await;
+    job(&world, "work", "succeed", json!({"completions": 5, "parallelism": 2})).await;
+    let path = format!("{JOBS}/work");
+    let done = world.until(&path, "complete", |it| is(it, "Complete")).await;
+    assert_eq!((number(&done["status"]["succeeded"]), number(&done["status"]["active"])), (5, 0));
+    assert!(is(&done, "SuccessCriteriaMet") && done["status"]["completionTime"].is_string());
+    let pods = world.list(PODS).await;
+    assert_eq!(pods.len(), 5);
+    for pod in &pods {
+        assert_eq!(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"], "work");
+        assert!(pod["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty), "{pod:#}");
+    }
+    let completed =
+        |it: &Value| it["items"].as_array().is_some_and(|it| it.iter().any(|it| it["reason"] == "Completed"));
+    world.until(EVENTS, "completion event", completed).await;
+    world.delete(&path, "Background").await;
+    world.until(PODS, "no pods", |it| it["items"].as_array().is_some_and(Vec::is_empty)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_job_gives_up_at_its_limit() {
+    let world = World::start().await;
+    job(&world, "doomed", "fail", json!({"backoffLimit": 0})).await;
+    let failed = world.until(&format!("{JOBS}/doomed"), "failed", |it| is(it, "Failed")).await;
+    assert_eq!(condition(&failed, "Failed")["reason"], "BackoffLimitExceeded");
+    assert_eq!((number(&failed["status"]["failed"]), world.list(PODS).await.len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_indexed_job_runs_each_index_and_expires() {
+    let world = World::start().await;
+    let spec = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed", "ttlSecondsAfterFinished": 3});
+    job(&world, "indexed", "succeed", spec).await;
+    let path = format!("{JOBS}/indexed");
+    let done = world.until(&path, "complete", |it| is(it, "Complete")).await;
+    assert_eq!(done["status"]["completedIndexes"], "0-2");
+    world.until(&path, "expired", Value::is_null).await;
+    world.until(PODS, "no pods", |it| it["items"].as_array().is_some_and(Vec::is_empty)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspended_job_has_no_pods_until_resumed() {
+    let world = World::start().await;
+    job(&world, "later", "run", json!({"parallelism": 2, "completions": 2, "suspend": true})).await;
+    let path = format!("{JOBS}/later");
+    world.until(&path, "suspended", |it| is(it, "Suspended")).await;
+    assert!(world.list(PODS).await.is_empty());
+    world.merge(&path, json!({"spec": {"suspend": false}})).await;
+    world.until(&path, "running", |it| number(&it["status"]["ready"]) == 2).await;
+    world.merge(&path, json!({"spec": {"suspend": true}})).await;
+    world.until(PODS, "no pods", |it| it["items"].as_array().is_some_and(Vec::is_empty)).await;
+    let job = world.get(&path).await.unwrap();
+    assert_eq!(number(&job["status"]["failed"]), 0);
+}

@@ -1,0 +1,11 @@
+//! Drives the controllers against the real API server in process, with a fake node that plays the kubelet.
+
+mod collecting;
+mod deployments;
+mod jobs;
+mod networking;
+mod node;
+mod restarts;
+mod scheduling;
+mod speed;
+mod world;
