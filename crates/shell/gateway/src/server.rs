@@ -182,7 +182,12 @@ async fn run(connection: Arc<Connection>, stream: TcpStream, stop: CancellationT
                 let now = Instant::now();
                 tick.as_mut().reset(now + TICK);
                 if watchdog.is_over(&connection.marks, now) {
-                    break;
+                    // HTTP/2 clients are told before they are cut, at the next tick; HTTP/1.1 ones are idle and go now.
+                    if ending {
+                        break;
+                    }
+                    ending = true;
+                    serving.as_mut().graceful_shutdown();
                 }
             }
         }

@@ -60,7 +60,7 @@ async fn objects_created_at_the_api_server_are_routed_and_get_their_statuses() {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
         "endpoints": [{"addresses": [pod(1).ip().to_string()], "conditions": {"ready": true}}],
-        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "ports": [{"name": "http", "port": pod(1).port(), "protocol": "TCP"}],
     });
     write(&client, "POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &slice).await;
     let mut route = json!({

@@ -130,7 +130,7 @@ async fn guests_reach_services_by_every_name_and_address_without_a_socket() {
         let answer = call(&node, &format!("http://{host}/a")).await.unwrap();
         assert!(answer.starts_with("one GET "), "{host}: {answer}");
     }
-    assert!(call(&node, "http://127.42.0.1:8080/").await.unwrap().starts_with("one GET "));
+    assert!(call(&node, "http://127.42.0.1:9/").await.unwrap().starts_with("one GET "));
     assert_eq!(node.gateway.stats().outbound, 7);
 }
 

@@ -191,7 +191,7 @@ where
 
 /// An address for a pod that has a handler: one where nothing listens, so that dialling it is refused at once.
 pub fn pod(last: u8) -> SocketAddr {
-    SocketAddr::from(([127, 42, 0, last], 8080))
+    SocketAddr::from(([127, 42, 0, last], 9))
 }
 
 /// A cluster IP that depends on the name.
