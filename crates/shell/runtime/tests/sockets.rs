@@ -68,12 +68,32 @@ async fn a_bind_elsewhere_is_refused_and_so_is_any_without_an_address() {
     assert_eq!(spawn(&bench, &bind(0, 0, 0), |_| {}).await.wait().await, completed(0), "any port of its own is fine");
 }
 
-/// Sends Service address 10.0.0.7 to where the test listens.
+#[tokio::test]
+async fn datagram_sockets_bind_where_streams_do() {
+    let bench = Bench::new();
+    let port = free_port();
+    let run = format!("(call $bind-udp (local.get $network) (i32.const {port}))");
+    // A wildcard bind that were not rewritten would be refused.
+    assert_eq!(spawn(&bench, &run, |_| {}).await.wait().await, completed(0));
+    assert_eq!(spawn(&bench, &run, |it| it.ip = None).await.wait().await, completed(1));
+}
+
+#[tokio::test]
+async fn the_cluster_answers_for_its_names() {
+    let bench = Bench::new();
+    let run = "(call $resolve (local.get $network) (i32.const 1024) (i32.const 30) (i32.const 16)) (call $failed)";
+    let names = Arc::new(Service("127.0.0.1:1".parse().unwrap()));
+    // The cluster knows at once that the name does not exist; the host would still be asking.
+    assert_eq!(spawn(&bench, run, |it| it.names = Some(names)).await.wait().await, completed(1));
+    assert_eq!(spawn(&bench, run, |_| {}).await.wait().await, completed(0));
+}
+
+/// Sends Service address 10.0.0.7 to where the test listens, and knows of a Service that is gone.
 struct Service(SocketAddr);
 
 impl Names for Service {
-    fn resolve(&self, _: &Caller, _: &str) -> Option<Vec<IpAddr>> {
-        None
+    fn resolve(&self, _: &Caller, name: &str) -> Option<Vec<IpAddr>> {
+        (name == "gone.default.svc.cluster.local").then(Vec::new)
     }
 
     fn route(&self, _: &Caller, address: SocketAddr) -> SocketAddr {
