@@ -1,5 +1,6 @@
 //! The node's HTTP API, in the kubelet's words. The API server passes requests on to it whole.
 
+mod forward;
 mod logs;
 
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use crate::{pod::Shared, pods::Pods};
 #[derive(Clone)]
 struct Context {
     pods: Arc<Pods>,
-    #[allow(dead_code)]
     shared: Arc<Shared>,
 }
 
@@ -26,6 +26,7 @@ struct Context {
 pub(crate) fn router(pods: Arc<Pods>, shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
+        .route("/portForward/{namespace}/{pod}", any(forward::serve))
         .route("/exec/{namespace}/{pod}/{container}", any(unsupported))
         .route("/attach/{namespace}/{pod}/{container}", any(unsupported))
         .route("/run/{namespace}/{pod}/{container}", any(unsupported))

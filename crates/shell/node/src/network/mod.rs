@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub(crate) use listen::{Front, Listener};
+pub(crate) use listen::{Front, Listener, serve};
 use pool::Pool;
 
 use crate::Cidr;
@@ -26,7 +26,7 @@ pub(crate) struct Network {
     cidr: Cidr,
     routed: bool,
     /// Holds the range's name against other nodes on this host.
-    _claim: net::UnixListener,
+    claim: Mutex<Option<net::UnixListener>>,
 }
 
 /// Why a node has no addresses to give.
@@ -63,7 +63,7 @@ impl Network {
     }
 
     fn new(cidr: Cidr, routed: bool, claim: net::UnixListener) -> Network {
-        Network { pool: Mutex::new(Pool::new(cidr)), cidr, routed, _claim: claim }
+        Network { pool: Mutex::new(Pool::new(cidr)), cidr, routed, claim: Mutex::new(Some(claim)) }
     }
 
     /// The range addresses come from.
@@ -86,11 +86,12 @@ impl Network {
         self.pool.lock().release(address);
     }
 
-    /// Takes the route away again, so that a stopped node leaves the host as it was.
+    /// Takes the route away again, so that a stopped node leaves the host as it was, and lets others have the range.
     pub(crate) async fn close(&self) {
         if self.routed {
             route::remove(self.cidr).await;
         }
+        self.claim.lock().take();
     }
 }
 

@@ -137,8 +137,6 @@ pub(crate) struct LogView {
     pub(crate) waiting: Option<String>,
     /// The log of the present run, if one is being written.
     pub(crate) log: Option<Arc<Log>>,
-    /// The guest, when it answers requests in process.
-    pub(crate) guest: Option<Arc<HttpGuest>>,
 }
 
 /// One pod.
@@ -448,10 +446,6 @@ impl Machine {
                 _ => None,
             },
             log: it.log.clone(),
-            guest: match &it.running {
-                Running::Http { guest, .. } => Some(guest.clone()),
-                _ => None,
-            },
         });
         PodView { ip: self.ip, finished: self.phase().is_final(), containers: containers.collect() }
     }

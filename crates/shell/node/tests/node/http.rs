@@ -1,0 +1,128 @@
+//! Guests that answer requests.
+
+use std::net::SocketAddr;
+
+use http::Request;
+use http_body_util::BodyExt;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::island::{Island, container, hello, ip, phase, ready, waiting};
+
+#[tokio::test]
+async fn a_component_serves_at_its_pod_address_until_its_pod_is_deleted() {
+    let island = Island::start().await;
+    let image = island.push("hello", hello()).await;
+    island.create("web", json!({ "containers": [{ "name": "app", "image": image, "ports": [{ "containerPort": 8080 }] }] })).await;
+    let pod = island.until("web", ready).await;
+    assert_eq!(phase(&pod), "Running");
+    let status = container(&pod);
+    assert_eq!((&status["started"], &status["restartCount"]), (&json!(true), &json!(0)));
+    assert!(status["imageID"].as_str().unwrap().contains("/hello@sha256:"), "{status}");
+    assert!(status["containerID"].as_str().unwrap().starts_with("eyot://"), "{status}");
+
+    let address: SocketAddr = format!("{}:8080", ip(&pod)).parse().unwrap();
+    let handler = island.endpoints.get(&address).unwrap();
+    let request = Request::get("http://web/").header("host", "web").body(eyot_dispatch::empty()).unwrap();
+    let response = handler.handle(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello, world");
+
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("hello, world"), "{answer}");
+
+    island.pods.delete("web", &DeleteParams::default()).await.unwrap();
+    island.until_gone("web").await;
+    assert!(island.endpoints.is_empty());
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn pending_to_ready_is_one_status_write() {
+    let island = Island::start().await;
+    let image = island.push("hello", hello()).await;
+    let spec = json!({ "containers": [{ "name": "app", "image": image }] });
+    island.create("first", spec.clone()).await;
+    island.until("first", ready).await;
+    let watch = island.pods.watch(&Default::default(), "0").await.unwrap();
+    futures::pin_mut!(watch);
+    island.create("second", spec).await;
+    let mut states = Vec::new();
+    while let Some(event) = futures::TryStreamExt::try_next(&mut watch).await.unwrap() {
+        let (kube::api::WatchEvent::Added(pod) | kube::api::WatchEvent::Modified(pod)) = event else { continue };
+        if pod.metadata.name.as_deref() != Some("second") {
+            continue;
+        }
+        let bound = pod.spec.as_ref().is_some_and(|it| it.node_name.is_some());
+        states.push(format!("{} bound {bound} ready {}", phase(&pod), ready(&pod)));
+        if ready(&pod) {
+            break;
+        }
+    }
+    assert!(states.len() <= 3, "{states:?}");
+    assert_eq!(states.last().unwrap(), "Running bound true ready true");
+    assert_eq!(states.iter().filter(|it| it.contains("bound true")).count(), 2, "{states:?}");
+}
+
+#[tokio::test]
+async fn readiness_follows_the_probe_and_liveness_restarts() {
+    let island = Island::start().await;
+    let image = island.push("hello", hello()).await;
+    let probe = |port: u16| json!({ "httpGet": { "port": port, "path": "/" }, "periodSeconds": 1, "failureThreshold": 1 });
+    island
+        .create(
+            "good",
+            json!({ "containers": [{ "name": "app", "image": image, "ports": [{ "containerPort": 8080 }],
+                "readinessProbe": probe(8080), "startupProbe": probe(8080) }] }),
+        )
+        .await;
+    island.until("good", ready).await;
+    island
+        .create(
+            "bad",
+            json!({ "containers": [{ "name": "app", "image": image, "ports": [{ "containerPort": 8080 }],
+                "readinessProbe": probe(9), "livenessProbe": probe(10) }] }),
+        )
+        .await;
+    let pod = island.until("bad", |pod| container(pod)["restartCount"].as_i64() >= Some(1)).await;
+    assert!(!ready(&pod));
+    assert_eq!(container(&pod)["lastState"]["terminated"]["exitCode"], 137);
+}
+
+#[tokio::test]
+async fn what_cannot_be_honoured_is_named_and_harms_nobody() {
+    let island = Island::start().await;
+    let image = island.push("hello", hello()).await;
+    island
+        .create("greedy", json!({ "hostNetwork": true, "containers": [{ "name": "app", "image": image, "tty": true }] }))
+        .await;
+    let pod = island.until("greedy", |pod| waiting(pod) == "UnsupportedField").await;
+    let message = container(&pod)["state"]["waiting"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("spec.hostNetwork") && message.contains("spec.containers[0].tty"), "{message}");
+    assert_eq!(phase(&pod), "Pending");
+    island.create("absent", json!({ "containers": [{ "name": "app", "image": image.replace("hello", "none") }] })).await;
+    island.until("absent", |pod| matches!(waiting(pod).as_str(), "ErrImagePull" | "ImagePullBackOff")).await;
+    let text = island.push("text", b"\0asm\x01\0\0\0and no more".to_vec()).await;
+    island.create("broken", json!({ "containers": [{ "name": "app", "image": text }] })).await;
+    island.until("broken", |pod| waiting(pod) == "CreateContainerError").await;
+    for name in ["greedy", "absent", "broken"] {
+        island.pods.delete(name, &DeleteParams::default()).await.unwrap();
+        island.until_gone(name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_image_restarts_the_container() {
+    let island = Island::start().await;
+    let image = island.push("hello", hello()).await;
+    let other = island.push("other", hello()).await;
+    island.create("web", json!({ "containers": [{ "name": "app", "image": image }] })).await;
+    island.until("web", ready).await;
+    let patch = json!({ "spec": { "containers": [{ "name": "app", "image": other }] } });
+    island.pods.patch("web", &PatchParams::default(), &Patch::Strategic(patch)).await.unwrap();
+    let pod = island.until("web", |pod| ready(pod) && container(pod)["restartCount"] == 1).await;
+    assert!(container(&pod)["imageID"].as_str().unwrap().contains("/other@"));
+}

@@ -1,0 +1,239 @@
+//! A store, an API server, a registry and a node in a fresh directory.
+
+use std::{fmt::Debug, path::Path, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use eyot_apiserver::{ApiServer, Config, Identity};
+use eyot_dispatch::{CallError, Caller, Endpoints, Outbound};
+use eyot_instance::Schedule;
+use eyot_node::{Node, NodeConfig};
+use eyot_registry::{Blobs, Images, ImagesConfig, PushOptions, Registry};
+use eyot_runtime::{Runtime, RuntimeConfig};
+use eyot_store::{Options, Store};
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::{Api, Client, api::PostParams};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// A module that prints `hello` and leaves with `code`.
+pub(crate) fn command(code: u32) -> Vec<u8> {
+    let source = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 16) "hello\n")
+        (func (export "_start")
+            (i32.store (i32.const 0) (i32.const 16))
+            (i32.store (i32.const 4) (i32.const 6))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+            (call $exit (i32.const CODE))))"#;
+    wat::parse_str(source.replace("CODE", &code.to_string())).unwrap()
+}
+
+/// A module that never ends.
+pub(crate) fn spinner() -> Vec<u8> {
+    wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))"#).unwrap()
+}
+
+/// A component that answers every request with 200 and `hello, world`.
+pub(crate) fn hello() -> Vec<u8> {
+    let source = include_str!("../../../runtime/tests/guests/http.wat");
+    wat::parse_str(source.replace(";;HANDLE;;", "(call $hello (local.get $outparam))")).unwrap()
+}
+
+struct Nowhere;
+
+impl Outbound for Nowhere {
+    fn send(
+        self: Arc<Self>,
+        _: Caller,
+        _: Request<eyot_dispatch::Body>,
+    ) -> BoxFuture<'static, Result<Response<eyot_dispatch::Body>, CallError>> {
+        Box::pin(async { Err(CallError::Connect("there is no network".into())) })
+    }
+}
+
+/// Everything, running.
+pub(crate) struct Island {
+    pub(crate) client: Client,
+    pub(crate) pods: Api<Pod>,
+    pub(crate) endpoints: Arc<Endpoints>,
+    node: Option<Arc<Node>>,
+    token: CancellationToken,
+    running: JoinHandle<()>,
+    server: ApiServer,
+    images: Images,
+    registry: String,
+    dir: TempDir,
+}
+
+impl Island {
+    pub(crate) async fn start() -> Island {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store"), Options::new(eyot_apiserver::attributes)).unwrap();
+        let server =
+            ApiServer::new(store, Config { service_cidr: "10.43.0.0/16".parse().unwrap(), api_port: 6443 });
+        eyot_apiserver::bootstrap(&server).await.unwrap();
+        let blobs = Blobs::open(dir.path().join("blobs")).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let registry = listener.local_addr().unwrap().to_string();
+        let router = Registry::new(blobs.clone()).router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let images = Images::new(blobs, ImagesConfig::new([registry.clone()]));
+        let client = Client::new(server.service(Identity::component("test")), "default");
+        let (endpoints, node, token, running) = start_node(&server, &images, dir.path()).await;
+        let pods = Api::default_namespaced(client.clone());
+        Island { client, pods, endpoints, node: Some(node), token, running, server, images, registry, dir }
+    }
+
+    /// Stops the node as a crash would, and starts it again on the same directory.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        let (endpoints, node, token, running) = start_node(&self.server, &self.images, self.dir.path()).await;
+        node.synced().wait_for(|it| *it).await.unwrap();
+        (self.endpoints, self.node, self.token, self.running) = (endpoints, Some(node), token, running);
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        self.token.cancel();
+        // Stopping twice is stopping once.
+        if !self.running.is_finished() {
+            (&mut self.running).await.unwrap();
+        }
+        self.node = None;
+    }
+
+    /// A path in the node's directory.
+    pub(crate) fn node_file(&self, path: &str) -> std::path::PathBuf {
+        self.dir.path().join("node").join(path)
+    }
+
+    /// Pushes a module and returns its reference.
+    pub(crate) async fn push(&self, name: &str, wasm: Vec<u8>) -> String {
+        let reference = format!("{}/{name}:1", self.registry);
+        eyot_registry::push(&reference, Bytes::from(wasm), &PushOptions::default()).await.unwrap();
+        reference
+    }
+
+    pub(crate) async fn create(&self, name: &str, spec: Value) {
+        let pod = json!({ "metadata": { "name": name, "labels": { "app": name } }, "spec": spec });
+        self.pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    }
+
+    pub(crate) async fn config_map(&self, name: &str, data: Value) {
+        let api: Api<ConfigMap> = Api::default_namespaced(self.client.clone());
+        let object = json!({ "metadata": { "name": name }, "data": data });
+        let _ = api.delete(name, &Default::default()).await;
+        api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    }
+
+    /// Waits until the pod is as wanted; fails with what it was last.
+    pub(crate) async fn until(&self, name: &str, wanted: impl Fn(&Pod) -> bool) -> Pod {
+        for _ in 0..1000 {
+            if let Some(pod) = self.pods.get_opt(name).await.unwrap()
+                && wanted(&pod)
+            {
+                return pod;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{name} did not become as wanted: {:#?}", Hidden(self.pods.get_opt(name).await.unwrap()));
+    }
+
+    pub(crate) async fn until_gone(&self, name: &str) {
+        for _ in 0..1000 {
+            if self.pods.get_opt(name).await.unwrap().is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{name} is still there");
+    }
+
+    /// The kubelet's API.
+    pub(crate) fn router(&self) -> axum::Router {
+        self.node.as_ref().unwrap().kubelet()
+    }
+
+    /// What the kubelet answers: status code and body.
+    pub(crate) async fn kubelet(&self, path: &str) -> (u16, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = self.router().oneshot(request).await.unwrap();
+        let code = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (code, String::from_utf8_lossy(&body).into_owned())
+    }
+}
+
+async fn start_node(
+    server: &ApiServer,
+    images: &Images,
+    dir: &Path,
+) -> (Arc<Endpoints>, Arc<Node>, CancellationToken, JoinHandle<()>) {
+    let client = Client::new(server.service(Identity::component("node")), "default");
+    let runtime = Runtime::new(RuntimeConfig::new(dir.join("cache"))).unwrap();
+    let endpoints = Arc::new(Endpoints::new());
+    // A range that no other network of the host has, nor another test: it must be free again after a restart.
+    let cidr = format!("10.217.{}.0/24", std::process::id() % 256).parse().unwrap();
+    let mut config = NodeConfig::new("edge", dir.join("node"), cidr);
+    config.back_off = Schedule {
+        base: Duration::from_millis(100),
+        max: Duration::from_millis(400),
+        reset: Duration::from_secs(60),
+    };
+    let node =
+        Node::new(config, client, runtime, images.clone(), endpoints.clone(), Arc::new(Nowhere)).await.unwrap();
+    let (node, token) = (Arc::new(node), CancellationToken::new());
+    let running = {
+        let (node, token) = (node.clone(), token.clone());
+        tokio::spawn(async move { node.run(token).await })
+    };
+    (endpoints, node, token, running)
+}
+
+/// Prints a pod's status only.
+struct Hidden(Option<Pod>);
+
+impl Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let status = self.0.as_ref().map(|it| serde_json::to_string_pretty(&it.status).unwrap_or_default());
+        f.write_str(&status.unwrap_or_else(|| "absent".to_owned()))
+    }
+}
+
+pub(crate) fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|it| it.phase.as_deref()).unwrap_or_default()
+}
+
+pub(crate) fn condition(pod: &Pod, kind: &str) -> bool {
+    let conditions = pod.status.iter().flat_map(|it| it.conditions.iter().flatten());
+    conditions.into_iter().any(|it| it.type_ == kind && it.status == "True")
+}
+
+pub(crate) fn ready(pod: &Pod) -> bool {
+    condition(pod, "Ready")
+}
+
+pub(crate) fn ip(pod: &Pod) -> String {
+    pod.status.as_ref().and_then(|it| it.pod_ip.clone()).unwrap_or_default()
+}
+
+/// The first container's status, as JSON.
+pub(crate) fn container(pod: &Pod) -> Value {
+    let statuses = pod.status.as_ref().and_then(|it| it.container_statuses.as_ref());
+    serde_json::to_value(statuses.and_then(|it| it.first())).unwrap()
+}
+
+/// Why the first container waits.
+pub(crate) fn waiting(pod: &Pod) -> String {
+    container(pod)["state"]["waiting"]["reason"].as_str().unwrap_or_default().to_owned()
+}

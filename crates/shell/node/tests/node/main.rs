@@ -1,0 +1,8 @@
+//! A node against the real API server, registry and runtime, in one process.
+
+mod commands;
+mod configuration;
+mod forward;
+mod http;
+mod island;
+mod restart;
