@@ -8,14 +8,12 @@ use futures::StreamExt;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject},
-    core::GroupVersionKind,
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{apply, client, flags::DeployFlags};
+use crate::{apply, client, flags::DeployFlags, publish};
 
 /// Pushes, applies, waits for the rollout, calls the service twice and prints what it saw.
 pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
@@ -85,10 +83,7 @@ async fn registry(client: &Client) -> Result<String> {
 
 /// `address:port` of the default Gateway.
 async fn gateway(client: &Client) -> Result<String> {
-    let gvk = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "Gateway");
-    let resource = ApiResource::from_gvk_with_plural(&gvk, "gateways");
-    let gateways: Api<DynamicObject> = Api::namespaced_with(client.clone(), "eyot-system", &resource);
-    let gateway = gateways.get("default").await.context("reading Gateway eyot-system/default")?;
+    let gateway = publish::gateways(client).get("default").await.context("reading Gateway eyot-system/default")?;
     let address = gateway.data.pointer("/status/addresses/0/value").and_then(Value::as_str);
     let port = gateway.data.pointer("/spec/listeners/0/port").and_then(Value::as_u64);
     match (address, port) {

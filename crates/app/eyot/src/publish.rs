@@ -1,7 +1,11 @@
 //! What the node tells its users about itself, in the places where tools look for it.
 
 use anyhow::{Context, Result};
-use kube::Client;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::GroupVersionKind,
+};
 use serde_json::json;
 
 use crate::apply;
@@ -15,5 +19,31 @@ pub(crate) async fn registry(client: &Client, host: &str) -> Result<()> {
         "data": { "localRegistryHosting.v1": hosting },
     });
     apply::apply(client, map).await.context("publishing the registry's address")?;
+    Ok(())
+}
+
+/// The Gateways of the Gateway API in the namespace of the default one.
+pub(crate) fn gateways(client: &Client) -> Api<DynamicObject> {
+    let gvk = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "Gateway");
+    let resource = ApiResource::from_gvk_with_plural(&gvk, "gateways");
+    Api::namespaced_with(client.clone(), eyot_gateway::DEFAULT_GATEWAY_NAMESPACE, &resource)
+}
+
+/// Says in the default Gateway on which port it really listens. An administrator's other listeners stay.
+pub(crate) async fn gateway(client: &Client, port: u16) -> Result<()> {
+    let step = || format!("publishing port {port} of the default Gateway");
+    let gateways = gateways(client);
+    let Some(gateway) = gateways.get_opt(eyot_gateway::DEFAULT_GATEWAY_NAME).await.with_context(step)? else {
+        // An administrator deleted it; that is theirs to do.
+        return Ok(());
+    };
+    let mut listeners = gateway.data.pointer("/spec/listeners").cloned().unwrap_or_default();
+    match listeners.pointer_mut("/0/port") {
+        Some(named) if *named != json!(port) => *named = json!(port),
+        _ => return Ok(()),
+    }
+    let change = Patch::Merge(json!({ "spec": { "listeners": listeners } }));
+    let name = eyot_gateway::DEFAULT_GATEWAY_NAME;
+    gateways.patch(name, &PatchParams::default(), &change).await.with_context(step)?;
     Ok(())
 }

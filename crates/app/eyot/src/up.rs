@@ -180,6 +180,7 @@ impl Island {
         let (watching, token) = (gateway.clone(), stop.clone());
         tasks.spawn(unit(async move { watching.watch(token).await }));
         publish::registry(&client, &format!("localhost:{}", registry_address.port())).await?;
+        publish::gateway(&client, http_address.port()).await?;
 
         synced.wait().await;
         // The sender lives as long as the node; when that has ended, its task says why.
