@@ -118,9 +118,8 @@ fn check_sum(block: &[u8; BLOCK]) -> io::Result<()> {
 fn number(field: &[u8]) -> io::Result<u64> {
     let bad = || invalid("a number in the archive does not parse".to_owned());
     if field[0] & 0x80 != 0 {
-        let (high, low) = field.split_at(field.len() - 8);
-        let small = high[0] == 0x80 && high[1..].iter().all(|it| *it == 0);
-        return small.then(|| low.iter().fold(0, |sum, it| sum << 8 | u64::from(*it))).ok_or_else(bad);
+        let digits = field.iter().enumerate().map(|(at, it)| u64::from(if at == 0 { it & 0x7f } else { *it }));
+        return digits.into_iter().try_fold(0_u64, |sum, it| sum.checked_mul(256)?.checked_add(it)).ok_or_else(bad);
     }
     let digits = string(field);
     match digits.trim() {
@@ -217,6 +216,22 @@ pub(crate) mod tests {
         for name in [".wh.bin", "bin/.wh.app.wasm", "bin/.wh..wh..opq"] {
             assert_eq!(look(&tar(&[(name, b"")]), "bin/app.wasm").unwrap(), Found::Removed, "{name}");
         }
+    }
+
+    #[test]
+    fn no_single_byte_makes_it_panic() {
+        let archive = tar(&[("app.wasm", b"\0asm"), ("b", b"")]);
+        for at in 0..archive.len() {
+            for byte in [0, b'7', b'L', b'x', 0x80, 0xff] {
+                let mut bad = archive.clone();
+                bad[at] = byte;
+                if let Ok(Found::File(content)) = look(&bad, "app.wasm") {
+                    assert!(content.len() <= archive.len());
+                }
+            }
+        }
+        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]).unwrap(), 258);
+        assert!(number(&[0xff; 12]).is_err() && number(&[0xff; 8]).is_ok());
     }
 
     #[test]

@@ -66,8 +66,14 @@ fn open(dir: &Path) -> anyhow::Result<Store> {
 }
 
 fn value(bytes: usize) -> impl FnOnce(Revision) -> Bytes + Send + 'static {
-    // Not all the same, so that nothing gains from repetition.
-    move |revision| Bytes::from(format!("{revision:<width$}", width = bytes).into_bytes())
+    move |revision| padded(revision.0, bytes)
+}
+
+/// A number, and spaces up to the size.
+fn padded(number: u64, bytes: usize) -> Bytes {
+    let mut value = number.to_string().into_bytes();
+    value.resize(bytes.max(value.len()), b' ');
+    value.into()
 }
 
 async fn creates(store: &Store, name: &str, writers: usize, count: usize, bytes: usize) -> anyhow::Result<Value> {
@@ -108,7 +114,8 @@ async fn fan_out(store: &Store, options: &StoreOptions) -> anyhow::Result<Value>
             let (mut watch, mut latencies) = (watch?, Histogram::<u64>::new(3)?);
             for _ in 0..changes {
                 let event = watch.next().await.context("the watch ended")??;
-                let begun: u64 = std::str::from_utf8(&event.entry.value)?.trim().parse()?;
+                let number = event.entry.value.split(|it| *it == b' ').next().unwrap_or_default();
+                let begun: u64 = std::str::from_utf8(number)?.parse()?;
                 latencies.record(micros(clock.elapsed()).saturating_sub(begun))?;
             }
             anyhow::Ok(latencies)
@@ -122,7 +129,7 @@ async fn fan_out(store: &Store, options: &StoreOptions) -> anyhow::Result<Value>
         tokio::spawn(async move {
             for it in 0..count {
                 let begun = micros(clock.elapsed());
-                let produce = move |_| Bytes::from(format!("{begun:<width$}", width = bytes).into_bytes());
+                let produce = move |_| padded(begun, bytes);
                 store.write(Write::create(Key::new("/pods", "bench", format!("{writer}-{it}")), produce)).await?;
             }
             anyhow::Ok(())
