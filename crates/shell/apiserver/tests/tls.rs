@@ -3,7 +3,7 @@
 use std::{fs, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use eyot_apiserver::{ApiServer, Config, attributes, bootstrap, pki};
+use eyot_apiserver::{ApiServer, Body, Config, attributes, bootstrap, pki};
 use eyot_store::{Options, Store};
 use http::{Request, header};
 use http_body_util::{BodyExt, Empty};
@@ -12,6 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde_json::Value;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
@@ -19,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 struct Running {
+    api: ApiServer,
     port: u16,
     dir: tempfile::TempDir,
     stop: CancellationToken,
@@ -35,9 +37,9 @@ async fn start() -> Running {
     bootstrap(&api).await.unwrap();
     let pki = pki::Pki::open(&dir.path().join("pki"), &pki::ServerNames::default()).unwrap();
     let stop = CancellationToken::new();
-    let (tls, token) = (pki.tls().unwrap(), stop.clone());
-    let task = tokio::spawn(async move { api.serve(listener, tls, token).await.unwrap() });
-    Running { port, dir, stop, task }
+    let (tls, token, serving) = (pki.tls().unwrap(), stop.clone(), api.clone());
+    let task = tokio::spawn(async move { serving.serve(listener, tls, token).await.unwrap() });
+    Running { api, port, dir, stop, task }
 }
 
 fn client(pki: &Path, with_certificate: bool) -> ClientConfig {
@@ -56,12 +58,20 @@ fn client(pki: &Path, with_certificate: bool) -> ClientConfig {
 }
 
 async fn get(running: &Running, with_certificate: bool, uri: &str) -> http::Response<hyper::body::Incoming> {
+    let request = Request::get(uri).header(header::HOST, "localhost").body(String::new()).unwrap();
+    send(running, with_certificate, request).await
+}
+
+async fn send(
+    running: &Running,
+    with_certificate: bool,
+    request: Request<String>,
+) -> http::Response<hyper::body::Incoming> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, running.port)).await.unwrap();
     let connector = TlsConnector::from(Arc::new(client(&running.dir.path().join("pki"), with_certificate)));
     let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request = Request::get(uri).header(header::HOST, "localhost").body(Empty::<Bytes>::new()).unwrap();
+    tokio::spawn(connection.with_upgrades());
     sender.send_request(request).await.unwrap()
 }
 
@@ -104,6 +114,53 @@ async fn a_foreign_certificate_is_refused() {
         }
     };
     assert!(refused);
+}
+
+/// A kubelet that takes the connection over and sends back what it gets.
+#[derive(Clone)]
+struct Parrot;
+
+impl tower::Service<Request<Body>> for Parrot {
+    type Response = http::Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<http::Response<Body>, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        assert_eq!(request.headers()[header::UPGRADE], "SPDY/3.1");
+        tokio::spawn(async move {
+            let mut stream = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+            let mut word = [0; 5];
+            stream.read_exact(&mut word).await.unwrap();
+            stream.write_all(&word).await.unwrap();
+        });
+        let response = http::Response::builder().status(101).header(header::CONNECTION, "Upgrade");
+        std::future::ready(Ok(response.header(header::UPGRADE, "SPDY/3.1").body(Body::empty()).unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_reaches_the_kubelet() {
+    let running = start().await;
+    running.api.set_kubelet("n", Parrot);
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = r#"{"metadata":{"name":"p"},"spec":{"nodeName":"n","containers":[{"name":"c","image":"i"}]}}"#;
+    let post = |uri: &str| Request::post(uri).header(header::HOST, "localhost");
+    let created = send(&running, true, post(pods).body(pod.to_owned()).unwrap()).await;
+    assert_eq!(created.status(), 201);
+    let forward = post(&format!("{pods}/p/portforward"))
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "SPDY/3.1");
+    let answer = send(&running, true, forward.body(String::new()).unwrap()).await;
+    assert_eq!(answer.status(), 101);
+    let mut stream = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+    stream.write_all(b"hello").await.unwrap();
+    let mut word = [0; 5];
+    stream.read_exact(&mut word).await.unwrap();
+    assert_eq!(&word, b"hello");
 }
 
 #[tokio::test]
