@@ -89,6 +89,7 @@ pub enum CauseReason {
     UnexpectedServerResponse,
     ResourceVersionTooLarge,
     DisruptionBudget,
+    NamespaceTerminating,
 }
 
 impl ApiError {
@@ -316,6 +317,7 @@ impl CauseReason {
             Self::UnexpectedServerResponse => "UnexpectedServerResponse",
             Self::ResourceVersionTooLarge => "ResourceVersionTooLarge",
             Self::DisruptionBudget => "DisruptionBudget",
+            Self::NamespaceTerminating => "NamespaceTerminating",
         }
     }
 }

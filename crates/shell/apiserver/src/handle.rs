@@ -59,7 +59,12 @@ async fn route(
     let identity = identity.ok_or_else(ApiError::unauthorized)?;
     match path.ok_or_else(ApiError::no_such_path)? {
         Path::Resource(resource) => objects(server, identity, resource, request).await,
-        path => discovery::answer(table(), request.method(), &path, accept::form(request.headers(), false)?),
+        path => {
+            let (method, form) = (request.method().clone(), accept::form(request.headers(), false)?);
+            // Making a schema takes milliseconds of computing, which must not hold up other requests.
+            let answer = move || discovery::answer(table(), &method, &path, form);
+            tokio::task::spawn_blocking(answer).await.unwrap_or_else(|it| Err(ApiError::internal(it)))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use eyot_model::{
     defaults, meta, prepare,
-    status::{ApiError, Cause},
+    status::{ApiError, Cause, CauseReason},
 };
 use eyot_store::{Key, WriteError};
 use http::Response;
@@ -104,7 +104,12 @@ pub(crate) fn check_namespace(server: &Shared, call: &Call, namespace: &str) -> 
     };
     if entry.attributes().field("status.phase") == Some("Terminating") {
         let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-        return Err(ApiError::forbidden(&call.kind, "", &why));
+        let mut error = ApiError::forbidden(&call.kind, "", &why);
+        // Controllers look for this cause to stop trying.
+        let message = format!("namespace {namespace} is being terminated");
+        let (reason, field) = (CauseReason::NamespaceTerminating, "metadata.namespace".to_owned());
+        error.details.causes = vec![Cause { reason, message, field }];
+        return Err(error);
     }
     Ok(())
 }

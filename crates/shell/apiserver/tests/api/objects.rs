@@ -127,6 +127,7 @@ async fn namespaces_must_exist_and_be_alive() {
     assert_eq!(dying.body["status"]["phase"], "Terminating");
     let late = server.post("/api/v1/namespaces/n/configmaps", json!({"metadata": {"name": "a"}})).await;
     assert_eq!(late.code, 403);
+    assert_eq!(late.body["details"]["causes"][0]["reason"], "NamespaceTerminating");
 
     let mut finished = dying.body;
     finished["spec"] = json!({});
