@@ -1,12 +1,6 @@
 //! From a file or the cache to linked code. Blocking; [`crate::Runtime::load`] calls it on threads of its own.
 
-use std::{
-    collections::HashSet,
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashSet, fs::File, io::Read, path::Path, sync::Arc};
 
 use wasmtime::{Module, Store, component::Component};
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -70,11 +64,11 @@ impl Loader {
     }
 
     /// Links the code of `digest` from the cache. Damaged code is discarded with a warning, as if it were not there.
-    pub(crate) fn from_cache(&self, digest: &Arc<str>) -> Option<Arc<Code>> {
-        [&self.http, &self.command].into_iter().find_map(|side| self.from_side(side, digest))
+    pub(crate) fn cached(&self, digest: &Arc<str>) -> Option<Arc<Code>> {
+        [&self.http, &self.command].into_iter().find_map(|side| self.cached_by(side, digest))
     }
 
-    fn from_side(&self, side: &Side, digest: &Arc<str>) -> Option<Arc<Code>> {
+    fn cached_by(&self, side: &Side, digest: &Arc<str>) -> Option<Arc<Code>> {
         let found = match side.cache.check(digest) {
             Ok(found) => found,
             Err(error) => {
@@ -129,7 +123,7 @@ impl Loader {
         .map_err(|error| explain_compile(&error))
     }
 
-    fn map(&self, path: &PathBuf, kind: ProgramKind) -> Result<Loaded, LoadError> {
+    fn map(&self, path: &Path, kind: ProgramKind) -> Result<Loaded, LoadError> {
         let engines = &self.core.engines;
         match kind {
             ProgramKind::HttpComponent => native::component(&engines.http, path).map(Loaded::Component),

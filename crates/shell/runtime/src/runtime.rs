@@ -145,7 +145,7 @@ impl Inner {
 
     async fn from_cache(self: &Arc<Self>, digest: &Arc<str>) -> Result<Option<Arc<Code>>, LoadError> {
         let (inner, digest) = (Arc::clone(self), Arc::clone(digest));
-        let work = tokio::task::spawn_blocking(move || inner.loader.from_cache(&digest));
+        let work = tokio::task::spawn_blocking(move || inner.loader.cached(&digest));
         work.await.map_err(|error| LoadError::Compile(format!("loading from the cache failed: {error}")))
     }
 
