@@ -114,7 +114,21 @@ impl Images {
             reference: reference.to_owned(),
             reason: format!("the embedded registry has no {name:?} in repository {:?}", parsed.repository()),
         })?;
-        self.resolve(reference, digest).await
+        let resolved = self.resolve(reference, digest).await?;
+        self.remember(reference, parsed, &resolved.manifest).await?;
+        Ok(resolved)
+    }
+
+    /// Notes what a reference led to, so that it is found without its registry: for an image of our own, after the
+    /// endpoint has moved to another port.
+    async fn remember(&self, reference: &str, parsed: &Reference, manifest: &Digest) -> Result<(), PullError> {
+        let whole = parsed.whole();
+        if self.inner.blobs.names(|it| it.pulled.get(&whole) == Some(manifest)) {
+            return Ok(());
+        }
+        let (blobs, manifest) = (self.inner.blobs.clone(), manifest.clone());
+        blocking(reference, move || blobs.rename(|it| it.pulled.insert(whole, manifest))).await?;
+        Ok(())
     }
 
     /// An image that was pulled before; `None` when it is not, or no longer, complete on disk.
@@ -183,8 +197,7 @@ impl Images {
                 Err(error) => return Err(error),
             };
             let resolved = images.resolve(&reference, digest.clone()).await?;
-            let (blobs, whole) = (images.inner.blobs.clone(), parsed.whole());
-            blocking(&reference, move || blobs.rename(|it| it.pulled.insert(whole, digest))).await?;
+            images.remember(&reference, &parsed, &digest).await?;
             Ok(resolved)
         };
         pull.boxed().shared()

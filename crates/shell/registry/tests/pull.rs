@@ -72,6 +72,18 @@ async fn own_images_need_no_socket() {
 }
 
 #[tokio::test]
+async fn own_images_are_found_after_the_endpoint_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(dir.path()).await;
+    let pushed = push(&served.reference("hello:v1"), bytes(MODULE), &PushOptions::default()).await.unwrap();
+    let before = Images::new(served.blobs.clone(), ImagesConfig::new(["localhost:5000"]));
+    pull(&before, "localhost:5000/hello:v1", IfNotPresent).await.unwrap();
+    let after = Images::new(served.blobs.clone(), ImagesConfig::new(["localhost:5001"]));
+    let image = pull(&after, "localhost:5000/hello:v1", IfNotPresent).await.unwrap();
+    assert_eq!(image.digest, pushed.digest.to_string());
+}
+
+#[tokio::test]
 async fn ordinary_images_yield_their_wasm_entrypoint() {
     let dir = tempfile::tempdir().unwrap();
     let served = Served::start(&dir.path().join("a")).await;
