@@ -3,12 +3,7 @@
 //! Rows are only appended, and deleted once nothing refers to them. There is no index but the revision: which row is a
 //! key's newest is known from memory, and found at start by reading the log once.
 
-use std::{
-    fs::OpenOptions,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
 
 use rusqlite::{Connection, ErrorCode, ffi, params};
 
@@ -264,8 +259,7 @@ fn revision(number: i64) -> Revision {
 }
 
 fn damaged(file: &Path, detail: String) -> OpenError {
-    let dir = file.parent().map_or_else(PathBuf::new, Path::to_owned);
-    OpenError::Damaged { file: file.to_owned(), dir, detail }
+    OpenError::Damaged { file: file.to_owned(), detail }
 }
 
 fn open_error(step: &'static str, file: &Path, source: rusqlite::Error) -> OpenError {

@@ -36,14 +36,13 @@ pub enum OpenError {
     },
     /// Content is damaged.
     #[error(
-        "{} is damaged ({detail}); nothing was changed. Restore this file from a backup, or move {} away to start empty",
-        file.display(), dir.display()
+        "{} is damaged ({detail}); nothing was changed. Restore it from a backup, or move it and its -wal file away to \
+         start without objects",
+        file.display()
     )]
     Damaged {
         /// The database.
         file: PathBuf,
-        /// The directory it lies in.
-        dir: PathBuf,
         /// What does not fit.
         detail: String,
     },

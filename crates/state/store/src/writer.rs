@@ -209,16 +209,15 @@ impl Writer {
 
     fn refuse(&mut self, error: DiskError) -> WriteError {
         let file = self.disk.file.clone();
-        let error = match error {
+        match error {
             DiskError::Full => WriteError::DiskFull { file },
             DiskError::Failed(reason) => WriteError::Disk { file, reason },
             DiskError::Unknown(reason) => {
+                tracing::error!(%file, %reason, "a flush failed: no more writes until a restart");
                 self.broken = Some(reason.clone());
                 WriteError::Broken { file, reason }
             }
-        };
-        tracing::error!(%error, "write failed");
-        error
+        }
     }
 
     /// Makes changes visible, one resource after the other.
