@@ -39,9 +39,9 @@ async fn up(config: Config, began: Instant) -> Result<()> {
     let listeners = Listeners::bind(&config).await?;
     let island = Island::raise(&config, &listeners).await?;
     let store = island.store.clone();
-    let stop = CancellationToken::new();
+    let (stop_http, stop) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
-    let ready = island.start(&config, listeners, &stop, &mut tasks).await;
+    let ready = island.start(&config, listeners, &stop_http, &stop, &mut tasks).await;
     let ended = match ready {
         Ok(line) => {
             println!("{line} ms={}", began.elapsed().as_millis());
@@ -50,9 +50,13 @@ async fn up(config: Config, began: Instant) -> Result<()> {
                 Some(ended) = tasks.join_next() => flat(ended),
             }
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            stop.cancel();
+            Err(error)
+        }
     };
-    stop.cancel();
+    // Requests end first; that stops the rest, on which they depend.
+    stop_http.cancel();
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = flat(ended) {
             tracing::error!("while stopping: {error:#}");
@@ -69,7 +73,8 @@ fn flat(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
 /// The sockets, bound before anything else is touched.
 struct Listeners {
     api: (TcpListener, SocketAddr),
-    http: (TcpListener, SocketAddr),
+    /// One for each core: connections then stay on theirs.
+    http: (Vec<TcpListener>, SocketAddr),
     registry: (TcpListener, SocketAddr),
 }
 
@@ -77,17 +82,29 @@ impl Listeners {
     async fn bind(config: &Config) -> Result<Listeners> {
         Ok(Listeners {
             api: bind("--api-listen", config.api_listen).await?,
-            http: bind("--http-listen", config.http_listen).await?,
+            http: bind_http(config.http_listen)?,
             registry: bind("--registry-listen", config.registry_listen).await?,
         })
     }
 }
 
 async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let taken = || format!("{flag} {address}: cannot listen there; free the port or choose another");
-    let listener = TcpListener::bind(address).await.with_context(taken)?;
-    let address = listener.local_addr().with_context(taken)?;
+    let listener = TcpListener::bind(address).await.with_context(|| taken(flag, address))?;
+    let address = listener.local_addr().with_context(|| taken(flag, address))?;
     Ok((listener, address))
+}
+
+fn bind_http(address: SocketAddr) -> Result<(Vec<TcpListener>, SocketAddr)> {
+    const FLAG: &str = "--http-listen";
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let bound = eyot_gateway::bind(address, cores).map_err(|error| error.source);
+    let listeners = bound.with_context(|| taken(FLAG, address))?;
+    let address = listeners[0].local_addr().with_context(|| taken(FLAG, address))?;
+    Ok((listeners, address))
+}
+
+fn taken(flag: &str, address: SocketAddr) -> String {
+    format!("{flag} {address}: cannot listen there; free the port or choose another")
 }
 
 /// The parts of a node, built and joined but not running.
@@ -149,17 +166,19 @@ impl Island {
 }
 
 impl Island {
-    /// Starts every part into `tasks` and returns the `ready` line once all of them serve.
+    /// Starts every part into `tasks` and returns the `ready` line once all of them serve. When `stop_http` has ended
+    /// the HTTP listener and all that was under way there, `stop` is cancelled.
     async fn start(
         self,
         config: &Config,
         listeners: Listeners,
+        stop_http: &CancellationToken,
         stop: &CancellationToken,
         tasks: &mut JoinSet<Result<()>>,
     ) -> Result<String> {
         let Island { api, tls, kubeconfig, registry, controllers, gateway, node, .. } = self;
         let (api_listener, api_address) = listeners.api;
-        let (http_listener, http_address) = listeners.http;
+        let (http_listeners, http_address) = listeners.http;
         let (registry_listener, registry_address) = listeners.registry;
         let client = Client::new(api.service(Identity::component("eyot")), "default");
 
@@ -186,8 +205,11 @@ impl Island {
         // The sender lives as long as the node; when that has ended, its task says why.
         let _ = running.wait_for(|running| *running).await;
         gateway.synced().await;
-        let token = stop.clone();
-        tasks.spawn(unit(async move { gateway.serve(http_listener, token).await }));
+        let (token, drained) = (stop_http.clone(), stop.clone().drop_guard());
+        tasks.spawn(unit(async move {
+            gateway.serve_on_threads(http_listeners, token).await;
+            drop(drained);
+        }));
         if let Some(dir) = config.manifests.clone() {
             tasks.spawn(manifests::keep_applied(client, dir, stop.clone()));
         }
