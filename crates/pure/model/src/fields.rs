@@ -79,12 +79,7 @@ pub fn check(kind: &Kind, selector: &FieldSelector) -> Result<(), ApiError> {
     let Some(unknown) = selector.requirements().iter().find(|it| !supports(kind, &it.field)) else {
         return Ok(());
     };
-    let resource = format!("{}, Resource={}", crate::kinds::api_version(&kind.group, &kind.version), kind.plural);
-    let resource = if kind.group.is_empty() { format!("/{resource}") } else { resource };
-    Err(ApiError::bad_request(format!(
-        "Unable to find {resource:?} that match label selector \"\", field selector \"{selector}\": field label not supported: {}",
-        unknown.field
-    )))
+    Err(ApiError::bad_request(format!("field label not supported: {}", unknown.field)))
 }
 
 fn value(object: &Value, path: &str, absent: &str) -> String {
@@ -128,9 +123,6 @@ mod tests {
     fn unknown_fields_are_refused() {
         let pods = builtin().by_plural("", "v1", "pods").expect("known");
         let error = check(pods, &FieldSelector::parse("spec.x=1").expect("parses")).expect_err("unknown");
-        assert_eq!(
-            error.message,
-            r#"Unable to find "/v1, Resource=pods" that match label selector "", field selector "spec.x=1": field label not supported: spec.x"#
-        );
+        assert_eq!(error.message, "field label not supported: spec.x");
     }
 }

@@ -34,7 +34,11 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         ("autoscaling", "HorizontalPodAutoscaler") if kind.version == "v2" => {
             workload::autoscaler(make(object, "spec"))
         }
-        ("autoscaling", "HorizontalPodAutoscaler") => set(make(object, "spec"), "minReplicas", 1),
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            let spec = make(object, "spec");
+            set(spec, "minReplicas", 1);
+            set(spec, "targetCPUUtilizationPercentage", 80);
+        }
         ("", "Service") => network::service(object),
         ("", "Endpoints") => network::endpoints(object),
         ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(object),

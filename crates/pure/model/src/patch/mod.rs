@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::Kind,
-    status::{ApiError, Reason},
+    status::{ApiError, Cause, CauseReason, Reason},
 };
 
 /// How a patch body is to be read.
@@ -77,10 +77,10 @@ impl PatchError {
     pub fn status(&self, kind: &Kind, name: &str) -> ApiError {
         match self {
             Self::Malformed(message) => ApiError::bad_request(message.clone()),
+            // As a cause, since of an invalid object clients print the causes alone.
             Self::Unprocessable(message) => {
-                let mut error = ApiError::invalid(kind, name, vec![]);
-                error.message = message.clone();
-                error
+                let (reason, message) = (CauseReason::FieldValueInvalid, message.clone());
+                ApiError::invalid(kind, name, vec![Cause { reason, message, field: "patch".into() }])
             }
             Self::TooLarge { .. } | Self::CopiesTooMuch { .. } => {
                 ApiError::new(413, Reason::RequestEntityTooLarge, self.to_string())
@@ -98,5 +98,27 @@ fn type_name(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_apart_by_code() {
+        let kind = crate::kinds::builtin().by_plural("apps", "v1", "deployments").expect("known");
+        let status = |error: PatchError| error.status(kind, "x");
+        assert_eq!(status(PatchError::Malformed("m".into())).code, 400);
+        assert_eq!(status(PatchError::TooLarge { limit: 1, got: 2 }).code, 413);
+        let misfit = status(PatchError::Unprocessable("does not fit".into()));
+        assert_eq!(misfit.to_string(), r#"Deployment.apps "x" is invalid: patch: does not fit"#);
+    }
+
+    #[test]
+    fn content_types_name_patches() {
+        let of = PatchType::from_content_type;
+        assert_eq!(of("application/strategic-merge-patch+json; charset=utf-8"), Some(PatchType::Strategic));
+        assert_eq!(of("application/json"), None);
     }
 }
