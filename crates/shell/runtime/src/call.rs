@@ -221,7 +221,7 @@ impl Exchange {
         match Ending::new(error) {
             Ending::Exit(0) => Ok(()),
             Ending::Exit(code) => Err(broke(guest, format!("exited with code {code}"))),
-            Ending::NoSlot => Err(CallError::Overloaded("the node has no room for another instance".into())),
+            Ending::NoRoom(why) => Err(CallError::Overloaded(why)),
             Ending::OutOfMemory(why) => {
                 log.say(&format!("request failed: {why}"));
                 guest.fail(FailureKind::OutOfMemory);

@@ -62,10 +62,14 @@ impl Meter {
         self.memory_peak.load(Relaxed)
     }
 
-    /// An instance that now has `total` bytes grew by `by`.
-    pub(crate) fn memory_grew(&self, by: u64, total: u64) {
-        self.memory_now.fetch_add(by, Relaxed);
-        self.memory_peak.fetch_max(total, Relaxed);
+    /// Lets an instance grow by `by` bytes to `total`, if all instances together then have `limit` at most.
+    pub(crate) fn grow_memory(&self, by: u64, total: u64, limit: u64) -> bool {
+        let grown = |now: u64| now.checked_add(by).filter(|it| *it <= limit);
+        let fits = self.memory_now.fetch_update(Relaxed, Relaxed, grown).is_ok();
+        if fits {
+            self.memory_peak.fetch_max(total, Relaxed);
+        }
+        fits
     }
 
     /// An instance with `bytes` is gone.

@@ -203,7 +203,7 @@ fn explain(error: &wasmtime::Error, guest: &Guest) -> Exit {
             guest.say(&why);
             Exit { code: 137, reason: ExitReason::OutOfMemory }
         }
-        Ending::NoSlot => trapped(guest, "no room for another instance", ""),
+        Ending::NoRoom(why) => trapped(guest, &why, ""),
         Ending::Trap { message, backtrace } => trapped(guest, &message, &backtrace),
     }
 }

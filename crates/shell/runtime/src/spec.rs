@@ -19,7 +19,8 @@ pub struct GuestSpec {
     pub env: Vec<(String, String)>,
     /// Host directories the guest can open.
     pub mounts: Vec<Mount>,
-    /// Most bytes of linear memory of one instance, `None` for what the runtime's pool allows.
+    /// Most bytes of linear memory of all its instances together, `None` for what the runtime's pool allows each. A request
+    /// that finds no room for its instance is refused as overloaded; an instance that asks for more ends out of memory.
     pub memory_bytes: Option<u64>,
     /// Share of one core in thousandths, `None` for no bound.
     pub cpu_millis: Option<u32>,

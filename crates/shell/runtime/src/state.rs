@@ -92,7 +92,7 @@ pub(crate) struct ModuleState {
     pub(crate) limits: Limits,
 }
 
-/// Holds one instance to its guest's memory limit and counts what it has.
+/// Holds one instance to its guest's memory limit, which all instances of the guest share, and counts what it has.
 pub(crate) struct Limits {
     guest: Arc<Guest>,
     memory_bytes: u64,
@@ -104,6 +104,13 @@ pub(crate) struct Limits {
 pub(crate) struct MemoryExceeded {
     limit: u64,
     asked: u64,
+}
+
+/// The guest's other instances leave too little of its memory limit for another one to start.
+#[derive(Debug, thiserror::Error)]
+#[error("other requests take up the memory limit of {limit} bytes")]
+pub(crate) struct MemoryTaken {
+    limit: u64,
 }
 
 impl Limits {
@@ -121,12 +128,16 @@ impl ResourceLimiter for Limits {
         let by = desired.saturating_sub(current) as u64;
         let asked = self.memory_bytes.saturating_add(by);
         let limit = self.guest.memory_bytes_max;
-        if asked > limit {
-            return Err(MemoryExceeded { limit, asked }.into());
+        if asked <= limit && self.guest.meter.grow_memory(by, asked, limit) {
+            self.memory_bytes = asked;
+            return Ok(true);
         }
-        self.memory_bytes = asked;
-        self.guest.meter.memory_grew(by, asked);
-        Ok(true)
+        if asked <= limit && current == 0 {
+            // It has not run yet: not its fault, and another time or place may do.
+            return Err(MemoryTaken { limit }.into());
+        }
+        let asked = asked.max(self.guest.meter.memory_bytes().saturating_add(by));
+        Err(MemoryExceeded { limit, asked }.into())
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {

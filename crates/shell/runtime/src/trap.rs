@@ -3,7 +3,7 @@
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::state::MemoryExceeded;
+use crate::state::{MemoryExceeded, MemoryTaken};
 
 /// How a call into a guest ended, other than by returning.
 #[derive(Debug)]
@@ -12,8 +12,8 @@ pub(crate) enum Ending {
     Exit(i32),
     /// It passed its memory limit.
     OutOfMemory(String),
-    /// No slot for another instance was free; the guest never ran.
-    NoSlot,
+    /// There was no room for another instance; the guest never ran.
+    NoRoom(String),
     /// Anything else.
     Trap {
         /// One line.
@@ -31,8 +31,11 @@ impl Ending {
         if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
             return Ending::OutOfMemory(exceeded.to_string());
         }
+        if let Some(taken) = error.downcast_ref::<MemoryTaken>() {
+            return Ending::NoRoom(taken.to_string());
+        }
         if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
-            return Ending::NoSlot;
+            return Ending::NoRoom("the node has no room for another instance".into());
         }
         let message = match error.downcast_ref::<Trap>() {
             Some(trap) => trap.to_string(),

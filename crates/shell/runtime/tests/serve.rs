@@ -180,6 +180,20 @@ async fn the_memory_limit_holds_to_the_page() {
 }
 
 #[tokio::test]
+async fn requests_share_their_guests_memory_limit() {
+    let bench = Bench::new();
+    let guest = bench.http_with(FOREVER, |it| it.memory_bytes = Some(2 * 65_536)).await;
+    let first = guest.clone().handle(get("/")).await.unwrap();
+    let second = guest.clone().handle(get("/")).await.unwrap();
+    let refused = ask(&guest).await.unwrap_err();
+    assert!(matches!(&refused, CallError::Overloaded(why) if why.contains("131072 bytes")), "{refused}");
+    assert_eq!((guest.stats().memory_bytes, guest.stats().failures), (2 * 65_536, 0));
+    drop(first);
+    assert!(guest.clone().handle(get("/")).await.is_ok(), "room was made");
+    drop(second);
+}
+
+#[tokio::test]
 async fn a_program_that_starts_above_its_limit_is_refused_at_once() {
     let bench = Bench::new();
     let program = bench.load(&common::http_component(HELLO)).await.unwrap();
