@@ -87,6 +87,14 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Builds the node and what measures it. `demo` and `bench` build the same set: cargo chooses the features of shared
+/// dependencies by what is built together, so another set would compile most of them again.
+pub(crate) fn build_node(is_release: bool) -> Command {
+    let mut command = cargo();
+    command.args(["build", "-p", "eyot", "-p", "eyot-bench"]).args(is_release.then_some("--release"));
+    command
+}
+
 /// Whether a program is on the path and answers `--version`.
 pub(crate) fn has(program: &str) -> bool {
     let quiet = Command::new(program)

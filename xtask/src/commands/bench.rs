@@ -21,8 +21,7 @@ pub(crate) struct Flags {
 
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     let guests = guests::build(&guests::Flags::default())?;
-    run::step("release build of eyot", run::cargo().args(["build", "--release", "-p", "eyot"]))?;
-    run::step("release build of the benchmarks", run::cargo().args(["build", "--release", "-p", "eyot-bench"]))?;
+    run::step("release build", &mut run::build_node(true))?;
     let mut bench = Command::new(paths::target().join("release/eyot-bench"));
     bench.arg(&flags.name).args(&flags.args).env("EYOT_BIN", paths::eyot("release")).env("EYOT_GUESTS", guests);
     bench.env("EYOT_KUBECTL", tools::kubectl()?);

@@ -26,9 +26,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     let kubectl = tools::kubectl()?;
     let guests = guests::build(&guests::Flags::default())?;
     let profile = if flags.debug { "debug" } else { "release" };
-    let mut build = run::cargo();
-    build.args(["build", "-p", "eyot"]).args((!flags.debug).then_some("--release"));
-    run::step(&format!("{profile} build of eyot"), &mut build)?;
+    run::step(&format!("{profile} build of eyot"), &mut run::build_node(!flags.debug))?;
 
     let data = paths::target().join("demo");
     let node = Node::start(&paths::eyot(profile), &data, flags.once || flags.free_ports)?;
