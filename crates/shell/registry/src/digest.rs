@@ -18,6 +18,11 @@ impl Digest {
         Digest(hasher.finalize().into())
     }
 
+    /// One of `count` numbers, evenly spread.
+    pub(crate) fn stripe(&self, count: usize) -> usize {
+        usize::from(self.0[0]) % count
+    }
+
     /// The digits after `sha256:`.
     pub fn hex(&self) -> String {
         hex::encode(self.0)

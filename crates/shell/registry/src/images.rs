@@ -8,6 +8,7 @@ use futures::{
 };
 use oci_client::Reference;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::{
     BlobError, Blobs, Credential, Digest, Image, PullError, PullPolicy,
@@ -17,6 +18,11 @@ use crate::{
 
 /// Manifests whose outcome is kept in memory; more than any node runs.
 const RESOLVED_MAX: usize = 4096;
+
+/// Pulls at once; more would only share the same line.
+const PULLS_MAX: usize = 4;
+/// Images whose files are checked at once, at most.
+const STRIPES: usize = 4;
 
 /// How images are found.
 #[derive(Clone, Debug)]
@@ -51,6 +57,9 @@ struct Inner {
     config: ImagesConfig,
     /// What manifests led to; a manifest's outcome never changes, except that files can be removed.
     resolved: Mutex<HashMap<Digest, Resolved>>,
+    /// Held while an image's files are checked: after a restart thousands of pods ask for the same one.
+    checking: [tokio::sync::Mutex<()>; STRIPES],
+    turns: Semaphore,
     /// Pulls under way, shared by all who want the same with the same credentials.
     pulls: Mutex<HashMap<(String, Vec<Credential>), Pull>>,
 }
@@ -58,7 +67,9 @@ struct Inner {
 impl Images {
     /// Finds images in `blobs`, and pulls into it.
     pub fn new(blobs: Blobs, config: ImagesConfig) -> Images {
-        Images { inner: Arc::new(Inner { blobs, config, resolved: Mutex::default(), pulls: Mutex::default() }) }
+        let (resolved, checking, pulls) = Default::default();
+        let turns = Semaphore::new(PULLS_MAX);
+        Images { inner: Arc::new(Inner { blobs, config, resolved, checking, turns, pulls }) }
     }
 
     /// The image's file, on disk and checked.
@@ -148,8 +159,11 @@ impl Images {
     }
 
     async fn resolve(&self, reference: &str, manifest: Digest) -> Result<Resolved, PullError> {
-        let known = self.inner.resolved.lock().get(&manifest).cloned();
-        if let Some(known) = known.filter(|it| self.inner.blobs.size(&it.wasm) == Some(it.size)) {
+        if let Some(known) = self.known(&manifest) {
+            return Ok(known);
+        }
+        let _checking = self.inner.checking[manifest.stripe(STRIPES)].lock().await;
+        if let Some(known) = self.known(&manifest) {
             return Ok(known);
         }
         let blobs = self.inner.blobs.clone();
@@ -162,6 +176,12 @@ impl Images {
         }
         all.insert(manifest, resolved.clone());
         Ok(resolved)
+    }
+
+    /// What was resolved before, while the file is there.
+    fn known(&self, manifest: &Digest) -> Option<Resolved> {
+        let known = self.inner.resolved.lock().get(manifest).cloned();
+        known.filter(|it| self.inner.blobs.size(&it.wasm) == Some(it.size))
     }
 
     /// Asks the registry, together with whoever else is asking for the same.
@@ -185,6 +205,8 @@ impl Images {
         let (images, reference, parsed) = (self.clone(), reference.to_owned(), parsed.clone());
         let credential = Credential::choose(credentials, parsed.registry(), parsed.repository()).cloned();
         let pull = async move {
+            // Never closed, so that there is always a turn.
+            let _turn = images.inner.turns.acquire().await;
             let remote = Remote::new(&images.inner.blobs, &images.inner.config, &reference, &parsed, credential);
             let digest = match remote.pull().await {
                 Ok(digest) => digest,

@@ -206,6 +206,12 @@ async fn many_pulls_of_one_image_ask_once() {
     let all = futures::future::join_all(pulls).await;
     assert!(all.iter().all(|it| it.as_ref().is_ok_and(|it| fs::read(&it.wasm).unwrap() == MODULE)));
     assert!(served.requests() <= 8, "{} requests", served.requests());
+    // After a restart they all come at once, for what is on disk.
+    let restarted = images(&dir.path().join("c"));
+    let pulls = (0..1000).map(|_| pull(&restarted, &reference, IfNotPresent));
+    let all = futures::future::join_all(pulls).await;
+    assert!(all.iter().all(|it| it.as_ref().is_ok_and(|it| it.wasm_digest == Digest::of(MODULE).to_string())));
+    assert!(served.requests() <= 8, "{} requests", served.requests());
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn damage_is_found_at_open_or_did_no_harm() {
     let good = fs::read(&file).unwrap();
     assert!(!dir.path().join("store.db-wal").exists(), "a clean close leaves one file");
     let mut found = 0;
-    for at in (0..good.len()).step_by(61) {
+    for at in (0..good.len()).step_by(127) {
         let mut bad = good.clone();
         bad[at] ^= 0x11;
         fs::write(&file, &bad).unwrap();
@@ -123,7 +123,7 @@ async fn damage_is_found_at_open_or_did_no_harm() {
             }
         }
     }
-    assert!(found > good.len() / 61 / 2, "{found} of {}", good.len() / 61);
+    assert!(found > good.len() / 127 / 2, "{found} of {}", good.len() / 127);
 }
 
 #[tokio::test]

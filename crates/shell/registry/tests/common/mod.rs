@@ -55,7 +55,9 @@ impl Served {
 
     /// Stores an image made by hand.
     pub async fn put_image(&self, name: &str, tag: &str, manifest: &Value, blobs: &[&[u8]]) -> Digest {
-        blobs.iter().for_each(|it| drop(self.blobs.put(it).unwrap()));
+        for blob in blobs {
+            self.blobs.put(blob).unwrap();
+        }
         let (path, kind) = (format!("/v2/{name}/manifests/{tag}"), manifest["mediaType"].as_str().unwrap());
         let content = manifest.to_string();
         let response = self.send("PUT", &path, &[("content-type", kind)], content.clone().into_bytes()).await;
