@@ -75,21 +75,17 @@ fn rename(object: &mut Map<String, Value>, names: &[(&str, &str)], direction: Di
 
 /// The CPU target of v1 is one of the metrics of v2.
 fn autoscaler_to_v2(object: &mut Map<String, Value>) {
-    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-        if let Some(percent) = spec.remove("targetCPUUtilizationPercentage") {
-            let metric = json!({"type": "Resource", "resource": {
-                "name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent},
-            }});
-            spec.insert("metrics".into(), json!([metric]));
-        }
+    let metric = |side: &str, values: Value| json!([{"type": "Resource", "resource": {"name": "cpu", side: values}}]);
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+        && let Some(percent) = spec.remove("targetCPUUtilizationPercentage")
+    {
+        let target = json!({"type": "Utilization", "averageUtilization": percent});
+        spec.insert("metrics".into(), metric("target", target));
     }
-    if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
-        if let Some(percent) = status.remove("currentCPUUtilizationPercentage") {
-            let metric = json!({"type": "Resource", "resource": {
-                "name": "cpu", "current": {"averageUtilization": percent},
-            }});
-            status.insert("currentMetrics".into(), json!([metric]));
-        }
+    if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut)
+        && let Some(percent) = status.remove("currentCPUUtilizationPercentage")
+    {
+        status.insert("currentMetrics".into(), metric("current", json!({"averageUtilization": percent})));
     }
 }
 

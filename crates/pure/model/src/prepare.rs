@@ -245,13 +245,13 @@ fn annotations(object: &Value) -> Option<&Value> {
 }
 
 /// Whether anything but metadata and status differs.
-fn changed(new: &Value, old: &Value) -> bool {
-    let asked = |object: &Value| -> Vec<(String, Value)> {
-        let fields = object.as_object().into_iter().flatten();
-        let fields = fields.filter(|(k, _)| !matches!(k.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
-        fields.map(|(k, v)| (k.clone(), v.clone())).collect()
-    };
-    asked(new) != asked(old)
+pub(crate) fn changed(new: &Value, old: &Value) -> bool {
+    let fields = [(new, old), (old, new)].into_iter().flat_map(|(from, to)| {
+        from.as_object().into_iter().flatten().map(move |(field, value)| (field.as_str(), Some(value), to.get(field)))
+    });
+    fields
+        .filter(|(field, ..)| !matches!(*field, "apiVersion" | "kind" | "metadata" | "status"))
+        .any(|(_, here, there)| here != there)
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 //! A quantity is an exact decimal in units of 10⁻⁹, as in Kubernetes, and prints canonically.
 
 /// An amount of a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Amounts compare by value: `1Ki` equals `1024`.
+#[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
     format: Format,
@@ -80,8 +82,7 @@ fn combine(whole: &str, fraction: &str, base: i128, exponent: i32) -> i128 {
     const DIGITS_MAX: usize = 60;
     let digits = format!("{whole}{fraction}");
     let digits = digits.trim_start_matches('0');
-    let dropped_zeros = 0;
-    let shift = i64::from(exponent) + 9 - fraction.len() as i64 + dropped_zeros;
+    let shift = i64::from(exponent) + 9 - fraction.len() as i64;
     if digits.is_empty() {
         return 0;
     }
@@ -157,9 +158,23 @@ impl Quantity {
     }
 }
 
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.nanos == other.nanos
+    }
+}
+
+impl Eq for Quantity {}
+
 impl PartialOrd for Quantity {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.nanos.cmp(&other.nanos))
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.nanos.cmp(&other.nanos)
     }
 }
 
@@ -264,7 +279,7 @@ mod tests {
         assert_eq!(parse("64Mi").units(), 64 << 20);
         assert_eq!(parse("-100m").units(), 0);
         assert_eq!(parse("9999999999999999999999E").units(), i64::MAX);
-        assert!(parse("1Gi") > parse("1G") && parse("1e3") == Quantity { format: Format::Exponent, ..parse("1k") });
+        assert!(parse("1Gi") > parse("1G") && parse("1Ki") == parse("1024"));
     }
 
     #[test]

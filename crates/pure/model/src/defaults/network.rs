@@ -39,7 +39,7 @@ pub(super) fn service(object: &mut Object) {
 /// One IPv4 address, in both of the fields that hold it.
 fn families(spec: &mut Object) {
     set_text(spec, "ipFamilyPolicy", "SingleStack");
-    if !spec.get("ipFamilies").and_then(Value::as_array).is_some_and(|it| !it.is_empty()) {
+    if spec.get("ipFamilies").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         spec.insert("ipFamilies".into(), json!(["IPv4"]));
     }
     let first = spec.get("clusterIPs").and_then(|it| it.get(0)).and_then(Value::as_str).unwrap_or("").to_owned();

@@ -123,7 +123,7 @@ pub(super) fn pod_template(object: &mut Object) {
 
 pub(super) fn autoscaler(spec: &mut Object) {
     set(spec, "minReplicas", 1);
-    if !spec.get("metrics").and_then(Value::as_array).is_some_and(|it| !it.is_empty()) {
+    if spec.get("metrics").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         let target = json!({"type": "Utilization", "averageUtilization": 80});
         let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
         spec.insert("metrics".into(), json!([metric]));
@@ -131,5 +131,5 @@ pub(super) fn autoscaler(spec: &mut Object) {
 }
 
 fn empty(object: &Object, field: &str) -> bool {
-    !object.get(field).and_then(Value::as_object).is_some_and(|it| !it.is_empty())
+    object.get(field).and_then(Value::as_object).is_none_or(Object::is_empty)
 }

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::Kind,
+    prepare,
     status::{Cause, CauseReason},
 };
 use at::At;
@@ -30,10 +31,13 @@ pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
     let object = At::root(new);
     metadata::check(kind, &object, old.map(At::root).as_ref(), &mut causes);
-    own(kind, &object, &mut causes);
-    required::check(kind, new, &mut causes);
-    if let Some(old) = old {
-        immutable::check(kind, &object, &At::root(old), &mut causes);
+    // What stands unchanged was judged before; most updates are of status or metadata.
+    if old.is_none_or(|old| prepare::changed(new, old)) {
+        own(kind, &object, &mut causes);
+        required::check(kind, new, &mut causes);
+        if let Some(old) = old {
+            immutable::check(kind, &object, &At::root(old), &mut causes);
+        }
     }
     once(causes)
 }

@@ -536,3 +536,12 @@ fn deleted_objects_gain_no_finalizers() {
     "#]],
     );
 }
+
+#[test]
+fn what_stands_unchanged_is_not_judged_again() {
+    let broken = json!({"metadata": {"name": "x"}, "spec": {"containers": []}});
+    let mut labelled = broken.clone();
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    labelled["status"] = json!({"phase": "Failed"});
+    update("v1", "Pod", [broken, labelled], expect![[""]]);
+}

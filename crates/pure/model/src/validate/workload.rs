@@ -110,10 +110,12 @@ fn selected_template(spec: &At<'_>, causes: &mut Vec<Cause>) {
         }
     }
     let labels = template.at("metadata.labels");
-    if let Ok(parsed) = LabelSelector::from_value(selector.value) {
-        if !parsed.is_empty() && !parsed.selects_nothing() && !parsed.matches_labels(labels.value) {
-            causes.push(labels.invalid("`selector` does not match template `labels`"));
-        }
+    if let Ok(parsed) = LabelSelector::from_value(selector.value)
+        && !parsed.is_empty()
+        && !parsed.selects_nothing()
+        && !parsed.matches_labels(labels.value)
+    {
+        causes.push(labels.invalid("`selector` does not match template `labels`"));
     }
     // In a template that a workload runs for ever, volumes of claims are named by their templates.
     pod_template(&template, spec, causes);
@@ -182,10 +184,11 @@ pub(super) fn job(spec: &At<'_>, causes: &mut Vec<Cause>) {
     }
     let selector = spec.get("selector");
     let labels = template.at("metadata.labels");
-    if let Ok(parsed) = LabelSelector::from_value(selector.value) {
-        if !parsed.selects_nothing() && !parsed.matches_labels(labels.value) {
-            causes.push(labels.invalid("`selector` does not match template `labels`"));
-        }
+    if let Ok(parsed) = LabelSelector::from_value(selector.value)
+        && !parsed.selects_nothing()
+        && !parsed.matches_labels(labels.value)
+    {
+        causes.push(labels.invalid("`selector` does not match template `labels`"));
     }
 }
 
