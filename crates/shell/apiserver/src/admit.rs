@@ -30,14 +30,18 @@ pub(crate) struct Attempt<'a> {
     pub(crate) old: Option<&'a Value>,
 }
 
+/// A step that completes an object or refuses it.
+type Mutate = fn(&Shared, &Attempt<'_>, &mut Value) -> Result<(), ApiError>;
+/// A step that tells everything wrong with an object.
+type Validate = fn(&Shared, &Attempt<'_>, &Value) -> Vec<Cause>;
+
 /// Completes and judges an object about to be stored.
 ///
 /// # Errors
 /// The first refusal of a mutating step, or all causes of the validating ones together.
 pub(crate) fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut Value) -> Result<(), ApiError> {
-    const MUTATING: [fn(&Shared, &Attempt<'_>, &mut Value) -> Result<(), ApiError>; 2] =
-        [strategy::account::complete, strategy::bind::place];
-    const VALIDATING: [fn(&Shared, &Attempt<'_>, &Value) -> Vec<Cause>; 1] = [schema];
+    const MUTATING: [Mutate; 2] = [strategy::account::complete, strategy::bind::place];
+    const VALIDATING: [Validate; 1] = [schema];
 
     MUTATING.iter().try_for_each(|step| step(server, attempt, object))?;
     let causes: Vec<Cause> = VALIDATING.iter().flat_map(|step| step(server, attempt, object)).collect();

@@ -62,7 +62,15 @@ async fn route(
         path => {
             let (method, form) = (request.method().clone(), accept::form(request.headers(), false)?);
             // Making a schema takes milliseconds of computing, which must not hold up other requests.
-            let answer = move || discovery::answer(table(), &method, &path, form);
+            // A schema asked for by hash never changes, so that clients can keep it.
+            let by_hash = request.uri().query().is_some_and(|it| it.contains("hash="));
+            let answer = move || {
+                let mut response = discovery::answer(table(), &method, &path, form)?;
+                if by_hash && matches!(path, Path::OpenApiV3(..)) {
+                    respond::keep(&mut response);
+                }
+                Ok(response)
+            };
             tokio::task::spawn_blocking(answer).await.unwrap_or_else(|it| Err(ApiError::internal(it)))
         }
     }

@@ -47,6 +47,12 @@ pub(crate) fn error(error: &ApiError) -> Response<Body> {
     response
 }
 
+/// Lets clients keep the answer for a year.
+pub(crate) fn keep(response: &mut Response<Body>) {
+    let value = HeaderValue::from_static("public, max-age=31536000, immutable");
+    response.headers_mut().insert(header::CACHE_CONTROL, value);
+}
+
 /// Adds a `Warning` header, as kubectl prints it.
 pub(crate) fn warn(response: &mut Response<Body>, warning: &str) {
     let quoted: String = warning

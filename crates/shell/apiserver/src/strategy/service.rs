@@ -133,11 +133,10 @@ fn is_external(service: &Value) -> bool {
 fn warn(service: &Value, prepared: &mut Prepared) {
     let empty = Map::new();
     let spec = service.get("spec").and_then(Value::as_object).unwrap_or(&empty);
-    match spec.get("type").and_then(Value::as_str) {
-        Some(kind @ ("NodePort" | "LoadBalancer")) => prepared.warnings.push(format!(
+    if let Some(kind @ ("NodePort" | "LoadBalancer")) = spec.get("type").and_then(Value::as_str) {
+        prepared.warnings.push(format!(
             "spec.type: {kind} opens no port of its own here; the Service is reachable as ClusterIP and through routes"
-        )),
-        _ => {}
+        ));
     }
     let ports = meta::list(spec.get("ports"));
     if ports.iter().any(|it| it.get("nodePort").and_then(Value::as_i64).is_some_and(|it| it != 0)) {

@@ -45,7 +45,7 @@ pub(super) fn of(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
 
 /// The name of a kind's schema.
 pub(super) fn name_of(kind: &Kind) -> Option<String> {
-    schema::root(kind)?.definition().map(|it| name(it))
+    schema::root(kind)?.definition().map(name)
 }
 
 /// The name under which a type's schema is published.
