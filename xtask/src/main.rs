@@ -1,4 +1,4 @@
-//! Everything a developer runs: `cargo xtask demo | test | guests | lint | schema | bench`.
+//! Everything a developer runs: `cargo xtask demo | test | guests | lint | schema | fuzz | bench`.
 //!
 //! Kept light on purpose (no async runtime, no Kubernetes client): it compiles in seconds, before anything else does.
 
@@ -27,6 +27,8 @@ enum Cli {
     Lint,
     /// Derive the table of built-in fields that the API server embeds.
     Schema(schema::Args),
+    /// Feed a parser with inputs that a fuzzer makes up.
+    Fuzz(commands::fuzz::Flags),
     /// Run a benchmark against the release build.
     Bench(commands::bench::Flags),
 }
@@ -38,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         Cli::Guests(flags) => guests::build(&flags).map(drop),
         Cli::Lint => commands::lint::run(),
         Cli::Schema(args) => schema::run(args),
+        Cli::Fuzz(flags) => commands::fuzz::run(&flags),
         Cli::Bench(flags) => commands::bench::run(&flags),
     }
 }
