@@ -14,7 +14,7 @@ const HOST: &str = "x86_64-unknown-linux-gnu";
 /// Flags of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Flags {
-    /// Which: object, patch, selector, quantity, host.
+    /// Which: write, patch, selector, quantity, host.
     target: String,
     /// How long.
     #[arg(long, default_value_t = 60)]
@@ -38,10 +38,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     let mut fuzzer = Command::new(built.join(HOST).join("release").join(&flags.target));
     fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
     match flags.inputs.is_empty() {
-        true => fuzzer
-            .arg(format!("-max_total_time={}", flags.seconds))
-            .arg(corpus)
-            .arg(fuzz.join("seeds").join(&flags.target)),
+        true => fuzzer.arg(format!("-max_total_time={}", flags.seconds)).arg(corpus),
         false => fuzzer.args(&flags.inputs),
     };
     run::shown(&mut fuzzer)

@@ -18,7 +18,7 @@ pub(crate) async fn run(pods: usize) -> Result<Value> {
     tokio::time::sleep(SETTLE).await;
     let idle = Usage::of(&node)?;
     let client = node.client().await?;
-    let deployment = watch::deployment(&client).await?;
+    let deployment = watch::deployment(&node, &client).await?;
     // One pod first: what a loaded module costs is no pod's share.
     Pods::start(&client).await?.ready_at(&deployment, 1).await?;
     tokio::time::sleep(SETTLE).await;

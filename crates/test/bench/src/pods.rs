@@ -23,7 +23,7 @@ pub(crate) async fn run(samples: usize) -> Result<Value> {
     let (mut posted, mut ready) = (Vec::new(), Vec::new());
     for index in 0..WARM_UP + samples {
         let name = format!("bench-{index}");
-        let pod = watch::hello(&name)?;
+        let pod = watch::hello(&node, &name)?;
         let began = Instant::now();
         api.create(&PostParams::default(), &pod).await?;
         let answered = began.elapsed();

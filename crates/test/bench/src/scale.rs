@@ -14,7 +14,7 @@ pub(crate) async fn run(pods: usize) -> Result<Value> {
     let node = watch::node().await?;
     let client = node.client().await?;
     let mut watched = Pods::start(&client).await?;
-    let deployment = watch::deployment(&client).await?;
+    let deployment = watch::deployment(&node, &client).await?;
     // Once with one pod: the module is compiled.
     watch::replicas(&deployment, 1).await?;
     watched.until_ready(1).await?;

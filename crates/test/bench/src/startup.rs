@@ -34,7 +34,7 @@ async fn full(pods: usize) -> Result<(Vec<Duration>, Vec<Duration>)> {
     let mut node = watch::node().await?;
     let client = node.client().await?;
     let mut watched = Pods::start(&client).await?;
-    watch::replicas(&watch::deployment(&client).await?, pods).await?;
+    watch::replicas(&watch::deployment(&node, &client).await?, pods).await?;
     watched.until_ready(pods).await?;
     let (mut ready_line, mut all_ready) = (Vec::new(), Vec::new());
     for _ in 0..FULL_STARTS {

@@ -132,20 +132,20 @@ pub(crate) fn options() -> Options {
 }
 
 /// A pod of `hello`.
-pub(crate) fn hello(name: &str) -> Result<Pod> {
+pub(crate) fn hello(node: &Node, name: &str) -> Result<Pod> {
     let metadata = json!({ "name": name, "labels": { "app": "bench" } });
-    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template() });
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template(node) });
     Ok(serde_json::from_value(pod)?)
 }
 
 /// A Deployment of `hello` without any replicas.
-pub(crate) async fn deployment(client: &Client) -> Result<Api<k8s_openapi::api::apps::v1::Deployment>> {
+pub(crate) async fn deployment(node: &Node, client: &Client) -> Result<Api<k8s_openapi::api::apps::v1::Deployment>> {
     let api = Api::default_namespaced(client.clone());
     let labels = json!({ "app": "bench" });
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "bench" },
         "spec": { "replicas": 0, "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels }, "spec": template() } },
+            "template": { "metadata": { "labels": labels }, "spec": template(node) } },
     });
     api.create(&PostParams::default(), &serde_json::from_value(deployment)?)
         .await
@@ -153,9 +153,9 @@ pub(crate) async fn deployment(client: &Client) -> Result<Api<k8s_openapi::api::
     Ok(api)
 }
 
-fn template() -> Value {
+fn template(node: &Node) -> Value {
     let container = json!({
-        "name": "hello", "image": "localhost:5000/hello:v1", "ports": [{ "containerPort": 8080 }],
+        "name": "hello", "image": node.localized("localhost:5000/hello:v1"), "ports": [{ "containerPort": 8080 }],
         "env": [{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
     });
     json!({ "runtimeClassName": "wasm", "containers": [container] })

@@ -68,12 +68,21 @@ pub(crate) struct Kubectl {
     kubeconfig: PathBuf,
     /// kubectl's own cache of discovery: never that of another node which had the same port before.
     cache: PathBuf,
+    registry: String,
 }
 
+/// How samples name the node's registry, which listens elsewhere in a test.
+const USUAL_REGISTRY: &str = "localhost:5000/";
+
 impl Kubectl {
-    pub(crate) fn new(kubeconfig: &Path, cache: PathBuf) -> Self {
+    pub(crate) fn new(kubeconfig: &Path, cache: PathBuf, registry: &str) -> Self {
         let program = std::env::var_os("EYOT_KUBECTL").map_or_else(|| "kubectl".into(), PathBuf::from);
-        Kubectl { program, kubeconfig: kubeconfig.to_owned(), cache }
+        Kubectl { program, kubeconfig: kubeconfig.to_owned(), cache, registry: registry.to_owned() }
+    }
+
+    /// The text with this node's registry in place of the usual one.
+    pub(crate) fn localized(&self, text: &str) -> String {
+        text.replace(USUAL_REGISTRY, &format!("{}/", self.registry))
     }
 
     /// Runs to the end, with `stdin` as input.
@@ -83,7 +92,7 @@ impl Kubectl {
         let mut child = command.spawn().with_context(|| format!("starting {}", self.program.display()))?;
         if let (Some(text), Some(mut pipe)) = (stdin, child.stdin.take()) {
             // A kubectl that has already refused its input closes the pipe: what it says is the answer then.
-            let _ = pipe.write_all(text.as_bytes()).await;
+            let _ = pipe.write_all(self.localized(text).as_bytes()).await;
         }
         let output =
             timeout(RUN_MAX, child.wait_with_output()).await.with_context(|| format!("kubectl {args:?} hangs"))??;
@@ -104,7 +113,10 @@ impl Kubectl {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(args).env("KUBECONFIG", &self.kubeconfig).env("KUBECACHEDIR", &self.cache);
+        command
+            .args(args.iter().map(|arg| self.localized(arg)))
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECACHEDIR", &self.cache);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }

@@ -90,7 +90,7 @@ impl Node {
         add_defaults(&mut options.args);
         let (child, ready) = spawn(&dir, &options).await?;
         let gateway = Gateway::new(&ready.http);
-        let kubectl = Kubectl::new(&ready.kubeconfig, dir.join("kubectl-cache"));
+        let kubectl = Kubectl::new(&ready.kubeconfig, dir.join("kubectl-cache"), &ready.registry);
         Ok(Node { child, ready, options, dir, gateway, kubectl, _keep: keep })
     }
 
@@ -151,7 +151,7 @@ impl Node {
         self.kubectl.start(args)
     }
 
-    /// Applies a manifest given as text.
+    /// Applies a manifest given as text; `localhost:5000/` in it stands for this node's registry.
     pub async fn apply_text(&self, manifest: &str) -> Result<String> {
         let outcome = self.apply_outcome(manifest).await?;
         ensure!(outcome.code == 0, "kubectl apply: exit {}: {}", outcome.code, outcome.stderr.trim());
@@ -160,12 +160,22 @@ impl Node {
 
     /// Applies a manifest given as text, however that ends.
     pub async fn apply_outcome(&self, manifest: &str) -> Result<Outcome> {
-        self.kubectl.run(&["apply", "-f", "-"], Some(manifest)).await
+        self.kubectl_stdin(&["apply", "-f", "-"], manifest).await
     }
 
-    /// Applies a file or folder of `examples/`.
+    /// Runs kubectl with text as its standard input, however it ends.
+    pub async fn kubectl_stdin(&self, args: &[&str], text: &str) -> Result<Outcome> {
+        self.kubectl.run(args, Some(text)).await
+    }
+
+    /// Applies a file of `examples/`, or every manifest of a folder there.
     pub async fn apply(&self, path: &str) -> Result<String> {
-        self.kubectl(&["apply", "-f", &example(path).to_string_lossy()]).await
+        self.apply_text(&manifests(&example(path))?).await
+    }
+
+    /// The text with this node's registry in place of `localhost:5000/`.
+    pub fn localized(&self, text: &str) -> String {
+        self.kubectl.localized(text)
     }
 
     /// Waits for a Deployment's rollout.
@@ -232,7 +242,7 @@ impl Node {
         let (child, ready) = spawn(&self.dir, &self.options).await?;
         self.child = child;
         self.gateway = Gateway::new(&ready.http);
-        self.kubectl = Kubectl::new(&ready.kubeconfig, self.dir.join("kubectl-cache"));
+        self.kubectl = Kubectl::new(&ready.kubeconfig, self.dir.join("kubectl-cache"), &ready.registry);
         self.ready = ready;
         Ok(())
     }
@@ -248,6 +258,19 @@ impl Node {
         let all: Vec<_> = log.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
+}
+
+/// The manifests of a folder, in the order that kubectl takes them, as one.
+fn manifests(path: &Path) -> Result<String> {
+    if path.is_file() {
+        return std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
+    }
+    let entries = std::fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut files: Vec<_> = entries.map(|entry| entry.map(|it| it.path())).collect::<Result<_, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|it| it == "yaml"));
+    files.sort();
+    let texts: Vec<_> = files.iter().map(std::fs::read_to_string).collect::<Result<_, _>>()?;
+    Ok(texts.join("---\n"))
 }
 
 fn log_path(dir: &Path) -> PathBuf {

@@ -106,7 +106,7 @@ async fn describe_tells_the_story_of_a_pod() {
             &[
                 "Status:           Running",
                 "Controlled By:  ReplicaSet/hello-",
-                "localhost:5000/hello:v1",
+                &node.localized("localhost:5000/hello:v1"),
                 "Scheduled",
                 "Pulled",
                 "Created",
@@ -209,8 +209,9 @@ async fn a_deleted_namespace_takes_everything_with_it() {
     with_node(async |node| {
         node.push("hello").await?;
         node.kubectl(&["create", "namespace", "islet"]).await?;
-        let manifest = eyot_testkit::example("hello/hello.yaml");
-        node.kubectl(&["-n", "islet", "apply", "-f", &manifest.to_string_lossy()]).await?;
+        let manifest = eyot_testkit::read_example("hello/hello.yaml")?;
+        let applied = node.kubectl_stdin(&["-n", "islet", "apply", "-f", "-"], &manifest).await?;
+        assert_eq!(applied.code, 0, "{}", applied.stderr);
         node.kubectl(&["-n", "islet", "rollout", "status", "deployment/hello", "--timeout=60s"]).await?;
         node.kubectl(&["delete", "namespace", "islet", "--timeout=60s"]).await?;
         let gone = node.kubectl_outcome(&["get", "namespace", "islet"]).await?;
@@ -268,7 +269,8 @@ async fn a_kustomization_is_applied() {
         node.push("hello").await?;
         let dir = node.data_dir().join("kustomize");
         std::fs::create_dir_all(&dir)?;
-        std::fs::copy(eyot_testkit::example("hello/hello.yaml"), dir.join("hello.yaml"))?;
+        let hello = node.localized(&eyot_testkit::read_example("hello/hello.yaml")?);
+        std::fs::write(dir.join("hello.yaml"), hello)?;
         let kustomization = "resources: [hello.yaml]\nnamePrefix: north-\nlabels:\n  - pairs: {bank: north}\n    includeSelectors: true\n\
                              replicas:\n  - {name: hello, count: 3}\nconfigMapGenerator:\n  - name: words\n    literals: [river=slow]\n";
         std::fs::write(dir.join("kustomization.yaml"), kustomization)?;

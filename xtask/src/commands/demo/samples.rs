@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -36,7 +36,7 @@ pub(super) fn show(node: &Node, kubectl: &Path, guests: &Path) -> Result<()> {
         for image in *images {
             cluster.push(guests, image)?;
         }
-        let path = paths::root().join("examples").join(manifest);
+        let path = cluster.localized(manifest)?;
         cluster.kubectl(&format!("kubectl apply -f examples/{manifest}"), &["apply", "-f", &path.to_string_lossy()])?;
     }
     for deployment in DEPLOYMENTS {
@@ -70,6 +70,26 @@ impl Cluster<'_> {
         let mut push = Command::new(&self.node.eyot);
         push.arg("push").arg(guests.join(format!("{name}.wasm"))).arg(&reference);
         run::timed(&format!("eyot push {name}.wasm"), || run::output(&mut push).map(drop))
+    }
+
+    /// The manifests of `examples/PATH`: as they are, or copies that name the registry where it really listens.
+    fn localized(&self, path: &str) -> Result<PathBuf> {
+        let from = paths::root().join("examples").join(path);
+        if self.node.registry_host().ends_with(":5000") {
+            return Ok(from);
+        }
+        let to = self.node.log.with_file_name("manifests").join(path);
+        let files = match from.is_dir() {
+            true => fs::read_dir(&from)?.map(|entry| entry.map(|it| it.path())).collect::<Result<Vec<_>, _>>()?,
+            false => vec![from.clone()],
+        };
+        for file in files.iter().filter(|file| file.extension().is_some_and(|it| it == "yaml")) {
+            let copy = if from.is_dir() { to.join(file.file_name().context("a file name")?) } else { to.clone() };
+            fs::create_dir_all(copy.parent().context("a folder")?)?;
+            let text = fs::read_to_string(file)?.replace("localhost:5000/", &format!("{}/", self.node.registry_host()));
+            fs::write(&copy, text)?;
+        }
+        Ok(to)
     }
 
     fn kubectl(&self, label: &str, args: &[&str]) -> Result<String> {
