@@ -28,6 +28,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
         println!("cargo-nextest is not installed: falling back to cargo test");
     }
     tests.args(&flags.args);
+    tests.env("EYOT_COMPILED", guests.join("compiled"));
     tests.env("EYOT_BIN", paths::eyot("debug")).env("EYOT_GUESTS", guests).env("EYOT_KUBECTL", kubectl);
     run::shown(&mut tests)
 }

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// Longest that a kubectl may run: longer than any `--timeout` a test gives.
-const RUN_MAX: Duration = Duration::from_secs(180);
+const RUN_MAX: Duration = Duration::from_secs(300);
 
 /// How a command ended.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! pod range, so that many run side by side. Nothing here reaches into the platform: everything goes through kubectl,
 //! kube-rs, HTTP and the process itself.
 
+mod compiled;
 mod files;
 mod http;
 mod kubectl;
@@ -30,6 +31,10 @@ pub async fn with_node(test: impl AsyncFnOnce(&mut Node) -> anyhow::Result<()>) 
         Err(error) => panic!("starting a node: {error:#}"),
     };
     if let Err(error) = test(&mut node).await {
+        for what in ["pods", "events"] {
+            let shown = node.kubectl_outcome(&["get", what, "-A", "-o", "wide"]).await;
+            eprintln!("--- {what}\n{}", shown.map_or_else(|error| format!("{error:#}"), |it| it.stdout + &it.stderr));
+        }
         eprintln!("--- end of the node's log\n{}\n---", node.log_tail(80));
         panic!("{error:#}");
     }

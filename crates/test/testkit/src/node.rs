@@ -19,12 +19,14 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Answer, Gateway, Outcome, Running, binary, example, guest, kubectl::Kubectl};
+use crate::{Answer, Gateway, Outcome, Running, binary, compiled, example, guest, kubectl::Kubectl};
 
 /// Longest start: a debug build on a busy machine.
-const READY_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_secs(120);
 /// Longest drain.
 const STOP_MAX: Duration = Duration::from_secs(60);
+/// The node's data directory within the test's.
+const DATA: &str = "eyot";
 /// Ranges of 4,096 pod addresses between 10.64.0.0 and 10.127.255.255.
 const RANGES: u32 = 1024;
 
@@ -88,6 +90,7 @@ impl Node {
         let dir = options.data_dir.clone().or(keep.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
         options.data_dir = Some(dir.clone());
         add_defaults(&mut options.args);
+        compiled::give(&dir.join(DATA));
         let (child, ready) = spawn(&dir, &options).await?;
         let gateway = Gateway::new(&ready.http);
         let kubectl = Kubectl::new(&ready.kubeconfig, dir.join("kubectl-cache"), &ready.registry);
@@ -180,7 +183,7 @@ impl Node {
 
     /// Waits for a Deployment's rollout.
     pub async fn rolled_out(&self, deployment: &str) -> Result<()> {
-        self.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), "--timeout=60s"]).await.map(drop)
+        self.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), "--timeout=170s"]).await.map(drop)
     }
 
     /// Pushes the sample guest `name` as `name:v1`.
@@ -277,6 +280,12 @@ fn log_path(dir: &Path) -> PathBuf {
     dir.join("testkit.log")
 }
 
+impl Drop for Node {
+    fn drop(&mut self) {
+        compiled::keep(&self.dir.join(DATA));
+    }
+}
+
 /// Free ports and a pod range that no other running test is likely to have.
 fn add_defaults(args: &mut Vec<String>) {
     static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -312,7 +321,7 @@ async fn spawn(dir: &Path, options: &Options) -> Result<(Child, Ready)> {
     let log = File::options().create(true).append(true).open(log_path(dir)).context("opening the log")?;
     let began = Instant::now();
     let mut command = Command::new(binary()?);
-    command.arg("up").arg("--data-dir").arg(dir.join("eyot")).args(&options.args).envs(options.env.iter().cloned());
+    command.arg("up").arg("--data-dir").arg(dir.join(DATA)).args(&options.args).envs(options.env.iter().cloned());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
     let mut child = command.spawn().context("starting eyot")?;
     let stdout = child.stdout.take().context("eyot has no standard output")?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use eyot_testkit::{Node, eventually, with_node};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A pod of one container; `extra` goes into the container, already indented by six.
 fn pod(name: &str, image: &str, extra: &str) -> String {
@@ -98,11 +98,11 @@ async fn traps_and_exit_codes_are_told_apart() {
         neighbour(node).await?;
         node.push_bytes(&command("unreachable")?, "trap:v1").await?;
         node.apply_text(&pod("trap", "trap:v1", "")).await?;
-        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Failed", "pod/trap", "--timeout=30s"]).await?;
+        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Failed", "pod/trap", "--timeout=120s"]).await?;
         told(node, "trap", &["unreachable"]).await?;
         node.push_bytes(&command("nop")?, "fine:v1").await?;
         node.apply_text(&pod("fine", "fine:v1", "")).await?;
-        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/fine", "--timeout=30s"]).await?;
+        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/fine", "--timeout=120s"]).await?;
         unharmed(node).await
     })
     .await;
@@ -116,14 +116,14 @@ async fn an_endless_loop_can_be_deleted_and_leaves_time_to_others() {
         for name in ["spin-1", "spin-2", "spin-3", "spin-4"] {
             node.apply_text(&pod(name, "spin:v1", "      resources: {limits: {cpu: 100m}}\n")).await?;
         }
-        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/spin-1", "pod/spin-4", "--timeout=30s"])
+        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/spin-1", "pod/spin-4", "--timeout=120s"])
             .await?;
         for _ in 0..20 {
             let answer = node.get("hello.localhost", "/").await?;
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
         let began = std::time::Instant::now();
-        node.kubectl(&["delete", "pod", "spin-1", "spin-2", "spin-3", "spin-4", "--grace-period=1", "--timeout=30s"])
+        node.kubectl(&["delete", "pod", "spin-1", "spin-2", "spin-3", "spin-4", "--grace-period=1", "--timeout=120s"])
             .await?;
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
         Ok(())
@@ -152,13 +152,13 @@ async fn a_flood_of_log_lines_stays_bounded() {
                      (loop (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) br 0)";
         node.push_bytes(&command(flood)?, "flood:v1").await?;
         node.apply_text(&pod("flood", "flood:v1", "")).await?;
-        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/flood", "--timeout=30s"]).await?;
+        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/flood", "--timeout=120s"]).await?;
         tokio::time::sleep(Duration::from_secs(5)).await;
         unharmed(node).await?;
         assert_eq!(node.kubectl(&["logs", "flood", "--tail=2"]).await?.lines().count(), 2);
         let size = size_below(node.data_dir())?;
         assert!(size < 200 << 20, "{} MiB on disk", size >> 20);
-        node.kubectl(&["delete", "pod", "flood", "--grace-period=1", "--timeout=30s"]).await?;
+        node.kubectl(&["delete", "pod", "flood", "--grace-period=1", "--timeout=120s"]).await?;
         Ok(())
     })
     .await;

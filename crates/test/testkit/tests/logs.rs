@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use eyot_testkit::{Node, eventually, with_node};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A command that prints `first`, then fails, so that it is started again.
 const CRASHES: &str = r#"(module
@@ -31,7 +31,7 @@ async fn tail_since_and_timestamps_choose_lines() {
     with_node(async |node| {
         node.push_bytes(&wat::parse_str(CRASHES)?, "crashes:v1").await?;
         node.apply_text(&pod("once", "crashes:v1", "Never")).await?;
-        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Failed", "pod/once", "--timeout=30s"]).await?;
+        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Failed", "pod/once", "--timeout=120s"]).await?;
         assert_eq!(node.kubectl(&["logs", "once"]).await?, "line one\nline two\nline three\n");
         assert_eq!(node.kubectl(&["logs", "once", "--tail=1"]).await?, "line three\n");
         assert_eq!(node.kubectl(&["logs", "once", "--since=1h"]).await?.lines().count(), 3);

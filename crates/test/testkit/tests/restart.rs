@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use eyot_testkit::{Node, Options, eventually, with_node};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 async fn hello(node: &Node) -> Result<()> {
     node.push("hello").await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use eyot_testkit::{Load, Node, eventually, with_node};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 async fn hello(node: &Node) -> Result<()> {
     node.push("hello").await?;
@@ -43,7 +43,7 @@ async fn no_request_is_lost_while_a_deployment_rolls() {
         node.kubectl(&["scale", "deployment/hello", "--replicas=6"]).await?;
         node.rolled_out("hello").await?;
         node.kubectl(&["scale", "deployment/hello", "--replicas=1"]).await?;
-        node.kubectl(&["wait", "--for=jsonpath={.status.replicas}=1", "deployment/hello", "--timeout=60s"]).await?;
+        node.kubectl(&["wait", "--for=jsonpath={.status.replicas}=1", "deployment/hello", "--timeout=170s"]).await?;
         let tally = load.stop().await?;
         assert_eq!(tally.failed, 0, "{tally:?}");
         assert!(tally.answered > 100, "{tally:?}");
@@ -81,7 +81,7 @@ async fn a_paused_deployment_waits_for_resume() {
         hello(node).await?;
         node.kubectl(&["rollout", "pause", "deployment/hello"]).await?;
         node.kubectl(&["set", "env", "deployment/hello", "GREETING=ahoy"]).await?;
-        node.kubectl(&["wait", "--for=condition=Progressing=Unknown", "deployment/hello", "--timeout=20s"]).await?;
+        node.kubectl(&["wait", "--for=condition=Progressing=Unknown", "deployment/hello", "--timeout=90s"]).await?;
         assert_eq!(node.kubectl(&["get", "rs", "-l", "app=hello", "-o", "name"]).await?.lines().count(), 1);
         says(node, "hello from").await?;
         node.kubectl(&["rollout", "resume", "deployment/hello"]).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use eyot_testkit::{Answer, Node, eventually, with_node};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// GETs until the status is 200: a route may trail its Deployment.
 async fn get(node: &Node, host: &str, path: &str) -> Result<Answer> {
@@ -50,7 +50,7 @@ async fn one_service_calls_another_by_name() {
             assert_eq!(get(node, "shop.localhost", "/order?item=lantern").await?.text(), "1 lantern: 24.75\n");
         }
         node.kubectl(&["scale", "deployment/stock", "--replicas=0"]).await?;
-        node.kubectl(&["wait", "--for=delete", "pods", "-l", "app=stock", "--timeout=60s"]).await?;
+        node.kubectl(&["wait", "--for=delete", "pods", "-l", "app=stock", "--timeout=170s"]).await?;
         let answer = node.get("shop.localhost", "/order?item=lantern").await?;
         assert!(answer.status.is_server_error(), "{}: {}", answer.status, answer.text());
         Ok(())
@@ -108,7 +108,7 @@ async fn a_job_counts_the_words_of_a_config_map() {
     with_node(async |node| {
         node.push("wordcount").await?;
         node.apply("wordcount").await?;
-        node.kubectl(&["wait", "--for=condition=complete", "job/wordcount", "--timeout=60s"]).await?;
+        node.kubectl(&["wait", "--for=condition=complete", "job/wordcount", "--timeout=170s"]).await?;
         let poem = node.kubectl(&["get", "configmap", "poem", "-o", r"jsonpath={.data.eyot\.txt}"]).await?;
         let wanted =
             format!("{} {} {} /poems/eyot.txt\n", poem.lines().count(), poem.split_whitespace().count(), poem.len());
