@@ -45,7 +45,7 @@ impl HostPattern {
         match self {
             HostPattern::Exact(name) => &**name == host,
             HostPattern::Wildcard { suffix, one_label } => match host.strip_suffix(&**suffix) {
-                Some(front) => !front.is_empty() && !(*one_label && front.contains('.')),
+                Some(front) => !front.is_empty() && (!*one_label || !front.contains('.')),
                 None => false,
             },
             HostPattern::Any => true,

@@ -7,19 +7,22 @@ use std::sync::{
 
 use eyot_dispatch::Caller;
 
+/// Requests under way, by namespace and name of the pod.
+type ByPod = papaya::HashMap<(Arc<str>, Arc<str>), Arc<AtomicUsize>>;
+
 /// Counts requests of guests by pod and refuses those above a bound.
 ///
 /// A pod has an entry only while it has requests under way, so idle pods cost nothing.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    by_pod: Arc<papaya::HashMap<(Arc<str>, Arc<str>), Arc<AtomicUsize>>>,
+    by_pod: Arc<ByPod>,
     max: usize,
 }
 
 /// One request under way; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    by_pod: Arc<papaya::HashMap<(Arc<str>, Arc<str>), Arc<AtomicUsize>>>,
+    by_pod: Arc<ByPod>,
     pod: (Arc<str>, Arc<str>),
     count: Arc<AtomicUsize>,
 }
