@@ -25,8 +25,10 @@ pub(crate) struct Seen {
 
 #[derive(Default)]
 struct State {
-    /// Pods by identity: does it count, is it ready.
+    /// Pods by identity: does it count, and is it ready as well.
     pods: HashMap<String, (bool, bool)>,
+    count: usize,
+    ready: usize,
     most: usize,
     least_ready: usize,
 }
@@ -46,7 +48,7 @@ impl Seen {
     }
 
     pub(crate) fn ready(&self) -> usize {
-        self.state.lock().unwrap().pods.values().filter(|it| it.0 && it.1).count()
+        self.state.lock().unwrap().ready
     }
 
     pub(crate) fn present(&self) -> usize {
@@ -54,29 +56,24 @@ impl Seen {
     }
 
     fn show(&self, pod: &Value, gone: bool) {
-        let mut state = self.state.lock().unwrap();
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-        if gone {
-            state.pods.remove(uid);
-        } else {
-            let counts = pod["metadata"].get("deletionTimestamp").is_none();
-            let conditions = pod["status"]["conditions"].as_array();
-            let ready = conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True");
-            state.pods.insert(uid.to_owned(), (counts, ready));
-        }
+        let counts = !gone && pod["metadata"].get("deletionTimestamp").is_none();
+        let conditions = pod["status"]["conditions"].as_array();
+        let ready = conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True");
+        let new = (counts, counts && ready);
+        let mut state = self.state.lock().unwrap();
+        let old = if gone { state.pods.remove(uid) } else { state.pods.insert(uid.to_owned(), new) };
+        let old = old.unwrap_or_default();
+        state.count = state.count + usize::from(new.0) - usize::from(old.0);
+        state.ready = state.ready + usize::from(new.1) - usize::from(old.1);
         state.note();
     }
 }
 
 impl State {
     fn note(&mut self) {
-        let (mut present, mut ready) = (0, 0);
-        for (counts, is_ready) in self.pods.values() {
-            present += usize::from(*counts);
-            ready += usize::from(*counts && *is_ready);
-        }
-        self.most = self.most.max(present);
-        self.least_ready = self.least_ready.min(ready);
+        self.most = self.most.max(self.count);
+        self.least_ready = self.least_ready.min(self.ready);
     }
 }
 

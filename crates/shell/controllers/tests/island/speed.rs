@@ -15,6 +15,7 @@ async fn three_thousand_pods_up_and_down() {
     world.available("web", 0).await;
     let path = format!("{DEPLOYMENTS}/web");
     for _ in 0..3 {
+        let cpu = cpu_seconds();
         let began = Instant::now();
         world.merge(&path, json!({"spec": {"replicas": COUNT}})).await;
         while world.seen.ready() < COUNT {
@@ -22,12 +23,21 @@ async fn three_thousand_pods_up_and_down() {
         }
         let ready = began.elapsed();
         world.available("web", COUNT as i32).await;
-        println!("0 to {COUNT}: ready {ready:?}, told {:?}", began.elapsed());
+        println!("0 to {COUNT}: ready {ready:?}, told {:?}, CPU {:.2} s", began.elapsed(), cpu_seconds() - cpu);
+        let cpu = cpu_seconds();
         let began = Instant::now();
         world.merge(&path, json!({"spec": {"replicas": 0}})).await;
         while world.seen.present() > 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        println!("{COUNT} to 0: {:?}", began.elapsed());
+        println!("{COUNT} to 0: {:?}, CPU {:.2} s", began.elapsed(), cpu_seconds() - cpu);
     }
+}
+
+/// CPU time of this process, in seconds: API server, controllers and fake node together.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).map(|it| it.parse::<u64>().unwrap()).sum();
+    ticks as f64 / 100.0
 }
