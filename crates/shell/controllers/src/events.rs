@@ -19,6 +19,8 @@ use crate::{
 
 /// Events that may wait to be written.
 const WAITING_MAX: usize = 1024;
+/// Waiting events that still count as calm.
+const CALM: usize = 8;
 /// Events remembered for counting; when there are more, all are forgotten.
 const REMEMBERED_MAX: usize = 2048;
 /// Different events one object may cause in [`WINDOW_SECONDS`].
@@ -88,6 +90,13 @@ impl Recorder {
         if self.waiting.try_send(event).is_err() {
             debug!(reason, object = %meta.key(), "too many events wait, dropping one");
         }
+    }
+}
+
+impl Recorder {
+    /// Hardly anything waits to be written: an event that thousands of objects would repeat is affordable.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.waiting.capacity() + CALM >= WAITING_MAX
     }
 }
 

@@ -101,7 +101,7 @@ async fn execute(
 fn blueprints(job: &JobView, owner: &Pods<'_>, create: &[Option<i32>]) -> Vec<Arc<Blueprint>> {
     let Some(first) = create.first() else { return Vec::new() };
     if first.is_none() {
-        return vec![Arc::new(blueprint(job, owner, None)); create.len()];
+        return std::iter::repeat_n(Arc::new(blueprint(job, owner, None)), create.len()).collect();
     }
     create.iter().map(|index| Arc::new(blueprint(job, owner, *index))).collect()
 }

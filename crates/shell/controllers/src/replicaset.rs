@@ -101,7 +101,8 @@ async fn execute(
         Plan::Keep => None,
         Plan::Create(count) => {
             let blueprint = owner.blueprint(&set.spec.template, format!("{}-", set.meta.name), None, |_, _| {});
-            let batch = owner.create(&vec![Arc::new(blueprint); count]).await;
+            let blueprints: Vec<_> = std::iter::repeat_n(Arc::new(blueprint), count).collect();
+            let batch = owner.create(&blueprints).await;
             tell(context, set, &batch, "SuccessfulCreate", "Created pod");
             batch.failed.map(|error| {
                 let message = format!("Error creating: {}", error.message());

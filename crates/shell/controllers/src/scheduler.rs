@@ -196,8 +196,11 @@ async fn bind(context: &Context, key: &Key, pod: &PodView, node: &str) -> Outcom
     let target = Target::object(&PODS, &pod.meta.namespace, &pod.meta.name).sub("binding");
     match context.api.create(target, body.to_string().into_bytes()).await {
         Ok(_) => {
-            let message = format!("Successfully assigned {key} to {node}");
-            context.recorder.of(NAME).record(&PODS, &pod.meta, Severity::Normal, "Scheduled", message);
+            let recorder = context.recorder.of(NAME);
+            if recorder.is_calm() {
+                let message = format!("Successfully assigned {key} to {node}");
+                recorder.record(&PODS, &pod.meta, Severity::Normal, "Scheduled", message);
+            }
             Ok(None)
         }
         Err(error) => {
