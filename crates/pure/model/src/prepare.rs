@@ -233,6 +233,9 @@ fn keep_metadata(new: &mut Value, old: &Value) {
 }
 
 fn keep(new: &mut Value, old: &Value, field: &str) {
+    if new.get(field) == old.get(field) {
+        return;
+    }
     let object = meta::as_map(new);
     match old.get(field) {
         Some(stored) => object.insert(field.into(), stored.clone()),

@@ -11,18 +11,22 @@ static NULL: Value = Value::Null;
 #[derive(Clone)]
 pub(super) struct At<'a> {
     pub(super) value: &'a Value,
+    /// The path, empty unless paths are kept.
     pub(super) path: String,
+    /// Whether paths are kept: they cost more than the checks, and most objects have nothing to report.
+    named: bool,
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root(value: &'a Value) -> Self {
-        Self { value, path: String::new() }
+    pub(super) fn root(value: &'a Value, named: bool) -> Self {
+        Self { value, path: String::new(), named }
     }
 
     /// The field of that name.
     pub(super) fn get(&self, field: &str) -> At<'a> {
         let dot = if self.path.is_empty() { "" } else { "." };
-        At { value: self.value.get(field).unwrap_or(&NULL), path: format!("{}{dot}{field}", self.path) }
+        let path = if self.named { format!("{}{dot}{field}", self.path) } else { String::new() };
+        At { value: self.value.get(field).unwrap_or(&NULL), path, named: self.named }
     }
 
     /// The field at the end of a dotted path.
@@ -32,16 +36,22 @@ impl<'a> At<'a> {
 
     /// The elements of a list.
     pub(super) fn items(&self) -> impl Iterator<Item = At<'a>> + use<'a> {
-        let path = self.path.clone();
+        let (path, named) = (self.path.clone(), self.named);
         let list = meta::list(Some(self.value)).iter().enumerate();
-        list.map(move |(i, value)| At { value, path: format!("{path}[{i}]") })
+        list.map(move |(i, value)| {
+            let path = if named { format!("{path}[{i}]") } else { String::new() };
+            At { value, path, named }
+        })
     }
 
     /// The entries of a map, by key.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, At<'a>)> + use<'a> {
-        let path = self.path.clone();
+        let (path, named) = (self.path.clone(), self.named);
         let map = self.value.as_object().into_iter().flatten();
-        map.map(move |(key, value)| (key.as_str(), At { value, path: format!("{path}[{key}]") }))
+        map.map(move |(key, value)| {
+            let path = if named { format!("{path}[{key}]") } else { String::new() };
+            (key.as_str(), At { value, path, named })
+        })
     }
 
     pub(super) fn map(&self) -> Option<&'a Map<String, Value>> {

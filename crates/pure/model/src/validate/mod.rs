@@ -28,18 +28,25 @@ use at::At;
 
 /// Everything wrong with `new`, given the stored object it replaces. Empty when nothing is.
 pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let found = pass(kind, new, old, false);
+    if found.is_empty() { found } else { once(pass(kind, new, old, true)) }
+}
+
+/// One pass of all checks. Causes say where they are only if `named`.
+fn pass(kind: &Kind, new: &Value, old: Option<&Value>, named: bool) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let object = At::root(new);
-    metadata::check(kind, &object, old.map(At::root).as_ref(), &mut causes);
+    let object = At::root(new, named);
+    let before = old.map(|it| At::root(it, named));
+    metadata::check(kind, &object, before.as_ref(), &mut causes);
     // What stands unchanged was judged before; most updates are of status or metadata.
     if old.is_none_or(|old| prepare::changed(new, old)) {
         own(kind, &object, &mut causes);
-        required::check(kind, new, &mut causes);
-        if let Some(old) = old {
-            immutable::check(kind, &object, &At::root(old), &mut causes);
+        required::check(kind, new, named, &mut causes);
+        if let Some(before) = before {
+            immutable::check(kind, &object, &before, &mut causes);
         }
     }
-    once(causes)
+    causes
 }
 
 /// Drops repetitions: a missing field may be noticed by its kind's check, which says more, and by the field tables.
@@ -55,7 +62,7 @@ fn once(causes: Vec<Cause>) -> Vec<Cause> {
 /// What a write to `/status` must not break: metadata alone. What a status says is the writer's word.
 pub fn check_status(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    metadata::check(kind, &At::root(new), Some(&At::root(old)), &mut causes);
+    metadata::check(kind, &At::root(new, true), Some(&At::root(old, true)), &mut causes);
     causes
 }
 

@@ -28,15 +28,19 @@ const ZERO_IS_FINE: &[&str] = &[
     "verbs",
 ];
 
-pub(super) fn check(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
+pub(super) fn check(kind: &Kind, object: &Value, named: bool, causes: &mut Vec<Cause>) {
     let Some(shape) = root(kind) else { return };
     let strict = kind.group == "gateway.networking.k8s.io";
-    Walk { strict, causes }.value(&shape, object, "");
+    Walk { strict, named, top: true, causes }.value(&shape, object, "");
 }
 
 struct Walk<'a> {
     /// Whether only absence counts, as for kinds that Kubernetes defines by schema; else empty text does too.
     strict: bool,
+    /// Whether paths are kept.
+    named: bool,
+    /// Whether the walk is at the object itself.
+    top: bool,
     causes: &'a mut Vec<Cause>,
 }
 
@@ -44,15 +48,25 @@ impl Walk<'_> {
     fn value(&mut self, shape: &Shape, value: &Value, path: &str) {
         match (shape, value) {
             (Shape::Object(_), Value::Object(map)) => {
+                let top = std::mem::take(&mut self.top);
                 for field in shape.definition().map_or(&[][..], |it| &it.fields) {
-                    self.field(field, map.get(field.name), path);
+                    // Status is the server's and its controllers'; metadata has its own checks.
+                    if !(top && matches!(field.name, "status" | "metadata")) {
+                        self.field(field, map.get(field.name), path);
+                    }
                 }
             }
             (Shape::List(item), Value::Array(list)) => {
-                list.iter().enumerate().for_each(|(i, it)| self.value(item, it, &format!("{path}[{i}]")));
+                for (i, it) in list.iter().enumerate() {
+                    let path = if self.named { format!("{path}[{i}]") } else { String::new() };
+                    self.value(item, it, &path);
+                }
             }
             (Shape::Map(item), Value::Object(map)) => {
-                map.iter().for_each(|(key, it)| self.value(item, it, &format!("{path}[{key}]")));
+                for (key, it) in map {
+                    let path = if self.named { format!("{path}[{key}]") } else { String::new() };
+                    self.value(item, it, &path);
+                }
             }
             _ => {}
         }
@@ -60,11 +74,8 @@ impl Walk<'_> {
 
     fn field(&mut self, field: &Field, value: Option<&Value>, path: &str) {
         let dot = if path.is_empty() { "" } else { "." };
-        let at = || format!("{path}{dot}{}", field.name);
-        // Status is the server's and its controllers'; metadata has its own checks.
-        if path.is_empty() && matches!(field.name, "status" | "metadata") {
-            return;
-        }
+        let named = self.named;
+        let at = || if named { format!("{path}{dot}{}", field.name) } else { String::new() };
         let lenient = !self.strict && ZERO_IS_FINE.contains(&field.name);
         match value {
             None | Some(Value::Null) if field.required && !lenient => self.causes.push(Cause::required(at(), "")),
