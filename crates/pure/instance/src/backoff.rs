@@ -16,11 +16,7 @@ pub struct Schedule {
 impl Default for Schedule {
     /// As the kubelet: 10 s, 20 s, … 300 s, forgotten after ten minutes of running.
     fn default() -> Self {
-        Schedule {
-            base: Duration::from_secs(10),
-            max: Duration::from_secs(300),
-            reset: Duration::from_secs(600),
-        }
+        Schedule { base: Duration::from_secs(10), max: Duration::from_secs(300), reset: Duration::from_secs(600) }
     }
 }
 

@@ -220,7 +220,9 @@ impl Container {
     pub fn step(self, event: Event, rules: &Rules, now: Moment) -> (Container, Option<Effect>) {
         match (self.state.clone(), event) {
             (State::Waiting(_), Event::Started) => (self.with(State::Running { started: now }), None),
-            (State::Waiting(was), Event::Blocked { reason, message }) => self.blocked(was.reason, reason, message, rules, now),
+            (State::Waiting(was), Event::Blocked { reason, message }) => {
+                self.blocked(was.reason, reason, message, rules, now)
+            }
             (State::Waiting(_), Event::Due) => (self, Some(Effect::Start)),
             (State::Running { started }, Event::Exited { code, kind, message }) => {
                 self.exited(Terminated { code, kind, message, started, finished: now }, rules)
@@ -250,9 +252,11 @@ impl Container {
         rules: &Rules,
         now: Moment,
     ) -> (Container, Option<Effect>) {
-        use WaitingReason::{ErrImagePull, ImagePullBackOff, UnsupportedField};
+        use WaitingReason::{ErrImagePull, ImagePullBackOff, RegistryUnavailable, UnsupportedField};
         let reason = match (was, reason) {
-            (ErrImagePull | ImagePullBackOff, ErrImagePull) => ImagePullBackOff,
+            (ErrImagePull | ImagePullBackOff | RegistryUnavailable, ErrImagePull | RegistryUnavailable) => {
+                ImagePullBackOff
+            }
             _ => reason,
         };
         self.failures = self.failures.saturating_add(1);
@@ -316,7 +320,9 @@ mod tests {
                 ("due", _) => Event::Due,
                 ("stop", _) => Event::Stopped,
                 ("pull", _) => Event::Blocked { reason: WaitingReason::ErrImagePull, message: "no".into() },
-                ("config", _) => Event::Blocked { reason: WaitingReason::CreateContainerConfigError, message: "no".into() },
+                ("config", _) => {
+                    Event::Blocked { reason: WaitingReason::CreateContainerConfigError, message: "no".into() }
+                }
                 ("refuse", _) => Event::Blocked { reason: WaitingReason::UnsupportedField, message: "no".into() },
                 ("oom", _) => Event::Exited { code: 137, kind: ExitKind::OutOfMemory, message: "".into() },
                 ("lost", _) => Event::Exited { code: 255, kind: ExitKind::Lost, message: "".into() },

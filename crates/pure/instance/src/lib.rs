@@ -12,6 +12,8 @@ mod probe;
 mod time;
 
 pub use backoff::Schedule;
-pub use container::{Container, Effect, Event, ExitKind, RestartPolicy, Rules, State, Terminated, Waiting, WaitingReason};
+pub use container::{
+    Container, Effect, Event, ExitKind, RestartPolicy, Rules, State, Terminated, Waiting, WaitingReason,
+};
 pub use probe::{Action, ProbeKind, Probing, Rule, RuleSet};
 pub use time::Moment;

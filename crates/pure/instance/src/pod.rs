@@ -92,12 +92,19 @@ pub fn phase(members: &[Member<'_>], policy: RestartPolicy) -> Phase {
         let well = main().all(|it| it.ended().is_some_and(|end| end.code == 0));
         return if well { Phase::Succeeded } else { Phase::Failed };
     }
-    if main().any(|it| matches!(it.state, State::Waiting(_)) && it.last.is_none()) { Phase::Pending } else { Phase::Running }
+    if main().any(|it| matches!(it.state, State::Waiting(_)) && it.last.is_none()) {
+        Phase::Pending
+    } else {
+        Phase::Running
+    }
 }
 
 /// Whether some main container has run: what came before it must then have succeeded.
 fn has_run(members: &[Member<'_>]) -> bool {
-    members.iter().any(|it| it.role == Role::Main && (it.container.is_running() || it.container.ended().is_some() || it.container.last.is_some()))
+    members.iter().any(|it| {
+        it.role == Role::Main
+            && (it.container.is_running() || it.container.ended().is_some() || it.container.last.is_some())
+    })
 }
 
 #[cfg(test)]
@@ -108,7 +115,13 @@ mod tests {
     use crate::{ExitKind, Moment, Terminated, Waiting, WaitingReason};
 
     fn end(code: i32) -> Box<Terminated> {
-        Box::new(Terminated { code, kind: ExitKind::Exited, message: "".into(), started: Moment(0), finished: Moment(1) })
+        Box::new(Terminated {
+            code,
+            kind: ExitKind::Exited,
+            message: "".into(),
+            started: Moment(0),
+            finished: Moment(1),
+        })
     }
 
     fn container(word: &str) -> Container {

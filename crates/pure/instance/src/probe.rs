@@ -86,8 +86,10 @@ const KINDS: [ProbeKind; 3] = [ProbeKind::Startup, ProbeKind::Liveness, ProbeKin
 impl Probing {
     /// The state of a container that started at `now`.
     pub fn begin(rules: &RuleSet, now: Moment) -> Probing {
-        let counters =
-            KINDS.map(|kind| Counter { due: rules.get(kind).map_or(now, |it| now.plus(it.initial_delay)), ..Counter::default() });
+        let counters = KINDS.map(|kind| Counter {
+            due: rules.get(kind).map_or(now, |it| now.plus(it.initial_delay)),
+            ..Counter::default()
+        });
         let started = rules.startup.is_none();
         Probing { started, ready: started && rules.readiness.is_none(), counters }
     }
@@ -168,7 +170,11 @@ mod tests {
     #[test]
     fn startup_holds_back_the_others() {
         check(
-            RuleSet { startup: Some(rule(1, 1, 1, 3)), liveness: Some(rule(0, 5, 1, 2)), readiness: Some(rule(2, 3, 2, 1)) },
+            RuleSet {
+                startup: Some(rule(1, 1, 1, 3)),
+                liveness: Some(rule(0, 5, 1, 2)),
+                readiness: Some(rule(2, 3, 2, 1)),
+            },
             "--++++-+-",
             expect![[r#"
                 at 1 s Startup - ready false None

@@ -11,7 +11,9 @@ use k8s_openapi::api::core::v1::{
 pub(crate) fn refusals(spec: &PodSpec) -> Vec<String> {
     let mut out = Refusals { list: Vec::new() };
     out.pod(spec);
-    for (field, containers) in [("initContainers", spec.init_containers.as_deref()), ("containers", Some(&*spec.containers))] {
+    for (field, containers) in
+        [("initContainers", spec.init_containers.as_deref()), ("containers", Some(&*spec.containers))]
+    {
         for (index, container) in containers.unwrap_or_default().iter().enumerate() {
             let is_init = field == "initContainers";
             out.container(&format!("spec.{field}[{index}]"), container, is_init);
@@ -88,11 +90,17 @@ impl Refusals {
             self.when(file, format!("{path}.env[{index}].valueFrom.fileKeyRef"), "not supported");
         }
         for name in it.resources.iter().flat_map(|it| it.limits.iter().flatten()).map(|(name, _)| name) {
-            self.when(!matches!(name.as_str(), "cpu" | "memory"), format!("{path}.resources.limits[{name}]"), "only cpu and memory");
+            self.when(
+                !matches!(name.as_str(), "cpu" | "memory"),
+                format!("{path}.resources.limits[{name}]"),
+                "only cpu and memory",
+            );
         }
-        for (field, probe) in
-            [("livenessProbe", &it.liveness_probe), ("readinessProbe", &it.readiness_probe), ("startupProbe", &it.startup_probe)]
-        {
+        for (field, probe) in [
+            ("livenessProbe", &it.liveness_probe),
+            ("readinessProbe", &it.readiness_probe),
+            ("startupProbe", &it.startup_probe),
+        ] {
             if let Some(probe) = probe {
                 self.probe(&format!("{path}.{field}"), probe);
             }
@@ -129,7 +137,11 @@ impl Refusals {
                 self.when(exec.is_some(), format!("{path}.{field}.exec"), "guests run no other program");
                 self.when(tcp_socket.is_some(), format!("{path}.{field}.tcpSocket"), "not supported");
                 let get = http_get.as_ref();
-                self.when(get.is_some_and(|it| it.host.is_some()), format!("{path}.{field}.httpGet.host"), "hooks go to the pod");
+                self.when(
+                    get.is_some_and(|it| it.host.is_some()),
+                    format!("{path}.{field}.httpGet.host"),
+                    "hooks go to the pod",
+                );
                 let https = get.is_some_and(|it| it.scheme.as_deref() == Some("HTTPS"));
                 self.when(https, format!("{path}.{field}.httpGet.scheme"), "only HTTP");
             }
@@ -169,7 +181,11 @@ impl Refusals {
         }
         for (index, source) in volume.projected.iter().flat_map(|it| it.sources.iter().flatten()).enumerate() {
             let supported = source.config_map.is_some() || source.secret.is_some() || source.downward_api.is_some();
-            self.when(!supported, format!("{path}.projected.sources[{index}]"), "only configMap, secret and downwardAPI");
+            self.when(
+                !supported,
+                format!("{path}.projected.sources[{index}]"),
+                "only configMap, secret and downwardAPI",
+            );
         }
     }
 }

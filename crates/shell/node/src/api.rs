@@ -36,7 +36,13 @@ pub(crate) enum ApiError {
 pub(crate) const MERGE: &str = "application/merge-patch+json";
 pub(crate) const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
-async fn call(client: &Client, method: http::Method, path: &str, kind: &str, body: Vec<u8>) -> Result<String, ApiError> {
+async fn call(
+    client: &Client,
+    method: http::Method,
+    path: &str,
+    kind: &str,
+    body: Vec<u8>,
+) -> Result<String, ApiError> {
     let failed = |source: kube::Error| match &source {
         kube::Error::Api(status) if status.code == 404 => ApiError::Gone { path: path.to_owned() },
         kube::Error::Api(status) if status.code == 409 && method == http::Method::POST => {

@@ -74,7 +74,13 @@ impl Recorder {
             tracing::trace!(pod = %pod, reason, "event dropped");
             return;
         };
-        slot.send(Event { pod: pod.clone(), container: container.map(Into::into), level, reason, message: message.into() });
+        slot.send(Event {
+            pod: pod.clone(),
+            container: container.map(Into::into),
+            level,
+            reason,
+            message: message.into(),
+        });
     }
 }
 

@@ -71,7 +71,8 @@ fn subscript<'a>(path: &'a str, name: &str) -> Option<&'a str> {
 
 /// `key="value"` lines, quoted as Kubernetes quotes them.
 fn lines(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = map.iter().flat_map(|it| it.iter()).map(|(key, value)| format!("{key}={value:?}")).collect();
+    let lines: Vec<String> =
+        map.iter().flat_map(|it| it.iter()).map(|(key, value)| format!("{key}={value:?}")).collect();
     lines.join("\n")
 }
 
@@ -207,7 +208,10 @@ pub(crate) mod tests {
                 serde_json::json!({ "containerName": name, "resource": resource_name, "divisor": divisor }),
             )
             .unwrap();
-            format!("{name} {resource_name} / {divisor} -> {:?}", resource(&containers, containers[0], &facts(), &selector))
+            format!(
+                "{name} {resource_name} / {divisor} -> {:?}",
+                resource(&containers, containers[0], &facts(), &selector)
+            )
         })
         .into();
         expect_test::expect![[r#"

@@ -17,7 +17,7 @@ use crate::{
     watch::{self, Change},
 };
 
-/// Between two looks at what guests did to their requests.
+/// Between two looks at what guests did to their requests and volumes.
 const INSPECT_PERIOD: Duration = Duration::from_secs(2);
 /// Grace of a deletion that names none.
 const GRACE_DEFAULT: Duration = Duration::from_secs(30);
@@ -99,6 +99,7 @@ impl Pods {
             let owners: Vec<Arc<Owner>> = self.owners.lock().values().cloned().collect();
             for owner in owners {
                 owner.inspect();
+                owner.inspect_volumes().await;
             }
         }
     }

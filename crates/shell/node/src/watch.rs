@@ -79,7 +79,13 @@ struct VersionMeta {
 }
 
 /// Follows the collection at `path`, narrowed by `query` (without `?`), until `token` is cancelled.
-pub(crate) async fn follow(client: Client, path: &str, query: &str, token: CancellationToken, mut on: impl FnMut(Change<'_>)) {
+pub(crate) async fn follow(
+    client: Client,
+    path: &str,
+    query: &str,
+    token: CancellationToken,
+    mut on: impl FnMut(Change<'_>),
+) {
     let work = async {
         let mut version: Option<String> = None;
         let mut wait = RETRY_FIRST;
@@ -149,7 +155,12 @@ fn event(line: &[u8], version: &mut Option<String>, on: &mut impl FnMut(Change<'
     Ok(())
 }
 
-async fn list(client: &Client, path: &str, query: &str, on: &mut impl FnMut(Change<'_>)) -> Result<String, FollowError> {
+async fn list(
+    client: &Client,
+    path: &str,
+    query: &str,
+    on: &mut impl FnMut(Change<'_>),
+) -> Result<String, FollowError> {
     on(Change::Relisting);
     let mut token = String::new();
     loop {
@@ -239,7 +250,10 @@ mod tests {
     #[tokio::test]
     async fn a_cut_watch_resumes_and_an_expired_one_lists_again() {
         let script = vec![
-            (200, format!(r#"{{"metadata":{{"resourceVersion":"5","continue":"a b"}},"items":[{}]}}"#, object("one", 3))),
+            (
+                200,
+                format!(r#"{{"metadata":{{"resourceVersion":"5","continue":"a b"}},"items":[{}]}}"#, object("one", 3)),
+            ),
             (200, format!(r#"{{"metadata":{{"resourceVersion":"5"}},"items":[{}]}}"#, object("two", 4))),
             (
                 200,

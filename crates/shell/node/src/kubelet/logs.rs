@@ -154,7 +154,8 @@ mod tests {
     fn a_query_is_read_as_kubectl_writes_it() {
         let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
         let parse = |pairs: &[(&str, &str)]| {
-            selection(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), now).map_err(|it| it.message)
+            selection(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), now)
+                .map_err(|it| it.message)
         };
         let all = [
             ("sinceSeconds", "60"),

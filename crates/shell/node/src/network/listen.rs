@@ -86,7 +86,10 @@ impl Front {
 }
 
 /// Serves HTTP/1.1 and HTTP/2 on one byte stream until it ends.
-pub(crate) async fn serve(stream: TokioIo<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>, handler: Arc<dyn Handler>) {
+pub(crate) async fn serve(
+    stream: TokioIo<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    handler: Arc<dyn Handler>,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES_MAX as u32).max_concurrent_streams(128);
@@ -103,7 +106,9 @@ async fn answer(handler: Arc<dyn Handler>, request: Request<Incoming>) -> Result
         Err(error) => {
             let mut response = Response::new(eyot_dispatch::full(Bytes::from(format!("{error}\n"))));
             *response.status_mut() = error.status();
-            response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok(response)
         }
     }
@@ -154,7 +159,8 @@ mod tests {
     async fn a_pod_address_answers_until_its_listener_is_dropped() {
         let address: SocketAddr = "127.41.0.9:18080".parse().unwrap();
         let listener = Front::new().listen(address, Arc::new(Echo)).unwrap();
-        let answer = exchange(address, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi").await;
+        let answer =
+            exchange(address, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hi"), "{answer}");
         let answer = exchange(address, "GET /oom HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 502") && answer.ends_with("guest out of memory\n"), "{answer}");

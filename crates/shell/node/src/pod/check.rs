@@ -154,10 +154,13 @@ fn judge(status: StatusCode) -> Result<(), CheckError> {
     if status.is_success() || status.is_redirection() { Ok(()) } else { Err(CheckError::Status(status.as_u16())) }
 }
 
-fn request(address: SocketAddr, path: &str, headers: &[(String, String)]) -> Result<Request<eyot_dispatch::Body>, CheckError> {
+fn request(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(String, String)],
+) -> Result<Request<eyot_dispatch::Body>, CheckError> {
     let malformed = |error: &dyn std::fmt::Display| CheckError::Exchange(error.to_string());
-    let mut request =
-        Request::get(path).body(eyot_dispatch::empty()).map_err(|error| malformed(&error))?;
+    let mut request = Request::get(path).body(eyot_dispatch::empty()).map_err(|error| malformed(&error))?;
     let host = HeaderValue::from_str(&address.to_string()).map_err(|error| malformed(&error))?;
     request.headers_mut().insert(http::header::HOST, host);
     request.headers_mut().insert(http::header::USER_AGENT, HeaderValue::from_static("kube-probe/1.37"));
@@ -197,16 +200,23 @@ mod tests {
     use super::*;
 
     fn container() -> Container {
-        serde_json::from_value(serde_json::json!({ "name": "c", "ports": [{ "name": "web", "containerPort": 8081 }] })).unwrap()
+        serde_json::from_value(serde_json::json!({ "name": "c", "ports": [{ "name": "web", "containerPort": 8081 }] }))
+            .unwrap()
     }
 
     #[test]
     fn a_port_is_a_number_or_a_declared_name() {
         let text = |it: &str| IntOrString::String(it.to_owned());
-        let got: Vec<String> =
-            [IntOrString::Int(80), text("web"), text("81"), text("none"), IntOrString::Int(0), IntOrString::Int(70_000)]
-                .map(|it| format!("{:?}", port(&it, &container()).map_err(|it| it.to_string())))
-                .into();
+        let got: Vec<String> = [
+            IntOrString::Int(80),
+            text("web"),
+            text("81"),
+            text("none"),
+            IntOrString::Int(0),
+            IntOrString::Int(70_000),
+        ]
+        .map(|it| format!("{:?}", port(&it, &container()).map_err(|it| it.to_string())))
+        .into();
         expect_test::expect![[r#"
             Ok(80)
             Ok(8081)

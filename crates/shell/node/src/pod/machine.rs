@@ -48,6 +48,8 @@ pub(super) struct Member {
     pub(super) wanted: bool,
     /// Whether its status says that it runs, from before the node started.
     pub(super) resumed: bool,
+    /// How often it had been restarted when its present guest started.
+    pub(super) run: u32,
     pub(super) ready: bool,
     pub(super) started: bool,
     pub(super) running: Running,
@@ -154,6 +156,8 @@ pub(crate) struct Machine {
     settled: bool,
     stale_volumes: bool,
     pub(super) has_sources: bool,
+    /// What its empty directories may hold at most, in bytes, by volume.
+    pub(super) size_limits: Box<[(Box<str>, u64)]>,
     /// Whether a container has a hook that runs before it stops.
     pub(super) has_hooks: bool,
     pub(super) ip: Option<Ipv4Addr>,
@@ -194,6 +198,7 @@ impl Machine {
             settled: false,
             stale_volumes: false,
             has_sources: false,
+            size_limits: Box::default(),
             has_hooks: false,
             ip: None,
             address_given_up: false,
@@ -323,6 +328,11 @@ impl Machine {
         Rules { policy, schedule: self.schedule }
     }
 
+    /// Whether nothing of it runs any more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled || self.ending != Ending::No
+    }
+
     /// The status to write, if it differs from what was last written.
     pub(super) fn patch_if_news(&mut self, now: Moment) -> Option<serde_json::Value> {
         std::mem::take(&mut self.news).then(|| self.compose(now))
@@ -369,7 +379,8 @@ impl Machine {
                 self.restart(index, "the image changed", now);
             }
         }
-        let has_debug = pod.spec.as_ref().is_some_and(|it| it.ephemeral_containers.as_ref().is_some_and(|it| !it.is_empty()));
+        let has_debug =
+            pod.spec.as_ref().is_some_and(|it| it.ephemeral_containers.as_ref().is_some_and(|it| !it.is_empty()));
         if has_debug {
             tracing::info!(pod = ?pod.metadata.name, "ephemeral containers are not supported");
         }

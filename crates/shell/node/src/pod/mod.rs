@@ -31,7 +31,7 @@ pub(crate) use machine::{LogView, PodView};
 pub(crate) use shared::Shared;
 pub(crate) use status::time;
 
-use crate::{api, events::Level, sources::Referrer};
+use crate::{api, events::Level, sources::Referrer, volumes};
 
 /// A start that takes longer shows `ContainerCreating` meanwhile.
 const SLOW_START: Duration = Duration::from_millis(250);
@@ -120,6 +120,26 @@ impl Owner {
         if !noticed.is_empty() {
             self.kick();
         }
+    }
+
+    /// Ends the pod when one of its empty directories holds more than it may. Only pods with limits cost anything here.
+    pub(crate) async fn inspect_volumes(self: &Arc<Self>) {
+        let limits = {
+            let machine = self.machine.lock();
+            if machine.size_limits.is_empty() || machine.is_settled() {
+                return;
+            }
+            machine.size_limits.clone()
+        };
+        let directory = self.shared.pod_directory(&self.key);
+        let work = move || {
+            limits.into_iter().find(|(volume, limit)| volumes::size(&volumes::directory(&directory, volume)) > *limit)
+        };
+        let Ok(Some((volume, limit))) = tokio::task::spawn_blocking(work).await else { return };
+        let message = format!("Usage of EmptyDir volume \"{volume}\" exceeds the limit of {limit} bytes.");
+        self.warn(None, "Evicted", message.clone());
+        self.machine.lock().fail("Evicted", message, now());
+        self.kick();
     }
 
     /// What others may know of it now.

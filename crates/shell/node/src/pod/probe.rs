@@ -1,10 +1,6 @@
 //! Runs a container's probes. Only containers that declare probes have this task.
 
-use std::{
-    net::Ipv4Addr,
-    sync::Weak,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, sync::Weak, time::Duration};
 
 use eyot_instance::{Action, ProbeKind, Probing, Rule, RuleSet};
 use k8s_openapi::api::core::v1::{Container, Probe};

@@ -34,6 +34,7 @@ impl Machine {
                     Running::Command(process) => Some(process.clone()),
                     Running::Http { .. } | Running::Not => None,
                 };
+                member.run = live.run;
                 member.running = live.running;
                 member.log = Some(live.log);
                 member.image_id = Some(live.image_id);
@@ -62,7 +63,7 @@ impl Machine {
 
     pub(super) fn set_probes(&mut self, index: usize, run: u32, task: AbortHandle) {
         let member = &mut self.members[index];
-        if member.container.is_running() && member.container.restarts == run {
+        if member.container.is_running() && member.run == run {
             member.probes = Some(task);
         } else {
             task.abort();
@@ -72,7 +73,7 @@ impl Machine {
     /// A command ended. Returns the container and a message when it will wait before it starts again.
     pub(super) fn exited(&mut self, index: usize, run: u32, exit: Exit, now: Moment) -> Option<(Box<str>, String)> {
         let member = &self.members[index];
-        if !member.container.is_running() || member.container.restarts != run {
+        if !member.container.is_running() || member.run != run {
             return None;
         }
         let (kind, message) = match exit.reason {
@@ -93,7 +94,7 @@ impl Machine {
     /// A probe decided something.
     pub(super) fn probed(&mut self, index: usize, run: u32, action: Action, now: Moment) {
         let member = &mut self.members[index];
-        if self.ending != Ending::No || !member.container.is_running() || member.container.restarts != run {
+        if self.ending != Ending::No || !member.container.is_running() || member.run != run {
             return;
         }
         match action {
@@ -163,13 +164,8 @@ impl Machine {
             member.wanted = false;
             member.release();
             if let State::Running { started } = member.container.state {
-                let end = Terminated {
-                    code: KILLED,
-                    kind: ExitKind::Exited,
-                    message: "".into(),
-                    started,
-                    finished: now,
-                };
+                let end =
+                    Terminated { code: KILLED, kind: ExitKind::Exited, message: "".into(), started, finished: now };
                 member.container.state = State::Terminated(Box::new(end));
             }
         }
@@ -192,8 +188,8 @@ impl Machine {
         (running.map(|it| it.name.clone()).collect(), any_process)
     }
 
-    /// What failed inside guests since the last look. A request that passed the memory limit becomes the last state of its
-    /// container, but no restart: its instance ended as a process would have, and no other request noticed.
+    /// What failed inside guests since the last look. Requests that passed the memory limit count as one restart of their
+    /// container, though no other request noticed: their instances ended as a process would have.
     pub(super) fn inspect_guests(&mut self, now: Moment) -> Vec<GuestFailure> {
         let mut out = Vec::new();
         for member in &mut self.members {
@@ -220,6 +216,7 @@ impl Machine {
                 };
                 *started = now;
                 member.container.last = Some(Box::new(end));
+                member.container.restarts = member.container.restarts.saturating_add(1);
                 self.news = true;
             }
             let message = format!("{message} ({fresh} failed requests since the last report)");
@@ -227,5 +224,4 @@ impl Machine {
         }
         out
     }
-
 }

@@ -15,7 +15,7 @@ use super::{
     machine::{Machine, Member, Running},
     shared::Shared,
 };
-use crate::{env, sources};
+use crate::{env, sources, volumes};
 
 /// The machine for `pod`. An address that the status names is claimed.
 pub(super) fn machine(key: Arc<PodKey>, pod: &Pod, shared: &Shared, now: Moment) -> Machine {
@@ -40,12 +40,15 @@ pub(super) fn machine(key: Arc<PodKey>, pod: &Pod, shared: &Shared, now: Moment)
     machine.has_sources = !sources::of_volumes(pod).is_empty();
     machine.has_hooks =
         env::all_containers(pod).any(|it| it.lifecycle.as_ref().is_some_and(|it| it.pre_stop.is_some()));
+    machine.size_limits = volumes::size_limits(pod);
     machine.began = status.and_then(|it| moment(it.start_time.as_ref())).or(Some(now));
     machine.deadline = deadline(pod, machine.began);
     machine.conditions.recall(status);
     // Every container waits and none ever ran: the pod is new, or a new start loses nothing.
     machine.news = machine.members.iter().all(|it| !it.resumed && it.container.ended().is_none());
-    if machine.phase().is_final() || status.is_some_and(|it| matches!(it.phase.as_deref(), Some("Succeeded" | "Failed"))) {
+    if machine.phase().is_final()
+        || status.is_some_and(|it| matches!(it.phase.as_deref(), Some("Succeeded" | "Failed")))
+    {
         machine.recall_failure(status.and_then(|it| it.phase.as_deref()), status.and_then(|it| it.reason.clone()), pod);
         machine.news = false;
         machine.deadline = None;
@@ -95,6 +98,7 @@ fn member(container: &Container, role: Role, statuses: &[ContainerStatus]) -> Me
         role,
         wanted: life.ended().is_none(),
         resumed,
+        run: life.restarts,
         ready: resumed && status.is_some_and(|it| it.ready),
         started: resumed && status.is_some_and(|it| it.started != Some(false)),
         running: Running::Not,

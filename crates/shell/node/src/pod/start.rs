@@ -12,7 +12,7 @@ use std::{
 use eyot_dispatch::{Caller, Endpoints, Handler};
 use eyot_instance::{WaitingReason, pod::Role};
 use eyot_registry::{Credential, Image, PullPolicy};
-use eyot_runtime::{GuestSpec, Mount, Program};
+use eyot_runtime::{GuestSpec, LoadedFrom, Mount, Program};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{Owner, check, machine::Running, probe};
@@ -54,6 +54,8 @@ pub(super) enum Outcome {
 
 /// A container that runs.
 pub(super) struct Live {
+    /// How often it was restarted before.
+    pub(super) run: u32,
     pub(super) running: Running,
     pub(super) image_id: Arc<str>,
     pub(super) log: Arc<Log>,
@@ -112,12 +114,9 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     let container = env::all_containers(&pod).nth(index).ok_or_else(missing)?;
     runtime_class(owner, &pod).await?;
     let image = pull(owner, &pod, container).await?;
-    let program = owner
-        .shared
-        .runtime
-        .load(&image.wasm, &image.wasm_digest)
-        .await
-        .map_err(|error| Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("{}: {error}", image.reference)))?;
+    let program = owner.shared.runtime.load(&image.wasm, &image.wasm_digest).await.map_err(|error| {
+        Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("{}: {error}", image.reference))
+    })?;
     if resumed && program.kind().is_command() {
         return Ok(Outcome::Lost);
     }
@@ -129,13 +128,21 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     let spec = spec(owner, container, &image, ip, env, mounts, log.clone())?;
     let running = run_guest(owner, &pod, index, container, &program, spec, ip)?;
     if !resumed {
-        owner.note(Some(&container.name), "Started", format!("Started container {} from {}", container.name, image.reference));
+        let loaded = program.loaded();
+        let from = match loaded.from {
+            LoadedFrom::Memory => "already loaded",
+            LoadedFrom::Cache => "loaded from the cache",
+            LoadedFrom::Compiled => "compiled",
+        };
+        let message =
+            format!("Started container {} from {}, {from} in {:?}", container.name, image.reference, loaded.took);
+        owner.note(Some(&container.name), "Started", message);
         post_start(container, &running, ip).await?;
     }
     let repository = image.reference.split('@').next().unwrap_or_default();
     let image_id = format!("{}@{}", without_tag(repository), image.digest).into();
     let probes = probe::plan(container, &running, ip, resumed);
-    Ok(Outcome::Running(Live { running, image_id, log, probes }))
+    Ok(Outcome::Running(Live { run, running, image_id, log, probes }))
 }
 
 fn without_tag(reference: &str) -> &str {
@@ -161,7 +168,10 @@ async fn runtime_class(owner: &Owner, pod: &Pod) -> Result<(), Blocked> {
     match class {
         Some(class) if class.handler == "wasm" => Ok(()),
         Some(class) => {
-            let message = format!("spec.runtimeClassName: this node has no handler {:?} of runtime class {name:?}", class.handler);
+            let message = format!(
+                "spec.runtimeClassName: this node has no handler {:?} of runtime class {name:?}",
+                class.handler
+            );
             Err(Blocked::new(WaitingReason::UnsupportedField, "UnsupportedField", message))
         }
         None => Err(Blocked::config(format!("runtimeclass {name:?} not found"))),
@@ -189,7 +199,8 @@ async fn pull(owner: &Owner, pod: &Pod, container: &Container) -> Result<Image, 
 /// What `imagePullSecrets` hold. As with the kubelet, a secret that is missing does not keep a public image away.
 async fn credentials(owner: &Owner, pod: &Pod) -> Result<Vec<Credential>, Blocked> {
     let secrets = pod.spec.iter().flat_map(|it| it.image_pull_secrets.iter().flatten());
-    let names: Vec<_> = secrets.filter(|it| !it.name.is_empty()).map(|it| (SourceKind::Secret, it.name.clone())).collect();
+    let names: Vec<_> =
+        secrets.filter(|it| !it.name.is_empty()).map(|it| (SourceKind::Secret, it.name.clone())).collect();
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -200,7 +211,9 @@ async fn credentials(owner: &Owner, pod: &Pod) -> Result<Vec<Credential>, Blocke
         match config.map(|it| Credential::from_docker_config(it)) {
             Some(Ok(credentials)) => out.extend(credentials),
             Some(Err(error)) => owner.warn(None, "FailedToRetrieveImagePullSecret", format!("secret {name}: {error}")),
-            None => owner.warn(None, "FailedToRetrieveImagePullSecret", format!("secret {name} has no .dockerconfigjson")),
+            None => {
+                owner.warn(None, "FailedToRetrieveImagePullSecret", format!("secret {name} has no .dockerconfigjson"))
+            }
         }
     }
     Ok(out)
@@ -218,9 +231,7 @@ async fn resolve(
     let fetched = fetch(owner, &names).await?;
     let facts = owner.shared.facts(ip);
     let env = env::environment(pod, container, &facts, &fetched, image_env).map_err(|error| match error {
-        EnvError::Field { source, .. } => {
-            Blocked::new(WaitingReason::UnsupportedField, "UnsupportedField", source)
-        }
+        EnvError::Field { source, .. } => Blocked::new(WaitingReason::UnsupportedField, "UnsupportedField", source),
         other => Blocked::config(other),
     })?;
     let has_volumes = pod.spec.as_ref().is_some_and(|it| it.volumes.as_ref().is_some_and(|it| !it.is_empty()));
@@ -244,7 +255,8 @@ async fn resolve(
 
 fn volume_blocked(error: &VolumeError) -> Blocked {
     let is_config = error.is_config();
-    let reason = if is_config { WaitingReason::CreateContainerConfigError } else { WaitingReason::CreateContainerError };
+    let reason =
+        if is_config { WaitingReason::CreateContainerConfigError } else { WaitingReason::CreateContainerError };
     Blocked::new(reason, "FailedMount", error)
 }
 
@@ -257,12 +269,20 @@ async fn fetch(owner: &Arc<Owner>, names: &[(SourceKind, String)]) -> Result<Fet
     owner.shared.sources.fetch(&owner.key.namespace, names).await.map_err(Blocked::config)
 }
 
-fn write_volumes(pod: &Pod, facts: &fields::Facts, fetched: &Fetched, directory: &std::path::Path) -> Result<(), VolumeError> {
+fn write_volumes(
+    pod: &Pod,
+    facts: &fields::Facts,
+    fetched: &Fetched,
+    directory: &std::path::Path,
+) -> Result<(), VolumeError> {
     for volume in pod.spec.iter().flat_map(|it| it.volumes.iter().flatten()) {
         if let Some(files) = volumes::contents(volume, pod, facts, fetched)? {
             let root = volumes::directory(directory, &volume.name);
-            volumes::write::sync(&root, &files)
-                .map_err(|(path, source)| VolumeError::Io { volume: volume.name.clone(), path, source })?;
+            volumes::write::sync(&root, &files).map_err(|(path, source)| VolumeError::Io {
+                volume: volume.name.clone(),
+                path,
+                source,
+            })?;
         }
     }
     Ok(())
@@ -309,7 +329,8 @@ fn run_guest(
     spec: GuestSpec,
     ip: Ipv4Addr,
 ) -> Result<Running, Blocked> {
-    let failed = |error: &dyn std::fmt::Display| Blocked::new(WaitingReason::RunContainerError, "Failed", error.to_string());
+    let failed =
+        |error: &dyn std::fmt::Display| Blocked::new(WaitingReason::RunContainerError, "Failed", error.to_string());
     if program.kind().is_command() {
         let process = program.spawn(spec).map_err(|error| failed(&error))?;
         return Ok(Running::Command(Arc::new(process)));

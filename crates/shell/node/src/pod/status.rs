@@ -173,6 +173,7 @@ fn terminated(end: &Terminated) -> Value {
 
 /// A moment as the API writes times: whole seconds, UTC.
 pub(crate) fn time(moment: Moment) -> String {
-    let time = i64::try_from(moment.0).ok().and_then(|it| Timestamp::from_millisecond(it).ok()).unwrap_or(Timestamp::MAX);
+    let time =
+        i64::try_from(moment.0).ok().and_then(|it| Timestamp::from_millisecond(it).ok()).unwrap_or(Timestamp::MAX);
     format!("{time:.0}")
 }

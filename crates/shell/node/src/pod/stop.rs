@@ -2,9 +2,9 @@
 //!
 //! First the pod is reported as not ready, then its hooks run, then guests finish the requests inside them, all within the
 //! grace; then its guests and addresses go, and last its object. A command receives no signal, because WASI has none: after
-//! its hook it is killed.
+//! its hook, and a moment for connections to end, it is killed.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Lifecycle, Pod};
@@ -15,6 +15,9 @@ use crate::{api, env};
 
 /// How long a killed process may take to be gone.
 const KILL_TIME: Duration = Duration::from_secs(5);
+/// How long connections of a process may take to end by themselves; idle ones never do.
+const SOCKETS_TIME: Duration = Duration::from_secs(2);
+const SOCKETS_PERIOD: Duration = Duration::from_millis(50);
 
 /// Winds the pod down within `grace` and deletes its object; with `None` the object is gone already.
 pub(super) async fn stop(owner: &Arc<Owner>, grace: Option<Duration>) {
@@ -73,12 +76,38 @@ async fn wind_down(owner: &Owner, deadline: Instant) {
     if timeout_at(deadline, drained).await.is_err() {
         tracing::info!(pod = %owner.key, "requests were cut off at the end of the grace period");
     }
+    let ip = owner.machine.lock().ip;
+    if let (true, Some(ip)) = (any_process, ip) {
+        let deadline = deadline.min(Instant::now() + SOCKETS_TIME);
+        // Two looks: between them whoever still knew the address as ready has learnt better.
+        let mut quiet = 0;
+        while quiet < 2 && Instant::now() < deadline {
+            quiet = if connections_to(ip) == 0 { quiet + 1 } else { 0 };
+            tokio::time::sleep(SOCKETS_PERIOD).await;
+        }
+    }
+}
+
+/// How many TCP connections a process has at this address. Only the kernel knows what goes on inside a process.
+fn connections_to(ip: Ipv4Addr) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    established(&table, ip)
+}
+
+/// Counts lines of the kernel's table with this local address and the state `01`, established.
+fn established(table: &str, ip: Ipv4Addr) -> usize {
+    let local = format!("{:08X}:", u32::from_ne_bytes(ip.octets()));
+    let rows = table.lines().skip(1).filter(|row| {
+        let mut columns = row.split_whitespace().skip(1);
+        columns.next().is_some_and(|it| it.starts_with(&local)) && columns.nth(1) == Some("01")
+    });
+    rows.count()
 }
 
 async fn pre_stop(owner: &Owner, pod: &Pod, deadline: Instant) {
     let targets: Vec<check::Target> = {
         let machine = owner.machine.lock();
-        let ip = machine.ip.unwrap_or(std::net::Ipv4Addr::LOCALHOST);
+        let ip = machine.ip.unwrap_or(Ipv4Addr::LOCALHOST);
         machine.members.iter().map(|it| check::Target::of(&it.running, ip)).collect()
     };
     let hooks = env::all_containers(pod).zip(targets).filter_map(|(container, target)| match &container.lifecycle {
@@ -144,11 +173,31 @@ impl check::Target {
     }
 
     /// The guest behind `running`.
-    pub(super) fn of(running: &Running, ip: std::net::Ipv4Addr) -> check::Target {
+    pub(super) fn of(running: &Running, ip: Ipv4Addr) -> check::Target {
         match running {
             Running::Not => check::Target::Nobody,
-            Running::Http { guest, published, .. } => check::Target::Guest { guest: guest.clone(), ports: published.ports(), ip },
+            Running::Http { guest, published, .. } => {
+                check::Target::Guest { guest: guest.clone(), ports: published.ports(), ip }
+            }
             Running::Command(_) => check::Target::Address(ip),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_at_the_pod_only() {
+        let table = "  sl  local_address rem_address   st tx_queue\n\
+                     0: 07002A0A:1F90 00000000:0000 0A 0:0\n\
+                     1: 07002A0A:1F90 01002A0A:C350 01 0:0\n\
+                     2: 07002A0A:1F90 01002A0A:C351 06 0:0\n\
+                     3: 08002A0A:1F90 01002A0A:C352 01 0:0\n";
+        // As a machine with the little end first writes them.
+        #[cfg(target_endian = "little")]
+        assert_eq!(established(table, Ipv4Addr::new(10, 42, 0, 7)), 1);
+        assert_eq!(established(table, Ipv4Addr::new(10, 42, 0, 9)), 0);
     }
 }

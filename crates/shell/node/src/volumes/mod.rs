@@ -14,6 +14,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use eyot_model::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Pod, Volume};
 
 pub(crate) use mount::mounts;
@@ -76,8 +77,35 @@ pub(crate) fn directory(pod_dir: &Path, volume: &str) -> PathBuf {
     pod_dir.join("volumes").join(volume)
 }
 
+/// What the pod's empty directories may hold at most, in bytes, by volume.
+pub(crate) fn size_limits(pod: &Pod) -> Box<[(Box<str>, u64)]> {
+    let volumes = pod.spec.iter().flat_map(|it| it.volumes.iter().flatten());
+    let limited = volumes.filter_map(|it| {
+        let limit = it.empty_dir.as_ref()?.size_limit.as_ref()?;
+        let bytes = limit.0.parse::<Quantity>().ok()?.units();
+        Some((it.name.as_str().into(), u64::try_from(bytes).ok().filter(|it| *it > 0)?))
+    });
+    limited.collect()
+}
+
+/// Bytes in the files under `directory`. What cannot be read counts nothing.
+pub(crate) fn size(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => size(&entry.path()),
+        Ok(_) => entry.metadata().map_or(0, |it| it.len()),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
 /// The files that `volume` holds, or `None` when its content is not ours to write.
-pub(crate) fn contents(volume: &Volume, pod: &Pod, facts: &Facts, fetched: &Fetched) -> Result<Option<Files>, VolumeError> {
+pub(crate) fn contents(
+    volume: &Volume,
+    pod: &Pod,
+    facts: &Facts,
+    fetched: &Fetched,
+) -> Result<Option<Files>, VolumeError> {
     let mut out = Gather { volume: &volume.name, pod, facts, fetched, default_mode: None, files: Files::new() };
     if let Some(it) = &volume.config_map {
         out.default_mode = it.default_mode;

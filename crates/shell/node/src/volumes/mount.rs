@@ -25,10 +25,9 @@ pub(crate) fn mounts(
     let mut out = Vec::new();
     let mut files = BTreeMap::new();
     for mount in container.volume_mounts.iter().flatten() {
-        let volume = by_name.get(mount.name.as_str()).ok_or_else(|| VolumeError::NoVolume {
-            path: mount.mount_path.clone(),
-            volume: mount.name.clone(),
-        })?;
+        let volume = by_name
+            .get(mount.name.as_str())
+            .ok_or_else(|| VolumeError::NoVolume { path: mount.mount_path.clone(), volume: mount.name.clone() })?;
         let root = root_of(volume, pod_dir)?;
         let host = with_sub_path(&root, volume, mount, env)?;
         let read_only = mount.read_only == Some(true) || is_ours(volume);

@@ -29,7 +29,8 @@ pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
 }
 
 fn put(path: &Path, file: &File) -> io::Result<()> {
-    let same = fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o777 == file.mode && it.len() == file.data.len() as u64);
+    let same = fs::metadata(path)
+        .is_ok_and(|it| it.permissions().mode() & 0o777 == file.mode && it.len() == file.data.len() as u64);
     if same && fs::read(path)? == file.data {
         return Ok(());
     }
@@ -73,13 +74,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("v");
         let files = |list: &[(&str, &str, u32)]| -> Files {
-            list.iter().map(|(path, text, mode)| ((*path).to_owned(), File { data: (*text).into(), mode: *mode })).collect()
+            list.iter()
+                .map(|(path, text, mode)| ((*path).to_owned(), File { data: (*text).into(), mode: *mode }))
+                .collect()
         };
         sync(&directory, &files(&[("a", "one", 0o600), ("d/b", "two", 0o400), ("old/c", "x", 0o600)])).unwrap();
         assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
         let before = fs::metadata(directory.join("a")).unwrap().modified().unwrap();
         sync(&directory, &files(&[("a", "one", 0o600), ("d/b", "new", 0o400)])).unwrap();
-        assert_eq!(fs::metadata(directory.join("a")).unwrap().modified().unwrap(), before, "the same file is left alone");
+        assert_eq!(
+            fs::metadata(directory.join("a")).unwrap().modified().unwrap(),
+            before,
+            "the same file is left alone"
+        );
         assert_eq!(fs::read_to_string(directory.join("d/b")).unwrap(), "new", "a read-only file is replaced");
         assert_eq!(fs::metadata(directory.join("d/b")).unwrap().permissions().mode() & 0o777, 0o400);
         assert!(!directory.join("old").exists());

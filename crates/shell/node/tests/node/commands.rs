@@ -25,7 +25,9 @@ async fn a_command_that_ends_well_succeeds_and_keeps_its_log() {
 async fn a_command_that_fails_restarts_with_back_off_or_fails_the_pod() {
     let island = Island::start().await;
     let image = island.push("fails", command(3)).await;
-    island.create("once", json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": image }] })).await;
+    island
+        .create("once", json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": image }] }))
+        .await;
     let pod = island.until("once", |pod| phase(pod) == "Failed").await;
     assert_eq!(container(&pod)["state"]["terminated"]["exitCode"], 3);
     island.create("loop", json!({ "containers": [{ "name": "main", "image": image }] })).await;

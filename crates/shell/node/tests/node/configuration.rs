@@ -1,7 +1,7 @@
 //! ConfigMaps, Secrets and volumes.
 
-use kube::api::{Patch, PatchParams};
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::island::{Island, container, hello, phase, ready, waiting};

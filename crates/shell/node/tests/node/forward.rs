@@ -79,7 +79,10 @@ async fn spdy_streams_reach_a_guest_in_process_and_name_a_closed_port() {
         head.push(stream.read_u8().await.unwrap());
     }
     let head = String::from_utf8(head).unwrap().to_lowercase();
-    assert!(head.starts_with("http/1.1 101") && head.contains("x-stream-protocol-version: portforward.k8s.io"), "{head}");
+    assert!(
+        head.starts_with("http/1.1 101") && head.contains("x-stream-protocol-version: portforward.k8s.io"),
+        "{head}"
+    );
 
     let mut deflate = Compress::new(Compression::fast(), true);
     stream.write_all(&open(&mut deflate, 1, "error", "8080")).await.unwrap();
@@ -89,7 +92,10 @@ async fn spdy_streams_reach_a_guest_in_process_and_name_a_closed_port() {
     data.extend_from_slice(REQUEST);
     stream.write_all(&data).await.unwrap();
     let (error, answer) = read_pair(&mut stream, 1, 3).await;
-    assert!(error.is_empty() && answer.starts_with("HTTP/1.1 200") && answer.contains("hello, world"), "{error} {answer}");
+    assert!(
+        error.is_empty() && answer.starts_with("HTTP/1.1 200") && answer.contains("hello, world"),
+        "{error} {answer}"
+    );
 
     stream.write_all(&open(&mut deflate, 5, "error", "9")).await.unwrap();
     stream.write_all(&open(&mut deflate, 7, "data", "9")).await.unwrap();
@@ -101,8 +107,7 @@ async fn spdy_streams_reach_a_guest_in_process_and_name_a_closed_port() {
 async fn websocket_channels_and_tunnels_reach_a_guest() {
     let (_island, address) = served().await;
     let connect = async |protocol: &'static str| {
-        let mut request =
-            format!("ws://{address}/portForward/default/web?ports=8080").into_client_request().unwrap();
+        let mut request = format!("ws://{address}/portForward/default/web?ports=8080").into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
         let stream = TcpStream::connect(address).await.unwrap();
         let (socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();

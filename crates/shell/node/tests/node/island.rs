@@ -39,13 +39,22 @@ pub(crate) fn command(code: u32) -> Vec<u8> {
 
 /// A module that never ends.
 pub(crate) fn spinner() -> Vec<u8> {
-    wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))"#).unwrap()
+    wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))"#)
+        .unwrap()
 }
 
 /// A component that answers every request with 200 and `hello, world`.
 pub(crate) fn hello() -> Vec<u8> {
     let source = include_str!("../../../runtime/tests/guests/http.wat");
     wat::parse_str(source.replace(";;HANDLE;;", "(call $hello (local.get $outparam))")).unwrap()
+}
+
+/// A component that allocates until it may not, whatever is asked.
+pub(crate) fn hog() -> Vec<u8> {
+    let source = include_str!("../../../runtime/tests/guests/http.wat");
+    let handle =
+        "(loop $again (if (i32.lt_s (memory.grow (i32.const 16)) (i32.const 0)) (then unreachable)) (br $again))";
+    wat::parse_str(source.replace(";;HANDLE;;", handle)).unwrap()
 }
 
 struct Nowhere;
@@ -80,8 +89,7 @@ impl Island {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path().join("store"), Options::new(eyot_apiserver::attributes)).unwrap();
-        let server =
-            ApiServer::new(store, Config { service_cidr: "10.43.0.0/16".parse().unwrap(), api_port: 6443 });
+        let server = ApiServer::new(store, Config { service_cidr: "10.43.0.0/16".parse().unwrap(), api_port: 6443 });
         eyot_apiserver::bootstrap(&server).await.unwrap();
         let blobs = Blobs::open(dir.path().join("blobs")).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -124,7 +132,9 @@ impl Island {
         reference
     }
 
-    pub(crate) async fn create(&self, name: &str, spec: Value) {
+    /// Creates a pod, bound to the node: no scheduler runs here.
+    pub(crate) async fn create(&self, name: &str, mut spec: Value) {
+        spec["nodeName"] = json!("edge");
         let pod = json!({ "metadata": { "name": name, "labels": { "app": name } }, "spec": spec });
         self.pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
     }
@@ -185,13 +195,9 @@ async fn start_node(
     // A range that no other network of the host has, nor another test: it must be free again after a restart.
     let cidr = format!("10.217.{}.0/24", std::process::id() % 256).parse().unwrap();
     let mut config = NodeConfig::new("edge", dir.join("node"), cidr);
-    config.back_off = Schedule {
-        base: Duration::from_millis(100),
-        max: Duration::from_millis(400),
-        reset: Duration::from_secs(60),
-    };
-    let node =
-        Node::new(config, client, runtime, images.clone(), endpoints.clone(), Arc::new(Nowhere)).await.unwrap();
+    config.back_off =
+        Schedule { base: Duration::from_millis(100), max: Duration::from_millis(400), reset: Duration::from_secs(60) };
+    let node = Node::new(config, client, runtime, images.clone(), endpoints.clone(), Arc::new(Nowhere)).await.unwrap();
     let (node, token) = (Arc::new(node), CancellationToken::new());
     let running = {
         let (node, token) = (node.clone(), token.clone());

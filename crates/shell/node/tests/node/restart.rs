@@ -8,12 +8,17 @@ use crate::island::{Island, command, container, hello, ip, phase, ready, spinner
 #[tokio::test]
 async fn after_a_restart_components_serve_untouched_and_commands_start_again() {
     let mut island = Island::start().await;
-    let (hello, spin, fails) =
-        (island.push("hello", hello()).await, island.push("spin", spinner()).await, island.push("done", command(0)).await);
+    let (hello, spin, fails) = (
+        island.push("hello", hello()).await,
+        island.push("spin", spinner()).await,
+        island.push("done", command(0)).await,
+    );
     island.create("web", json!({ "containers": [{ "name": "app", "image": hello }] })).await;
     island.create("spin", json!({ "containers": [{ "name": "main", "image": spin }] })).await;
     island.create("once", json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": spin }] })).await;
-    island.create("done", json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": fails }] })).await;
+    island
+        .create("done", json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": fails }] }))
+        .await;
     let web = island.until("web", ready).await;
     island.until("spin", ready).await;
     island.until("once", ready).await;

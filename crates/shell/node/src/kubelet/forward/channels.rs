@@ -24,9 +24,11 @@ const CHUNK_BYTES: usize = 16 << 10;
 
 /// The ports that a query asks for: `ports=80&ports=81` or `ports=80,81`.
 pub(super) fn wanted(query: &[(String, String)]) -> Result<Vec<u16>, String> {
-    let texts = query.iter().filter(|(name, _)| matches!(name.as_str(), "ports" | "port")).flat_map(|(_, it)| it.split(','));
-    let ports: Result<Vec<u16>, String> =
-        texts.map(|it| it.parse::<u16>().ok().filter(|it| *it > 0).ok_or_else(|| format!("{it:?} is no port"))).collect();
+    let texts =
+        query.iter().filter(|(name, _)| matches!(name.as_str(), "ports" | "port")).flat_map(|(_, it)| it.split(','));
+    let ports: Result<Vec<u16>, String> = texts
+        .map(|it| it.parse::<u16>().ok().filter(|it| *it > 0).ok_or_else(|| format!("{it:?} is no port")))
+        .collect();
     let ports = ports?;
     match ports.len() {
         0 => Err("the query names no ports".to_owned()),

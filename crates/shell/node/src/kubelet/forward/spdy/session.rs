@@ -131,9 +131,8 @@ impl Session {
     }
 
     async fn open(&mut self, stream: u32, headers: &[(String, String)]) -> Result<bool, SessionError> {
-        let header = |name: &str| {
-            headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-        };
+        let header =
+            |name: &str| headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
         let port = header("port").and_then(|it| it.parse::<u16>().ok()).filter(|it| *it > 0);
         let kind = header("streamtype");
         let (Some(port), Some(kind @ ("error" | "data"))) = (port, kind) else {
