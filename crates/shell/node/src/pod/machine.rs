@@ -104,7 +104,7 @@ pub(super) enum Step {
 pub(super) enum Begun {
     Nothing,
     Blocked { container: Box<str>, event: &'static str, message: String },
-    Running { process: Option<Arc<Process>>, probes: Option<probe::Plan> },
+    Running { process: Option<Arc<Process>>, probes: Option<Box<probe::Plan>> },
 }
 
 /// How far the end of a pod has come.

@@ -28,7 +28,7 @@ struct One {
 }
 
 /// The probes of `container`, if it declares any. After a restart of the node a container need not start up again.
-pub(super) fn plan(container: &Container, running: &Running, ip: Ipv4Addr, resumed: bool) -> Option<Plan> {
+pub(super) fn plan(container: &Container, running: &Running, ip: Ipv4Addr, resumed: bool) -> Option<Box<Plan>> {
     let startup = container.startup_probe.as_ref().filter(|_| !resumed);
     let (liveness, readiness) = (container.liveness_probe.as_ref(), container.readiness_probe.as_ref());
     if startup.is_none() && liveness.is_none() && readiness.is_none() {
@@ -38,14 +38,14 @@ pub(super) fn plan(container: &Container, running: &Running, ip: Ipv4Addr, resum
         check: check(probe, container),
         limit: Duration::from_secs(u64::try_from(probe.timeout_seconds.unwrap_or(1)).unwrap_or(1).max(1)),
     };
-    Some(Plan {
+    Some(Box::new(Plan {
         rules: RuleSet { startup: startup.map(rule), liveness: liveness.map(rule), readiness: readiness.map(rule) },
         container: container.name.as_str().into(),
         target: Target::of(running, ip),
         startup: startup.map(one),
         liveness: liveness.map(one),
         readiness: readiness.map(one),
-    })
+    }))
 }
 
 fn rule(probe: &Probe) -> Rule {
@@ -67,7 +67,7 @@ fn check(probe: &Probe, container: &Container) -> Result<Check, CheckError> {
 }
 
 /// Probes until the container's run is over or its pod is gone.
-pub(super) async fn run(owner: Weak<Owner>, index: usize, run: u32, plan: Plan) {
+pub(super) async fn run(owner: Weak<Owner>, index: usize, run: u32, plan: Box<Plan>) {
     let mut probing = Probing::begin(&plan.rules, now());
     while let Some((kind, due)) = probing.next(&plan.rules) {
         tokio::time::sleep(due.since(now())).await;

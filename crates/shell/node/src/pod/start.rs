@@ -59,7 +59,7 @@ pub(super) struct Live {
     pub(super) running: Running,
     pub(super) image_id: Arc<str>,
     pub(super) log: Arc<Log>,
-    pub(super) probes: Option<probe::Plan>,
+    pub(super) probes: Option<Box<probe::Plan>>,
 }
 
 /// Addresses at which a guest answers; dropping it withdraws them.
