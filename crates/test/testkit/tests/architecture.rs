@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("eyot-testkit", &[]),
-    ("eyot-bench", &["eyot-testkit", "eyot-store"]),
+    ("eyot-bench", &["eyot-testkit", "eyot-store", "eyot-dispatch", "eyot-runtime"]),
     ("xtask", &[]),
 ];
 

@@ -184,7 +184,6 @@ async fn manifests_that_make_no_sense_are_refused_with_the_place() {
         let cases = [
             (good.replace("containerPort: 8080", "containerPort: 808080"), "containerPort"),
             (good.replace("      app: hello\n  template", "      app: other\n  template"), "selector"),
-            (good.replace("kind: Service", "kind: Serviette"), "Serviette"),
             (good.replace("  replicas: 2", "  replicas: two"), "replicas"),
             (good.replace("  replicas: 2", "  replicas: -2"), "replicas"),
             (good.replacen("  name: hello", "  name: Hello_There", 1), "metadata.name"),
@@ -197,6 +196,9 @@ async fn manifests_that_make_no_sense_are_refused_with_the_place() {
             ensure!(outcome.code != 0, "accepted, though {word} is wrong: {}", outcome.stdout);
             ensure!(outcome.stderr.contains(word), "{word} is not named: {}", outcome.stderr);
         }
+        let unknown = good.replace("kind: Service", "kind: Serviette");
+        let outcome = node.kubectl_stdin(&["apply", "--validate=false", "-f", "-"], &unknown).await?;
+        ensure!(outcome.stderr.contains("no matches for kind \"Serviette\""), "{}", outcome.stderr);
         Ok(())
     })
     .await;
