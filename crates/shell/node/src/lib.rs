@@ -86,7 +86,8 @@ impl Node {
     ) -> Result<Node, NodeError> {
         volumes::write::make_private(&config.data_dir)
             .map_err(|source| NodeError::Directory { path: config.data_dir.display().to_string(), source })?;
-        let network = Network::open(config.pod_cidr).await.map_err(NodeError::Network)?;
+        let network =
+            Network::open(config.pod_cidr, &config.data_dir.join("pod-range")).await.map_err(NodeError::Network)?;
         let token = CancellationToken::new();
         let mut size = Size::of_machine();
         size.memory_bytes = config.memory_bytes.unwrap_or(size.memory_bytes);

@@ -11,6 +11,7 @@ mod route;
 use std::{
     net::Ipv4Addr,
     os::{linux::net::SocketAddrExt, unix::net},
+    path::Path,
 };
 
 use parking_lot::Mutex;
@@ -35,29 +36,32 @@ pub(crate) struct Network {
 pub struct NoRange;
 
 impl Network {
-    /// Takes a range: `wanted` when no other node has it and the host lets us route it, else one inside 127.0.0.0/8.
+    /// Takes a range: the one in `memory` when it was taken for `wanted` before, so that pods keep their addresses; else
+    /// `wanted`, when no other node has it and the host lets us route it; else one inside 127.0.0.0/8.
     ///
     /// # Errors
     ///
     /// When other nodes on this host hold every range there is.
-    pub(crate) async fn open(wanted: Cidr) -> Result<Network, NoRange> {
-        if let Some(claim) = claim(wanted) {
-            match route::ensure(wanted).await {
-                Ok(()) => return Ok(Network::new(wanted, true, claim)),
-                Err(error) => tracing::info!(
-                    range = %wanted,
-                    error = &error as &dyn std::error::Error,
-                    "pod addresses come from a loopback range: the configured range cannot be routed"
-                ),
+    pub(crate) async fn open(wanted: Cidr, memory: &Path) -> Result<Network, NoRange> {
+        let remembered = recall(memory, wanted);
+        let loopback = (42..=250u8).filter_map(|second| format!("127.{second}.0.0/16").parse().ok());
+        for cidr in remembered.into_iter().chain([wanted]).chain(loopback) {
+            let Some(claim) = claim(cidr) else {
+                tracing::debug!(range = %cidr, "another node on this host holds the range");
+                continue;
+            };
+            let routed = !cidr.base().is_loopback();
+            if routed && let Err(error) = route::ensure(cidr).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::info!(range = %cidr, error, "the range for pods cannot be routed; they get loopback addresses");
+                continue;
             }
-        } else {
-            tracing::info!(range = %wanted, "pod addresses come from a loopback range: another node holds the configured one");
-        }
-        for second in 42..=250u8 {
-            let Ok(cidr) = format!("127.{second}.0.0/16").parse() else { continue };
-            if let Some(claim) = claim(cidr) {
-                return Ok(Network::new(cidr, false, claim));
+            if cidr != wanted {
+                tracing::info!(%wanted, range = %cidr, "pods get loopback addresses");
             }
+            // Without the memory pods may get new addresses after a restart, no more.
+            let _ = std::fs::write(memory, format!("{wanted} {cidr}\n"));
+            return Ok(Network::new(cidr, routed, claim));
         }
         Err(NoRange)
     }
@@ -95,6 +99,13 @@ impl Network {
     }
 }
 
+/// The range that was taken when `wanted` was asked for.
+fn recall(memory: &Path, wanted: Cidr) -> Option<Cidr> {
+    let text = std::fs::read_to_string(memory).ok()?;
+    let (asked, taken) = text.trim().split_once(' ')?;
+    (asked.parse() == Ok(wanted)).then(|| taken.parse().ok())?
+}
+
 /// Names the range in the abstract socket namespace; the kernel forgets the name with the process.
 fn claim(cidr: Cidr) -> Option<net::UnixListener> {
     let name = net::SocketAddr::from_abstract_name(format!("eyot-pods-{cidr}")).ok()?;
@@ -106,12 +117,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn two_nodes_on_one_host_never_share_a_range() {
+    async fn two_nodes_on_one_host_never_share_a_range_and_each_keeps_its_own() {
         let wanted: Cidr = "10.213.0.0/24".parse().unwrap();
-        let first = Network::open(wanted).await.unwrap();
-        let second = Network::open(wanted).await.unwrap();
-        assert_ne!(first.cidr(), second.cidr());
-        assert!(second.cidr().base().is_loopback());
+        let root = tempfile::tempdir().unwrap();
+        let memories = [root.path().join("first"), root.path().join("second")];
+        let first = Network::open(wanted, &memories[0]).await.unwrap();
+        let second = Network::open(wanted, &memories[1]).await.unwrap();
+        let range = second.cidr();
+        assert_ne!(first.cidr(), range);
+        assert!(range.base().is_loopback());
         first.close().await;
+        second.close().await;
+        let again = Network::open(wanted, &memories[1]).await.unwrap();
+        assert_eq!(again.cidr(), range, "though the wanted range is free now");
+        again.close().await;
     }
 }

@@ -192,8 +192,8 @@ async fn start_node(
     let client = Client::new(server.service(Identity::component("node")), "default");
     let runtime = Runtime::new(RuntimeConfig::new(dir.join("cache"))).unwrap();
     let endpoints = Arc::new(Endpoints::new());
-    // A range that no other network of the host has, nor another test: it must be free again after a restart.
-    let cidr = format!("10.217.{}.0/24", std::process::id() % 256).parse().unwrap();
+    // A range that no other test has, which must be free again after a restart. Loopback needs no route.
+    let cidr = format!("127.217.{}.0/24", std::process::id() % 256).parse().unwrap();
     let mut config = NodeConfig::new("edge", dir.join("node"), cidr);
     config.back_off =
         Schedule { base: Duration::from_millis(100), max: Duration::from_millis(400), reset: Duration::from_secs(60) };
