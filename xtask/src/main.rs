@@ -11,6 +11,8 @@ mod schema;
 mod stamp;
 mod tools;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// Builds, runs, tests and measures Eyot.
@@ -33,8 +35,18 @@ enum Cli {
     Bench(commands::bench::Flags),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse() {
+fn main() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("✗ {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    match cli {
         Cli::Demo(flags) => commands::demo::run(&flags),
         Cli::Test(flags) => commands::test::run(&flags),
         Cli::Guests(flags) => guests::build(&flags).map(drop),
