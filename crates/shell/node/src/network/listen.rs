@@ -2,7 +2,11 @@
 //!
 //! The gateway does not come this way; it calls the handler in process.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Shutdown, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use eyot_dispatch::{Body, BoxError, Handler};
@@ -33,13 +37,19 @@ pub(crate) struct Front {
     connections: Arc<Semaphore>,
 }
 
-/// A listening socket; dropping it closes the socket. Connections it accepted go on.
+/// A listening socket. When it has been dropped, connections are refused; those it accepted go on.
 pub(crate) struct Listener {
+    socket: Arc<TcpListener>,
     task: tokio::task::AbortHandle,
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        // The task lets the socket go some time after its end. A client that connects in between would be cut off, where
+        // one that is refused goes to another pod.
+        if let Err(error) = SockRef::from(&*self.socket).shutdown(Shutdown::Both) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "closing a pod's listening socket");
+        }
         self.task.abort();
     }
 }
@@ -55,13 +65,12 @@ impl Front {
     ///
     /// When the address cannot be bound.
     pub(crate) fn listen(&self, address: SocketAddr, handler: Arc<dyn Handler>) -> std::io::Result<Listener> {
-        let listener = bind(address)?;
-        let front = self.clone();
-        let task = tokio::spawn(async move { front.accept(listener, handler).await });
-        Ok(Listener { task: task.abort_handle() })
+        let socket = Arc::new(bind(address)?);
+        let task = tokio::spawn(self.clone().accept(socket.clone(), handler));
+        Ok(Listener { socket, task: task.abort_handle() })
     }
 
-    async fn accept(self, listener: TcpListener, handler: Arc<dyn Handler>) {
+    async fn accept(self, listener: Arc<TcpListener>, handler: Arc<dyn Handler>) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
@@ -165,7 +174,6 @@ mod tests {
         let answer = exchange(address, "GET /oom HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 502") && answer.ends_with("guest out of memory\n"), "{answer}");
         drop(listener);
-        tokio::task::yield_now().await;
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
     }
 }

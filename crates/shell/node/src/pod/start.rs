@@ -66,7 +66,7 @@ pub(super) struct Live {
 pub(super) struct Published {
     endpoints: Arc<Endpoints>,
     addresses: Box<[SocketAddr]>,
-    _listeners: Box<[Listener]>,
+    listeners: Box<[Listener]>,
 }
 
 impl Published {
@@ -78,6 +78,8 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
+        // First, because whoever finds no handler dials the address, and must then be refused.
+        self.listeners = Box::default();
         for address in &self.addresses {
             self.endpoints.remove(address);
         }
@@ -382,7 +384,7 @@ fn publish(owner: &Owner, handler: Arc<dyn Handler>, ip: Ipv4Addr, ports: &[u16]
         }
         owner.shared.endpoints.insert(*address, handler.clone());
     }
-    Ok(Published { endpoints: owner.shared.endpoints.clone(), addresses, _listeners: listeners.into() })
+    Ok(Published { endpoints: owner.shared.endpoints.clone(), addresses, listeners: listeners.into() })
 }
 
 async fn post_start(container: &Container, running: &Running, ip: Ipv4Addr) -> Result<(), Blocked> {

@@ -136,6 +136,6 @@ mod tests {
         assert_eq!(parse(&[("ports", "80,81"), ("ports", "82")]), Ok(vec![80, 81, 82]));
         assert_eq!(parse(&[]), Err("the query names no ports".to_owned()));
         assert_eq!(parse(&[("ports", "0")]), Err("\"0\" is no port".to_owned()));
-        assert!(parse(&[("ports", &"1,".repeat(200).trim_end_matches(','))]).is_err());
+        assert!(parse(&[("ports", "1,".repeat(200).trim_end_matches(','))]).is_err());
     }
 }
