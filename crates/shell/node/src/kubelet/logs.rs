@@ -40,9 +40,10 @@ pub(super) async fn serve(
         .into_iter()
         .find(|it| *it.name == *container)
         .ok_or_else(|| Failure::not_found(format!("container {container} not found in pod {pod}")))?;
-    let selection = selection(&query, Timestamp::now())?;
     let is = |name: &str| query.get(name).is_some_and(|it| matches!(it.as_str(), "true" | "1"));
     let (path, live) = which(&owner, found, is("previous"), &pod)?;
+    let live = live.filter(|_| is("follow"));
+    let selection = Selection { follow: live.is_some(), ..selection(&query, Timestamp::now())? };
     let open = tokio::task::spawn_blocking(move || Reader::open(&path, selection)).await;
     let reader = match open {
         Ok(Ok(reader)) => reader,
@@ -50,7 +51,7 @@ pub(super) async fn serve(
         Err(error) => return Err(Failure::internal(error.to_string())),
     };
     let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
-    tokio::spawn(copy(reader, live.filter(|_| is("follow")), sender));
+    tokio::spawn(copy(reader, live, sender));
     let body = Body::from_stream(futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)));
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
 }
@@ -143,6 +144,7 @@ fn selection(query: &HashMap<String, String>, now: Timestamp) -> Result<Selectio
         timestamps: query.get("timestamps").is_some_and(|it| matches!(it.as_str(), "true" | "1")),
         limit_bytes: number("limitBytes")?.and_then(|it| u64::try_from(it).ok()),
         stream,
+        follow: false,
     })
 }
 
@@ -170,6 +172,7 @@ mod tests {
             timestamps: true,
             limit_bytes: Some(10),
             stream: Some("stderr".into()),
+            follow: false,
         };
         assert_eq!(parse(&all).unwrap(), want);
         assert_eq!(parse(&[("tailLines", "-1")]).unwrap_err(), "tailLines: \"-1\" is no number of 0 or more");

@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     fs,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Take},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -30,6 +30,8 @@ pub(crate) struct Selection {
     pub(crate) limit_bytes: Option<u64>,
     /// Only this stream, `stdout` or `stderr`.
     pub(crate) stream: Option<Box<str>>,
+    /// Whether lines printed after the opening belong to it. Without them a flood of lines would never end.
+    pub(crate) follow: bool,
 }
 
 /// A place in the log of one run.
@@ -37,11 +39,39 @@ pub(crate) struct Reader {
     path: PathBuf,
     selection: Selection,
     /// Rotated files that come before the current one, oldest first.
-    pending: VecDeque<fs::File>,
-    current: Option<BufReader<fs::File>>,
+    pending: VecDeque<Part>,
+    current: Option<BufReader<Take<fs::File>>>,
     torn: Vec<u8>,
     at_line_start: bool,
     left: u64,
+}
+
+/// A file of the log, and how many of its bytes belong to the selection.
+struct Part {
+    file: fs::File,
+    bytes: u64,
+}
+
+impl Part {
+    /// The file as it is now.
+    fn open(path: &Path) -> io::Result<Option<Part>> {
+        match fs::File::open(path) {
+            Ok(file) => Ok(Some(Part { bytes: file.metadata()?.len(), file })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Leaves out the bytes before `offset`.
+    fn skip(&mut self, offset: u64) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(offset))?;
+        self.bytes = self.bytes.saturating_sub(offset);
+        Ok(())
+    }
+
+    fn reader(self, follow: bool) -> BufReader<Take<fs::File>> {
+        BufReader::new(self.file.take(if follow { u64::MAX } else { self.bytes }))
+    }
 }
 
 impl Reader {
@@ -49,9 +79,9 @@ impl Reader {
     pub(crate) fn open(path: &Path, selection: Selection) -> io::Result<Reader> {
         let mut files = VecDeque::new();
         for generation in (1..FILES_MAX).rev() {
-            files.extend(open_if_present(&rotated(path, generation))?);
+            files.extend(Part::open(&rotated(path, generation))?);
         }
-        files.extend(open_if_present(path)?);
+        files.extend(Part::open(path)?);
         if let Some(tail) = selection.tail {
             seek_tail(&mut files, tail, selection.stream.as_deref())?;
         }
@@ -70,13 +100,13 @@ impl Reader {
         let mut out = Vec::new();
         while out.len() < CHUNK_BYTES && self.left > 0 {
             let Some(file) = &mut self.current else {
-                match self.pending.pop_front() {
-                    Some(file) => self.current = Some(BufReader::new(file)),
-                    None => match open_if_present(&self.path)? {
-                        Some(file) => self.current = Some(BufReader::new(file)),
-                        None => break,
-                    },
-                }
+                let follow = self.selection.follow;
+                let next = match self.pending.pop_front() {
+                    None if follow => Part::open(&self.path)?,
+                    next => next,
+                };
+                let Some(part) = next else { break };
+                self.current = Some(part.reader(follow));
                 continue;
             };
             file.read_until(b'\n', &mut self.torn)?;
@@ -97,8 +127,8 @@ impl Reader {
             self.current = None;
             return Ok(true);
         }
-        let Some(file) = &self.current else { return Ok(false) };
-        let here = file.get_ref().metadata()?.ino();
+        let Some(file) = self.current.as_ref().filter(|_| self.selection.follow) else { return Ok(false) };
+        let here = file.get_ref().get_ref().metadata()?.ino();
         // Rotation renames the file under us; the new one continues it.
         match fs::metadata(&self.path) {
             Ok(current) if current.ino() != here => {
@@ -137,29 +167,21 @@ impl Reader {
     }
 }
 
-fn open_if_present(path: &Path) -> io::Result<Option<fs::File>> {
-    match fs::File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Drops the files before the last `tail` lines, and moves the first that is left to where they start.
-fn seek_tail(files: &mut VecDeque<fs::File>, tail: usize, stream: Option<&str>) -> io::Result<()> {
+fn seek_tail(files: &mut VecDeque<Part>, tail: usize, stream: Option<&str>) -> io::Result<()> {
     if tail == 0 {
         let last = files.pop_back();
         files.clear();
         if let Some(mut last) = last {
-            last.seek(SeekFrom::End(0))?;
+            last.skip(last.bytes)?;
             files.push_back(last);
         }
         return Ok(());
     }
     // Where each of the last lines starts: file and offset. Bounded by the lines that the kept files can hold.
     let mut starts: VecDeque<(usize, u64)> = VecDeque::new();
-    for (index, file) in files.iter_mut().enumerate() {
-        let mut reader = BufReader::new(file.by_ref());
+    for (index, part) in files.iter_mut().enumerate() {
+        let mut reader = BufReader::new(part.file.by_ref().take(part.bytes));
         let (mut offset, mut line, mut continues) = (0, Vec::new(), false);
         while reader.read_until(b'\n', &mut line)? > 0 {
             if let Some(parsed) = Line::parse(line.strip_suffix(b"\n").unwrap_or(&line))
@@ -179,8 +201,8 @@ fn seek_tail(files: &mut VecDeque<fs::File>, tail: usize, stream: Option<&str>) 
     }
     let (first, offset) = starts.front().copied().unwrap_or((0, 0));
     files.drain(..first.min(files.len()));
-    for (index, file) in files.iter_mut().enumerate() {
-        file.seek(SeekFrom::Start(if index == 0 { offset } else { 0 }))?;
+    for (index, part) in files.iter_mut().enumerate() {
+        part.skip(if index == 0 { offset } else { 0 })?;
     }
     Ok(())
 }
@@ -256,7 +278,7 @@ mod tests {
     fn a_reader_goes_on_with_what_is_written_later_across_rotation() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("0.log");
-        let mut reader = Reader::open(&path, Selection::default()).unwrap();
+        let mut reader = Reader::open(&path, Selection { follow: true, ..Selection::default() }).unwrap();
         assert_eq!(drain(&mut reader), "");
         let log = Log::new(&path, Arc::default());
         log.write(LogStream::Stdout, b"one\n");
@@ -265,5 +287,18 @@ mod tests {
         let next = Log::new(&path, Arc::default());
         next.write(LogStream::Stdout, b"two\n");
         assert_eq!(drain(&mut reader), "two\n");
+    }
+
+    #[test]
+    fn what_is_printed_after_the_opening_belongs_to_those_who_follow() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("0.log");
+        let log = Log::new(&path, Arc::default());
+        log.write(LogStream::Stdout, b"one\ntwo\n");
+        let open = |follow| Reader::open(&path, Selection { tail: Some(1), follow, ..Selection::default() }).unwrap();
+        let (mut once, mut following) = (open(false), open(true));
+        log.write(LogStream::Stdout, b"three\n");
+        assert_eq!(drain(&mut once), "two\n");
+        assert_eq!(drain(&mut following), "two\nthree\n");
     }
 }
