@@ -123,7 +123,7 @@ async fn fan_out(store: &Store, options: &StoreOptions) -> anyhow::Result<Value>
     });
     let watchers: Vec<_> = watchers.collect();
     let writers = 8;
-    ensure!(options.changes % writers == 0, "changes must divide by {writers}");
+    ensure!(options.changes.is_multiple_of(writers), "changes must divide by {writers}");
     let tasks = (0..writers).map(|writer| {
         let (store, count, bytes) = (store.clone(), options.changes / writers, options.value_bytes);
         tokio::spawn(async move {
