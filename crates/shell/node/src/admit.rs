@@ -76,6 +76,8 @@ impl Refusals {
         let sidecar = is_init && restart == Some("Always");
         self.when(restart.is_some() && !sidecar, format!("{path}.restartPolicy"), "only Always, on an init container");
         self.when(has(&it.restart_policy_rules), format!("{path}.restartPolicyRules"), "not supported");
+        let message = it.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+        self.when(message != "/dev/termination-log", format!("{path}.terminationMessagePath"), "not read");
         let policy = it.termination_message_policy.as_deref();
         self.when(policy == Some("FallbackToLogsOnError"), format!("{path}.terminationMessagePolicy"), "only File");
         for (index, port) in it.ports.iter().flatten().enumerate() {
@@ -228,7 +230,7 @@ mod tests {
         check(
             r#"{"hostNetwork":true,"hostPID":true,"dnsPolicy":"None","hostAliases":[{"ip":"1.2.3.4"}],
               "ephemeralContainers":[{"name":"debug"}],
-              "containers":[{"name":"a","image":"","tty":true,"workingDir":"/srv","ports":[{"containerPort":80,"hostPort":80}],
+              "containers":[{"name":"a","image":"","tty":true,"workingDir":"/srv","terminationMessagePath":"/out","ports":[{"containerPort":80,"hostPort":80}],
                 "resources":{"limits":{"nvidia.com/gpu":"1"}},"livenessProbe":{"exec":{"command":["x"]}},
                 "lifecycle":{"postStart":{"exec":{"command":["x"]}}},
                 "securityContext":{"privileged":true,"capabilities":{"add":["NET_ADMIN"]}}}],
@@ -244,6 +246,7 @@ mod tests {
                 spec.containers[0].image (missing)
                 spec.containers[0].tty (guests have no terminal)
                 spec.containers[0].workingDir (a guest starts in /)
+                spec.containers[0].terminationMessagePath (not read)
                 spec.containers[0].ports[0].hostPort (use a Service or the gateway)
                 spec.containers[0].resources.limits[nvidia.com/gpu] (only cpu and memory)
                 spec.containers[0].livenessProbe.exec (guests run no other program)
