@@ -1,5 +1,5 @@
 //! What the tests share: registries on loopback, and images of several shapes.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::{
     io::Write,

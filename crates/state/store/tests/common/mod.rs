@@ -1,5 +1,5 @@
 //! What the tests share: values whose integrity shows, and short ways to write them.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::{path::Path, sync::Arc};
 
