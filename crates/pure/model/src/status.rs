@@ -35,6 +35,8 @@ pub struct Details {
     pub causes: Vec<Cause>,
     /// Seconds after which to try again; also the `Retry-After` header.
     pub retry_after_seconds: Option<u32>,
+    /// Token with which a list that expired may go on, inconsistently.
+    pub continue_token: String,
 }
 
 /// `metav1.StatusReason`.
@@ -136,11 +138,19 @@ impl ApiError {
 
     /// 422: fields are wrong.
     pub fn invalid(kind: &Kind, name: &str, causes: Vec<Cause>) -> Self {
-        let all: Vec<String> = causes.iter().map(Cause::to_string).collect();
-        let list = if let [one] = all.as_slice() { one.clone() } else { format!("[{}]", all.join(", ")) };
-        let message = format!("{} {name:?} is invalid: {list}", kind.group_kind());
+        let message = format!("{} {name:?} is invalid: {}", kind.group_kind(), Cause::listed(&causes));
         let mut error = Self::new(422, Reason::Invalid, message).about(kind, name);
         error.details.kind = kind.kind.clone();
+        error.details.causes = causes;
+        error
+    }
+
+    /// 422: options in the query are wrong; `options` is their kind, such as `ListOptions`.
+    pub fn invalid_options(options: &str, causes: Vec<Cause>) -> Self {
+        let message = format!("{options}.meta.k8s.io \"\" is invalid: {}", Cause::listed(&causes));
+        let mut error = Self::new(422, Reason::Invalid, message);
+        error.details.group = "meta.k8s.io".into();
+        error.details.kind = options.into();
         error.details.causes = causes;
         error
     }
@@ -238,6 +248,9 @@ impl ApiError {
             "message": self.message,
             "reason": self.reason.as_str(),
         });
+        if !self.details.continue_token.is_empty() {
+            status["metadata"]["continue"] = self.details.continue_token.as_str().into();
+        }
         let details = self.details.to_value();
         if details.as_object().is_some_and(|it| !it.is_empty()) {
             status["details"] = details;
@@ -329,6 +342,12 @@ impl std::fmt::Display for Cause {
 }
 
 impl Cause {
+    /// All causes in one text.
+    fn listed(causes: &[Cause]) -> String {
+        let all: Vec<String> = causes.iter().map(Cause::to_string).collect();
+        if let [one] = all.as_slice() { one.clone() } else { format!("[{}]", all.join(", ")) }
+    }
+
     /// A required field is absent; `why` may be empty.
     pub fn required(field: impl Into<String>, why: &str) -> Self {
         Self::build(CauseReason::FieldValueRequired, field, "Required value", why)

@@ -10,7 +10,7 @@ use crate::{
     ApiServer, Body, Identity,
     body::{self, CollectError},
     call::{Call, table},
-    discovery,
+    discovery::{self, Ask},
     request::{
         accept::{self, Form},
         path::{self, Path, Resource},
@@ -54,23 +54,15 @@ async fn route(
 ) -> Result<Response<Body>, ApiError> {
     let path = path::parse(request.uri().path());
     if let Some(path) = path.as_ref().filter(|it| discovery::is_public(it)) {
-        return discovery::answer(table(), request.method(), path, Form::Object);
+        return discovery::answer(table(), path, &Ask::new(&server, &request));
     }
     let identity = identity.ok_or_else(ApiError::unauthorized)?;
     match path.ok_or_else(ApiError::no_such_path)? {
         Path::Resource(resource) => objects(server, identity, resource, request).await,
         path => {
-            let (method, form) = (request.method().clone(), accept::form(request.headers(), false)?);
+            let ask = Ask::new(&server, &request);
             // Making a schema takes milliseconds of computing, which must not hold up other requests.
-            // A schema asked for by hash never changes, so that clients can keep it.
-            let by_hash = request.uri().query().is_some_and(|it| it.contains("hash="));
-            let answer = move || {
-                let mut response = discovery::answer(table(), &method, &path, form)?;
-                if by_hash && matches!(path, Path::OpenApiV3(..)) {
-                    respond::keep(&mut response);
-                }
-                Ok(response)
-            };
+            let answer = move || discovery::answer(table(), &path, &ask);
             tokio::task::spawn_blocking(answer).await.unwrap_or_else(|it| Err(ApiError::internal(it)))
         }
     }
@@ -87,7 +79,7 @@ async fn objects(
     if path.namespace.is_some() != kind.namespaced && (path.namespace.is_some() || path.name.is_some()) {
         return Err(ApiError::no_such_path());
     }
-    let mut query = Query::parse(request.uri().query())?;
+    let mut query = Query::parse(request.uri().query(), request.method())?;
     query.watch |= path.watch;
     let verb = verb(request.method(), &path, &query);
     if kind.namespaced && path.namespace.is_none() && !matches!(verb, "list" | "watch") {

@@ -25,17 +25,13 @@ pub(crate) fn json(code: u16, value: &Value) -> Response<Body> {
 }
 
 /// A response of plain text.
-pub(crate) fn text(code: u16, text: &'static str) -> Response<Body> {
+pub(crate) fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     with_body(code, Body::full(text), HeaderValue::from_static("text/plain; charset=utf-8"))
 }
 
-/// A response of aggregated discovery, whose media type tells clients that they got it.
-pub(crate) fn discovery(value: &Value, version: &'static str) -> Response<Body> {
-    let media_type = match version {
-        "v2beta1" => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-        _ => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-    };
-    with_body(200, Body::full(value.to_string()), HeaderValue::from_static(media_type))
+/// A response of bytes of a media type.
+pub(crate) fn typed(bytes: impl Into<Bytes>, media_type: &'static str) -> Response<Body> {
+    with_body(200, Body::full(bytes), HeaderValue::from_static(media_type))
 }
 
 /// A response of an error as `Status`.

@@ -86,6 +86,10 @@ impl Queue {
         Taken::Jobs(state.jobs.drain(..count).collect())
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// No more jobs come in; those that wait are still done.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;

@@ -225,6 +225,11 @@ impl Store {
         let _ = stopped.wait_for(|it| *it).await;
     }
 
+    /// Whether writes are still taken: not closed, and its writer alive.
+    pub fn is_open(&self) -> bool {
+        !self.shared().queue.is_closed() && !*self.handle.stopped.borrow()
+    }
+
     fn shared(&self) -> &Shared {
         &self.handle.shared
     }

@@ -2,16 +2,24 @@
 //!
 //! Everything here follows from the kind table and never changes while the server runs.
 
+mod ask;
 mod groups;
+mod health;
 pub(crate) mod openapi;
+
+pub(crate) use ask::Ask;
 
 use eyot_model::{kinds::Table, status::ApiError};
 use http::{Method, Response};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{
     Body,
-    request::{accept::Form, path::Path},
+    request::{
+        accept::{self, Form},
+        path::Path,
+    },
     respond,
 };
 
@@ -20,33 +28,50 @@ pub(crate) const KUBERNETES: (&str, &str) = ("1", "37");
 
 /// Whether the path needs no identity.
 pub(crate) fn is_public(path: &Path) -> bool {
-    matches!(path, Path::Health | Path::Version)
+    matches!(path, Path::Health(..) | Path::Version)
 }
 
 /// Answers every path that names no objects.
-pub(crate) fn answer(table: &Table, method: &Method, path: &Path, form: Form) -> Result<Response<Body>, ApiError> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(not_allowed(method));
+pub(crate) fn answer(table: &Table, path: &Path, ask: &Ask) -> Result<Response<Body>, ApiError> {
+    if !matches!(ask.method, Method::GET | Method::HEAD) {
+        return Err(not_allowed(&ask.method));
     }
+    match path {
+        // Probes and browsers ask with whatever `Accept` they like.
+        Path::Health(which, check) => return health::answer(which, check.as_deref(), ask),
+        Path::Version => return Ok(respond::json(200, &version())),
+        Path::OpenApiV2 => return openapi::answer_v2(table, ask),
+        Path::OpenApiV3Index => return openapi::answer_v3_index(table, ask),
+        Path::OpenApiV3(group, version) => return openapi::answer_v3(table, group, version, ask),
+        _ => {}
+    }
+    let form = accept::form(&ask.headers, false)?;
     match (path, form) {
-        (Path::Health, _) => Ok(respond::text(200, "ok")),
-        (Path::Version, _) => Ok(respond::json(200, &version())),
         (Path::Root, _) => Ok(respond::json(200, &root(table))),
-        (Path::CoreVersions, Form::Discovery(version)) => {
-            Ok(respond::discovery(&groups::aggregated(table, version, |it| it.is_empty()), version))
-        }
-        (Path::Groups, Form::Discovery(version)) => {
-            Ok(respond::discovery(&groups::aggregated(table, version, |it| !it.is_empty()), version))
-        }
+        (Path::CoreVersions, Form::Discovery(version)) => Ok(aggregated(table, version, ask, |it| it.is_empty())),
+        (Path::Groups, Form::Discovery(version)) => Ok(aggregated(table, version, ask, |it| !it.is_empty())),
         (Path::CoreVersions, _) => Ok(respond::json(200, &groups::core())),
         (Path::Groups, _) => Ok(respond::json(200, &groups::all(table))),
         (Path::Group(group), _) => found(groups::one(table, group)),
         (Path::GroupVersion(group, version), _) => found(groups::resources(table, group, version)),
-        (Path::OpenApiV2, _) => Ok(respond::json(200, &openapi::v2(table))),
-        (Path::OpenApiV3Index, _) => Ok(respond::json(200, &openapi::v3_index(table))),
-        (Path::OpenApiV3(group, version), _) => found(openapi::v3(table, group, version)),
-        (Path::Resource(_), _) => Err(ApiError::no_such_path()),
+        _ => Err(ApiError::no_such_path()),
     }
+}
+
+/// Aggregated discovery, whose media type tells clients that they got it.
+fn aggregated(table: &Table, version: &str, ask: &Ask, wanted: impl Fn(&str) -> bool) -> Response<Body> {
+    let media_type = match version {
+        "v2beta1" => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        _ => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+    };
+    let bytes = groups::aggregated(table, version, wanted).to_string();
+    let hash = hash(bytes.as_bytes());
+    ask.tagged(respond::typed(bytes, media_type), &hash)
+}
+
+/// A hash of what was answered, as clients send it back to ask whether it still holds.
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|it| format!("{it:02X}")).collect()
 }
 
 /// The error for a method that a path never takes.

@@ -69,6 +69,36 @@ fn acceptable(range: &str, watch: bool) -> Option<Form> {
     }
 }
 
+/// How a client wants the document of OpenAPI v2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schema {
+    Json,
+    /// gnostic's messages, of this media type; client-go asks for nothing else.
+    Protobuf(&'static str),
+}
+
+/// The older of its two names has a character that media types may not have, so answers bear the newer one.
+const SCHEMA_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+];
+
+/// Finds the first acceptable form of a schema.
+pub(crate) fn schema(headers: &HeaderMap) -> Result<Schema, ApiError> {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|it| it.to_str().ok());
+    let essences = values.flat_map(|it| it.split(',')).map(|it| it.split(';').next().unwrap_or_default().trim());
+    let mut essences = essences.filter(|it| !it.is_empty()).peekable();
+    if essences.peek().is_none() {
+        return Ok(Schema::Json);
+    }
+    let found = essences.find_map(|it| match it {
+        JSON | "application/*" | "*/*" => Some(Schema::Json),
+        it if SCHEMA_PROTOBUF.contains(&it) => Some(Schema::Protobuf(SCHEMA_PROTOBUF[0])),
+        _ => None,
+    });
+    found.ok_or_else(|| ApiError::not_acceptable(&[JSON, SCHEMA_PROTOBUF[0]]))
+}
+
 /// How a request's body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Syntax {
@@ -131,6 +161,19 @@ mod tests {
         assert_eq!(accept("*/*"), Ok(Form::Object));
         let discovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         assert_eq!(accept(discovery), Ok(Form::Discovery("v2")));
+    }
+
+    #[test]
+    fn schemas_come_as_protobuf_to_who_asks_for_it_first() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, value.parse().unwrap());
+            schema(&headers).map_err(|it| it.code)
+        };
+        assert_eq!(of(SCHEMA_PROTOBUF[1]), Ok(Schema::Protobuf(SCHEMA_PROTOBUF[0])));
+        assert_eq!(of("application/json, */*"), Ok(Schema::Json));
+        assert_eq!(of("text/html"), Err(406));
+        assert_eq!(schema(&HeaderMap::new()), Ok(Schema::Json));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use percent_encoding::percent_decode_str;
 /// What a path names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Path {
-    /// `/healthz`, `/livez`, `/readyz` and what follows them.
-    Health,
+    /// `/healthz`, `/livez`, `/readyz` and the name of one check.
+    Health(String, Option<String>),
     /// `/version`
     Version,
     /// `/`: the list of paths.
@@ -57,7 +57,9 @@ pub(crate) fn parse(path: &str) -> Option<Path> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     Some(match segments.as_slice() {
         [""] => Path::Root,
-        ["healthz" | "livez" | "readyz", ..] => Path::Health,
+        [which @ ("healthz" | "livez" | "readyz"), check @ ..] => {
+            Path::Health((*which).to_owned(), Some(check.join("/")).filter(|it| !it.is_empty()))
+        }
         ["version"] => Path::Version,
         ["openapi", "v2"] => Path::OpenApiV2,
         ["openapi", "v3"] => Path::OpenApiV3Index,
@@ -166,7 +168,7 @@ mod tests {
                 /apis/apps -> Some(Group("apps"))
                 /apis/apps/v1 -> Some(GroupVersion("apps", "v1"))
                 /api/v1 -> Some(GroupVersion("", "v1"))
-                /livez/ping -> Some(Health)
+                /livez/ping -> Some(Health("livez", Some("ping")))
                 /openapi/v3/apis/apps/v1 -> Some(OpenApiV3("apps", "v1"))
                 /nothing -> None
                 /api/v1//x -> None

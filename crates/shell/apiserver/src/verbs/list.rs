@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use eyot_model::status::{ApiError, Cause, CauseReason};
-use eyot_store::{Entry, HistoryError, Page, Revision};
+use eyot_store::{Entry, HistoryError, Key, Page, Revision};
 use http::Response;
 use http_body::{Frame, SizeHint};
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,8 @@ pub(crate) fn get(call: &Call, name: &str) -> Result<Response<Body>, ApiError> {
 /// Where the next page of a list begins: the snapshot, and the last object seen.
 #[derive(Debug, Serialize, Deserialize)]
 struct Continue {
-    rv: u64,
+    /// Absent when the snapshot has been forgotten and the client goes on regardless.
+    rv: Option<u64>,
     ns: String,
     name: String,
 }
@@ -70,17 +71,20 @@ pub(crate) fn find(call: &Call, selection: &Selection) -> Result<Found, ApiError
     let (after, at) = position(call)?;
     let scope = selection.scope(call);
     let store = &call.shared().store;
-    let expired = |it| history_error(it, !query.continue_token.is_empty());
+    let resume = after.clone();
+    let expired = |it| history_error(it, resume);
     if selection.is_everything() {
         let list = store.list(&scope, &Page { limit: query.limit, after, at }).map_err(expired)?;
-        let next = (list.remaining > 0).then(|| token(list.revision, list.entries.last())).flatten();
+        let next = (list.remaining > 0)
+            .then(|| list.entries.last().and_then(|it| token(Some(list.revision), &it.key)))
+            .flatten();
         let remaining = next.is_some().then_some(list.remaining);
         return Ok(Found { entries: list.entries, revision: list.revision, next, remaining });
     }
     let list = store.list(&scope, &Page { limit: None, after, at }).map_err(expired)?;
     let mut matching = list.entries.into_iter().filter(|it| selection.matches(it));
     let entries: Vec<_> = matching.by_ref().take(query.limit.unwrap_or(usize::MAX)).collect();
-    let next = matching.next().and_then(|_| token(list.revision, entries.last()));
+    let next = matching.next().and_then(|_| entries.last().and_then(|it| token(Some(list.revision), &it.key)));
     Ok(Found { entries, revision: list.revision, next, remaining: None })
 }
 
@@ -89,38 +93,28 @@ type Position = (Option<(Arc<str>, Arc<str>)>, Option<Revision>);
 /// Where to start and on which snapshot, from `continue`, `resourceVersion` and `resourceVersionMatch`.
 fn position(call: &Call) -> Result<Position, ApiError> {
     let query = &call.query;
+    query.check_read()?;
     let asked = revision(&query.resource_version)?;
-    let matching = query.resource_version_match.as_str();
     if !query.continue_token.is_empty() {
-        if asked.is_some() || !matching.is_empty() {
+        if asked.is_some() {
             return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
         }
         let token = URL_SAFE_NO_PAD.decode(&query.continue_token).ok();
         let token: Option<Continue> = token.and_then(|it| serde_json::from_slice(&it).ok());
         let token = token.ok_or_else(|| ApiError::bad_request("continue key is not valid"))?;
-        return Ok((Some((token.ns.into(), token.name.into())), Some(Revision(token.rv))));
+        return Ok((Some((token.ns.into(), token.name.into())), token.rv.map(Revision)));
     }
-    match matching {
-        "" | "NotOlderThan" if query.resource_version.is_empty() && !matching.is_empty() => {
-            Err(ApiError::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"))
-        }
-        "" | "NotOlderThan" => {
-            if let Some(asked) = asked {
-                check_reached(asked, call.shared().store.revision())?;
-            }
-            Ok((None, None))
-        }
-        "Exact" if asked.is_none() => {
-            Err(ApiError::bad_request("resourceVersionMatch Exact is forbidden for resourceVersion \"0\" or none"))
-        }
-        "Exact" => Ok((None, asked)),
-        other => Err(ApiError::bad_request(format!("resourceVersionMatch {other:?} is not Exact or NotOlderThan"))),
+    // A page of a version means exactly that one; a whole list means any that is not older.
+    let exact = query.resource_version_match == "Exact"
+        || (query.resource_version_match.is_empty() && query.limit.is_some() && asked.is_some());
+    if let Some(asked) = asked.filter(|_| !exact) {
+        check_reached(asked, call.shared().store.revision())?;
     }
+    Ok((None, asked.filter(|_| exact)))
 }
 
-fn token(revision: Revision, last: Option<&Arc<Entry>>) -> Option<String> {
-    let key = &last?.key;
-    let token = Continue { rv: revision.0, ns: key.namespace.to_string(), name: key.name.to_string() };
+fn token(revision: Option<Revision>, last: &Key) -> Option<String> {
+    let token = Continue { rv: revision.map(|it| it.0), ns: last.namespace.to_string(), name: last.name.to_string() };
     serde_json::to_vec(&token).ok().map(|it| URL_SAFE_NO_PAD.encode(it))
 }
 
@@ -128,15 +122,24 @@ fn check_reached(asked: Revision, current: Revision) -> Result<(), ApiError> {
     if asked > current { Err(too_large(asked, current)) } else { Ok(()) }
 }
 
-/// The error for a snapshot or a start of watch that cannot be served.
-pub(crate) fn history_error(error: HistoryError, continuing: bool) -> ApiError {
-    match error {
-        HistoryError::Future { requested, current } => too_large(requested, current),
-        HistoryError::Compacted { .. } if continuing => ApiError::expired(
-            "The provided continue parameter is too old to display a consistent list result. \
-             You must start a new list without the continue parameter.",
-        ),
-        HistoryError::Compacted { requested, oldest } => {
+/// The error for a snapshot or a start of watch that cannot be served. A list that was at `resume` may go on from
+/// there on a newer snapshot, with the token that the error carries.
+pub(crate) fn history_error(error: HistoryError, resume: Option<(Arc<str>, Arc<str>)>) -> ApiError {
+    match (error, resume) {
+        (HistoryError::Future { requested, current }, _) => too_large(requested, current),
+        (HistoryError::Compacted { .. }, Some((namespace, name))) => {
+            let mut error = ApiError::expired(
+                "The provided continue parameter is too old to display a consistent list result. \
+                 You can start a new list without the continue parameter, or use the continue token in this \
+                 response to retrieve the remainder of the results. Continuing with the provided token results in \
+                 an inconsistent list: objects that were created, changed or deleted since the first page may or \
+                 may not be in it.",
+            );
+            let last = Key::new("", &*namespace, &*name);
+            error.details.continue_token = token(None, &last).unwrap_or_default();
+            error
+        }
+        (HistoryError::Compacted { requested, oldest }, None) => {
             ApiError::expired(format!("too old resource version: {requested} ({oldest})"))
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn watch(mut call: Call) -> Result<Response<Body>, ApiError> {
     let (from, initial) = match start {
         Start::After(from) => (from, Vec::new()),
         Start::State { .. } => {
-            let list = store.list(&scope, &Page::default()).map_err(|it| history_error(it, false))?;
+            let list = store.list(&scope, &Page::default()).map_err(|it| history_error(it, None))?;
             let matching = list.entries.into_iter().filter(|it| selection.matches(it));
             (list.revision, matching.collect())
         }
@@ -54,7 +54,7 @@ pub(crate) fn watch(mut call: Call) -> Result<Response<Body>, ApiError> {
     let changes = match store.watch(&scope, from, WAITING_MAX) {
         Ok(changes) => changes,
         Err(error) => {
-            let error = history_error(error, false);
+            let error = history_error(error, None);
             // Clients look for an expired start inside the stream, and for other errors outside it.
             return if error.code == 410 { Ok(error_event(&error)) } else { Err(error) };
         }
@@ -86,24 +86,20 @@ enum Start {
 impl Start {
     fn parse(call: &Call) -> Result<Start, ApiError> {
         let query = &call.query;
+        query.check_read()?;
         let asked = revision(&query.resource_version)?;
-        if !query.send_initial_events {
-            if !query.resource_version_match.is_empty() {
-                return Err(ApiError::bad_request(
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents",
-                ));
-            }
-            return Ok(asked.map_or(Start::State { bookmark: false }, Start::After));
-        }
-        if query.resource_version_match != "NotOlderThan" {
-            return Err(ApiError::bad_request("sendInitialEvents requires resourceVersionMatch NotOlderThan"));
-        }
         let current = call.shared().store.revision();
-        if let Some(requested) = asked.filter(|it| *it > current) {
-            let error = eyot_store::HistoryError::Future { requested, current };
-            return Err(history_error(error, false));
+        match query.send_initial_events {
+            None => Ok(asked.map_or(Start::State { bookmark: false }, Start::After)),
+            Some(false) => Ok(Start::After(asked.unwrap_or(current))),
+            Some(true) => match asked.filter(|it| *it > current) {
+                Some(requested) => {
+                    let error = eyot_store::HistoryError::Future { requested, current };
+                    Err(history_error(error, None))
+                }
+                None => Ok(Start::State { bookmark: query.allow_watch_bookmarks }),
+            },
         }
-        Ok(Start::State { bookmark: query.allow_watch_bookmarks })
     }
 }
 

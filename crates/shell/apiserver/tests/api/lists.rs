@@ -54,6 +54,12 @@ async fn a_forgotten_snapshot_is_expired() {
     let token = first["metadata"]["continue"].as_str().unwrap();
     let expired = server.get(&format!("{MAPS}?limit=1&continue={token}")).await;
     assert_eq!((expired.code, &expired.body["reason"]), (410, &"Expired".into()));
+    let token = expired.body["metadata"]["continue"].as_str().unwrap();
+    let rest = server.get(&format!("{MAPS}?limit=3&continue={token}")).await.body;
+    assert_eq!(names(&rest), ["b", "c", "d"]);
+    assert_eq!(version(&rest), server.store.revision().to_string());
+    let token = rest["metadata"]["continue"].as_str().unwrap();
+    assert_eq!(names(&server.get(&format!("{MAPS}?continue={token}")).await.body), ["e", "f", "g", "h", "i"]);
 }
 
 #[tokio::test]
@@ -82,7 +88,14 @@ async fn an_exact_version_is_that_version() {
     let exact = format!("{MAPS}?resourceVersion={}&resourceVersionMatch=Exact", version(&a));
     let list = server.get(&exact).await.body;
     assert_eq!((names(&list), version(&list)), (vec!["a"], version(&a)));
-    assert_eq!(server.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.code, 400);
+    assert_eq!(server.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.code, 422);
+    // Without the option, a page of a version is exact and a whole list is not.
+    let page = server.get(&format!("{MAPS}?resourceVersion={}&limit=5", version(&a))).await.body;
+    assert_eq!((names(&page), version(&page)), (vec!["a"], version(&a)));
+    let newer = format!("{MAPS}?resourceVersion={}", version(&a));
+    for query in ["", "&resourceVersionMatch=NotOlderThan&limit=5"] {
+        assert_eq!(names(&server.get(&format!("{newer}{query}")).await.body), ["a", "b"], "{query}");
+    }
 }
 
 #[tokio::test]

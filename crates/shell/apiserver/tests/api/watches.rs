@@ -44,7 +44,12 @@ async fn initial_events_end_with_a_bookmark() {
     assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
     server.map("b", json!({})).await;
     assert_eq!(events.brief().await, "ADDED b");
-    assert_eq!(server.get(&format!("{MAPS}?watch=1&sendInitialEvents=true")).await.code, 400);
+    assert_eq!(server.get(&format!("{MAPS}?watch=1&sendInitialEvents=true")).await.code, 422);
+    // Without initial events, a watch begins with what changes from now on.
+    let query = "watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&timeoutSeconds=5";
+    let mut events = server.watch(&format!("{MAPS}?{query}")).await;
+    server.map("c", json!({})).await;
+    assert_eq!(events.brief().await, "ADDED c");
 }
 
 #[tokio::test]

@@ -1,22 +1,86 @@
-//! The schema of every kind as OpenAPI documents, made from the model's table of fields.
+//! The schema of every kind as OpenAPI documents, made from the model's table of fields and the glossary's texts.
 //!
-//! Entry points: [`v2`], [`v3_index`], [`v3`]. Documents are made when they are asked for and not kept: together they
-//! are some megabytes, and clients keep them by hash. Deliberately absent: descriptions.
+//! Entry points: [`answer_v2`], [`answer_v3_index`], [`answer_v3`]. Documents are made when they are asked for and not
+//! kept: together they are some megabytes, and clients keep them by hash.
 
+mod gnostic;
+mod hashes;
 mod paths;
 mod schemas;
 
-use std::{collections::BTreeMap, sync::OnceLock};
-
-use eyot_model::kinds::{Kind, Table};
+use eyot_model::{
+    kinds::{Kind, Table},
+    status::ApiError,
+};
+use http::{HeaderValue, Response, header};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use self::schemas::Dialect;
-use super::KUBERNETES;
+use super::{KUBERNETES, ask::Ask, hash};
+use crate::{
+    Body,
+    request::accept::{self, Schema},
+    respond,
+};
+
+/// Answers `/openapi/v2`: every kind, as JSON or as gnostic's messages.
+pub(super) fn answer_v2(table: &Table, ask: &Ask) -> Result<Response<Body>, ApiError> {
+    let form = accept::schema(&ask.headers)?;
+    let document = v2(table);
+    let response = match form {
+        Schema::Json => {
+            let text = document.to_string();
+            let hash = hash(text.as_bytes());
+            (respond::typed(text, "application/json"), hash)
+        }
+        Schema::Protobuf(media_type) => {
+            let bytes = gnostic::encode(&document);
+            let hash = hash(&bytes);
+            (respond::typed(bytes, media_type), hash)
+        }
+    };
+    Ok(ask.tagged(response.0, &response.1))
+}
+
+/// Answers `/openapi/v3`.
+pub(super) fn answer_v3_index(table: &Table, ask: &Ask) -> Result<Response<Body>, ApiError> {
+    accept::form(&ask.headers, false)?;
+    let text = v3_index(table).to_string();
+    let hash = hash(text.as_bytes());
+    Ok(ask.tagged(respond::typed(text, "application/json"), &hash))
+}
+
+/// Answers `/openapi/v3/…`. What is asked for by its hash never changes; by another hash, the client is sent on.
+pub(super) fn answer_v3(table: &Table, group: &str, version: &str, ask: &Ask) -> Result<Response<Body>, ApiError> {
+    accept::form(&ask.headers, false)?;
+    let document = v3(table, group, version).ok_or_else(ApiError::no_such_path)?;
+    let text = document.to_string();
+    let hash = hash(text.as_bytes());
+    let wanted = ask.options("hash");
+    if wanted.first().is_some_and(|it| *it != hash) {
+        let mut response = respond::typed("", "text/plain; charset=utf-8");
+        *response.status_mut() = http::StatusCode::MOVED_PERMANENTLY;
+        let place = HeaderValue::from_str(&format!("/openapi/v3/{}?hash={hash}", path_of(group, version)));
+        response.headers_mut().insert(header::LOCATION, place.map_err(ApiError::internal)?);
+        return Ok(response);
+    }
+    let mut response = respond::typed(text, "application/json");
+    if !wanted.is_empty() {
+        respond::keep(&mut response);
+    }
+    Ok(ask.tagged(response, &hash))
+}
+
+/// Where a group and version is below `/openapi/v3/`.
+fn path_of(group: &str, version: &str) -> String {
+    match group {
+        "" => format!("api/{version}"),
+        group => format!("apis/{group}/{version}"),
+    }
+}
 
 /// The document of OpenAPI v2: every kind.
-pub(super) fn v2(table: &Table) -> Value {
+fn v2(table: &Table) -> Value {
     let kinds: Vec<&Kind> = table.iter().map(|it| &**it).collect();
     json!({
         "swagger": "2.0",
@@ -27,7 +91,7 @@ pub(super) fn v2(table: &Table) -> Value {
 }
 
 /// One group and version in OpenAPI v3.
-pub(super) fn v3(table: &Table, group: &str, version: &str) -> Option<Value> {
+fn v3(table: &Table, group: &str, version: &str) -> Option<Value> {
     let kinds: Vec<&Kind> =
         table.iter().map(|it| &**it).filter(|it| it.group == group && it.version == version).collect();
     if kinds.is_empty() {
@@ -42,34 +106,15 @@ pub(super) fn v3(table: &Table, group: &str, version: &str) -> Option<Value> {
 }
 
 /// The index of OpenAPI v3: where each group and version is, with a hash that changes when the document does.
-pub(super) fn v3_index(table: &Table) -> Value {
-    static HASHES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
-    let hashes = HASHES.get_or_init(|| hashes(table));
-    let paths: Map<String, Value> = hashes
-        .iter()
-        .map(|(path, hash)| (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")})))
+fn v3_index(table: &Table) -> Value {
+    let paths: Map<String, Value> = hashes::of(table)
+        .into_iter()
+        .map(|(path, hash)| {
+            let url = format!("/openapi/v3/{path}?hash={hash}");
+            (path, json!({ "serverRelativeURL": url }))
+        })
         .collect();
     json!({ "paths": paths })
-}
-
-fn hashes(table: &Table) -> BTreeMap<String, String> {
-    let mut hashes = BTreeMap::new();
-    for (group, versions) in table.groups() {
-        for version in versions {
-            let path = match group {
-                "" => format!("api/{version}"),
-                group => format!("apis/{group}/{version}"),
-            };
-            if let Some(document) = v3(table, group, version) {
-                hashes.insert(path, hash(document.to_string().as_bytes()));
-            }
-        }
-    }
-    hashes
-}
-
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(16).map(|it| format!("{it:02X}")).collect()
 }
 
 fn info() -> Value {
@@ -112,6 +157,37 @@ mod tests {
                 assert!(document.pointer(pointer).is_some(), "{reference}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_described() {
+        let document = v3(table(), "", "v1").unwrap();
+        let schemas = &document["components"]["schemas"];
+        let spec = &schemas["io.k8s.api.core.v1.PodSpec"];
+        for at in [
+            "/description",
+            "/properties/containers/description",
+            "/properties/affinity/description",
+            "/properties/nodeName/description",
+        ] {
+            assert!(spec.pointer(at).and_then(Value::as_str).is_some_and(|it| it.len() > 10), "{at}");
+        }
+        assert_eq!(
+            spec["properties"]["affinity"]["allOf"][0]["$ref"],
+            "#/components/schemas/io.k8s.api.core.v1.Affinity"
+        );
+        let described = |it: &&String| schemas[it.as_str()]["description"].as_str().is_some_and(|it| !it.is_empty());
+        let all: Vec<&String> = schemas.as_object().unwrap().keys().collect();
+        let lacking: Vec<_> = all.iter().filter(|it| !described(it)).collect();
+        assert!(lacking.len() < 10, "{lacking:?}");
+    }
+
+    #[test]
+    fn hashes_of_the_index_are_those_of_the_documents() {
+        let hashes = hashes::of(table());
+        assert_eq!(hashes, hashes::of(table()));
+        let document = v3(table(), "apps", "v1").unwrap().to_string();
+        assert_eq!(hashes["apis/apps/v1"], hash(document.as_bytes()));
     }
 
     #[test]

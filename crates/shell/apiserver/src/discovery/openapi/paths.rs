@@ -1,11 +1,14 @@
 //! Paths of kinds with their operations, as far as clients look at them: parameters, bodies, and which kind it is.
 
-use eyot_model::kinds::Kind;
+use eyot_model::{
+    kinds::{Kind, Subresource},
+    schema,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
     group_version_kind,
-    schemas::{Dialect, name_of},
+    schemas::{Dialect, name_of, name_of_shape},
 };
 
 const PATCHES: [&str; 3] =
@@ -20,28 +23,41 @@ pub(super) fn of(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
         let place = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
         let collection = format!("{base}{place}/{}", kind.plural);
         let object = format!("{collection}/{{name}}");
-        let describe = Describe { kind, dialect };
+        let describe = Describe { kind, sub: None, dialect };
         describe.path(&mut paths, collection, &[("get", "list"), ("post", "create"), ("delete", "deletecollection")]);
-        let verbs = [("get", "get"), ("put", "update"), ("patch", "patch"), ("delete", "delete")];
-        describe.path(&mut paths, object, &verbs);
+        describe.path(&mut paths, object.clone(), OF_ONE);
         if kind.namespaced {
             describe.path(&mut paths, format!("{base}/{}", kind.plural), &[("get", "list")]);
+        }
+        for sub in &kind.subresources {
+            let describe = Describe { kind, sub: Some(sub), dialect };
+            let operations: Vec<_> = OF_ONE.iter().chain(&[("post", "create")]).copied().collect();
+            describe.path(&mut paths, format!("{object}/{}", sub.name), &operations);
         }
     }
     paths
 }
 
+/// Methods on one object, and their verbs.
+const OF_ONE: &[(&str, &str)] = &[("get", "get"), ("put", "update"), ("patch", "patch"), ("delete", "delete")];
+
 struct Describe<'k> {
     kind: &'k Kind,
+    sub: Option<&'k Subresource>,
     dialect: Dialect,
 }
 
 impl Describe<'_> {
     /// Adds a path with those of the operations that the kind allows.
     fn path(&self, paths: &mut Map<String, Value>, path: String, operations: &[(&str, &str)]) {
-        let allowed = operations.iter().filter(|(_, verb)| self.kind.allows(verb));
+        let allows = |verb: &str| match self.sub {
+            Some(sub) => sub.verbs.iter().any(|it| it == verb),
+            None => self.kind.allows(verb),
+        };
+        let allowed = operations.iter().filter(|(_, verb)| allows(verb));
+        let everywhere = self.kind.namespaced && !path.contains("{namespace}");
         let mut item: Map<String, Value> =
-            allowed.map(|(method, verb)| ((*method).to_owned(), self.operation(verb))).collect();
+            allowed.map(|(method, verb)| ((*method).to_owned(), self.operation(verb, everywhere))).collect();
         if item.is_empty() {
             return;
         }
@@ -53,15 +69,52 @@ impl Describe<'_> {
         paths.insert(path, item.into());
     }
 
-    fn operation(&self, verb: &str) -> Value {
+    /// What an operation carries: a kind of its own where a subresource has one.
+    fn carried(&self) -> Value {
+        match self.sub {
+            Some(sub) => json!({"group": sub.group, "version": sub.version, "kind": sub.kind}),
+            None => group_version_kind(self.kind),
+        }
+    }
+
+    /// The schema of what an operation carries.
+    fn schema_name(&self) -> Option<String> {
+        match self.sub {
+            Some(sub) => schema::root_of(&sub.group, &sub.version, &sub.kind).and_then(|it| name_of_shape(&it)),
+            None => name_of(self.kind),
+        }
+    }
+
+    /// A name for the operation, by which generated clients call it.
+    fn id(&self, verb: &str, everywhere: bool) -> String {
+        let action = match verb {
+            "get" => "read",
+            "update" => "replace",
+            "deletecollection" => "deleteCollection",
+            other => other,
+        };
+        let upper = |text: &str| text[..1].to_uppercase() + &text[1..];
+        let group = match self.kind.group.split('.').next().unwrap_or_default() {
+            "" => "Core".to_owned(),
+            group => upper(group),
+        };
+        let place = if self.kind.namespaced && !everywhere { "Namespaced" } else { "" };
+        let (version, kind) = (upper(&self.kind.version), &self.kind.kind);
+        let sub = self.sub.map(|it| upper(&it.name)).unwrap_or_default();
+        let all = if everywhere { "ForAllNamespaces" } else { "" };
+        format!("{action}{group}{version}{place}{kind}{sub}{all}")
+    }
+
+    fn operation(&self, verb: &str, everywhere: bool) -> Value {
         let action = match verb {
             "create" => "post",
             "update" => "put",
             other => other,
         };
         let mut operation = json!({
+            "operationId": self.id(verb, everywhere),
             "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": group_version_kind(self.kind),
+            "x-kubernetes-group-version-kind": self.carried(),
         });
         let query: &[(&str, &str)] = match verb {
             "create" | "update" => &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")],
@@ -88,7 +141,7 @@ impl Describe<'_> {
         let mut parameters: Vec<Value> = query.iter().map(|it| self.parameter(it.0, "query", it.1)).collect();
         self.body(verb, &mut operation, &mut parameters);
         operation["parameters"] = parameters.into();
-        let schema = name_of(self.kind).map(|it| match verb {
+        let schema = self.schema_name().map(|it| match verb {
             "list" => self.dialect.reference(&format!("{it}List")),
             _ => self.dialect.reference(&it),
         });
@@ -106,7 +159,7 @@ impl Describe<'_> {
     fn body(&self, verb: &str, operation: &mut Value, parameters: &mut Vec<Value>) {
         let schema = match verb {
             "patch" => json!({"type": "object"}),
-            "create" | "update" => match name_of(self.kind) {
+            "create" | "update" => match self.schema_name() {
                 Some(name) => self.dialect.reference(&name),
                 None => return,
             },

@@ -1,6 +1,6 @@
 //! Schemas of kinds and of the types they are made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use eyot_model::{
     kinds::Kind,
@@ -18,6 +18,17 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
+    /// What a schema says, with something said about this use of it. Version 3 gives references no neighbours.
+    fn described(self, mut schema: Value, text: Option<&str>) -> Value {
+        if let (Dialect::V3, Some(Value::String(place))) = (self, schema.get("$ref")) {
+            schema = json!({"allOf": [{"$ref": place}]});
+        }
+        if let Some(text) = text {
+            schema["description"] = text.into();
+        }
+        schema
+    }
+
     /// A reference to a schema.
     pub(super) fn reference(self, name: &str) -> Value {
         let place = match self {
@@ -28,7 +39,7 @@ impl Dialect {
     }
 }
 
-const LIST_META: (&str, &str) = ("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", "meta.v1.ListMeta");
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 /// The schemas of these kinds, of their lists, and of everything in them.
 pub(super) fn of(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
@@ -36,7 +47,7 @@ pub(super) fn of(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
     for kind in kinds {
         schemas.kind(kind);
     }
-    schemas.done.insert(LIST_META.0.to_owned(), list_meta());
+    schemas.done.insert(LIST_META.to_owned(), list_meta());
     while let Some(definition) = schemas.waiting.pop() {
         schemas.definition(definition);
     }
@@ -45,13 +56,20 @@ pub(super) fn of(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
 
 /// The name of a kind's schema.
 pub(super) fn name_of(kind: &Kind) -> Option<String> {
-    schema::root(kind)?.definition().map(name)
+    name_of_shape(&schema::root(kind)?)
+}
+
+/// The name of the schema of an object type.
+pub(super) fn name_of_shape(shape: &Shape) -> Option<String> {
+    shape.definition().map(name)
 }
 
 /// The name under which a type's schema is published.
 fn name(definition: &Definition) -> String {
     match definition.name.split_once('.') {
-        Some(("meta", rest)) => format!("io.k8s.apimachinery.pkg.apis.meta.{rest}"),
+        Some(("meta", _)) => format!("io.k8s.apimachinery.pkg.apis.{}", definition.name),
+        Some(("apiextensions", _)) => format!("io.k8s.apiextensions-apiserver.pkg.apis.{}", definition.name),
+        Some(("apiregistration", _)) => format!("io.k8s.kube-aggregator.pkg.apis.{}", definition.name),
         Some(("gateway", rest)) => format!("io.k8s.networking.gateway.{rest}"),
         _ => format!("io.k8s.api.{}", definition.name),
     }
@@ -68,12 +86,13 @@ impl Schemas {
         let Some(definition) = schema::root(kind).and_then(|it| it.definition()) else { return };
         self.definition(definition);
         let name = name(definition);
-        if let Some(schema) = self.done.get_mut(&name) {
-            let marks = schema
-                .as_object_mut()
-                .map(|it| it.entry("x-kubernetes-group-version-kind").or_insert_with(|| Value::Array(Vec::new())));
-            if let Some(Value::Array(marks)) = marks {
-                marks.push(group_version_kind(kind));
+        self.mark(&name, group_version_kind(kind));
+        for sub in &kind.subresources {
+            let carried = schema::root_of(&sub.group, &sub.version, &sub.kind);
+            if let Some(definition) = carried.and_then(|it| it.definition()) {
+                self.definition(definition);
+                let mark = json!({"group": sub.group, "version": sub.version, "kind": sub.kind});
+                self.mark(&self::name(definition), mark);
             }
         }
         if kind.create_only() {
@@ -81,18 +100,35 @@ impl Schemas {
         }
         let mut mark = group_version_kind(kind);
         mark["kind"] = kind.list_kind().into();
+        let text = |field| eyot_glossary::of(&name).and_then(|it| it.field(field)).unwrap_or_default();
         let list = json!({
+            "description": format!("{} is a list of {} objects.", kind.list_kind(), kind.kind),
             "type": "object",
             "required": ["items"],
             "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "metadata": self.dialect.reference(LIST_META.0),
-                "items": {"type": "array", "items": self.dialect.reference(&name)},
+                "apiVersion": {"type": "string", "description": text("apiVersion")},
+                "kind": {"type": "string", "description": text("kind")},
+                "metadata": self.dialect.described(self.dialect.reference(LIST_META), Some("Metadata of the list.")),
+                "items": {
+                    "type": "array",
+                    "items": self.dialect.reference(&name),
+                    "description": format!("The {} objects.", kind.kind),
+                },
             },
             "x-kubernetes-group-version-kind": [mark],
         });
         self.done.insert(format!("{name}List"), list);
+    }
+
+    /// Says that a schema is that of a kind, by which clients find it.
+    fn mark(&mut self, name: &str, mark: Value) {
+        let Some(Value::Object(schema)) = self.done.get_mut(name) else { return };
+        let marks = schema.entry("x-kubernetes-group-version-kind").or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(marks) = marks
+            && !marks.contains(&mark)
+        {
+            marks.push(mark);
+        }
     }
 
     fn definition(&mut self, definition: &'static Definition) {
@@ -102,12 +138,20 @@ impl Schemas {
         }
         // Entered before its fields, since a type may contain itself.
         self.done.insert(name.clone(), Value::Null);
-        let properties: Map<String, Value> =
-            definition.fields.iter().map(|it| (it.name.to_owned(), self.field(it))).collect();
+        let entry = eyot_glossary::of(&name);
+        let texts: HashMap<&str, &str> = entry.into_iter().flat_map(|it| it.fields()).collect();
+        let properties = definition.fields.iter().map(|it| {
+            let text = texts.get(it.name).copied();
+            (it.name.to_owned(), self.field(it, text))
+        });
+        let properties: Map<String, Value> = properties.collect();
         let required: Vec<&str> = definition.fields.iter().filter(|it| it.required).map(|it| it.name).collect();
         let mut schema = json!({"type": "object", "properties": properties});
         if !required.is_empty() {
             schema["required"] = required.into();
+        }
+        if let Some(text) = entry.map(|it| it.text()).filter(|it| !it.is_empty()) {
+            schema["description"] = text.into();
         }
         if definition.atomic {
             schema["x-kubernetes-map-type"] = "atomic".into();
@@ -115,8 +159,9 @@ impl Schemas {
         self.done.insert(name, schema);
     }
 
-    fn field(&mut self, field: &'static Field) -> Value {
-        let mut schema = self.shape(&field.shape);
+    fn field(&mut self, field: &'static Field, text: Option<&str>) -> Value {
+        let shape = self.shape(&field.shape);
+        let mut schema = self.dialect.described(shape, text);
         if let Value::Object(map) = &mut schema {
             map.extend(traits(field));
         }
@@ -187,7 +232,7 @@ fn traits(field: &Field) -> Map<String, Value> {
 
 /// Lists are not in the table of fields.
 fn list_meta() -> Value {
-    json!({
+    let mut schema = json!({
         "type": "object",
         "properties": {
             "continue": {"type": "string"},
@@ -195,5 +240,12 @@ fn list_meta() -> Value {
             "resourceVersion": {"type": "string"},
             "selfLink": {"type": "string"},
         },
-    })
+    });
+    if let Some(entry) = eyot_glossary::of(LIST_META) {
+        schema["description"] = entry.text().into();
+        for (field, text) in entry.fields() {
+            schema["properties"][field]["description"] = text.into();
+        }
+    }
+    schema
 }
