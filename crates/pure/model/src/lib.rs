@@ -14,6 +14,7 @@ pub mod fields;
 pub mod kinds;
 pub mod meta;
 pub mod patch;
+pub mod podsecurity;
 pub mod prepare;
 pub mod quantity;
 pub mod schema;

@@ -28,6 +28,10 @@ pub(crate) struct Call {
     pub(crate) server: ApiServer,
     pub(crate) identity: Arc<Identity>,
     pub(crate) kind: Arc<Kind>,
+    /// As authorization names it: `get`, `create`, `patch` and so on.
+    pub(crate) verb: &'static str,
+    /// Empty for the object itself.
+    pub(crate) subresource: String,
     /// `None` for all namespaces, and for kinds without.
     pub(crate) namespace: Option<String>,
     pub(crate) query: Query,

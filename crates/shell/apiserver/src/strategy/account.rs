@@ -9,13 +9,18 @@ use eyot_store::Key;
 use serde_json::Value;
 
 use crate::{
-    admit::{Attempt, Operation},
+    admit::{Admitted, Attempt},
     server::Shared,
 };
 
 /// Completes a new pod.
-pub(crate) fn complete(server: &Shared, attempt: &Attempt<'_>, pod: &mut Value) -> Result<(), ApiError> {
-    if attempt.operation != Operation::Create || !attempt.kind.is("", "Pod") {
+pub(crate) fn complete(
+    server: &Shared,
+    attempt: &Attempt<'_>,
+    pod: &mut Value,
+    _: &mut Admitted,
+) -> Result<(), ApiError> {
+    if !attempt.creates("", "Pod") {
         return Ok(());
     }
     let namespace = meta::namespace(pod).unwrap_or_default().to_owned();

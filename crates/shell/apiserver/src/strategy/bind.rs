@@ -6,15 +6,12 @@
 
 use std::sync::Arc;
 
-use eyot_model::{meta, status::ApiError};
+use eyot_model::meta;
 use eyot_store::{Page, Revision, Scope};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::{
-    admit::{Attempt, Operation},
-    server::Shared,
-};
+use crate::{admit::Attempt, server::Shared};
 
 /// The verdict about the nodes as of one version of the only node.
 #[derive(Default)]
@@ -29,18 +26,17 @@ struct Node {
 }
 
 /// Binds a new pod to the only node, where that is the only possible outcome.
-pub(crate) fn place(server: &Shared, attempt: &Attempt<'_>, pod: &mut Value) -> Result<(), ApiError> {
-    if attempt.operation != Operation::Create || !attempt.kind.is("", "Pod") || !is_undemanding(&pod["spec"]) {
-        return Ok(());
+pub(crate) fn place(server: &Shared, attempt: &Attempt<'_>, pod: &mut Value) {
+    if !attempt.creates("", "Pod") || !is_undemanding(&pod["spec"]) {
+        return;
     }
-    let Some(node) = only_node(server).filter(|it| tolerates(&pod["spec"], &it.taints)) else { return Ok(()) };
+    let Some(node) = only_node(server).filter(|it| tolerates(&pod["spec"], &it.taints)) else { return };
     let created = pod["metadata"]["creationTimestamp"].clone();
     meta::entry(pod, "spec").insert("nodeName".into(), node.name.as_str().into());
     let scheduled = json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": created,
     });
     meta::entry(pod, "status").insert("conditions".into(), json!([scheduled]));
-    Ok(())
 }
 
 fn only_node(server: &Shared) -> Option<Arc<Node>> {

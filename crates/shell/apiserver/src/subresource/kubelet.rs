@@ -7,9 +7,14 @@ use eyot_model::{
     status::{ApiError, Reason},
 };
 use http::{Request, Response, Uri};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{Body, call::Call};
+use crate::{
+    Body,
+    admit::{self, Attempt, Operation},
+    call::Call,
+    request::query,
+};
 
 /// Options of `log` that the kubelet understands under the same name.
 const LOG_OPTIONS: [&str; 7] =
@@ -28,7 +33,11 @@ pub(super) async fn pass(
     if node.is_empty() {
         return Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")));
     }
-    let query = request.uri().query().unwrap_or_default();
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    if subresource != "log" {
+        connect(call, name, namespace, subresource, &query).await?;
+    }
+    let query = query.as_str();
     let (path, query) = match subresource {
         "log" => {
             let container = container(call, name, &pod)?;
@@ -51,6 +60,47 @@ pub(super) async fn pass(
     kubelet(request)
         .await
         .map_err(|it| ApiError::internal(format!("asking node {node} for {subresource} of {name}: {it}")))
+}
+
+/// Has a session or a port-forward admitted.
+async fn connect(call: &Call, name: &str, namespace: &str, subresource: &str, query: &str) -> Result<(), ApiError> {
+    let attempt = Attempt {
+        operation: Operation::Connect,
+        kind: &call.kind,
+        subresource,
+        namespace,
+        name,
+        identity: &call.identity,
+        options: admit::Options::Connect,
+        old: None,
+    };
+    let carried = call.kind.subresource(subresource).map_or("", |it| it.kind.as_str());
+    // Nobody can change what is connected to, and an upgraded connection has no place for warnings.
+    admit::admit(call.shared(), &attempt, &mut options(carried, query)).await.map(drop)
+}
+
+/// The options of a connection as an object: `PodExecOptions` and the like.
+fn options(kind: &str, query: &str) -> Value {
+    let mut object = json!({"kind": kind, "apiVersion": "v1"});
+    for (key, value) in query::pairs(query) {
+        match key.as_str() {
+            "stdin" | "stdout" | "stderr" | "tty" => object[&key] = matches!(value.as_str(), "1" | "t" | "true").into(),
+            "container" | "path" => object[&key] = value.into(),
+            "command" => append(&mut object, "command", value.into()),
+            "ports" => value.split(',').filter_map(|it| it.parse::<u16>().ok()).for_each(|port| {
+                append(&mut object, "ports", port.into());
+            }),
+            _ => {}
+        }
+    }
+    object
+}
+
+fn append(object: &mut Value, field: &str, item: Value) {
+    match &mut object[field] {
+        Value::Array(list) => list.push(item),
+        other => *other = Value::Array(vec![item]),
+    }
 }
 
 /// The container asked for, or the only one, or the one that the pod says is its main one.

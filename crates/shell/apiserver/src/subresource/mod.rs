@@ -20,6 +20,7 @@ use crate::{
 };
 
 pub(crate) use pod::bind_posted;
+pub(crate) use scale::view as scale_of;
 
 /// Answers a request for a subresource of the object called `name`.
 pub(crate) async fn answer(

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Body,
+    admit::{self, Attempt, Operation},
     call::{Call, table},
     respond,
     verbs::{
@@ -36,13 +37,14 @@ pub(crate) async fn bind_posted(call: &mut Call, body: Bytes) -> Result<Response
 }
 
 async fn place(call: &mut Call, name: &str, binding: &Value) -> Result<Response<Body>, ApiError> {
+    let binding = admit(call, name, "binding", binding.clone()).await?;
     let node = binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     if node.is_empty() {
         let cause = Cause::required("target.name", "");
         return Err(ApiError::invalid(&call.kind, name, vec![cause]));
     }
     let now = meta::format_time(jiff::Timestamp::now());
-    let wanted = meta::uid(binding).map(str::to_owned);
+    let wanted = meta::uid(&binding).map(str::to_owned);
     update::change(call, name, Aspect::Own, |call, old| {
         if let Some(wanted) = wanted.as_deref().filter(|it| Some(*it) != meta::uid(old)) {
             return Err(ApiError::conflict(&call.kind, name, &format!("the pod's uid is not {wanted}")));
@@ -85,9 +87,27 @@ fn set_scheduled(pod: &mut Value, now: &str) {
 pub(super) async fn evict(call: &mut Call, name: &str, body: Bytes) -> Result<Response<Body>, ApiError> {
     let eviction = call.decode(&body)?.value;
     let options = Options::from(&call.query, eviction.get("deleteOptions").unwrap_or(&Value::Null))?;
+    admit(call, name, "eviction", eviction).await?;
     delete::delete_one(call, name, &options).await?;
     Ok(respond::json(
         201,
         &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
     ))
+}
+
+/// Has what was posted to a subresource admitted, and returns it completed.
+async fn admit(call: &mut Call, name: &str, subresource: &str, mut object: Value) -> Result<Value, ApiError> {
+    let attempt = Attempt {
+        operation: Operation::Create,
+        kind: &call.kind,
+        subresource,
+        namespace: call.namespace.as_deref().unwrap_or_default(),
+        name,
+        identity: &call.identity,
+        options: admit::Options::Create(&call.query),
+        old: None,
+    };
+    let admitted = admit::admit(call.shared(), &attempt, &mut object).await?;
+    call.warnings.extend(admitted.warnings);
+    Ok(object)
 }

@@ -47,7 +47,7 @@ async fn change(
     name: &str,
     mut make: impl FnMut(&Value) -> Result<Value, ApiError>,
 ) -> Result<Value, ApiError> {
-    let changed = update::change(call, name, Aspect::Whole, |call, old| {
+    let changed = update::change(call, name, Aspect::Scale, |call, old| {
         let scale = make(&view(old))?;
         let mut new = old.clone();
         let replicas = replicas(call, name, &scale)?;
@@ -79,7 +79,7 @@ fn replicas(call: &Call, name: &str, scale: &Value) -> Result<i64, ApiError> {
 }
 
 /// The Scale of an object.
-fn view(object: &Value) -> Value {
+pub(crate) fn view(object: &Value) -> Value {
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object["metadata"].get(field) {

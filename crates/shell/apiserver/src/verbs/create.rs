@@ -3,19 +3,18 @@
 use bytes::Bytes;
 use eyot_model::{
     defaults, meta, prepare,
-    status::{ApiError, Cause, CauseReason},
+    status::{ApiError, Cause},
 };
-use eyot_store::{Key, WriteError};
+use eyot_store::WriteError;
 use http::Response;
 use serde_json::Value;
 
 use crate::{
     Body,
-    admit::{Attempt, Operation, admit},
+    admit::{Attempt, Operation, Options, admit},
     call::Call,
     commit::{self, Stored},
     incoming, present,
-    server::Shared,
     strategy,
 };
 
@@ -28,9 +27,6 @@ pub(crate) async fn create(call: &mut Call, body: Bytes) -> Result<Response<Body
     incoming::settle(call, &mut object, None)?;
     if meta::resource_version(&object).is_some() {
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
-    }
-    if let Some(namespace) = call.namespace.as_deref() {
-        check_namespace(call.shared(), call, namespace)?;
     }
     let generated = meta::name(&object).is_none();
     for attempt in 1.. {
@@ -73,43 +69,29 @@ async fn create_named(
         operation: Operation::Create,
         kind: &call.kind,
         subresource: "",
+        namespace: call.namespace.as_deref().unwrap_or_default(),
+        name,
         identity: &call.identity,
+        options: Options::Create(&call.query),
         old: None,
     };
-    admit(call.shared(), &attempt, &mut object)?;
+    let admitted = admit(call.shared(), &attempt, &mut object).await?;
+    let warnings = prepared.warnings.into_iter().chain(admitted.warnings);
     let stored = Stored::new(&call.kind, object)?;
     let key = call.key(name);
     if call.query.dry_run {
         if let Some(current) = call.shared().store.get(&key) {
             return Ok(Err(WriteError::Exists { current }));
         }
-        call.warnings.extend(prepared.warnings);
+        call.warnings.extend(warnings);
         return present::respond(call, 201, &stored.rehearsed(None)).map(Ok);
     }
     match commit::create(call.shared(), key, stored).await {
         Ok(entry) => {
             prepared.claims.into_iter().for_each(strategy::Claim::keep);
-            call.warnings.extend(prepared.warnings);
+            call.warnings.extend(warnings);
             present::respond(call, 201, &entry.value).map(Ok)
         }
         Err(error) => Ok(Err(error)),
     }
-}
-
-/// The namespace must exist, and not be on its way out.
-pub(crate) fn check_namespace(server: &Shared, call: &Call, namespace: &str) -> Result<(), ApiError> {
-    let Some(entry) = server.store.get(&Key::new("/namespaces", "", namespace)) else {
-        let namespaces = crate::call::table().by_plural("", "v1", "namespaces");
-        return Err(namespaces.map_or_else(ApiError::no_such_path, |it| ApiError::not_found(it, namespace)));
-    };
-    if entry.attributes().field("status.phase") == Some("Terminating") {
-        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-        let mut error = ApiError::forbidden(&call.kind, "", &why);
-        // Controllers look for this cause to stop trying.
-        let message = format!("namespace {namespace} is being terminated");
-        let (reason, field) = (CauseReason::NamespaceTerminating, "metadata.namespace".to_owned());
-        error.details.causes = vec![Cause { reason, message, field }];
-        return Err(error);
-    }
-    Ok(())
 }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Body,
+    admit::{self, Attempt, Operation},
     call::Call,
     commit::{self, Stored},
     present,
@@ -51,7 +52,7 @@ pub(crate) struct Options {
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: Option<String>,
     propagation: Option<Propagation>,
-    dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// What a delete does to an object.
@@ -68,7 +69,8 @@ enum Plan {
 /// Answers `DELETE` of one object.
 pub(crate) async fn delete(call: &mut Call, name: &str, body: Bytes) -> Result<Response<Body>, ApiError> {
     let options = Options::read(call, &body)?;
-    let deleted = delete_one(call, name, &options).await?;
+    let deleted = delete_at(call, &call.key(name), &options, true).await?;
+    call.warnings.extend(deleted.warnings.iter().cloned());
     deleted.respond(call, name)
 }
 
@@ -82,7 +84,7 @@ pub(crate) async fn delete_collection(call: &mut Call, body: Bytes) -> Result<Re
         let options = options.clone();
         async move {
             // Names of different namespaces can be in one collection.
-            match delete_at(call, &entry.key, &options).await {
+            match delete_at(call, &entry.key, &options, true).await {
                 Err(error) if error.code == 404 => Ok(()),
                 other => other.map(drop),
             }
@@ -101,6 +103,7 @@ pub(crate) struct Deleted {
     value: Bytes,
     uid: String,
     removed: bool,
+    warnings: Vec<String>,
 }
 
 impl Deleted {
@@ -122,26 +125,47 @@ impl Deleted {
     }
 }
 
-/// Deletes an object of the request's namespace.
+/// Deletes an object of the request's namespace, for a request that was admitted as what it is: an eviction.
 pub(crate) async fn delete_one(call: &Call, name: &str, options: &Options) -> Result<Deleted, ApiError> {
-    delete_at(call, &call.key(name), options).await
+    delete_at(call, &call.key(name), options, false).await
 }
 
-async fn delete_at(call: &Call, key: &eyot_store::Key, options: &Options) -> Result<Deleted, ApiError> {
+async fn delete_at(
+    call: &Call,
+    key: &eyot_store::Key,
+    options: &Options,
+    judged: bool,
+) -> Result<Deleted, ApiError> {
     let (kind, name) = (&call.kind, &*key.name);
     protect(kind, name)?;
     for _ in 0..ATTEMPTS_MAX {
         let entry = call.shared().store.get(key).ok_or_else(|| ApiError::not_found(kind, name))?;
         let old = call.parse(&entry)?;
         check_preconditions(kind, name, options, &old, &entry)?;
+        let warnings = if judged { judge(call, key, options, &old).await? } else { Vec::new() };
         let plan = plan(kind, &old, options, Timestamp::now());
         match carry_out(call, options, &entry, &old, plan).await? {
-            Ok(deleted) => return Ok(deleted),
+            Ok(deleted) => return Ok(Deleted { warnings, ..deleted }),
             Err(WriteError::Conflict { .. }) => {}
             Err(error) => return Err(commit::error(kind, name, &error)),
         }
     }
     Err(ApiError::modified(kind, name))
+}
+
+/// Has the delete admitted, and returns what there is to warn of.
+async fn judge(call: &Call, key: &eyot_store::Key, options: &Options, old: &Value) -> Result<Vec<String>, ApiError> {
+    let attempt = Attempt {
+        operation: Operation::Delete,
+        kind: &call.kind,
+        subresource: "",
+        namespace: &key.namespace,
+        name: &key.name,
+        identity: &call.identity,
+        options: admit::Options::Delete(options),
+        old: Some(old),
+    };
+    Ok(admit::admit(call.shared(), &attempt, &mut Value::Null).await?.warnings)
 }
 
 /// Namespaces without which nothing works stay.
@@ -178,22 +202,22 @@ async fn carry_out(
 ) -> Result<Result<Deleted, WriteError>, ApiError> {
     let uid = meta::uid(old).unwrap_or_default().to_owned();
     match plan {
-        Plan::Wait => Ok(Ok(Deleted { value: entry.value.clone(), uid, removed: false })),
-        Plan::Remove if options.dry_run => Ok(Ok(Deleted { value: entry.value.clone(), uid, removed: true })),
+        Plan::Wait => Ok(Ok(Deleted { value: entry.value.clone(), uid, removed: false, warnings: Vec::new() })),
+        Plan::Remove if options.dry_run => Ok(Ok(Deleted { value: entry.value.clone(), uid, removed: true, warnings: Vec::new() })),
         Plan::Remove => {
             let removed = commit::remove(call.shared(), entry, None).await;
             Ok(removed.map(|removed| {
                 strategy::removed(call.shared(), &call.kind, old);
-                Deleted { value: removed.value.clone(), uid, removed: true }
+                Deleted { value: removed.value.clone(), uid, removed: true, warnings: Vec::new() }
             }))
         }
         Plan::Mark(marked) => {
             let stored = Stored::new(&call.kind, marked)?;
             if options.dry_run {
-                return Ok(Ok(Deleted { value: stored.rehearsed(Some(entry.revision)), uid, removed: false }));
+                return Ok(Ok(Deleted { value: stored.rehearsed(Some(entry.revision)), uid, removed: false, warnings: Vec::new() }));
             }
             let written = commit::replace(call.shared(), entry.key.clone(), entry.revision, stored).await;
-            Ok(written.map(|it| Deleted { value: it.value.clone(), uid, removed: false }))
+            Ok(written.map(|it| Deleted { value: it.value.clone(), uid, removed: false, warnings: Vec::new() }))
         }
     }
 }

@@ -19,12 +19,12 @@ use serde_json::Value;
 
 use crate::{
     Body,
-    admit::{Attempt, Operation, admit},
+    admit::{self, Attempt, Operation, Options},
     call::Call,
     commit::{self, Stored},
     incoming, present,
     request::{accept, decode},
-    strategy,
+    strategy, subresource,
 };
 
 /// Attempts against concurrent writers before a conflict is answered.
@@ -41,8 +41,10 @@ pub(crate) enum Aspect {
     Finalize,
     /// Spec alone, through a subresource such as `resize` or `ephemeralcontainers`.
     Spec,
-    /// Spec and status at once, as the server itself decided: a binding.
+    /// Spec and status at once, as the server itself decided and admission agreed to: a binding.
     Own,
+    /// The number of replicas, judged as the Scale that shows it.
+    Scale,
 }
 
 /// What a change came to: the bytes of the version that is there now, or of the last one before it went.
@@ -149,6 +151,7 @@ async fn step(
     mut new: Value,
 ) -> Result<Result<Changed, WriteError>, ApiError> {
     let claims = prepare(call, aspect, &mut new, &old)?;
+    judge(call, name, aspect, &mut new, &old).await?;
     check_finalizers(call, name, &new, &old)?;
     let version = old["metadata"]["resourceVersion"].clone();
     meta::metadata_mut(&mut new).insert("resourceVersion".into(), version);
@@ -174,20 +177,20 @@ async fn step(
     }))
 }
 
-/// Settles what the aspect allows, completes the object, and has it admitted.
+/// Settles what the aspect allows, and completes the object.
 fn prepare(call: &mut Call, aspect: Aspect, new: &mut Value, old: &Value) -> Result<Vec<strategy::Claim>, ApiError> {
     let kind = call.kind.clone();
     let mut claims = Vec::new();
     defaults::apply(&kind, new);
     match aspect {
-        Aspect::Whole | Aspect::Spec => {
+        Aspect::Whole | Aspect::Spec | Aspect::Scale => {
             prepare::update(&kind, new, old);
             let prepared = strategy::update(call.shared(), &kind, new, old)?;
             call.warnings.extend(prepared.warnings);
             claims = prepared.claims;
         }
         Aspect::Status => prepare::update_status(&kind, new, old),
-        Aspect::Own => return Ok(claims),
+        Aspect::Own => {}
         Aspect::Finalize => {
             let finalizers = new.pointer("/spec/finalizers").cloned();
             *new = old.clone();
@@ -198,19 +201,35 @@ fn prepare(call: &mut Call, aspect: Aspect, new: &mut Value, old: &Value) -> Res
             };
         }
     }
-    let subresource = match aspect {
-        Aspect::Whole => "",
-        Aspect::Status => "status",
-        Aspect::Finalize => "finalize",
-        Aspect::Spec => "spec",
-        Aspect::Own => "binding",
-    };
-    let attempt =
-        Attempt { operation: Operation::Update, kind: &kind, subresource, identity: &call.identity, old: Some(old) };
-    if aspect != Aspect::Finalize {
-        admit(call.shared(), &attempt, new)?;
-    }
     Ok(claims)
+}
+
+/// Has the new version admitted.
+async fn judge(call: &mut Call, name: &str, aspect: Aspect, new: &mut Value, old: &Value) -> Result<(), ApiError> {
+    let attempt = Attempt {
+        operation: Operation::Update,
+        kind: &call.kind,
+        subresource: &call.subresource,
+        namespace: call.namespace.as_deref().unwrap_or_default(),
+        name,
+        identity: &call.identity,
+        options: if call.verb == "patch" { Options::Patch(&call.query) } else { Options::Update(&call.query) },
+        old: Some(old),
+    };
+    let admitted = match aspect {
+        Aspect::Own => return Ok(()),
+        Aspect::Scale => {
+            let before = subresource::scale_of(old);
+            let mut scale = subresource::scale_of(new);
+            let admitted = admit::admit(call.shared(), &Attempt { old: Some(&before), ..attempt }, &mut scale).await?;
+            meta::entry(new, "spec").insert("replicas".into(), scale["spec"]["replicas"].clone());
+            admit::check(&Attempt { subresource: "", ..attempt }, new)?;
+            admitted
+        }
+        _ => admit::admit(call.shared(), &attempt, new).await?,
+    };
+    call.warnings.extend(admitted.warnings);
+    Ok(())
 }
 
 /// An object that is being deleted takes no new finalizers.

@@ -1,0 +1,209 @@
+//! Admission: what happens to an object between decoding and storing. Entry point: [`admit`].
+//!
+//! Two lists of steps run inside every write, before anything is stored: first those that complete or refuse, then,
+//! once the object has its final form and its schema holds, those that only judge. What passes here is what clients
+//! see. Policies join these two lists; nothing else in the server needs to know them.
+//!
+//! A step is told the whole [`Attempt`] and returns at once when the attempt is not its business: the way of a pod from
+//! `POST` to Ready goes through here.
+
+mod lifecycle;
+
+use eyot_model::{
+    defaults,
+    kinds::Kind,
+    status::{ApiError, Cause},
+    validate,
+};
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use crate::{
+    Identity,
+    request::query::Query,
+    server::Shared,
+    strategy,
+    verbs::delete,
+};
+
+/// What is being done to the object, in the words of `admission.k8s.io/v1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+/// Something that wants to happen.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) operation: Operation,
+    /// The kind of the resource in the URL; a subresource may carry objects of another kind.
+    pub(crate) kind: &'a Kind,
+    /// Empty for the object itself.
+    pub(crate) subresource: &'a str,
+    /// Empty for kinds without namespaces.
+    pub(crate) namespace: &'a str,
+    /// Empty only where a whole collection is meant.
+    pub(crate) name: &'a str,
+    pub(crate) identity: &'a Identity,
+    pub(crate) options: Options<'a>,
+    /// What is stored now, when it is an update or a delete; for a subresource of another kind its present form.
+    pub(crate) old: Option<&'a Value>,
+}
+
+/// The options of a request, as admission reviews show them.
+#[derive(Clone, Copy)]
+pub(crate) enum Options<'a> {
+    Create(&'a Query),
+    Update(&'a Query),
+    Patch(&'a Query),
+    Delete(&'a delete::Options),
+    /// The object is the options: of a session, a port-forward, a proxied request.
+    Connect,
+}
+
+/// What admission gives back beside the object.
+#[derive(Default)]
+pub(crate) struct Admitted {
+    /// Become `Warning` headers.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A step that completes an object or refuses it. Doing it twice must change nothing more.
+enum Mutate {
+    /// Runs at once.
+    Now(fn(&Shared, &Attempt<'_>, &mut Value, &mut Admitted) -> Result<(), ApiError>),
+    /// Waits for something outside. Costs nothing but the question when nobody `wants` the attempt.
+    #[allow(dead_code, reason = "for steps that ask other servers")]
+    Later { wants: fn(&Shared, &Attempt<'_>) -> bool, change: Change },
+}
+
+/// A step that judges an object in its final form.
+enum Validate {
+    /// Runs at once.
+    Now(fn(&Shared, &Attempt<'_>, &Value, &mut Admitted) -> Result<(), ApiError>),
+    /// Waits for something outside. Costs nothing but the question when nobody `wants` the attempt.
+    #[allow(dead_code, reason = "for steps that ask other servers")]
+    Later { wants: fn(&Shared, &Attempt<'_>) -> bool, judge: Judge },
+}
+
+/// Says whether the object changed.
+type Change = for<'a> fn(
+    &'a Shared,
+    &'a Attempt<'a>,
+    Round,
+    &'a mut Value,
+    &'a mut Admitted,
+) -> BoxFuture<'a, Result<bool, ApiError>>;
+type Judge =
+    for<'a> fn(&'a Shared, &'a Attempt<'a>, &'a Value, &'a mut Admitted) -> BoxFuture<'a, Result<(), ApiError>>;
+
+/// What somebody outside changed goes through the mutating steps once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    First,
+    Again,
+}
+
+const MUTATING: &[Mutate] = &[Mutate::Now(lifecycle::namespace), Mutate::Now(strategy::account::complete)];
+
+const VALIDATING: &[Validate] = &[];
+
+impl Attempt<'_> {
+    /// Whether it creates an object of that group and kind.
+    pub(crate) fn creates(&self, group: &str, kind: &str) -> bool {
+        self.operation == Operation::Create && self.subresource.is_empty() && self.kind.is(group, kind)
+    }
+
+    /// Whether nothing of it will be stored.
+    pub(crate) fn dry_run(&self) -> bool {
+        match self.options {
+            Options::Create(query) | Options::Update(query) | Options::Patch(query) => query.dry_run,
+            Options::Delete(options) => options.dry_run,
+            Options::Connect => false,
+        }
+    }
+
+    /// Whether there is an object, and of the resource's own kind: not a Scale or a Binding, nor options.
+    fn is_of_the_kind(&self) -> bool {
+        if matches!(self.operation, Operation::Delete | Operation::Connect) {
+            return false;
+        }
+        let carried = if self.subresource.is_empty() { None } else { self.kind.subresource(self.subresource) };
+        carried.is_none_or(|it| it.kind == self.kind.kind && it.group == self.kind.group)
+    }
+}
+
+/// Completes and judges an object that comes with its defaults, or what is asked of one. A delete has no object: null.
+///
+/// # Errors
+/// The first refusal of a step, or everything that is wrong with the object.
+pub(crate) async fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut Value) -> Result<Admitted, ApiError> {
+    let mut admitted = Admitted::default();
+    if mutate(server, attempt, Round::First, object, &mut admitted).await? {
+        mutate(server, attempt, Round::Again, object, &mut admitted).await?;
+    }
+    // After all others, since it decides on what they made of the pod.
+    strategy::bind::place(server, attempt, object);
+    check(attempt, object)?;
+    for step in VALIDATING {
+        match step {
+            Validate::Now(judge) => judge(server, attempt, object, &mut admitted)?,
+            Validate::Later { wants, judge } if wants(server, attempt) => {
+                judge(server, attempt, object, &mut admitted).await?;
+            }
+            Validate::Later { .. } => {}
+        }
+    }
+    Ok(admitted)
+}
+
+/// Runs the mutating steps, and says whether one that had to wait changed the object.
+async fn mutate(
+    server: &Shared,
+    attempt: &Attempt<'_>,
+    round: Round,
+    object: &mut Value,
+    admitted: &mut Admitted,
+) -> Result<bool, ApiError> {
+    let mut changed = false;
+    for step in MUTATING {
+        match step {
+            Mutate::Now(complete) => complete(server, attempt, object, admitted)?,
+            Mutate::Later { wants, change } if wants(server, attempt) => {
+                if change(server, attempt, round, object, admitted).await? {
+                    changed = true;
+                    fill(attempt, object);
+                }
+            }
+            Mutate::Later { .. } => {}
+        }
+    }
+    Ok(changed)
+}
+
+/// Gives what a step added its defaults.
+fn fill(attempt: &Attempt<'_>, object: &mut Value) {
+    if attempt.is_of_the_kind() {
+        defaults::apply(attempt.kind, object);
+    }
+}
+
+/// Finds everything that the schema and the rules of the kind have against the object.
+pub(crate) fn check(attempt: &Attempt<'_>, object: &Value) -> Result<(), ApiError> {
+    if !attempt.is_of_the_kind() {
+        return Ok(());
+    }
+    let causes: Vec<Cause> = match attempt.old {
+        Some(old) if matches!(attempt.subresource, "status" | "approval") => validate::check_status(attempt.kind, object, old),
+        old => validate::check(attempt.kind, object, old),
+    };
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let Attempt { identity, kind, subresource, name, .. } = attempt;
+    tracing::debug!(user = identity.user, kind = kind.kind, subresource, name, "refused as invalid");
+    Err(ApiError::invalid(attempt.kind, name, causes))
+}
