@@ -81,9 +81,17 @@ pub(crate) fn done(label: &str, took: Duration, note: &str) {
 }
 
 /// A cargo command in the repository.
+///
+/// What cargo said about xtask itself does not pass on: build scripts that look at those variables would run again,
+/// and TLS and everything above it be compiled again, whenever one builds now with xtask and now with cargo.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(crate::paths::root());
+    let about_xtask = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.starts_with(it));
+    let inherited = std::env::vars_os().map(|it| it.0);
+    for name in inherited.filter(|it| it.to_str().is_some_and(about_xtask)) {
+        command.env_remove(name);
+    }
     command
 }
 

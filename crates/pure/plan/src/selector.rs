@@ -2,75 +2,13 @@
 //!
 //! Deliberately absent: parsing of query strings; the API server does that.
 
+pub use eyot_model::selector::{Operator, Requirement};
+
 /// A conjunction of requirements on labels. An empty one matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     /// All must hold.
     pub requirements: Vec<Requirement>,
-}
-
-/// One requirement on one label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// Label key.
-    pub key: String,
-    /// How it must relate to the values.
-    pub operator: Operator,
-    /// Values of `In` and `NotIn`; the single number of `Gt` and `Lt`.
-    pub values: Vec<String>,
-}
-
-/// How a label must relate to a requirement's values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
-    /// Present and among the values.
-    In,
-    /// Absent, or not among the values.
-    NotIn,
-    /// Present.
-    Exists,
-    /// Absent.
-    DoesNotExist,
-    /// An integer larger than the value (node affinity only).
-    Gt,
-    /// An integer smaller than the value (node affinity only).
-    Lt,
-}
-
-impl Operator {
-    /// Reads the word the API uses.
-    pub fn parse(word: &str) -> Option<Self> {
-        Some(match word {
-            "In" => Self::In,
-            "NotIn" => Self::NotIn,
-            "Exists" => Self::Exists,
-            "DoesNotExist" => Self::DoesNotExist,
-            "Gt" => Self::Gt,
-            "Lt" => Self::Lt,
-            _ => return None,
-        })
-    }
-}
-
-impl Requirement {
-    /// The requirement that `key` has exactly `value`.
-    pub fn equals(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { key: key.into(), operator: Operator::In, values: vec![value.into()] }
-    }
-
-    fn holds(&self, label: Option<&str>) -> bool {
-        let listed = |value: &str| self.values.iter().any(|it| it == value);
-        let number = |text: Option<&str>| text.and_then(|it| it.parse::<i64>().ok());
-        let bound = || number(self.values.first().map(String::as_str));
-        match self.operator {
-            Operator::In => label.is_some_and(listed),
-            Operator::NotIn => !label.is_some_and(listed),
-            Operator::Exists => label.is_some(),
-            Operator::DoesNotExist => label.is_none(),
-            Operator::Gt => number(label).zip(bound()).is_some_and(|(label, bound)| label > bound),
-            Operator::Lt => number(label).zip(bound()).is_some_and(|(label, bound)| label < bound),
-        }
-    }
 }
 
 impl Selector {
@@ -86,7 +24,7 @@ impl Selector {
 
     /// Decides over labels that `lookup` finds by key.
     pub fn matches<'a>(&self, lookup: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements.iter().all(|it| it.holds(lookup(&it.key)))
+        self.requirements.iter().all(|it| it.matches(lookup(&it.key)))
     }
 }
 

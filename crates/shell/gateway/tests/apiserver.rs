@@ -2,16 +2,13 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use eyot_apiserver::{ApiServer, Identity};
-use eyot_dispatch::Endpoints;
-use eyot_gateway::{Config, Gateway};
 use eyot_store::Store;
 use http::Request;
 use serde_json::{Value, json};
-use support::{Node, pod, says};
-use tokio_util::sync::CancellationToken;
+use support::{Node, Running, pod, says};
 
 async fn write(client: &kube::Client, method: &str, path: &str, object: &Value) -> Value {
     let body = serde_json::to_vec(object).unwrap();
@@ -34,21 +31,7 @@ async fn objects_created_at_the_api_server_are_routed_and_get_their_statuses() {
     eyot_apiserver::bootstrap(&server).await.unwrap();
     let client = kube::Client::new(server.service(Identity::component("gateway")), "default");
 
-    let listener = eyot_gateway::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-    let address = listener.local_addr().unwrap();
-    let endpoints = Arc::new(Endpoints::new());
-    let config = Config { http_port: address.port(), addresses: vec![address.ip()], ..Config::default() };
-    let gateway = Gateway::new(client.clone(), endpoints.clone(), config);
-    let stop = CancellationToken::new();
-    let watching = tokio::spawn({
-        let (gateway, stop) = (gateway.clone(), stop.clone());
-        async move { gateway.watch(stop).await }
-    });
-    let serving = tokio::spawn({
-        let (gateway, stop) = (gateway.clone(), stop.clone());
-        async move { gateway.serve(listener, stop).await }
-    });
-    tokio::time::timeout(Duration::from_secs(10), gateway.synced()).await.expect("the gateway reads the API");
+    let Running { endpoints, address, stop, serving, watching, .. } = Running::start(client.clone(), |_| {}).await;
 
     endpoints.insert(pod(1), says("one"));
     let service = json!({

@@ -186,6 +186,13 @@ impl Node {
         self.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), "--timeout=170s"]).await.map(drop)
     }
 
+    /// Pushes the guest of that name, applies the example of that name, and waits for the Deployment of that name.
+    pub async fn sample(&self, name: &str) -> Result<()> {
+        self.push(name).await?;
+        self.apply(name).await?;
+        self.rolled_out(name).await
+    }
+
     /// Pushes the sample guest `name` as `name:v1`.
     pub async fn push(&self, name: &str) -> Result<()> {
         self.push_file(&guest(name)?, &format!("{name}:v1")).await

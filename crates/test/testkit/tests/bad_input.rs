@@ -42,9 +42,7 @@ async fn told(node: &Node, pod: &str, words: &[&str]) -> Result<()> {
 
 /// A neighbour that must not notice.
 async fn neighbour(node: &Node) -> Result<()> {
-    node.push("hello").await?;
-    node.apply("hello").await?;
-    node.rolled_out("hello").await?;
+    node.sample("hello").await?;
     unharmed(node).await
 }
 

@@ -9,9 +9,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Hello, rolled out.
 async fn hello(node: &Node) -> Result<()> {
-    node.push("hello").await?;
-    node.apply("hello").await?;
-    node.rolled_out("hello").await
+    node.sample("hello").await
 }
 
 /// The name of the first pod with a label.

@@ -77,9 +77,7 @@ async fn restarted(node: &Node, pod: &str) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn follow_streams_what_is_printed_later() {
     with_node(async |node| {
-        node.push("echo-socket").await?;
-        node.apply("echo-socket").await?;
-        node.rolled_out("echo-socket").await?;
+        node.sample("echo-socket").await?;
         let mut follow = node.kubectl_running(&["logs", "-f", "deployment/echo-socket"])?;
         follow.line_with("listening on", SOON).await?;
         // A WebSocket frame that is not masked is refused with a line on standard error.

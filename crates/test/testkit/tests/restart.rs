@@ -8,9 +8,7 @@ use eyot_testkit::{Node, Options, eventually, with_node};
 const SOON: Duration = Duration::from_secs(60);
 
 async fn hello(node: &Node) -> Result<()> {
-    node.push("hello").await?;
-    node.apply("hello").await?;
-    node.rolled_out("hello").await?;
+    node.sample("hello").await?;
     answers(node).await.map(drop)
 }
 
@@ -71,9 +69,7 @@ async fn sigterm_drains_and_the_next_start_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_under_way_is_finished_before_the_end() {
     with_node(async |node| {
-        node.push("images").await?;
-        node.apply("images").await?;
-        node.rolled_out("images").await?;
+        node.sample("images").await?;
         let picture = std::fs::read(eyot_testkit::example("images/eyot.png"))?;
         eventually("images answers", SOON, async || {
             let answer = node.post("images.localhost", "/resize?width=9", picture.clone()).await?;

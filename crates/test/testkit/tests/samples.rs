@@ -20,9 +20,7 @@ async fn get(node: &Node, host: &str, path: &str) -> Result<Answer> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_c_component_answers() {
     with_node(async |node| {
-        node.push("hello-c").await?;
-        node.apply("hello-c").await?;
-        node.rolled_out("hello-c").await?;
+        node.sample("hello-c").await?;
         let answer = get(node, "hello-c.localhost", "/").await?.text();
         assert!(answer.starts_with("hello from hello-c-") && answer.ends_with(" in C\n"), "{answer}");
         Ok(())
@@ -30,14 +28,18 @@ async fn a_c_component_answers() {
     .await;
 }
 
+async fn shop(node: &Node) -> Result<()> {
+    node.push("stock").await?;
+    node.push("front").await?;
+    node.apply("shop").await?;
+    node.rolled_out("stock").await?;
+    node.rolled_out("front").await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_service_calls_another_by_name() {
     with_node(async |node| {
-        node.push("stock").await?;
-        node.push("front").await?;
-        node.apply("shop").await?;
-        node.rolled_out("stock").await?;
-        node.rolled_out("front").await?;
+        shop(node).await?;
         assert!(get(node, "shop.localhost", "/").await?.text().contains("kayak"));
         assert_eq!(get(node, "shop.localhost", "/order?item=paddle&count=2").await?.text(), "2 paddle: 179.00\n");
         assert_eq!(node.get("shop.localhost", "/order?item=barge").await?.status, 404);
@@ -61,11 +63,7 @@ async fn one_service_calls_another_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_config_map_reaches_a_running_guest() {
     with_node(async |node| {
-        node.push("stock").await?;
-        node.push("front").await?;
-        node.apply("shop").await?;
-        node.rolled_out("stock").await?;
-        node.rolled_out("front").await?;
+        shop(node).await?;
         get(node, "shop.localhost", "/").await?;
         let items = r#"{"data":{"items.json":"[{\"name\":\"oar\",\"cents\":100,\"left\":1}]"}}"#;
         node.kubectl(&["patch", "configmap", "stock", "--type=merge", "-p", items]).await?;
@@ -82,9 +80,7 @@ async fn a_changed_config_map_reaches_a_running_guest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_are_resized() {
     with_node(async |node| {
-        node.push("images").await?;
-        node.apply("images").await?;
-        node.rolled_out("images").await?;
+        node.sample("images").await?;
         get(node, "images.localhost", "/").await?;
         let picture = std::fs::read(eyot_testkit::example("images/eyot.png"))?;
         let small = node.post("images.localhost", "/resize?width=60&format=png", picture.clone()).await?;
@@ -165,9 +161,7 @@ async fn a_synthesizer_that_others_built_makes_a_netlist() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_with_sockets_serves_http_and_raw_tcp() {
     with_node(async |node| {
-        node.push("echo-socket").await?;
-        node.apply("echo-socket").await?;
-        node.rolled_out("echo-socket").await?;
+        node.sample("echo-socket").await?;
         assert_eq!(get(node, "echo.localhost", "/").await?.text(), "echo\n");
         // Straight to the pod's address, as any client on the node may.
         let ip =
@@ -193,9 +187,7 @@ async fn a_web_socket_passes_the_gateway() {
     use futures::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
     with_node(async |node| {
-        node.push("echo-socket").await?;
-        node.apply("echo-socket").await?;
-        node.rolled_out("echo-socket").await?;
+        node.sample("echo-socket").await?;
         get(node, "echo.localhost", "/").await?;
         let address = node.ready().http.trim_start_matches("http://").to_owned();
         let stream = tokio::net::TcpStream::connect(&address).await?;

@@ -43,6 +43,21 @@ pub enum Operator {
     LessThan,
 }
 
+impl Operator {
+    /// Reads the word that selectors in objects use; `Gt` and `Lt` are node affinity's.
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "In" => Operator::In,
+            "NotIn" => Operator::NotIn,
+            "Exists" => Operator::Exists,
+            "DoesNotExist" => Operator::DoesNotExist,
+            "Gt" => Operator::GreaterThan,
+            "Lt" => Operator::LessThan,
+            _ => return None,
+        })
+    }
+}
+
 impl LabelSelector {
     /// Parses the query-string form: `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
@@ -137,7 +152,13 @@ impl LabelSelector {
 }
 
 impl Requirement {
-    fn matches(&self, label: Option<&str>) -> bool {
+    /// The requirement that `key` has exactly `value`.
+    pub fn equals(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Requirement { key: key.into(), operator: Operator::In, values: vec![value.into()] }
+    }
+
+    /// Whether it holds for a label's value, `None` for an absent label.
+    pub fn matches(&self, label: Option<&str>) -> bool {
         let has = |label: &str| self.values.iter().any(|it| it == label);
         match self.operator {
             Operator::In => label.is_some_and(has),
@@ -181,20 +202,17 @@ impl Requirement {
 fn equalities(labels: &Map<String, Value>) -> Result<Vec<Requirement>, SelectorError> {
     let one = |(key, value): (&String, &Value)| {
         let value = value.as_str().ok_or(SelectorError::Shape("a label is not a string"))?;
-        Ok(Requirement { key: key.clone(), operator: Operator::In, values: vec![value.into()] })
+        Ok(Requirement::equals(key.as_str(), value))
     };
     labels.iter().map(one).collect()
 }
 
 fn from_expression(expression: &Value) -> Result<Requirement, SelectorError> {
     let key = expression.get("key").and_then(Value::as_str).ok_or(SelectorError::Shape("an expression has no key"))?;
-    let operator = match expression.get("operator").and_then(Value::as_str).unwrap_or("") {
-        "In" => Operator::In,
-        "NotIn" => Operator::NotIn,
-        "Exists" => Operator::Exists,
-        "DoesNotExist" => Operator::DoesNotExist,
-        other => return Err(SelectorError::Operator(other.into())),
-    };
+    let word = expression.get("operator").and_then(Value::as_str).unwrap_or("");
+    // Numbers are compared by node affinity alone.
+    let operator = Operator::parse(word).filter(|it| !matches!(it, Operator::GreaterThan | Operator::LessThan));
+    let operator = operator.ok_or_else(|| SelectorError::Operator(word.into()))?;
     let values = meta::list(expression.get("values")).iter().filter_map(Value::as_str).map(Into::into).collect();
     Ok(Requirement { key: key.into(), operator, values })
 }

@@ -21,6 +21,39 @@ use tokio_util::sync::CancellationToken;
 
 pub use api::Api;
 
+/// A gateway over any Kubernetes API, its two tasks included.
+pub struct Running {
+    pub endpoints: Arc<Endpoints>,
+    pub gateway: Arc<Gateway>,
+    pub address: SocketAddr,
+    pub stop: CancellationToken,
+    pub serving: tokio::task::JoinHandle<()>,
+    pub watching: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts one on a free port; returns once it has read the API.
+    pub async fn start(client: kube::Client, change: impl FnOnce(&mut Config)) -> Self {
+        let listener = eyot_gateway::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let endpoints = Arc::new(Endpoints::new());
+        let mut config = Config { http_port: address.port(), addresses: vec![address.ip()], ..Config::default() };
+        change(&mut config);
+        let gateway = Gateway::new(client, endpoints.clone(), config);
+        let stop = CancellationToken::new();
+        let watching = tokio::spawn({
+            let (gateway, stop) = (gateway.clone(), stop.clone());
+            async move { gateway.watch(stop).await }
+        });
+        let serving = tokio::spawn({
+            let (gateway, stop) = (gateway.clone(), stop.clone());
+            async move { gateway.serve(listener, stop).await }
+        });
+        tokio::time::timeout(Duration::from_secs(10), gateway.synced()).await.expect("the gateway reads the API");
+        Self { endpoints, gateway, address, stop, serving, watching }
+    }
+}
+
 /// A gateway that follows `api` and answers at `address`.
 pub struct Node {
     pub api: Api,
@@ -51,27 +84,11 @@ impl Node {
                 {"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}},
             ]},
         }));
-        let listener = eyot_gateway::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-        let address = listener.local_addr().unwrap();
-        let endpoints = Arc::new(Endpoints::new());
-        let mut config = Config {
-            http_port: address.port(),
-            addresses: vec![address.ip()],
-            pod_networks: vec![(IpAddr::from([127, 42, 0, 0]), 16)],
-            ..Config::default()
-        };
-        change(&mut config);
-        let gateway = Gateway::new(api.client(), endpoints.clone(), config);
-        let stop = CancellationToken::new();
-        let watching = tokio::spawn({
-            let (gateway, stop) = (gateway.clone(), stop.clone());
-            async move { gateway.watch(stop).await }
-        });
-        let serving = tokio::spawn({
-            let (gateway, stop) = (gateway.clone(), stop.clone());
-            async move { gateway.serve(listener, stop).await }
-        });
-        tokio::time::timeout(Duration::from_secs(10), gateway.synced()).await.expect("the gateway reads the API");
+        let Running { endpoints, gateway, address, stop, serving, watching } = Running::start(api.client(), |config| {
+            config.pod_networks = vec![(IpAddr::from([127, 42, 0, 0]), 16)];
+            change(config);
+        })
+        .await;
         let watching = tokio_util::task::AbortOnDropHandle::new(watching);
         Self { api, endpoints, gateway, address, stop, serving, _watching: watching }
     }
