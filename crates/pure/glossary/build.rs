@@ -33,7 +33,11 @@ fn main() {
 /// Where the newest API version of k8s-openapi lies.
 fn sources() -> Option<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo).args(["metadata", "--format-version", "1", "--offline"]).output().ok()?;
+    // Only this target's dependencies: those of other systems need not have been downloaded.
+    let target = env::var_os("TARGET")?;
+    let mut metadata = Command::new(cargo);
+    metadata.args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform"]).arg(target);
+    let output = metadata.output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let manifests = text.split(r#""manifest_path":""#).skip(1).filter_map(|it| it.split('"').next());
     let manifest = manifests.map(PathBuf::from).find(|it| {
