@@ -67,8 +67,7 @@ impl Refusals {
 
     fn container(&mut self, path: &str, it: &Container, is_init: bool) {
         self.when(it.image.as_deref().unwrap_or_default().is_empty(), format!("{path}.image"), "missing");
-        self.when(it.stdin == Some(true), format!("{path}.stdin"), "attach is not supported");
-        self.when(it.tty == Some(true), format!("{path}.tty"), "guests have no terminal");
+        self.when(it.tty == Some(true), format!("{path}.tty"), "guests have no terminal; stdin without one works");
         let directory = it.working_dir.as_deref().unwrap_or_default();
         self.when(!matches!(directory, "" | "/"), format!("{path}.workingDir"), "a guest starts in /");
         self.when(has(&it.volume_devices), format!("{path}.volumeDevices"), "guests have no devices");
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn what_a_restricted_pod_asks_for_is_honoured() {
         check(
-            r#"{"containers":[{"name":"a","image":"localhost:5000/a:1","ports":[{"containerPort":80}],
+            r#"{"containers":[{"name":"a","image":"localhost:5000/a:1","stdin":true,"stdinOnce":true,"ports":[{"containerPort":80}],
                 "resources":{"limits":{"cpu":"1","memory":"64Mi"}},"livenessProbe":{"httpGet":{"port":80}},
                 "lifecycle":{"preStop":{"sleep":{"seconds":1}}},
                 "securityContext":{"runAsNonRoot":true,"capabilities":{"drop":["ALL"]},"allowPrivilegeEscalation":false,
@@ -244,7 +243,7 @@ mod tests {
                 spec.hostAliases (guests have no hosts file)
                 spec.dnsPolicy (only ClusterFirst and Default)
                 spec.containers[0].image (missing)
-                spec.containers[0].tty (guests have no terminal)
+                spec.containers[0].tty (guests have no terminal; stdin without one works)
                 spec.containers[0].workingDir (a guest starts in /)
                 spec.containers[0].terminationMessagePath (not read)
                 spec.containers[0].ports[0].hostPort (use a Service or the gateway)

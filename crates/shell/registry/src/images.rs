@@ -100,6 +100,10 @@ impl Images {
         Ok(self.image(reference, resolved))
     }
 
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
+    }
+
     fn image(&self, reference: &str, resolved: Resolved) -> Image {
         Image {
             reference: reference.to_owned(),
@@ -256,7 +260,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-fn pull_error(reference: &str, error: ResolveError) -> PullError {
+pub(crate) fn pull_error(reference: &str, error: ResolveError) -> PullError {
     let reference = reference.to_owned();
     match error {
         ResolveError::Blob(source) => PullError::Storage { reference, source: Arc::new(source) },

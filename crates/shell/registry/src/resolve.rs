@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     BlobError, Blobs, Digest,
-    archive::{self, Found},
     artifact::{self, Descriptor, Launch, MANIFEST_BYTES_MAX, Manifest, ManifestError},
+    programs,
 };
 
 /// Largest WebAssembly file.
@@ -89,7 +89,7 @@ fn finish(blobs: &Blobs, manifest: &Digest, wasm: Digest, launch: Launch) -> Res
     Ok(Resolved { manifest: manifest.clone(), wasm, size, launch })
 }
 
-fn check_magic(path: &Path) -> Result<u64, ResolveError> {
+pub(crate) fn check_magic(path: &Path) -> Result<u64, ResolveError> {
     let mut magic = Vec::new();
     let file = File::open(path).map_err(BlobError::io("opening", path))?;
     let size = file.metadata().map_err(BlobError::io("reading", path))?.len();
@@ -103,26 +103,14 @@ fn check_magic(path: &Path) -> Result<u64, ResolveError> {
 /// Takes the program out of the topmost layer that has it, and remembers where it went.
 fn extract(blobs: &Blobs, manifest: &Digest, launch: &Launch, layers: &[Descriptor]) -> Result<Digest, ResolveError> {
     let program = launch.program()?;
-    for layer in layers.iter().rev() {
-        let path = blobs.verify(&layer.digest)?;
-        let file = File::open(&path).map_err(BlobError::io("opening", &path))?;
-        let take = |size, body: &mut dyn Read| store(blobs, size, body);
-        match archive::find(file, &program, take) {
-            Ok(Found::File(wasm)) => {
-                let wasm = wasm?;
-                blobs.rename(|it| it.extracted.insert(manifest.clone(), wasm.clone()))?;
-                return Ok(wasm);
-            }
-            Ok(Found::Removed) => break,
-            Ok(Found::Nothing) => {}
-            Err(error) => return Err(ResolveError::Malformed(format!("layer {}: {error}", layer.digest))),
-        }
-    }
-    Err(ResolveError::NotWasm(format!("its entrypoint {program:?} is in none of its layers")))
+    let wasm = programs::extract_one(blobs, &program, layers)?
+        .ok_or_else(|| ResolveError::NotWasm(format!("its entrypoint {program:?} is in none of its layers")))?;
+    blobs.rename(|it| it.extracted.insert(manifest.clone(), wasm.clone()))?;
+    Ok(wasm)
 }
 
 /// Copies the program to a blob of its own; the outer error is the archive's, the inner one the disk's.
-fn store(blobs: &Blobs, size: u64, body: &mut dyn Read) -> io::Result<Result<Digest, BlobError>> {
+pub(crate) fn store(blobs: &Blobs, size: u64, body: &mut dyn Read) -> io::Result<Result<Digest, BlobError>> {
     if size > WASM_BYTES_MAX {
         return Ok(Err(BlobError::TooLarge { max: WASM_BYTES_MAX }));
     }

@@ -53,7 +53,7 @@ impl OutputStream for Output {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(if self.turn_bytes < TURN_BYTES { CHUNK_BYTES } else { 0 })
+        Ok(if self.turn_bytes < TURN_BYTES && self.log.ready().is_none() { CHUNK_BYTES } else { 0 })
     }
 }
 
@@ -63,6 +63,9 @@ impl Pollable for Output {
         if self.turn_bytes >= TURN_BYTES {
             self.turn_bytes = 0;
             tokio::task::yield_now().await;
+        }
+        if let Some(ready) = self.log.ready() {
+            ready.await;
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use eyot_dispatch::{Caller, Outbound};
+use futures::future::BoxFuture;
 
 /// Everything a guest is given besides its code. Start from [`GuestSpec::new`].
 #[derive(Clone)]
@@ -102,6 +103,12 @@ pub trait LogSink: Send + Sync + 'static {
     /// Takes some bytes of one stream: not necessarily whole lines or whole characters, at most 64 KiB at once. The guest
     /// waits meanwhile, so a slow sink slows a flood down; it must not wait for ever.
     fn write(&self, stream: LogStream, bytes: &[u8]);
+
+    /// `None` while it takes more. Otherwise what the guest waits for before it prints again: it waits without a thread, so
+    /// that may take as long as a slow reader takes.
+    fn ready(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
 }
 
 /// Knows the cluster's names and virtual addresses, for guests that open sockets. Answers at once, from memory.

@@ -2,6 +2,9 @@
 
 mod forward;
 mod logs;
+mod session;
+mod spdy;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -12,6 +15,7 @@ use axum::{
     routing::{any, get},
 };
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{pod::Shared, pods::Pods};
 
@@ -20,25 +24,32 @@ use crate::{pod::Shared, pods::Pods};
 struct Context {
     pods: Arc<Pods>,
     shared: Arc<Shared>,
+    /// Places for clients of `exec` and `attach`.
+    sessions: Arc<Semaphore>,
 }
+
+/// Clients of `exec` and `attach` at once; each has a program's output and input in memory.
+const SESSIONS_MAX: usize = 256;
 
 /// The routes.
 pub(crate) fn router(pods: Arc<Pods>, shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
         .route("/portForward/{namespace}/{pod}", any(forward::serve))
-        .route("/exec/{namespace}/{pod}/{container}", any(unsupported))
-        .route("/attach/{namespace}/{pod}/{container}", any(unsupported))
-        .route("/run/{namespace}/{pod}/{container}", any(unsupported))
+        .route("/exec/{namespace}/{pod}/{container}", any(session::exec))
+        .route("/attach/{namespace}/{pod}/{container}", any(session::attach))
         .route("/healthz", get(async || "ok"))
-        .with_state(Context { pods, shared })
+        .with_state(Context { pods, shared, sessions: Arc::new(Semaphore::new(SESSIONS_MAX)) })
 }
 
-async fn unsupported() -> Failure {
-    Failure {
-        code: StatusCode::NOT_IMPLEMENTED,
-        reason: "MethodNotAllowed",
-        message: "a WebAssembly guest runs one program: nothing can be executed in it or attached to it".to_owned(),
+impl Context {
+    /// A place for one more session.
+    fn session(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        self.sessions.clone().try_acquire_owned().map_err(|_| Failure {
+            code: StatusCode::TOO_MANY_REQUESTS,
+            reason: "TooManyRequests",
+            message: format!("{SESSIONS_MAX} sessions are open on this node already"),
+        })
     }
 }
 

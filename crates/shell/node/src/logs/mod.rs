@@ -6,6 +6,7 @@
 
 mod line;
 pub(crate) mod read;
+pub(crate) mod tap;
 mod write;
 
 use std::path::{Path, PathBuf};

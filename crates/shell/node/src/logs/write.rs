@@ -17,6 +17,7 @@ use std::{
 };
 
 use eyot_runtime::{LogSink, LogStream};
+use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -25,6 +26,7 @@ use super::{
     FILE_BYTES_MAX, FILES_MAX,
     line::{self, Cutter},
     rotated,
+    tap::{self, Tap},
 };
 
 /// Bytes a container may print at once: a job that prints its result of some megabytes loses nothing.
@@ -33,6 +35,8 @@ const BURST_BYTES: u64 = 32 << 20;
 const RATE_BYTES: u64 = 1 << 20;
 /// Log files open at once over all containers.
 const OPEN_MAX: usize = 64;
+/// Clients that watch one container at once.
+const TAPS_MAX: usize = 16;
 
 /// Which logs have their file open.
 #[derive(Default)]
@@ -76,6 +80,8 @@ struct Inner {
     budget: u64,
     refilled: Option<Instant>,
     dropped: u64,
+    /// Clients that watch.
+    taps: Vec<Tap>,
 }
 
 impl Log {
@@ -93,6 +99,7 @@ impl Log {
                 budget: BURST_BYTES,
                 refilled: None,
                 dropped: 0,
+                taps: Vec::new(),
             }),
             closed: AtomicBool::new(false),
             grew: Notify::new(),
@@ -114,6 +121,22 @@ impl Log {
         self.grew.notified()
     }
 
+    /// What is printed from now on, as it is printed; `None` when too many watch already.
+    pub(crate) fn tap(&self) -> Option<tap::Reader> {
+        let (tap, reader) = tap::pair();
+        let mut inner = self.inner.lock();
+        inner.taps.retain(|it| !it.is_closed());
+        if inner.taps.len() >= TAPS_MAX {
+            return None;
+        }
+        // Looked at under the lock that is held while a log closes, so that no tap stays open on a closed log.
+        match self.is_closed() {
+            true => tap.close(),
+            false => inner.taps.push(tap),
+        }
+        Some(reader)
+    }
+
     /// Ends the log: writes an unfinished last line and lets the file go.
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
@@ -123,8 +146,9 @@ impl Log {
         inner.note_dropped(&mut lines, now);
         self.append(&mut inner, &lines);
         inner.file = None;
-        drop(inner);
         self.closed.store(true, Ordering::Release);
+        inner.taps.drain(..).for_each(|it| it.close());
+        drop(inner);
         self.grew.notify_waiters();
     }
 
@@ -178,6 +202,8 @@ impl LogSink for Log {
     fn write(&self, stream: LogStream, bytes: &[u8]) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
+        // Clients get all of it, whatever of it is kept: they hold the guest up where they must.
+        inner.taps.iter().for_each(|it| it.write(stream, bytes));
         if !inner.afford(bytes.len() as u64, Instant::now()) {
             inner.dropped += bytes.len() as u64;
             return;
@@ -190,6 +216,15 @@ impl LogSink for Log {
         };
         cutter.take(bytes, |whole, text| line::put(&mut lines, now, stream, whole, text));
         self.append(inner, &lines);
+    }
+
+    fn ready(&self) -> Option<BoxFuture<'static, ()>> {
+        let waits: Vec<_> = {
+            let mut inner = self.inner.lock();
+            inner.taps.retain(|it| !it.is_closed());
+            inner.taps.iter().filter_map(Tap::ready).collect()
+        };
+        (!waits.is_empty()).then(|| futures::future::join_all(waits).map(drop).boxed())
     }
 }
 

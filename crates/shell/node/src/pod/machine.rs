@@ -3,7 +3,11 @@
 //! Nothing here waits: methods record what happened, [`Machine::next`] says what to do. What follows from a start, an exit
 //! or a probe is in `react.rs`, the status it amounts to in `status.rs`.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use eyot_instance::{
     Container, Event, Moment, RestartPolicy, Rules, Schedule, State, WaitingReason,
@@ -15,6 +19,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     PodKey, probe, resume,
+    session::InputPipe,
     shared::Shared,
     start::{self, Published},
     status::Conditions,
@@ -55,6 +60,10 @@ pub(super) struct Member {
     pub(super) running: Running,
     pub(super) probes: Option<AbortHandle>,
     pub(super) log: Option<Arc<Log>>,
+    /// Where its present guest reads, when its spec asks for that.
+    pub(super) input: Option<Arc<InputPipe>>,
+    /// Other programs that run beside its present guest.
+    pub(super) extras: Vec<Weak<Process>>,
 }
 
 impl Member {
@@ -69,6 +78,10 @@ impl Member {
         }
         if let Some(log) = &self.log {
             log.close();
+        }
+        self.input = None;
+        for extra in std::mem::take(&mut self.extras).iter().filter_map(Weak::upgrade) {
+            extra.kill();
         }
         self.running = Running::Not;
         self.ready = false;

@@ -9,6 +9,7 @@ mod machine;
 mod probe;
 mod react;
 mod resume;
+pub(crate) mod session;
 mod shared;
 mod start;
 mod status;

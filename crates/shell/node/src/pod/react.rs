@@ -37,6 +37,7 @@ impl Machine {
                 member.run = live.run;
                 member.running = live.running;
                 member.log = Some(live.log);
+                member.input = live.input;
                 member.image_id = Some(live.image_id);
                 if !resumed {
                     let gated = live.probes.as_ref().map(|it| &it.rules);

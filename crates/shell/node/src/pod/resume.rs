@@ -104,6 +104,8 @@ fn member(container: &Container, role: Role, statuses: &[ContainerStatus]) -> Me
         running: Running::Not,
         probes: None,
         log: None,
+        input: None,
+        extras: Vec::new(),
         container: life,
     }
 }

@@ -12,10 +12,10 @@ use std::{
 use eyot_dispatch::{Caller, Endpoints, Handler};
 use eyot_instance::{WaitingReason, pod::Role};
 use eyot_registry::{Credential, Image, PullPolicy};
-use eyot_runtime::{GuestSpec, LoadedFrom, Mount, Program};
+use eyot_runtime::{GuestSpec, LoadedFrom, LogSink, Mount, Program};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::{Owner, check, machine::Running, probe};
+use super::{Owner, check, machine::Running, probe, session::InputPipe};
 use crate::{
     api,
     env::{self, EnvError},
@@ -59,6 +59,8 @@ pub(super) struct Live {
     pub(super) running: Running,
     pub(super) image_id: Arc<str>,
     pub(super) log: Arc<Log>,
+    /// Where its process reads, when it asks for that.
+    pub(super) input: Option<Arc<InputPipe>>,
     pub(super) probes: Option<Box<probe::Plan>>,
 }
 
@@ -86,10 +88,11 @@ impl Drop for Published {
     }
 }
 
-struct Blocked {
+/// Why a guest cannot start.
+pub(super) struct Blocked {
     reason: WaitingReason,
     event: &'static str,
-    message: String,
+    pub(super) message: String,
 }
 
 impl Blocked {
@@ -127,7 +130,9 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
         &logs::run_file(&owner.shared.log_directory(&owner.key), &container.name, run),
         owner.shared.open_logs.clone(),
     );
-    let spec = spec(owner, container, &image, ip, env, mounts, log.clone())?;
+    let args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
+    let mut spec = spec(owner, container, ip, args, env, mounts, log.clone())?;
+    spec.stdin = container.stdin == Some(true);
     let running = run_guest(owner, &pod, index, container, &program, spec, ip)?;
     if !resumed {
         let loaded = program.loaded();
@@ -144,7 +149,8 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     let repository = image.reference.split('@').next().unwrap_or_default();
     let image_id = format!("{}@{}", without_tag(repository), image.digest).into();
     let probes = probe::plan(container, &running, ip, resumed);
-    Ok(Outcome::Running(Live { run, running, image_id, log, probes }))
+    let input = InputPipe::of(&running, container.stdin_once == Some(true));
+    Ok(Outcome::Running(Live { run, running, image_id, log, input, probes }))
 }
 
 fn without_tag(reference: &str) -> &str {
@@ -199,7 +205,7 @@ async fn pull(owner: &Owner, pod: &Pod, container: &Container) -> Result<Image, 
 }
 
 /// What `imagePullSecrets` hold. As with the kubelet, a secret that is missing does not keep a public image away.
-async fn credentials(owner: &Owner, pod: &Pod) -> Result<Vec<Credential>, Blocked> {
+pub(super) async fn credentials(owner: &Owner, pod: &Pod) -> Result<Vec<Credential>, Blocked> {
     let secrets = pod.spec.iter().flat_map(|it| it.image_pull_secrets.iter().flatten());
     let names: Vec<_> =
         secrets.filter(|it| !it.name.is_empty()).map(|it| (SourceKind::Secret, it.name.clone())).collect();
@@ -221,7 +227,8 @@ async fn credentials(owner: &Owner, pod: &Pod) -> Result<Vec<Credential>, Blocke
     Ok(out)
 }
 
-async fn resolve(
+/// A container's environment and mounts, its volumes written.
+pub(super) async fn resolve(
     owner: &Arc<Owner>,
     pod: &Arc<Pod>,
     container: &Container,
@@ -301,19 +308,20 @@ pub(super) async fn refresh_volumes(owner: &Arc<Owner>, pod: &Arc<Pod>, ip: Ipv4
     }
 }
 
-fn spec(
+/// What every guest of a container is given.
+pub(super) fn spec(
     owner: &Owner,
     container: &Container,
-    image: &Image,
     ip: Ipv4Addr,
+    args: Vec<String>,
     env: Vec<(String, String)>,
     mounts: Vec<Mount>,
-    log: Arc<Log>,
+    log: Arc<dyn LogSink>,
 ) -> Result<GuestSpec, Blocked> {
     let caller = Caller { namespace: owner.key.namespace.clone(), pod: owner.key.name.clone() };
     let (cpu, memory) = fields::limits(container).map_err(Blocked::config)?;
     let mut spec = GuestSpec::new(caller, owner.shared.outbound.clone(), log);
-    spec.args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
+    spec.args = args;
     spec.env = env;
     spec.mounts = mounts;
     spec.cpu_millis = cpu;

@@ -20,15 +20,12 @@ async fn served() -> (Island, std::net::SocketAddr) {
     let image = island.push("hello", hello()).await;
     island.create("web", json!({ "containers": [{ "name": "app", "image": image }] })).await;
     island.until("web", ready).await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let router = island.router();
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let address = island.kubelet_address().await;
     (island, address)
 }
 
 /// A control frame that opens a stream.
-fn open(deflate: &mut Compress, stream: u32, kind: &str, port: &str) -> Vec<u8> {
+pub(crate) fn open(deflate: &mut Compress, stream: u32, kind: &str, port: &str) -> Vec<u8> {
     let pairs = [("streamtype", kind), ("port", port), ("requestid", port)];
     let mut plain = Vec::new();
     plain.put_u32(pairs.len() as u32);
@@ -47,7 +44,7 @@ fn open(deflate: &mut Compress, stream: u32, kind: &str, port: &str) -> Vec<u8> 
 }
 
 /// Reads frames until both streams have ended; returns what came on each.
-async fn read_pair(stream: &mut (impl AsyncReadExt + Unpin), error: u32, data: u32) -> (String, String) {
+pub(crate) async fn read_pair(stream: &mut (impl AsyncReadExt + Unpin), error: u32, data: u32) -> (String, String) {
     let (mut texts, mut ended) = ([String::new(), String::new()], 0);
     while ended < 2 {
         let mut head = [0; 8];

@@ -37,6 +37,25 @@ pub(crate) fn command(code: u32) -> Vec<u8> {
     wat::parse_str(source.replace("CODE", &code.to_string())).unwrap()
 }
 
+/// A module that prints what it reads until its input ends, then leaves with `code`.
+pub(crate) fn echo(code: u32) -> Vec<u8> {
+    let source = r#"(module
+        (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (func (export "_start")
+            (loop $again
+                (i32.store (i32.const 0) (i32.const 64))
+                (i32.store (i32.const 4) (i32.const 1024))
+                (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (if (i32.eqz (i32.load (i32.const 8))) (then (call $exit (i32.const CODE))))
+                (i32.store (i32.const 4) (i32.load (i32.const 8)))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+                (br $again))))"#;
+    wat::parse_str(source.replace("CODE", &code.to_string())).unwrap()
+}
+
 /// A module that never ends.
 pub(crate) fn spinner() -> Vec<u8> {
     wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))"#)
@@ -172,6 +191,15 @@ impl Island {
     /// The kubelet's API.
     pub(crate) fn router(&self) -> axum::Router {
         self.node.as_ref().unwrap().kubelet()
+    }
+
+    /// Serves the kubelet's API on a socket, for connections that are upgraded.
+    pub(crate) async fn kubelet_address(&self) -> std::net::SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = self.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
     }
 
     /// What the kubelet answers: status code and body.

@@ -6,3 +6,4 @@ mod forward;
 mod http;
 mod island;
 mod restart;
+mod session;

@@ -6,7 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     sync::mpsc,
 };
 use tokio_tungstenite::{
@@ -14,13 +14,12 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message},
 };
 
-use super::Ports;
+use super::{Ports, copy::copy};
 
 /// Channel numbers are bytes, two for each port.
 const PORTS_MAX: usize = 128;
 /// Messages under way in each direction.
 const QUEUE_MAX: usize = 8;
-const CHUNK_BYTES: usize = 16 << 10;
 
 /// The ports that a query asks for: `ports=80&ports=81` or `ports=80,81`.
 pub(super) fn wanted(query: &[(String, String)]) -> Result<Vec<u16>, String> {
@@ -82,7 +81,7 @@ where
     }
 }
 
-async fn forward(ports: Ports, port: u16, channel: u8, mut incoming: mpsc::Receiver<Bytes>, out: mpsc::Sender<Bytes>) {
+async fn forward(ports: Ports, port: u16, channel: u8, incoming: mpsc::Receiver<Bytes>, out: mpsc::Sender<Bytes>) {
     for channel in [channel, channel + 1] {
         if out.send(framed(channel, &port.to_le_bytes())).await.is_err() {
             return;
@@ -92,29 +91,7 @@ async fn forward(ports: Ports, port: u16, channel: u8, mut incoming: mpsc::Recei
         Ok(connection) => connection,
         Err(message) => return drop(out.send(framed(channel + 1, message.as_bytes())).await),
     };
-    let (mut reader, mut writer) = tokio::io::split(connection);
-    let inward = async {
-        while let Some(bytes) = incoming.recv().await {
-            if writer.write_all(&bytes).await.is_err() {
-                break;
-            }
-        }
-        // The pod may have closed the connection already.
-        let _ = writer.shutdown().await;
-        std::future::pending::<()>().await;
-    };
-    let outward = async {
-        let mut buffer = vec![0; CHUNK_BYTES];
-        while let Ok(len @ 1..) = reader.read(&mut buffer).await {
-            if out.send(framed(channel, &buffer[..len])).await.is_err() {
-                break;
-            }
-        }
-    };
-    tokio::select! {
-        () = inward => {}
-        () = outward => {}
-    }
+    copy(connection, incoming, &out, |bytes| framed(channel, bytes)).await;
 }
 
 fn framed(channel: u8, bytes: &[u8]) -> Bytes {

@@ -5,16 +5,16 @@
 //! is served in process; any other is dialled at the pod's address.
 
 mod channels;
-mod spdy;
+mod copy;
+mod streams;
 mod tunnel;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
     extract::{Path, Query, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::HeaderMap,
+    response::Response,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -22,15 +22,15 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::TcpStream,
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{handshake::derive_accept_key, protocol::Role},
-};
 
-use super::{Context, Failure};
+use self::streams::Pairs;
+use super::{
+    Context, Failure,
+    spdy::connection::{self, ConnectionError, Ends},
+    upgrade::{self, Asked},
+};
 use crate::{network, pod::Shared};
 
-const SPDY: &str = "SPDY/3.1";
 const PROTOCOL: &str = "portforward.k8s.io";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const CHANNELS: &str = "v4.channel.k8s.io";
@@ -82,21 +82,15 @@ pub(super) async fn serve(
     let ip = view.ip.filter(|_| !view.finished);
     let ip = ip.ok_or_else(|| Failure::bad_request(format!("pod \"{pod}\" is not running")))?;
     let ports = Ports { shared: context.shared.clone(), ip };
-    let upgrade = request
-        .extensions_mut()
-        .remove::<OnUpgrade>()
-        .ok_or_else(|| Failure::bad_request("port forwarding needs a connection that can be upgraded"))?;
+    let upgrade = upgrade::take(&mut request)?;
     let headers = request.headers();
-    if has_token(headers, header::UPGRADE, SPDY) {
-        tokio::spawn(spdy_session(upgrade, ports));
-        let mut response = switching(SPDY);
-        response.headers_mut().insert("x-stream-protocol-version", HeaderValue::from_static(PROTOCOL));
-        return Ok(response);
+    match upgrade::asked(headers)? {
+        Asked::Spdy => {
+            tokio::spawn(spdy_session(upgrade, ports));
+            Ok(upgrade::to_spdy(PROTOCOL))
+        }
+        Asked::WebSocket => websocket(headers, upgrade, ports, &query),
     }
-    if has_token(headers, header::UPGRADE, "websocket") {
-        return websocket(headers, upgrade, ports, &query);
-    }
-    Err(Failure::bad_request(format!("port forwarding needs an upgrade to {SPDY} or websocket")))
 }
 
 fn websocket(
@@ -105,62 +99,32 @@ fn websocket(
     ports: Ports,
     query: &[(String, String)],
 ) -> Result<Response, Failure> {
-    let key = headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .ok_or_else(|| Failure::bad_request("a websocket upgrade needs Sec-WebSocket-Key"))?;
-    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()))
-        .map_err(|error| Failure::internal(error.to_string()))?;
-    let chosen = if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, TUNNEL) {
-        tokio::spawn(tunnel_session(upgrade, ports));
-        TUNNEL
-    } else if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, CHANNELS) {
-        let wanted = channels::wanted(query).map_err(Failure::bad_request)?;
-        tokio::spawn(channel_session(upgrade, ports, wanted));
-        CHANNELS
-    } else {
-        return Err(Failure::bad_request(format!("the websocket must speak {TUNNEL} or {CHANNELS}")));
-    };
-    let mut response = switching("websocket");
-    response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
-    Ok(response)
-}
-
-fn switching(protocol: &'static str) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(protocol));
-    response.into_response()
-}
-
-/// Whether a header lists `token`, in any case.
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).into_iter().filter_map(|it| it.to_str().ok());
-    values.flat_map(|it| it.split(',')).any(|it| it.trim().eq_ignore_ascii_case(token))
-}
-
-async fn upgraded(upgrade: OnUpgrade) -> Option<TokioIo<hyper::upgrade::Upgraded>> {
-    match upgrade.await {
-        Ok(upgraded) => Some(TokioIo::new(upgraded)),
-        Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a port forwarding connection was not upgraded");
-            None
+    match upgrade::choose(headers, "sec-websocket-protocol", &[TUNNEL, CHANNELS]) {
+        Some(TUNNEL) => {
+            let response = upgrade::to_websocket(headers, TUNNEL)?;
+            tokio::spawn(tunnel_session(upgrade, ports));
+            Ok(response)
         }
+        Some(_) => {
+            let wanted = channels::wanted(query).map_err(Failure::bad_request)?;
+            let response = upgrade::to_websocket(headers, CHANNELS)?;
+            tokio::spawn(channel_session(upgrade, ports, wanted));
+            Ok(response)
+        }
+        None => Err(Failure::bad_request(format!("the websocket must speak {TUNNEL} or {CHANNELS}"))),
     }
 }
 
 async fn spdy_session(upgrade: OnUpgrade, ports: Ports) {
-    if let Some(stream) = upgraded(upgrade).await {
-        ended(spdy::session::run(stream, ports).await);
+    if let Some(stream) = upgrade::wait(upgrade).await {
+        ended(connection::run(stream, Pairs::new(ports), Ends::WithClient).await);
     }
 }
 
 async fn tunnel_session(upgrade: OnUpgrade, ports: Ports) {
-    let Some(stream) = upgraded(upgrade).await else { return };
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    let Some(socket) = upgrade::wait_websocket(upgrade).await else { return };
     let (bytes, carrier) = tunnel::open(socket);
-    let session = spdy::session::run(bytes, ports);
+    let session = connection::run(bytes, Pairs::new(ports), Ends::WithClient);
     // The carrier ends after the session has closed its end, and so sends what is left.
     let (session, carrier) = tokio::join!(session, carrier);
     ended(session);
@@ -170,14 +134,13 @@ async fn tunnel_session(upgrade: OnUpgrade, ports: Ports) {
 }
 
 async fn channel_session(upgrade: OnUpgrade, ports: Ports, wanted: Vec<u16>) {
-    let Some(stream) = upgraded(upgrade).await else { return };
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    let Some(socket) = upgrade::wait_websocket(upgrade).await else { return };
     if let Err(error) = channels::run(socket, ports, wanted).await {
         tracing::debug!(error = &error as &dyn std::error::Error, "a websocket port forwarding broke");
     }
 }
 
-fn ended(outcome: Result<(), spdy::session::SessionError>) {
+fn ended(outcome: Result<(), ConnectionError>) {
     if let Err(error) = outcome {
         tracing::debug!(error = &error as &dyn std::error::Error, "a SPDY session broke");
     }

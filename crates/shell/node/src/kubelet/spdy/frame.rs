@@ -29,7 +29,7 @@ pub(super) enum Frame {
 
 /// Why bytes are no frame.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::kubelet::forward) enum FrameError {
+pub(in crate::kubelet) enum FrameError {
     #[error("SPDY version {0}, not 3")]
     Version(u16),
     #[error("a frame of {0} bytes is too large")]
@@ -113,7 +113,7 @@ pub(super) fn pong(id: u32) -> Bytes {
 }
 
 /// Bytes of a stream, and whether they are the last.
-pub(super) fn data(stream: u32, fin: bool, bytes: &[u8]) -> Bytes {
+pub(in crate::kubelet) fn data(stream: u32, fin: bool, bytes: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(HEAD_BYTES + bytes.len());
     out.put_u32(stream);
     head(&mut out, if fin { FIN } else { 0 }, bytes);

@@ -23,7 +23,7 @@ const DICTIONARY_TAIL: &str = "1001012012022052063003023033043053063074024054064
 
 /// Why a header block cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::kubelet::forward) enum HeaderError {
+pub(in crate::kubelet) enum HeaderError {
     #[error("decompressing headers: {0}")]
     Compression(String),
     #[error("headers of more than {BLOCK_BYTES_MAX} bytes")]
