@@ -21,6 +21,11 @@ pub fn to_stored(kind: &Kind, mut object: Value) -> Value {
 
 /// Turns a stored object into the given version of its kind.
 pub fn from_stored(kind: &Kind, mut object: Value) -> Value {
+    if let Some(custom) = &kind.custom {
+        relabel(&mut object, &kind.api_version(), &kind.kind);
+        custom.tidy(&mut object);
+        return object;
+    }
     match (kind.group.as_str(), kind.version.as_str(), kind.kind.as_str()) {
         ("events.k8s.io", ..) => rename(meta::as_map(&mut object), EVENT, Direction::Back),
         ("autoscaling", "v1", _) => autoscaler_to_v1(meta::as_map(&mut object)),

@@ -9,6 +9,7 @@
 
 pub mod cidr;
 pub mod convert;
+pub mod custom;
 pub mod defaults;
 pub mod fields;
 pub mod kinds;

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::{kinds::Kind, meta, quantity::Quantity};
+use crate::{custom, kinds::Kind, meta, quantity::Quantity};
 
 /// Metadata fields that only the server sets.
 const OWNED: &[&str] = &[
@@ -21,6 +21,9 @@ const OWNED: &[&str] = &[
 
 /// Whether the kind counts generations: `metadata.generation` grows with each change of what is asked for.
 pub fn has_generation(kind: &Kind) -> bool {
+    if kind.custom.is_some() {
+        return true;
+    }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod" | "PodTemplate" | "ReplicationController") => true,
         ("apps", "ControllerRevision") => false,
@@ -77,15 +80,26 @@ pub fn update(kind: &Kind, new: &mut Value, old: &Value) {
     if kind.is("", "Service") {
         keep_allocations(new, old);
     }
+    if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        custom::prepare::remember_storage_version(new);
+    }
     let restarted = kind.is("apps", "Deployment") && annotations(new) != annotations(old);
-    if has_generation(kind) && (restarted || changed(new, old)) {
+    // Without the subresource, a custom object's status is a field like any other.
+    let plain_status = kind.custom.is_some() && kind.subresource("status").is_none();
+    let status_changed = plain_status && new.get("status") != old.get("status");
+    if has_generation(kind) && (restarted || status_changed || changed(new, old)) {
         let next = meta::generation(old) + 1;
         meta::metadata_mut(new).insert("generation".into(), next.into());
     }
 }
 
-/// Takes only the status and the metadata (labels, annotations, finalizers) from a write to `/status`.
+/// Takes only the status and the metadata (labels, annotations, finalizers) from a write to `/status`; of custom
+/// objects only the status.
 pub fn update_status(kind: &Kind, new: &mut Value, old: &Value) {
+    if kind.custom.is_some() {
+        custom::prepare::update_status(new, old);
+        return;
+    }
     keep_metadata(new, old);
     let names = |object: &Value| object.as_object().into_iter().flat_map(|it| it.keys().cloned()).collect::<Vec<_>>();
     for field in names(new).iter().chain(&names(old)) {
@@ -168,6 +182,11 @@ fn first_status(kind: &Kind, object: &Value) -> Option<Value> {
             json!({"conditions": [unknown("Accepted"), unknown("Programmed")]})
         }
         ("gateway.networking.k8s.io", "GatewayClass") => json!({"conditions": [unknown("Accepted")]}),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => json!({
+            "acceptedNames": {"kind": "", "plural": ""},
+            "conditions": [],
+            "storedVersions": custom::prepare::storage_version(object).as_slice(),
+        }),
         _ => return None,
     })
 }

@@ -5,7 +5,7 @@ use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use crate::{ApiServer, Body, Identity, call::table, handle::handle, server::Shared};
+use crate::{ApiServer, Body, Identity, handle::handle, server::Shared};
 
 /// An object every cluster begins with could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,8 @@ async fn create(server: &ApiServer, object: Value) -> Result<(), BootstrapError>
     let name = meta::name(&object).unwrap_or_default().to_owned();
     let fail = |message: String| BootstrapError { object: format!("{} {namespace}/{name}", text("kind")), message };
 
-    let kind = table().by_api_version(&text("apiVersion"), &text("kind"));
+    let kinds = server.kinds();
+    let kind = kinds.by_api_version(&text("apiVersion"), &text("kind"));
     let kind = kind.ok_or_else(|| fail("the kind is not served".to_owned()))?;
     let key = eyot_store::Key::new(kind.storage.as_str(), namespace.as_str(), name.as_str());
     if server.0.store.get(&key).is_some() {

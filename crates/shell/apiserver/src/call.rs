@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eyot_model::{
-    convert,
-    kinds::{Kind, Table},
-    status::ApiError,
-};
+use eyot_model::{convert, kinds::Kind, status::ApiError};
 use eyot_store::{Entry, Key, Revision};
 use http::HeaderMap;
 use serde_json::Value;
@@ -66,22 +62,27 @@ impl Call {
     /// A stored object in the version of this request.
     pub(crate) fn parse(&self, entry: &Entry) -> Result<Value, ApiError> {
         let stored = object::parse(entry)?;
-        Ok(if convert::is_stored_form(&self.kind) { stored } else { convert::from_stored(&self.kind, stored) })
+        Ok(if self.is_as_stored(&entry.value) { stored } else { convert::from_stored(&self.kind, stored) })
+    }
+
+    /// Whether stored bytes are what this request's version looks like.
+    ///
+    /// A custom object may be stored in any version that its definition ever stored, and what was written before the
+    /// definition last changed may lack its new defaults, or hold fields that it dropped.
+    pub(crate) fn is_as_stored(&self, stored: &[u8]) -> bool {
+        let Some(custom) = &self.kind.custom else { return convert::is_stored_form(&self.kind) };
+        let head = object::head(stored).filter(|it| it.api_version == self.kind.api_version());
+        head.is_some_and(|it| it.revision > custom.definition().revision)
     }
 
     /// Stored bytes in the version of this request: unchanged, unless it is an older version of the kind.
     pub(crate) fn bytes(&self, stored: &Bytes) -> Result<Bytes, ApiError> {
-        if convert::is_stored_form(&self.kind) {
+        if self.is_as_stored(stored) {
             return Ok(stored.clone());
         }
         let value = serde_json::from_slice(stored).map_err(|it| ApiError::internal(format!("damaged object: {it}")))?;
         Ok(Bytes::from(convert::from_stored(&self.kind, value).to_string()))
     }
-}
-
-/// The kinds that are served.
-pub(crate) fn table() -> &'static Table {
-    eyot_model::kinds::builtin()
 }
 
 /// Parses a resource version; empty and `0` mean any, and are `None`.

@@ -4,22 +4,29 @@ use std::sync::Arc;
 
 use eyot_model::{
     convert, fields,
-    kinds::Kind,
+    kinds::{self, Kind},
     meta,
     status::{ApiError, Reason},
 };
 use eyot_store::{Attributes, Entry, Key, Revision, Write, WriteError};
 use serde_json::Value;
 
-use crate::{call::table, object, object::Encoded, server::Shared};
+use crate::{definitions, object, object::Encoded, server::Shared};
 
 /// Labels and selectable fields of stored bytes; pass it to [`eyot_store::Options::new`].
 pub fn attributes(resource: &str, value: &[u8]) -> Attributes {
-    // A store that this server wrote holds nothing else; what cannot be read matches no selector.
-    match (table().by_storage(resource), serde_json::from_slice(value)) {
-        (Some(kind), Ok(object)) => attributes_of(kind, &object),
-        _ => Attributes::default(),
+    // What cannot be read matches no selector.
+    let Ok(object) = serde_json::from_slice(value) else { return Attributes::default() };
+    match kinds::builtin().by_storage(resource) {
+        Some(kind) => attributes_of(kind, &object),
+        None => labels_of(&object),
     }
+}
+
+/// Custom kinds have labels only: which of their fields can be selected by changes with their definition, so that
+/// selectors look into the objects.
+fn labels_of(object: &Value) -> Attributes {
+    Attributes::new(meta::labels(object), std::iter::empty::<(&str, &str)>())
 }
 
 /// Name and namespace are left out: the key has them.
@@ -38,8 +45,10 @@ impl Stored {
     /// Converts and serialises an object of a served version.
     pub(crate) fn new(kind: &Kind, object: Value) -> Result<Stored, ApiError> {
         let object = if convert::is_stored_form(kind) { object } else { convert::to_stored(kind, object) };
-        let stored_kind = table().by_storage(&kind.storage);
-        let attributes = attributes_of(stored_kind.map_or(kind, |it| &**it), &object);
+        let attributes = match kinds::builtin().by_storage(&kind.storage) {
+            Some(stored) => attributes_of(stored, &object),
+            None => labels_of(&object),
+        };
         Ok(Stored { encoded: Encoded::new(&object)?, attributes })
     }
 
@@ -52,7 +61,18 @@ impl Stored {
 /// Creates an object.
 pub(crate) async fn create(server: &Shared, key: Key, stored: Stored) -> Result<Arc<Entry>, WriteError> {
     let Stored { encoded, attributes } = stored;
-    server.store.write(Write::create(key, move |it| encoded.at(it)).with_attributes(attributes)).await
+    let written = server.store.write(Write::create(key, move |it| encoded.at(it)).with_attributes(attributes)).await;
+    followed(server, written).await
+}
+
+/// A definition that was written changes what is served, before its writer hears of it.
+async fn followed(server: &Shared, written: Result<Arc<Entry>, WriteError>) -> Result<Arc<Entry>, WriteError> {
+    if let Ok(entry) = &written
+        && &*entry.key.resource == definitions::STORAGE
+    {
+        definitions::follow(server, &entry.key.name).await;
+    }
+    written
 }
 
 /// Replaces version `expect` of an object.
@@ -63,7 +83,8 @@ pub(crate) async fn replace(
     stored: Stored,
 ) -> Result<Arc<Entry>, WriteError> {
     let Stored { encoded, attributes } = stored;
-    server.store.write(Write::update(key, expect, move |it| encoded.at(it)).with_attributes(attributes)).await
+    let write = Write::update(key, expect, move |it| encoded.at(it)).with_attributes(attributes);
+    followed(server, server.store.write(write).await).await
 }
 
 /// Removes the given version of an object; watchers see it as `last`, or as it was.
@@ -77,7 +98,8 @@ pub(crate) async fn remove(
         Some(last) => last.encoded.at(it),
         None => object::restamp(&value, it),
     };
-    server.store.write(Write::delete(entry.key.clone(), Some(entry.revision), produce)).await
+    let write = Write::delete(entry.key.clone(), Some(entry.revision), produce);
+    followed(server, server.store.write(write).await).await
 }
 
 /// The answer to a write that failed.

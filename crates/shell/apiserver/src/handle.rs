@@ -9,7 +9,7 @@ use http::{Method, Request, Response};
 use crate::{
     ApiServer, Body, Identity,
     body::{self, CollectError},
-    call::{Call, table},
+    call::Call,
     discovery::{self, Ask},
     request::{
         accept::{self, Form},
@@ -54,7 +54,7 @@ async fn route(
 ) -> Result<Response<Body>, ApiError> {
     let path = path::parse(request.uri().path());
     if let Some(path) = path.as_ref().filter(|it| discovery::is_public(it)) {
-        return discovery::answer(table(), path, &Ask::new(&server, &request));
+        return discovery::answer(&server.kinds(), path, &Ask::new(&server, &request));
     }
     let identity = identity.ok_or_else(ApiError::unauthorized)?;
     match path.ok_or_else(ApiError::no_such_path)? {
@@ -62,7 +62,7 @@ async fn route(
         path => {
             let ask = Ask::new(&server, &request);
             // Making a schema takes milliseconds of computing, which must not hold up other requests.
-            let answer = move || discovery::answer(table(), &path, &ask);
+            let answer = move || discovery::answer(&server.kinds(), &path, &ask);
             tokio::task::spawn_blocking(answer).await.unwrap_or_else(|it| Err(ApiError::internal(it)))
         }
     }
@@ -75,7 +75,8 @@ async fn objects(
     path: Resource,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    let kind = table().by_plural(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_path)?;
+    let kinds = server.kinds();
+    let kind = kinds.by_plural(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_path)?;
     if path.namespace.is_some() != kind.namespaced && (path.namespace.is_some() || path.name.is_some()) {
         return Err(ApiError::no_such_path());
     }

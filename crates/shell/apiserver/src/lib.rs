@@ -12,6 +12,7 @@ mod body;
 mod bootstrap;
 mod call;
 mod commit;
+mod definitions;
 mod discovery;
 mod handle;
 mod identity;

@@ -82,6 +82,30 @@ pub(crate) fn restamp(stored: &[u8], revision: Revision) -> Bytes {
     splice(&stored[..gap], revision, &stored[gap + digits..])
 }
 
+/// What stored bytes begin with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Head<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) api_version: &'a str,
+    pub(crate) revision: u64,
+}
+
+/// Reads the beginning of stored bytes, without parsing the rest.
+pub(crate) fn head(stored: &[u8]) -> Option<Head<'_>> {
+    let rest = stored.strip_prefix(br#"{"kind":""#)?;
+    let (kind, rest) = until_quote(rest)?;
+    let (api_version, rest) = until_quote(rest.strip_prefix(br#","apiVersion":""#)?)?;
+    let rest = rest.strip_prefix(BEFORE_REVISION)?;
+    let (revision, _) = until_quote(rest)?;
+    Some(Head { kind, api_version, revision: revision.parse().ok()? })
+}
+
+/// The text up to the next quote, and what follows the quote.
+fn until_quote(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.iter().position(|it| *it == b'"')?;
+    Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]))
+}
+
 /// Parses a stored entry.
 pub(crate) fn parse(entry: &Entry) -> Result<Value, ApiError> {
     serde_json::from_slice(&entry.value).map_err(|it| ApiError::internal(format!("{} is damaged: {it}", entry.key)))
@@ -114,6 +138,8 @@ mod tests {
         assert_eq!(restamp(&encoded.at(Revision(9)), Revision(42)), expected);
         let without = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p"},"spec":{"a":1}}"#;
         assert_eq!(encoded.unversioned(), without);
+        let head = head(expected.as_bytes()).unwrap();
+        assert_eq!(head, Head { kind: "Pod", api_version: "v1", revision: 42 });
         assert_eq!(metadata(expected.as_bytes()), Some(r#"{"resourceVersion":"42","name":"p"}"#));
     }
 

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ApiServer, Body, Identity, pki::Tls, sweep};
+use crate::{ApiServer, Body, Identity, definitions, pki::Tls, sweep};
 
 /// Most connections at once: each may hold a few tens of KiB, and the process's file limit is often 4,096.
 const CONNECTIONS_MAX: usize = 2048;
@@ -44,6 +44,12 @@ pub enum ServeError {
 pub(crate) struct Closing(pub(crate) CancellationToken);
 
 impl ApiServer {
+    /// What the server does beside answering: it removes old events, and the objects of definitions that are deleted.
+    /// Never returns; dropping it is free. [`ApiServer::serve`] does it.
+    pub async fn chores(self) {
+        tokio::join!(sweep::run(self.clone()), definitions::clean_up(self));
+    }
+
     /// Accepts connections until `stop`, then lets open requests finish for a few seconds. Meanwhile it also removes
     /// old events. Dropping the future cuts everything at once.
     pub async fn serve(&self, listener: TcpListener, tls: Tls, stop: CancellationToken) -> Result<(), ServeError> {
@@ -52,7 +58,7 @@ impl ApiServer {
         let graceful = GracefulShutdown::new();
         let builder = Arc::new(connection_builder());
         let mut tasks = JoinSet::new();
-        let sweep = tasks.spawn(sweep::run(self.clone()));
+        let chores = tasks.spawn(self.clone().chores());
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -79,7 +85,7 @@ impl ApiServer {
                 drop(slot);
             });
         }
-        sweep.abort();
+        chores.abort();
         if tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await.is_err() {
             tracing::warn!("API requests still open after {DRAIN_MAX:?} are cut");
         }

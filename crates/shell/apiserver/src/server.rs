@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use eyot_model::cidr::Cidr;
+use eyot_model::{cidr::Cidr, kinds::Table};
 use eyot_store::Store;
 
 use crate::{
     ApiService, Identity,
+    definitions::Definitions,
     kubelet::Kubelets,
     strategy::{Addresses, bind::OnlyNode},
 };
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) kubelets: Kubelets,
     pub(crate) addresses: Addresses,
     pub(crate) only_node: OnlyNode,
+    pub(crate) definitions: Definitions,
 }
 
 impl ApiServer {
@@ -38,12 +40,18 @@ impl ApiServer {
     /// written until a request or [`bootstrap`](crate::bootstrap) asks.
     pub fn new(store: Store, config: Config) -> Self {
         ApiServer(Arc::new(Shared {
+            definitions: Definitions::load(&store),
             store,
             kubelets: Kubelets::default(),
             addresses: Addresses::new(config.service_cidr),
             only_node: OnlyNode::default(),
             config,
         }))
+    }
+
+    /// The kinds that are served now: the built-in ones and those of CustomResourceDefinitions.
+    pub fn kinds(&self) -> Arc<Table> {
+        self.0.definitions.table()
     }
 
     /// A tower service that makes requests as `identity`, for instance for `kube::Client::new`.

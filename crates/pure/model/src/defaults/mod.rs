@@ -16,6 +16,10 @@ use fill::{make, set, set_text};
 
 /// Fills in what the writer left out.
 pub fn apply(kind: &Kind, object: &mut Value) {
+    if let Some(custom) = &kind.custom {
+        custom.tidy(object);
+        return;
+    }
     let object = meta::as_map(object);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => {

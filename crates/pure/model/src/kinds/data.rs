@@ -90,6 +90,7 @@ impl Row {
             subresources: self.subresources.iter().map(|it| self.subresource(it)).collect(),
             storage: format!("{}/{}", stored.group, stored.plural),
             stored_as: (api_version(stored.group, stored.version), stored.kind.into()),
+            custom: None,
         }
     }
 

@@ -10,6 +10,8 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use crate::custom::Custom;
+
 /// One served version of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -37,6 +39,8 @@ pub struct Kind {
     pub storage: String,
     /// `apiVersion` and `kind` of the stored form. [`crate::convert`] goes between it and this version.
     pub stored_as: (String, String),
+    /// What a CustomResourceDefinition says of it; `None` for built-in kinds.
+    pub custom: Option<Arc<Custom>>,
 }
 
 /// One subresource of a kind.
@@ -62,7 +66,10 @@ impl Kind {
 
     /// Kind of its lists: `DeploymentList`.
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        match &self.custom {
+            Some(custom) => custom.definition().accepted.list_kind.clone(),
+            None => format!("{}List", self.kind),
+        }
     }
 
     /// `plural.group` as Kubernetes messages name it: `deployments.apps`, `pods`.
@@ -109,18 +116,30 @@ pub fn split_api_version(api_version: &str) -> (&str, &str) {
 /// A set of kinds, in the order discovery shows them.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
+    /// Kinds that come first and win; shared rather than copied.
+    base: Option<&'static Table>,
     kinds: Vec<Arc<Kind>>,
     by_plural: HashMap<[String; 3], usize>,
     by_kind: HashMap<[String; 3], usize>,
+    /// The kind that each storage resource is stored as.
+    by_storage: HashMap<String, usize>,
 }
 
 impl Table {
+    /// The kinds of `base`, to which others can be added.
+    pub fn over(base: &'static Table) -> Table {
+        Table { base: Some(base), ..Table::default() }
+    }
+
     /// Adds a kind, in place of one with the same group, version and plural.
     pub fn insert(&mut self, kind: Kind) {
         let plural = [kind.group.clone(), kind.version.clone(), kind.plural.clone()];
         let name = [kind.group.clone(), kind.version.clone(), kind.kind.clone()];
         let at = *self.by_plural.entry(plural).or_insert(self.kinds.len());
         self.by_kind.insert(name, at);
+        if kind.stored_as.0 == kind.api_version() {
+            self.by_storage.entry(kind.storage.clone()).or_insert(at);
+        }
         let kind = Arc::new(kind);
         match self.kinds.get_mut(at) {
             Some(slot) => *slot = kind,
@@ -130,12 +149,12 @@ impl Table {
 
     /// The kind at `/apis/GROUP/VERSION/PLURAL`.
     pub fn by_plural(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
-        self.find(&self.by_plural, group, version, plural)
+        self.find(|it| &it.by_plural, group, version, plural)
     }
 
     /// The kind of an object with that group, version and kind.
     pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Kind>> {
-        self.find(&self.by_kind, group, version, kind)
+        self.find(|it| &it.by_kind, group, version, kind)
     }
 
     /// The kind of an object with that `apiVersion` and kind.
@@ -146,23 +165,24 @@ impl Table {
 
     /// The preferred version of a group's kind: the first in discovery order.
     pub fn preferred(&self, group: &str, kind: &str) -> Option<&Arc<Kind>> {
-        self.kinds.iter().find(|it| it.is(group, kind))
+        self.iter().find(|it| it.is(group, kind))
     }
 
     /// The kind that a storage key's resource (`group/plural`) is stored as.
     pub fn by_storage(&self, storage: &str) -> Option<&Arc<Kind>> {
-        self.kinds.iter().find(|it| it.storage == storage && it.stored_as.0 == it.api_version())
+        let own = || self.by_storage.get(storage).map(|&at| &self.kinds[at]);
+        self.base.and_then(|it| it.by_storage(storage)).or_else(own)
     }
 
     /// Every kind, in discovery order: groups, then versions by preference, then plurals.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
-        self.kinds.iter()
+        self.base.into_iter().flat_map(|it| &it.kinds).chain(&self.kinds)
     }
 
     /// Groups in discovery order, each with its versions, preferred first.
     pub fn groups(&self) -> Vec<(&str, Vec<&str>)> {
         let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-        for kind in &self.kinds {
+        for kind in self.iter() {
             let at = groups.iter().position(|(group, _)| *group == kind.group).unwrap_or_else(|| {
                 groups.push((&kind.group, Vec::new()));
                 groups.len() - 1
@@ -175,8 +195,13 @@ impl Table {
         groups
     }
 
-    fn find(&self, index: &HashMap<[String; 3], usize>, a: &str, b: &str, c: &str) -> Option<&Arc<Kind>> {
-        index.get(&[a.to_owned(), b.to_owned(), c.to_owned()]).map(|&at| &self.kinds[at])
+    fn find(&self, index: fn(&Table) -> &HashMap<[String; 3], usize>, a: &str, b: &str, c: &str) -> Option<&Arc<Kind>> {
+        let key = [a.to_owned(), b.to_owned(), c.to_owned()];
+        let of = |table: &'_ Table| index(table).get(&key).copied();
+        match self.base.and_then(|base| of(base).map(|at| &base.kinds[at])) {
+            Some(kind) => Some(kind),
+            None => of(self).map(|at| &self.kinds[at]),
+        }
     }
 }
 

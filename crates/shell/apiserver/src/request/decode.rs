@@ -29,7 +29,7 @@ pub(crate) fn decode(bytes: &[u8], syntax: Syntax) -> Result<Decoded, ApiError> 
             Ok(Decoded { value: value.map_err(|it| malformed("YAML", &it))?, duplicates: Vec::new() })
         }
         Syntax::Protobuf => {
-            let value = protobuf::decode(crate::call::table(), bytes);
+            let value = protobuf::decode(eyot_model::kinds::builtin(), bytes);
             Ok(Decoded { value: value.map_err(|it| malformed("protobuf", &it))?, duplicates: Vec::new() })
         }
     }

@@ -300,7 +300,7 @@ fn number_of(item: Item<'_>) -> Result<u64, ProtobufError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::table;
+    use eyot_model::kinds::builtin as table;
 
     /// A field of bytes: tag, length, content, all short.
     fn field(number: u8, content: &[u8]) -> Vec<u8> {

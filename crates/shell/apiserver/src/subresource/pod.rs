@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     Body,
     admit::{self, Attempt, Operation},
-    call::{Call, table},
+    call::Call,
     respond,
     verbs::{
         delete::{self, Options},
@@ -32,7 +32,7 @@ pub(super) async fn bind(call: &mut Call, name: &str, body: Bytes) -> Result<Res
 pub(crate) async fn bind_posted(call: &mut Call, body: Bytes) -> Result<Response<Body>, ApiError> {
     let binding = call.decode(&body)?.value;
     let name = meta::name(&binding).ok_or_else(|| ApiError::bad_request("the Binding names no pod"))?.to_owned();
-    call.kind = table().by_plural("", "v1", "pods").ok_or_else(ApiError::no_such_path)?.clone();
+    call.kind = eyot_model::kinds::builtin().by_plural("", "v1", "pods").ok_or_else(ApiError::no_such_path)?.clone();
     place(call, &name, &binding).await
 }
 

@@ -23,7 +23,7 @@ use crate::{
     admit::{self, Attempt, Operation},
     call::Call,
     commit::{self, Stored},
-    present,
+    definitions, present,
     request::{query, query::Query},
     respond,
     select::Selection,
@@ -243,6 +243,9 @@ fn plan(kind: &Kind, old: &Value, options: &Options, now: Timestamp) -> Plan {
     if kind.is("", "Namespace") {
         meta::entry(&mut new, "status").insert("phase".into(), "Terminating".into());
     }
+    if definitions::is_definition(kind) && !marked_before {
+        definitions::mark(&mut new, now);
+    }
     if is_finished(&new) {
         return Plan::Remove;
     }
@@ -337,10 +340,9 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::table;
 
     fn kind(group: &str, plural: &str) -> Arc<Kind> {
-        table().by_plural(group, "v1", plural).unwrap().clone()
+        eyot_model::kinds::builtin().by_plural(group, "v1", plural).unwrap().clone()
     }
 
     fn planned(kind: &Kind, object: &Value, options: Value) -> Plan {

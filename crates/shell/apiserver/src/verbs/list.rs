@@ -193,7 +193,8 @@ impl ListBody {
         };
         let metadata = metadata(&found);
         let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
-        let unchanged = matches!(call.form, Form::Object) && eyot_model::convert::is_stored_form(&call.kind);
+        let unchanged =
+            matches!(call.form, Form::Object) && found.entries.iter().all(|it| call.is_as_stored(&it.value));
         let items: usize = found.entries.iter().map(|it| it.value.len()).sum();
         let total = head.len() + items + found.entries.len().saturating_sub(1) + 2;
         ListBody {

@@ -1,5 +1,6 @@
 //! Drives the API server in process through its tower service, on a real store.
 
+mod custom;
 mod errors;
 mod lists;
 mod objects;

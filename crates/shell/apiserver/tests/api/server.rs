@@ -41,6 +41,12 @@ impl Server {
         Server { api, store, identity: Identity::component("test"), _dir: dir }
     }
 
+    /// An API server on a store that somebody else keeps.
+    pub(crate) async fn over(api: ApiServer, store: Store) -> Server {
+        bootstrap(&api).await.unwrap();
+        Server { api, store, identity: Identity::component("test"), _dir: tempfile::tempdir().unwrap() }
+    }
+
     pub(crate) fn identify(&mut self, identity: Identity) {
         self.identity = identity;
     }

@@ -130,7 +130,7 @@ fn group_version_kind(kind: &Kind) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::table;
+    use eyot_model::kinds::builtin as table;
 
     fn references(value: &Value, found: &mut Vec<String>) {
         match value {
