@@ -132,7 +132,8 @@ impl Table {
     }
 
     /// Adds a kind, in place of one with the same group, version and plural.
-    pub fn insert(&mut self, kind: Kind) {
+    pub fn insert(&mut self, kind: impl Into<Arc<Kind>>) {
+        let kind = kind.into();
         let plural = [kind.group.clone(), kind.version.clone(), kind.plural.clone()];
         let name = [kind.group.clone(), kind.version.clone(), kind.kind.clone()];
         let at = *self.by_plural.entry(plural).or_insert(self.kinds.len());
@@ -140,7 +141,6 @@ impl Table {
         if kind.stored_as.0 == kind.api_version() {
             self.by_storage.entry(kind.storage.clone()).or_insert(at);
         }
-        let kind = Arc::new(kind);
         match self.kinds.get_mut(at) {
             Some(slot) => *slot = kind,
             None => self.kinds.push(kind),

@@ -22,8 +22,33 @@ use crate::server::Shared;
 /// Where definitions are stored.
 pub(crate) const STORAGE: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
-/// The definitions by name, with what serving needs of each.
-type Catalog = BTreeMap<String, Arc<Definition>>;
+/// The definitions by name.
+type Catalog = BTreeMap<String, Known>;
+
+/// What serving needs of a definition.
+#[derive(Clone)]
+struct Known {
+    definition: Arc<Definition>,
+    /// Its rows of the table; the same ones in every table until it changes, so that what is made of them can be kept.
+    kinds: Vec<Arc<Kind>>,
+}
+
+impl Known {
+    fn new(definition: Definition) -> Known {
+        let definition = Arc::new(definition);
+        let shadowed = is_built_in(&definition.group, &definition.accepted.plural, &definition.accepted.kind);
+        let kinds = if shadowed { Vec::new() } else { custom::kinds(&definition) };
+        Known { definition, kinds: kinds.into_iter().map(Arc::new).collect() }
+    }
+}
+
+impl std::ops::Deref for Known {
+    type Target = Definition;
+
+    fn deref(&self) -> &Definition {
+        &self.definition
+    }
+}
 
 /// The kinds that are served.
 pub(crate) struct Definitions {
@@ -98,9 +123,9 @@ fn refresh(server: &Shared, catalog: &mut Catalog, name: &str) {
     }
 }
 
-fn parse(entry: &Entry) -> Option<Arc<Definition>> {
+fn parse(entry: &Entry) -> Option<Known> {
     match Definition::parse(&entry.value) {
-        Ok(definition) => Some(Arc::new(definition)),
+        Ok(definition) => Some(Known::new(definition)),
         Err(error) => {
             tracing::error!(definition = &*entry.key.name, %error, "a stored CustomResourceDefinition is left out");
             None
@@ -110,14 +135,13 @@ fn parse(entry: &Entry) -> Option<Arc<Definition>> {
 
 /// The built-in kinds and those of the definitions, in discovery order.
 fn table(catalog: &Catalog) -> Table {
-    let served = catalog.values().filter(|it| !is_built_in(&it.group, &it.accepted.plural, &it.accepted.kind));
-    let mut kinds: Vec<Kind> = served.flat_map(custom::kinds).collect();
+    let mut kinds: Vec<&Arc<Kind>> = catalog.values().flat_map(|it| &it.kinds).collect();
     kinds.sort_by(|a, b| {
         let by_version = || version::compare(&a.version, &b.version);
         a.group.cmp(&b.group).then_with(by_version).then_with(|| a.plural.cmp(&b.plural))
     });
     let mut table = Table::over(kinds::builtin());
-    kinds.into_iter().for_each(|it| table.insert(it));
+    kinds.into_iter().for_each(|it| table.insert(it.clone()));
     table
 }
 

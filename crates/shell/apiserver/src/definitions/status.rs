@@ -10,7 +10,7 @@ use eyot_model::{
 use eyot_store::{Key, Write, WriteError};
 use serde_json::{Map, Value, json};
 
-use super::{Catalog, STORAGE, refresh, table};
+use super::{Catalog, Known, STORAGE, refresh, table};
 use crate::{object, object::Encoded, server::Shared};
 
 /// Attempts against concurrent writers of the same definition.
@@ -34,7 +34,8 @@ pub(super) enum StatusError {
 pub(super) async fn settle(server: &Shared, catalog: &mut Catalog, name: &str) -> Result<(), StatusError> {
     for _ in 0..ATTEMPTS_MAX {
         let Some(definition) = catalog.get(name).cloned() else { return Ok(()) };
-        let others = catalog.values().filter(|it| it.group == definition.group && it.name != name).map(|it| &**it);
+        let others =
+            catalog.values().filter(|it| it.group == definition.group && it.name != name).map(|it| &*it.definition);
         let now = meta::format_time(jiff::Timestamp::now());
         let settled = naming::settle(&definition, others, &now);
         if settled.accepted == definition.accepted && settled.conditions == definition.conditions {
@@ -50,7 +51,7 @@ pub(super) async fn settle(server: &Shared, catalog: &mut Catalog, name: &str) -
         // Served before anybody can see that it is.
         let early = encoded.at(entry.revision);
         if let Ok(definition) = eyot_model::custom::Definition::parse(&early) {
-            catalog.insert(name.to_owned(), Arc::new(definition));
+            catalog.insert(name.to_owned(), Known::new(definition));
             server.definitions.table.store(Arc::new(table(catalog)));
         }
         let written = server.store.write(Write::update(key, entry.revision, move |it| encoded.at(it))).await;
