@@ -11,6 +11,7 @@ use crate::{
     body::{self, CollectError},
     call::Call,
     discovery::{self, Ask},
+    inert,
     request::{
         accept::{self, Form},
         path::{self, Path, Resource},
@@ -94,7 +95,7 @@ async fn objects(
         namespace: path.namespace.clone(),
         kind: kind.clone(),
         subresource: path.subresource.clone().unwrap_or_default(),
-        warnings: Vec::new(),
+        warnings: inert::warnings(kind, verb, path.subresource.as_deref()),
         verb,
         server,
         identity,

@@ -17,6 +17,7 @@ mod discovery;
 mod handle;
 mod identity;
 mod incoming;
+mod inert;
 mod kubelet;
 mod object;
 pub mod pki;
