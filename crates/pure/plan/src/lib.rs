@@ -1,21 +1,25 @@
 //! Controller decisions as pure functions: what was observed goes in, what to do and to report comes out.
 //!
-//! One module per decision; start at [`rollout::plan`], [`replicaset::plan`], [`job::plan`], [`endpointslice::plan`],
-//! [`gc::Graph`], [`schedule::place`] and [`namespace::next`].
+//! One module per decision; start at [`rollout::plan`], [`replicaset::plan`], [`statefulset::plan`],
+//! [`daemonset::plan`], [`job::plan`], [`endpointslice::plan`], [`gc::Graph`], [`schedule::place`] and
+//! [`namespace::next`].
 //!
 //! Deliberately absent: clocks, randomness, I/O and Kubernetes' object types. Time arrives as [`Seconds`], so a recorded
 //! day replays exactly.
 
 pub mod amount;
 pub mod condition;
+pub mod daemonset;
 pub mod endpointslice;
 pub mod gc;
 pub mod job;
 pub mod namespace;
 pub mod replicaset;
+pub mod revision;
 pub mod rollout;
 pub mod schedule;
 pub mod selector;
+pub mod statefulset;
 pub mod template;
 
 /// A moment, in whole seconds since the Unix epoch: the resolution of Kubernetes' timestamps.

@@ -86,6 +86,24 @@ impl Toleration {
     }
 }
 
+/// One term of a node affinity. A term that asks for nothing matches no node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Term {
+    /// What the node's labels must be.
+    pub labels: Selector,
+    /// What its fields must be; `metadata.name` is the only one.
+    pub fields: Selector,
+}
+
+impl Term {
+    /// True when the node is what the term asks for.
+    pub fn matches(&self, node: &Node) -> bool {
+        let field = |key: &str| (key == "metadata.name").then_some(node.name.as_str());
+        let says = !(self.labels.is_empty() && self.fields.is_empty());
+        says && self.labels.matches(|key| node.labels.get(key).map(String::as_str)) && self.fields.matches(field)
+    }
+}
+
 /// What a pod asks of its node.
 #[derive(Clone, Debug, Default)]
 pub struct Pod {
@@ -94,7 +112,7 @@ pub struct Pod {
     /// `nodeSelector`.
     pub node_selector: Selector,
     /// Required node affinity: any of these terms must match; empty when there is none.
-    pub affinity: Vec<Selector>,
+    pub affinity: Vec<Term>,
     /// Tolerations.
     pub tolerations: Vec<Toleration>,
 }
@@ -157,11 +175,23 @@ fn unschedulable(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
     )
 }
 
+/// True when the pod's node selector and required node affinity allow the node.
+pub fn chooses(pod: &Pod, node: &Node) -> bool {
+    let lookup = |key: &str| node.labels.get(key).map(String::as_str);
+    let wanted = pod.affinity.is_empty() || pod.affinity.iter().any(|it| it.matches(node));
+    wanted && pod.node_selector.matches(lookup)
+}
+
+/// True when any of the tolerations accepts the taint.
+pub fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
+    tolerations.iter().any(|it| it.accepts(taint))
+}
+
 /// Why the node will not do; empty when it will. Only the first failing filter speaks, except that every resource that
 /// falls short is named.
 fn obstacles(pod: &Pod, node: &Node) -> Vec<String> {
     let cordon = Taint { key: UNSCHEDULABLE.into(), value: String::new(), effect: Effect::NoSchedule };
-    let tolerated = |taint: &Taint| pod.tolerations.iter().any(|it| it.accepts(taint));
+    let tolerated = |taint: &Taint| tolerates(&pod.tolerations, taint);
     if node.unschedulable && !tolerated(&cordon) {
         return vec!["node(s) were unschedulable".into()];
     }
@@ -171,9 +201,7 @@ fn obstacles(pod: &Pod, node: &Node) -> Vec<String> {
     if !node.ready {
         return vec!["node(s) were not ready".into()];
     }
-    let lookup = |key: &str| node.labels.get(key).map(String::as_str);
-    let wanted = pod.affinity.is_empty() || pod.affinity.iter().any(|it| it.matches(lookup));
-    if !wanted || !pod.node_selector.matches(lookup) {
+    if !chooses(pod, node) {
         return vec!["node(s) didn't match Pod's node affinity/selector".into()];
     }
     shortages(pod, node)
@@ -290,8 +318,8 @@ mod tests {
 
     #[test]
     fn any_affinity_term_will_do() {
-        let ssd = Selector::equals([("disk", "ssd")]);
-        let tape = Selector::equals([("disk", "tape")]);
+        let term = |value: &str| Term { labels: Selector::equals([("disk", value)]), ..Term::default() };
+        let (ssd, tape) = (term("ssd"), term("tape"));
         assert!(place(&Pod { affinity: vec![tape.clone(), ssd], ..pod(0, 0) }, &[node("a")]).is_ok());
         assert!(place(&Pod { affinity: vec![tape], ..pod(0, 0) }, &[node("a")]).is_err());
     }

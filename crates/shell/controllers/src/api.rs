@@ -47,6 +47,13 @@ pub(crate) static CONFIG_MAPS: Resource = Resource::new("v1", "ConfigMap", "conf
 pub(crate) static SERVICE_ACCOUNTS: Resource = Resource::new("v1", "ServiceAccount", "serviceaccounts", true);
 pub(crate) static DEPLOYMENTS: Resource = Resource::new("apps/v1", "Deployment", "deployments", true);
 pub(crate) static REPLICA_SETS: Resource = Resource::new("apps/v1", "ReplicaSet", "replicasets", true);
+pub(crate) static STATEFUL_SETS: Resource = Resource::new("apps/v1", "StatefulSet", "statefulsets", true);
+pub(crate) static DAEMON_SETS: Resource = Resource::new("apps/v1", "DaemonSet", "daemonsets", true);
+pub(crate) static CONTROLLER_REVISIONS: Resource =
+    Resource::new("apps/v1", "ControllerRevision", "controllerrevisions", true);
+pub(crate) static REPLICATION_CONTROLLERS: Resource =
+    Resource::new("v1", "ReplicationController", "replicationcontrollers", true);
+pub(crate) static CLAIMS: Resource = Resource::new("v1", "PersistentVolumeClaim", "persistentvolumeclaims", true);
 pub(crate) static JOBS: Resource = Resource::new("batch/v1", "Job", "jobs", true);
 pub(crate) static LEASES: Resource = Resource::new("coordination.k8s.io/v1", "Lease", "leases", true);
 pub(crate) static ENDPOINT_SLICES: Resource =
@@ -169,6 +176,15 @@ impl Api {
     }
 
     pub(crate) async fn create(&self, target: Target<'_>, body: Vec<u8>) -> Result<IgnoredAny, ApiError> {
+        self.create_as(target, body).await
+    }
+
+    /// Creates, and returns what was made of it.
+    pub(crate) async fn create_as<T: DeserializeOwned>(
+        &self,
+        target: Target<'_>,
+        body: Vec<u8>,
+    ) -> Result<T, ApiError> {
         self.send(Method::POST, "creating", &target, "", "application/json", body).await
     }
 

@@ -20,6 +20,13 @@ pub(crate) struct Claim<'a, T> {
     pub(crate) owner: &'a Meta,
     pub(crate) reference: OwnerReference,
     pub(crate) selector: &'a Selector,
+    /// What it must be beside matching the selector.
+    pub(crate) member: fn(&Meta, &Meta) -> bool,
+}
+
+/// Whatever the selector matches may be claimed.
+pub(crate) fn anything(_owner: &Meta, _object: &Meta) -> bool {
+    true
 }
 
 impl<T: View> Claim<'_, T> {
@@ -42,7 +49,9 @@ impl<T: View> Claim<'_, T> {
     }
 
     fn matches(&self, meta: &Meta) -> bool {
-        !self.selector.is_empty() && self.selector.matches(|key| meta.labels.get(key))
+        !self.selector.is_empty()
+            && self.selector.matches(|key| meta.labels.get(key))
+            && (self.member)(self.owner, meta)
     }
 
     async fn adopt(&self, meta: &Meta) -> Result<(), ApiError> {

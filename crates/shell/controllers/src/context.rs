@@ -12,7 +12,8 @@ use crate::{
     scheduler::Scheduler,
     store::{Change, Store},
     view::{
-        Key, Meta,
+        Key, LabelSelector, Meta, View,
+        apps::{DaemonSetView, ReplicationControllerView, RevisionView, StatefulSetView},
         cluster::{MetaView, NamespaceView, NodeView},
         job::JobView,
         network::{ServiceView, SliceView},
@@ -38,6 +39,10 @@ pub(crate) struct Stores {
     pub(crate) pods: Arc<Store<PodView>>,
     pub(crate) replica_sets: Arc<Store<ReplicaSetView>>,
     pub(crate) deployments: Arc<Store<DeploymentView>>,
+    pub(crate) stateful_sets: Arc<Store<StatefulSetView>>,
+    pub(crate) daemon_sets: Arc<Store<DaemonSetView>>,
+    pub(crate) revisions: Arc<Store<RevisionView>>,
+    pub(crate) replication_controllers: Arc<Store<ReplicationControllerView>>,
     pub(crate) jobs: Arc<Store<JobView>>,
     pub(crate) services: Arc<Store<ServiceView>>,
     pub(crate) slices: Arc<Store<SliceView>>,
@@ -54,6 +59,9 @@ pub(crate) struct Stores {
 pub(crate) struct Queues {
     pub(crate) deployments: Arc<Queue<Key>>,
     pub(crate) replica_sets: Arc<Queue<Key>>,
+    pub(crate) stateful_sets: Arc<Queue<Key>>,
+    pub(crate) daemon_sets: Arc<Queue<Key>>,
+    pub(crate) replication_controllers: Arc<Queue<Key>>,
     pub(crate) jobs: Arc<Queue<Key>>,
     /// Pods whose Job is gone, to take the finalizer off.
     pub(crate) job_orphans: Arc<Queue<Key>>,
@@ -69,6 +77,10 @@ impl Stores {
             pods: Store::new(),
             replica_sets: Store::new(),
             deployments: Store::new(),
+            stateful_sets: Store::new(),
+            daemon_sets: Store::new(),
+            revisions: Store::new(),
+            replication_controllers: Store::new(),
             jobs: Store::new(),
             services: Store::new(),
             slices: Store::new(),
@@ -89,6 +101,9 @@ impl Queues {
         Self {
             deployments: Queue::new("deployment", fold),
             replica_sets: Queue::new("replicaset", fold),
+            stateful_sets: Queue::new("statefulset", fold),
+            daemon_sets: Queue::new("daemonset", fold),
+            replication_controllers: Queue::new("replicationcontroller", fold),
             jobs: Queue::new("job", fold),
             job_orphans: Queue::new("job-orphan", Duration::ZERO),
             services: Queue::new("endpointslice", slow),
@@ -119,12 +134,18 @@ impl Context {
         on!(pods, Context::pod_changed);
         on!(replica_sets, Context::replica_set_changed);
         on!(deployments, |it, change| it.queue(&it.queues.deployments, change));
+        on!(stateful_sets, |it, change| it.queue(&it.queues.stateful_sets, change));
+        on!(daemon_sets, |it, change| it.queue(&it.queues.daemon_sets, change));
+        on!(replication_controllers, |it, change| it.queue(&it.queues.replication_controllers, change));
+        on!(revisions, Context::revision_changed);
         on!(jobs, Context::job_changed);
         on!(services, |it, change| it.queue(&it.queues.services, change));
         on!(slices, Context::slice_changed);
         on!(nodes, |it, change| {
             if it.scheduler.node_changed(change) {
                 it.scheduler.retry(&it.queues.pending_pods);
+                // Every node may take a daemon.
+                it.stores.daemon_sets.all().iter().for_each(|set| it.queues.daemon_sets.add(set.meta.key()));
             }
         });
         on!(namespaces, |it, change| {
@@ -135,7 +156,7 @@ impl Context {
         on!(ca_maps, Context::account_changed);
     }
 
-    fn queue<T: crate::view::View>(&self, queue: &Queue<Key>, change: &Change<T>) {
+    fn queue<T: View>(&self, queue: &Queue<Key>, change: &Change<T>) {
         if let Some(object) = change.latest() {
             queue.add(object.meta().key());
         }
@@ -158,7 +179,7 @@ impl Context {
         let Some(owner) = pod.meta.controller() else { return };
         self.expectations.created(&owner.uid, &pod.meta.name);
         if change.new.as_ref().is_none_or(|it| it.meta.deleting()) {
-            self.expectations.deleted(&owner.uid, &pod.meta.name);
+            self.expectations.deleted(&owner.uid, &pod.meta.uid);
         }
     }
 
@@ -167,6 +188,11 @@ impl Context {
         match pod.meta.controller() {
             Some(owner) => match &*owner.kind {
                 "ReplicaSet" => self.queues.replica_sets.add(Key::new(namespace, &owner.name)),
+                "StatefulSet" => self.queues.stateful_sets.add(Key::new(namespace, &owner.name)),
+                "DaemonSet" => self.queues.daemon_sets.add(Key::new(namespace, &owner.name)),
+                "ReplicationController" => {
+                    self.queues.replication_controllers.add(Key::new(namespace, &owner.name));
+                }
                 "Job" => {
                     let key = Key::new(namespace, &owner.name);
                     if self.stores.jobs.get(&key).is_none_or(|it| it.meta.uid != owner.uid) {
@@ -176,13 +202,14 @@ impl Context {
                 }
                 _ => {}
             },
-            // A pod without controller may belong to any ReplicaSet that selects it.
+            // A pod without controller may belong to whatever selects it.
             None if !pod.meta.deleting() => {
-                for set in self.stores.replica_sets.in_namespace(namespace) {
-                    if set.spec.selector.compile().matches(|key| pod.meta.labels.get(key)) {
-                        self.queues.replica_sets.add(set.meta.key());
-                    }
-                }
+                let (stores, queues) = (&self.stores, &self.queues);
+                wake(&stores.replica_sets, &queues.replica_sets, &pod.meta, |it| &it.spec.selector);
+                wake(&stores.stateful_sets, &queues.stateful_sets, &pod.meta, |it| &it.spec.selector);
+                wake(&stores.daemon_sets, &queues.daemon_sets, &pod.meta, |it| &it.spec.selector);
+                let controllers = &stores.replication_controllers;
+                wake(controllers, &queues.replication_controllers, &pod.meta, |it| &it.0.spec.selector);
             }
             None => {}
         }
@@ -218,11 +245,24 @@ impl Context {
                 self.queues.deployments.add(Key::new(&set.namespace, &owner.name));
             }
             Some(_) => {}
-            None => {
-                for deployment in self.stores.deployments.in_namespace(&set.namespace) {
-                    if deployment.spec.selector.compile().matches(|key| set.labels.get(key)) {
-                        self.queues.deployments.add(deployment.meta.key());
-                    }
+            None => wake(&self.stores.deployments, &self.queues.deployments, set, |it| &it.spec.selector),
+        }
+    }
+
+    fn revision_changed(&self, change: &Change<RevisionView>) {
+        for revision in [&change.old, &change.new].into_iter().flatten() {
+            let meta = &revision.meta;
+            match meta.controller() {
+                Some(owner) if &*owner.kind == "StatefulSet" => {
+                    self.queues.stateful_sets.add(Key::new(&meta.namespace, &owner.name));
+                }
+                Some(owner) if &*owner.kind == "DaemonSet" => {
+                    self.queues.daemon_sets.add(Key::new(&meta.namespace, &owner.name));
+                }
+                Some(_) => {}
+                None => {
+                    wake(&self.stores.stateful_sets, &self.queues.stateful_sets, meta, |it| &it.spec.selector);
+                    wake(&self.stores.daemon_sets, &self.queues.daemon_sets, meta, |it| &it.spec.selector);
                 }
             }
         }
@@ -247,6 +287,15 @@ impl Context {
     fn account_changed(&self, change: &Change<MetaView>) {
         if let (Some(old), None) = (&change.old, &change.new) {
             self.queues.accounts.add(Key::new("", &old.meta.namespace));
+        }
+    }
+}
+
+/// Asks for a pass over whatever selects an object of its namespace that nobody controls.
+fn wake<T: View>(store: &Store<T>, queue: &Queue<Key>, free: &Meta, selector: fn(&T) -> &LabelSelector) {
+    for it in store.in_namespace(&free.namespace) {
+        if selector(&it).compile().matches(|key| free.labels.get(key)) {
+            queue.add(it.meta().key());
         }
     }
 }

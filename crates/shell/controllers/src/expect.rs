@@ -34,7 +34,7 @@ struct Pending {
 pub(crate) struct Snapshot {
     /// Names of pods asked for, with their completion index if they have one.
     pub(crate) creates: HashMap<String, Option<i32>>,
-    /// Names of pods sent away.
+    /// Identities of pods sent away: another pod may have the name by now.
     pub(crate) deletes: HashSet<String>,
 }
 
@@ -61,8 +61,8 @@ impl Expectations {
     }
 
     /// Call before the request.
-    pub(crate) fn deleting(&self, owner: &str, name: &str) {
-        self.by_owner.lock().entry(owner.into()).or_default().deletes.insert(name.into(), Instant::now());
+    pub(crate) fn deleting(&self, owner: &str, uid: &str) {
+        self.by_owner.lock().entry(owner.into()).or_default().deletes.insert(uid.into(), Instant::now());
     }
 
     /// The watch showed the pod, or its creation failed.
@@ -71,8 +71,8 @@ impl Expectations {
     }
 
     /// The watch showed that the pod goes or is gone, or its deletion failed.
-    pub(crate) fn deleted(&self, owner: &str, name: &str) {
-        self.settle(owner, |it| it.deletes.remove(name).is_some());
+    pub(crate) fn deleted(&self, owner: &str, uid: &str) {
+        self.settle(owner, |it| it.deletes.remove(uid).is_some());
     }
 
     fn settle(&self, owner: &str, change: impl FnOnce(&mut Pending) -> bool) {

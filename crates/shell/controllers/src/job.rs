@@ -51,7 +51,7 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let known: HashSet<&str> = pods.iter().map(|it| &*it.meta.name).collect();
     let creating: Vec<Option<i32>> =
         wishes.creates.iter().filter(|it| !known.contains(it.0.as_str())).map(|it| *it.1).collect();
-    pods.retain(|it| !wishes.deletes.contains(&*it.meta.name) || it.meta.deleting());
+    pods.retain(|it| !wishes.deletes.contains(&*it.meta.uid) || it.meta.deleting());
     let rows: Vec<plan::Pod> = pods.iter().map(|it| row(it)).collect();
     let plan = plan::plan(&spec, &old, &rows, &creating, now());
     // The status comes first: a finalizer may go only when the end it guards is written down.

@@ -15,12 +15,14 @@ mod api;
 mod bounded;
 mod claim;
 mod context;
+mod daemonset;
 mod deployment;
 mod discovery;
 mod endpointslice;
 mod events;
 mod expect;
 mod gc;
+mod history;
 mod job;
 mod names;
 mod namespace;
@@ -30,6 +32,7 @@ mod queue;
 mod reflect;
 mod replicaset;
 mod scheduler;
+mod statefulset;
 mod store;
 mod view;
 
@@ -139,10 +142,14 @@ fn start_watches(
     synced: Arc<watch::Sender<bool>>,
 ) {
     let stores = &context.stores;
-    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(11)) };
+    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(15)) };
     watches.start(Source::all(&api::PODS), &stores.pods);
     watches.start(Source::all(&api::REPLICA_SETS), &stores.replica_sets);
     watches.start(Source::all(&api::DEPLOYMENTS), &stores.deployments);
+    watches.start(Source::all(&api::STATEFUL_SETS), &stores.stateful_sets);
+    watches.start(Source::all(&api::DAEMON_SETS), &stores.daemon_sets);
+    watches.start(Source::all(&api::CONTROLLER_REVISIONS), &stores.revisions);
+    watches.start(Source::all(&api::REPLICATION_CONTROLLERS), &stores.replication_controllers);
     watches.start(Source::all(&api::JOBS), &stores.jobs);
     watches.start(Source::all(&api::SERVICES), &stores.services);
     watches.start(Source::all(&api::ENDPOINT_SLICES), &stores.slices);
@@ -192,6 +199,9 @@ fn start_controllers(context: &Arc<Context>, tasks: &mut JoinSet<()>, token: &Ca
     // Few workers suffice: one pass already has many requests under way. The scheduler makes one request per pass.
     control!(queues.deployments, 8, deployment::pass);
     control!(queues.replica_sets, 8, replicaset::pass);
+    control!(queues.stateful_sets, 8, statefulset::pass);
+    control!(queues.daemon_sets, 4, daemonset::pass);
+    control!(queues.replication_controllers, 4, replicaset::controller_pass);
     control!(queues.jobs, 8, job::pass);
     control!(queues.job_orphans, 8, job::orphan_pass);
     control!(queues.services, 8, endpointslice::pass);

@@ -33,6 +33,13 @@ pub(crate) fn stable(base: &str, content: &impl Hash) -> String {
     name
 }
 
+/// A number that stands for a name. Should two names share one, the second waits for the first.
+pub(crate) fn number(name: &str) -> i32 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    (hasher.finish() & 0x7fff_ffff) as i32
+}
+
 /// A name for an event about this object.
 pub(crate) fn event(object: &str) -> String {
     format!("{object}.{:016x}", rand::rng().random::<u64>())

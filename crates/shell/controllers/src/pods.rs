@@ -29,10 +29,19 @@ pub(crate) struct Pods<'a> {
 /// One pod to create: everything but its name.
 pub(crate) struct Blueprint {
     base: String,
+    /// The pod's name; made of `base` when there is none.
+    name: Option<String>,
     /// JSON before and after the name.
     head: String,
     tail: String,
     index: Option<i32>,
+}
+
+impl Blueprint {
+    /// The same with a name that is settled.
+    pub(crate) fn named(self, name: String) -> Self {
+        Self { name: Some(name), ..self }
+    }
 }
 
 /// How far a batch came.
@@ -92,6 +101,7 @@ impl Pods<'_> {
         let rest = &meta[1..];
         Blueprint {
             base,
+            name: None,
             head: r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":""#.to_owned(),
             tail: format!(r#"",{rest},"spec":{spec}}}"#),
             index,
@@ -113,11 +123,21 @@ impl Pods<'_> {
     }
 
     async fn create_one(&self, blueprint: &Blueprint) -> Result<String, ApiError> {
-        let wish = Wish { pods: self, name: names::pod(&blueprint.base), index: blueprint.index };
+        let name = blueprint.name.clone().unwrap_or_else(|| names::pod(&blueprint.base));
+        let wish = Wish { pods: self, name, index: blueprint.index };
         self.expectations.creating(&self.owner.uid, &wish.name, wish.index);
         let body = [&blueprint.head, wish.name.as_str(), &blueprint.tail].concat().into_bytes();
-        self.api.create(Target::collection(&PODS, &self.owner.namespace), body).await?;
-        Ok(wish.keep())
+        match self.api.create(Target::collection(&PODS, &self.owner.namespace), body).await {
+            Err(error) if error.exists() && blueprint.name.is_some() => {
+                let target = Target::object(&PODS, &self.owner.namespace, &wish.name);
+                let present: PodView = self.api.get(target, "").await?;
+                // Ours, but the cache did not know it yet: the watch will bring it.
+                let ours = present.meta.controller().is_some_and(|it| it.uid == self.owner.uid);
+                if ours { Ok(wish.name.clone()) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(wish.keep()),
+        }
     }
 
     /// Deletes pods; the finalizer `release` is taken off first.
@@ -137,11 +157,11 @@ impl Pods<'_> {
         if let Some(finalizer) = release {
             remove_finalizer(self.api, &PODS, &pod.meta, finalizer).await?;
         }
-        self.expectations.deleting(&self.owner.uid, &pod.meta.name);
+        self.expectations.deleting(&self.owner.uid, &pod.meta.uid);
         let options = DeleteOptions { uid: Some(&pod.meta.uid), ..DeleteOptions::default() };
         let deleted = self.api.delete(target, options).await;
         if deleted.is_err() {
-            self.expectations.deleted(&self.owner.uid, &pod.meta.name);
+            self.expectations.deleted(&self.owner.uid, &pod.meta.uid);
         }
         deleted.map(|()| pod.meta.name.to_string())
     }

@@ -10,10 +10,10 @@ use eyot_plan::{
 use serde_json::json;
 
 use crate::{
-    api::{PODS, REPLICA_SETS, Target},
-    claim::Claim,
+    api::{PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource, Target},
+    claim::{self, Claim},
     context::Context,
-    events::Severity,
+    events::{Recorder, Severity},
     pods::{Batch, Pods},
     queue::Outcome,
     view::{
@@ -26,10 +26,48 @@ use crate::{
 /// Pods named one by one in events of a pass; a larger batch gets one event with its size.
 const NAMED_MAX: usize = 10;
 
-/// One pass over one ReplicaSet: read, decide, write.
+/// One pass over one ReplicaSet.
 pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
-    let Some(set) = context.stores.replica_sets.get(&key) else { return Ok(None) };
-    let owner = owner(&context, &set);
+    match context.stores.replica_sets.get(&key) {
+        Some(set) => keep(&context, &set, Flavor::ReplicaSet).await,
+        None => Ok(None),
+    }
+}
+
+/// One pass over one ReplicationController.
+pub(crate) async fn controller_pass(context: Arc<Context>, key: Key) -> Outcome {
+    match context.stores.replication_controllers.get(&key) {
+        Some(controller) => keep(&context, &controller.0, Flavor::ReplicationController).await,
+        None => Ok(None),
+    }
+}
+
+/// Which of the two kinds it is; they differ in name only.
+#[derive(Clone, Copy)]
+enum Flavor {
+    ReplicaSet,
+    ReplicationController,
+}
+
+impl Flavor {
+    fn resource(self) -> &'static Resource {
+        match self {
+            Flavor::ReplicaSet => &REPLICA_SETS,
+            Flavor::ReplicationController => &REPLICATION_CONTROLLERS,
+        }
+    }
+
+    fn recorder(self, context: &Context) -> Recorder {
+        context.recorder.of(match self {
+            Flavor::ReplicaSet => "replicaset-controller",
+            Flavor::ReplicationController => "replication-controller",
+        })
+    }
+}
+
+/// Read, decide, write.
+async fn keep(context: &Context, set: &ReplicaSetView, flavor: Flavor) -> Outcome {
+    let owner = owner(context, set, flavor);
     // Wishes are read before pods: see `expect`.
     let wishes = context.expectations.snapshot(&set.meta.uid);
     let selector = set.spec.selector.compile();
@@ -40,13 +78,14 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         owner: &set.meta,
         reference: owner.owner_reference(),
         selector: &selector,
+        member: claim::anything,
     };
     let claimed = claim.settle().await?;
     let known: HashSet<&str> = claimed.iter().map(|it| &*it.meta.name).collect();
     let creating = wishes.creates.keys().filter(|it| !known.contains(it.as_str())).count();
     let active: Vec<Arc<PodView>> =
-        claimed.iter().filter(|it| it.active() && !wishes.deletes.contains(&*it.meta.name)).cloned().collect();
-    let rows: Vec<plan::Pod<'_>> = active.iter().map(|it| row(it, &set)).collect();
+        claimed.iter().filter(|it| it.active() && !wishes.deletes.contains(&*it.meta.uid)).cloned().collect();
+    let rows: Vec<plan::Pod<'_>> = active.iter().map(|it| row(it, set)).collect();
     let now = now();
 
     let mut failure = None;
@@ -56,10 +95,10 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         let plan = plan::plan(wanted, &rows, creating, now);
         more = matches!(&plan, Plan::Create(count) if *count == plan::BURST)
             || matches!(&plan, Plan::Delete(indices) if indices.len() == plan::BURST);
-        failure = execute(&context, &set, &owner, &active, plan).await;
+        failure = execute(context, set, flavor, &owner, &active, plan).await;
     }
     let (counts, wait) = plan::status(&rows, set.spec.min_ready_seconds, now);
-    write_status(&context, &set, counts, failure.as_ref(), now).await?;
+    write_status(context, set, flavor, counts, failure.as_ref(), now).await?;
     match failure {
         Some((_, error)) => Err(error),
         None if more => Ok(Some(Duration::ZERO)),
@@ -67,8 +106,8 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     }
 }
 
-fn owner<'a>(context: &'a Context, set: &'a ReplicaSetView) -> Pods<'a> {
-    Pods { api: &context.api, expectations: &context.expectations, resource: &REPLICA_SETS, owner: &set.meta }
+fn owner<'a>(context: &'a Context, set: &'a ReplicaSetView, flavor: Flavor) -> Pods<'a> {
+    Pods { api: &context.api, expectations: &context.expectations, resource: flavor.resource(), owner: &set.meta }
 }
 
 fn row<'a>(pod: &'a PodView, set: &ReplicaSetView) -> plan::Pod<'a> {
@@ -93,6 +132,7 @@ fn row<'a>(pod: &'a PodView, set: &ReplicaSetView) -> plan::Pod<'a> {
 async fn execute(
     context: &Context,
     set: &ReplicaSetView,
+    flavor: Flavor,
     owner: &Pods<'_>,
     active: &[Arc<PodView>],
     plan: Plan,
@@ -103,31 +143,33 @@ async fn execute(
             let blueprint = owner.blueprint(&set.spec.template, format!("{}-", set.meta.name), None, |_, _| {});
             let blueprints: Vec<_> = std::iter::repeat_n(Arc::new(blueprint), count).collect();
             let batch = owner.create(&blueprints).await;
-            tell(context, set, &batch, "SuccessfulCreate", "Created pod");
+            tell(context, set, flavor, &batch, "SuccessfulCreate", "Created pod");
             batch.failed.map(|error| {
                 let message = format!("Error creating: {}", error.message());
-                context.recorder.of("replicaset-controller").record(
-                    &REPLICA_SETS,
-                    &set.meta,
-                    Severity::Warning,
-                    "FailedCreate",
-                    message,
-                );
+                let recorder = flavor.recorder(context);
+                recorder.record(flavor.resource(), &set.meta, Severity::Warning, "FailedCreate", message);
                 ("FailedCreate", error)
             })
         }
         Plan::Delete(indices) => {
             let pods: Vec<Arc<PodView>> = indices.iter().map(|at| active[*at].clone()).collect();
             let batch = owner.delete(&pods, None).await;
-            tell(context, set, &batch, "SuccessfulDelete", "Deleted pod");
+            tell(context, set, flavor, &batch, "SuccessfulDelete", "Deleted pod");
             batch.failed.map(|error| ("FailedDelete", error))
         }
     }
 }
 
-fn tell(context: &Context, set: &ReplicaSetView, batch: &Batch, reason: &'static str, what: &str) {
-    let recorder = context.recorder.of("replicaset-controller");
-    let record = |message| recorder.record(&REPLICA_SETS, &set.meta, Severity::Normal, reason, message);
+fn tell(
+    context: &Context,
+    set: &ReplicaSetView,
+    flavor: Flavor,
+    batch: &Batch,
+    reason: &'static str,
+    what: &str,
+) {
+    let recorder = flavor.recorder(context);
+    let record = |message| recorder.record(flavor.resource(), &set.meta, Severity::Normal, reason, message);
     if batch.done.len() > NAMED_MAX {
         record(format!("{what}s: {}", batch.done.len()));
     } else {
@@ -138,6 +180,7 @@ fn tell(context: &Context, set: &ReplicaSetView, batch: &Batch, reason: &'static
 async fn write_status(
     context: &Context,
     set: &ReplicaSetView,
+    flavor: Flavor,
     counts: Counts,
     failure: Option<&(&'static str, crate::api::ApiError)>,
     now: Seconds,
@@ -169,17 +212,23 @@ async fn write_status(
         "observedGeneration": set.meta.generation,
         "conditions": if after.is_empty() { serde_json::Value::Null } else { conditions_json(&after, None) },
     }});
-    let target = Target::object(&REPLICA_SETS, &set.meta.namespace, &set.meta.name).sub("status");
-    match context.api.merge::<ReplicaSetView>(target, &status).await {
-        Ok(written) => {
+    let target = Target::object(flavor.resource(), &set.meta.namespace, &set.meta.name).sub("status");
+    let written = match flavor {
+        Flavor::ReplicaSet => context.api.merge::<ReplicaSetView>(target, &status).await.map(|written| {
             // The deployment works with these counts at once; the watch will tell it again.
             context.stores.replica_sets.absorb(written);
             if let Some(owner) = set.meta.controller() {
                 context.queues.deployments.add(Key::new(&set.meta.namespace, &owner.name));
             }
-            Ok(())
-        }
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error) => Err(error),
+        }),
+        Flavor::ReplicationController => context
+            .api
+            .merge(target, &status)
+            .await
+            .map(|written| context.stores.replication_controllers.absorb(written)),
+    };
+    match written {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{ApiError, DEPLOYMENTS, DeleteOptions, REPLICA_SETS, Target},
-    claim::Claim,
+    claim::{self, Claim},
     context::Context,
     events::{Recorder, Severity},
     queue::Outcome,
@@ -69,6 +69,7 @@ impl Pass<'_> {
             owner: self.meta(),
             reference: self.reference(),
             selector: &selector,
+            member: claim::anything,
         };
         claim.settle().await
     }

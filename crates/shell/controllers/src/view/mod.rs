@@ -1,5 +1,6 @@
 //! The parts of objects that the controllers read, decoded straight from the wire; everything else is skipped.
 
+pub(crate) mod apps;
 pub(crate) mod cluster;
 pub(crate) mod job;
 pub(crate) mod network;
@@ -186,7 +187,7 @@ impl<'de> Deserialize<'de> for Strings {
     }
 }
 
-/// `LabelSelector`, or a node selector's term.
+/// `LabelSelector`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct LabelSelector {
@@ -210,14 +211,18 @@ impl LabelSelector {
     /// The selector; an operator unknown to us makes one that matches nothing.
     pub(crate) fn compile(&self) -> Selector {
         let mut selector = Selector::equals(self.match_labels.iter());
-        for it in &self.match_expressions {
-            selector.requirements.push(match Operator::parse(&it.operator) {
-                Some(operator) => Requirement { key: it.key.clone(), operator, values: it.values.clone() },
-                None => Requirement { key: it.key.clone(), operator: Operator::In, values: Vec::new() },
-            });
-        }
+        selector.requirements.extend(compile(&self.match_expressions).requirements);
         selector
     }
+}
+
+/// The conjunction of the expressions; an operator unknown to us makes one that matches nothing.
+pub(crate) fn compile(expressions: &[Expression]) -> Selector {
+    let requirements = expressions.iter().map(|it| match Operator::parse(&it.operator) {
+        Some(operator) => Requirement { key: it.key.clone(), operator, values: it.values.clone() },
+        None => Requirement { key: it.key.clone(), operator: Operator::In, values: Vec::new() },
+    });
+    Selector { requirements: requirements.collect() }
 }
 
 /// One entry of `status.conditions`.

@@ -3,12 +3,12 @@
 use eyot_model::quantity::Quantity;
 use eyot_plan::{
     Seconds,
-    schedule::{self, Effect, Resources, Toleration},
+    schedule::{self, Effect, Resources, Term, Toleration},
     selector::Selector,
 };
 use serde::Deserialize;
 
-use super::{Condition, LabelSelector, Meta, Strings, Time, View, nullable};
+use super::{Condition, Expression, Meta, Strings, Time, View, nullable};
 
 /// Annotation that ranks pods for deletion.
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -61,7 +61,7 @@ pub(crate) struct NamedPort {
 pub(crate) struct Pending {
     pub(crate) scheduler: String,
     pub(crate) node_selector: Selector,
-    pub(crate) affinity: Vec<Selector>,
+    pub(crate) affinity: Vec<Term>,
     pub(crate) tolerations: Vec<Toleration>,
     /// It must not be scheduled yet.
     pub(crate) gated: bool,
@@ -80,6 +80,16 @@ impl PodView {
     /// Counts for its controller: neither finished nor being deleted.
     pub(crate) fn active(&self) -> bool {
         self.unfinished() && !self.meta.deleting()
+    }
+
+    /// The node it is on or meant for, by a node affinity for that node's name; empty when there is none.
+    pub(crate) fn target(&self) -> &str {
+        if !self.node.is_empty() {
+            return &self.node;
+        }
+        let terms = self.pending.iter().flat_map(|it| &it.affinity);
+        let names = terms.flat_map(|it| &it.fields.requirements).filter(|it| it.key == "metadata.name");
+        names.flat_map(|it| &it.values).next().map_or("", String::as_str)
     }
 
     /// What the scheduler decides on.
@@ -178,7 +188,22 @@ struct NodeAffinity {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct NodeTerms {
-    node_selector_terms: Vec<LabelSelector>,
+    node_selector_terms: Vec<TermWire>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct TermWire {
+    #[serde(deserialize_with = "nullable")]
+    match_expressions: Vec<Expression>,
+    #[serde(deserialize_with = "nullable")]
+    match_fields: Vec<Expression>,
+}
+
+impl TermWire {
+    fn compile(&self) -> Term {
+        Term { labels: super::compile(&self.match_expressions), fields: super::compile(&self.match_fields) }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -306,7 +331,7 @@ fn pending(spec: &Spec, verdict: Option<String>) -> Pending {
     Pending {
         scheduler: spec.scheduler_name.clone(),
         node_selector: Selector::equals(spec.node_selector.iter()),
-        affinity: required.iter().flat_map(|it| &it.node_selector_terms).map(LabelSelector::compile).collect(),
+        affinity: required.iter().flat_map(|it| &it.node_selector_terms).map(TermWire::compile).collect(),
         tolerations: spec.tolerations.iter().map(toleration).collect(),
         gated: !spec.scheduling_gates.is_empty(),
         unsupported: match (between_pods, spread) {

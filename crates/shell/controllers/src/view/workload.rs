@@ -47,6 +47,9 @@ pub(crate) struct RollingUpdate {
     pub(crate) max_surge: Option<Amount>,
     #[serde(deserialize_with = "amount")]
     pub(crate) max_unavailable: Option<Amount>,
+    /// Of StatefulSets only.
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) partition: i32,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
