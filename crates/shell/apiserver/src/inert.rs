@@ -8,9 +8,7 @@ use eyot_model::kinds::Kind;
 /// Group, kinds, and what does not happen.
 const ROWS: &[(&str, &[&str], &str)] = &[
     ("", &["PersistentVolumeClaim", "PersistentVolume"], "no volume is provisioned, bound or mounted"),
-    ("", &["ReplicationController"], NO_PODS),
     ("apiregistration.k8s.io", &["APIService"], "requests are not passed on to other API servers"),
-    ("apps", &["DaemonSet", "StatefulSet"], NO_PODS),
     ("autoscaling", &["HorizontalPodAutoscaler"], "nothing is scaled"),
     ("batch", &["CronJob"], "no Job is created"),
     ("certificates.k8s.io", &["ClusterTrustBundle", "PodCertificateRequest"], "no pod gets certificates"),
@@ -20,7 +18,14 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ("policy", &["PodDisruptionBudget"], "evictions do not ask for it"),
     (
         "resource.k8s.io",
-        &["DeviceClass", "DeviceTaintRule", "ResourceClaim", "ResourceClaimTemplate", "ResourcePoolStatusRequest", "ResourceSlice"],
+        &[
+            "DeviceClass",
+            "DeviceTaintRule",
+            "ResourceClaim",
+            "ResourceClaimTemplate",
+            "ResourcePoolStatusRequest",
+            "ResourceSlice",
+        ],
         "no device is given to pods",
     ),
     ("scheduling.k8s.io", &["CompositePodGroup", "PodGroup", "Workload"], "pods are scheduled one by one"),
@@ -31,8 +36,6 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ),
     ("storagemigration.k8s.io", &["StorageVersionMigration"], "stored objects need no migration"),
 ];
-
-const NO_PODS: &str = "no pod is created";
 
 /// What to tell who writes an object of this kind; nothing when something acts on it, or only a part is written.
 pub(crate) fn warnings(kind: &Kind, verb: &str, subresource: Option<&str>) -> Vec<String> {

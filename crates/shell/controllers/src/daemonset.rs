@@ -117,7 +117,6 @@ impl Pass<'_> {
     fn history(&self) -> History<'_> {
         History {
             context: self.context,
-            resource: &DAEMON_SETS,
             owner: &self.set.meta,
             selector: self.selector,
             template: &self.set.spec.template,
@@ -195,7 +194,8 @@ impl Pass<'_> {
                     continue;
                 }
             };
-            let message = format!("Found {what} daemon pod {} on node {}, will try to kill it", pod.meta.key(), pod.node);
+            let message =
+                format!("Found {what} daemon pod {} on node {}, will try to kill it", pod.meta.key(), pod.node);
             self.record(severity, reason, message);
             leaving.push(pod.clone());
         }

@@ -13,7 +13,7 @@ use eyot_plan::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::{ApiError, CONTROLLER_REVISIONS, DeleteOptions, Resource, Target},
+    api::{ApiError, CONTROLLER_REVISIONS, DeleteOptions, Target},
     claim::{self, Claim},
     context::Context,
     view::{Meta, OwnerReference, View, apps, apps::RevisionView},
@@ -27,7 +27,6 @@ const ATTEMPTS_MAX: usize = 8;
 /// The revisions of one workload.
 pub(crate) struct History<'a> {
     pub(crate) context: &'a Context,
-    pub(crate) resource: &'static Resource,
     pub(crate) owner: &'a Meta,
     pub(crate) selector: &'a Selector,
     pub(crate) template: &'a Value,

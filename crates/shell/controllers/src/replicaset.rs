@@ -160,14 +160,7 @@ async fn execute(
     }
 }
 
-fn tell(
-    context: &Context,
-    set: &ReplicaSetView,
-    flavor: Flavor,
-    batch: &Batch,
-    reason: &'static str,
-    what: &str,
-) {
+fn tell(context: &Context, set: &ReplicaSetView, flavor: Flavor, batch: &Batch, reason: &'static str, what: &str) {
     let recorder = flavor.recorder(context);
     let record = |message| recorder.record(flavor.resource(), &set.meta, Severity::Normal, reason, message);
     if batch.done.len() > NAMED_MAX {

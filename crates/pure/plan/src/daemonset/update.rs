@@ -9,7 +9,10 @@ enum Stock {
     Unclear,
     New(usize),
     Old(usize),
-    Both { new: usize, old: usize },
+    Both {
+        new: usize,
+        old: usize,
+    },
 }
 
 impl Pass<'_> {

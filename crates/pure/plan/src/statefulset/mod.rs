@@ -111,14 +111,7 @@ pub struct Plan {
 }
 
 /// Decides one pass. Pods in `creating` (by ordinal) were asked for and have not shown up yet.
-pub fn plan(
-    spec: &Spec,
-    revisions: Revisions<'_>,
-    old: &Status,
-    pods: &[Pod],
-    creating: &[i32],
-    now: Seconds,
-) -> Plan {
+pub fn plan(spec: &Spec, revisions: Revisions<'_>, old: &Status, pods: &[Pod], creating: &[i32], now: Seconds) -> Plan {
     let mut pass = Pass { spec, revisions, old, pods, creating, now, steps: Vec::new() };
     if !spec.deleting {
         // Each stage goes on only when the one before has nothing to wait for.

@@ -82,12 +82,7 @@ pub(super) async fn hand_over(context: &Context, set: &StatefulSetView, pod: &Me
 }
 
 /// Makes the set, or a pod of it, the owner of a claim, or nobody. Owners of other kinds stay.
-async fn own(
-    context: &Context,
-    set: &StatefulSetView,
-    claim: &str,
-    owners: &[OwnerReference],
-) -> Result<(), ApiError> {
+async fn own(context: &Context, set: &StatefulSetView, claim: &str, owners: &[OwnerReference]) -> Result<(), ApiError> {
     let target = Target::object(&CLAIMS, &set.meta.namespace, claim);
     let present: MetaView = match context.api.get(target, "").await {
         Err(error) if error.is_not_found() => return Ok(()),

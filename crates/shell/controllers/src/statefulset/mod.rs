@@ -102,7 +102,6 @@ impl Pass<'_> {
     fn history(&self) -> History<'_> {
         History {
             context: self.context,
-            resource: &STATEFUL_SETS,
             owner: &self.set.meta,
             selector: self.selector,
             template: &self.set.spec.template,
@@ -154,7 +153,8 @@ impl Pass<'_> {
                 Step::Replace(at) => {
                     let pod = &pods[at];
                     if !pod.unfinished() {
-                        let message = format!("StatefulSet {} is recreating failed Pod {}", self.set.meta.key(), pod.meta.name);
+                        let message =
+                            format!("StatefulSet {} is recreating failed Pod {}", self.set.meta.key(), pod.meta.name);
                         self.record(Severity::Warning, "RecreatingFailedPod", message);
                     }
                     leaving.push(pod.clone());

@@ -14,12 +14,7 @@ const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 
 /// The pod of this number, made of the template that the revision holds.
-pub(super) fn blueprint(
-    owner: &Pods<'_>,
-    set: &StatefulSetView,
-    revision: &RevisionView,
-    ordinal: i32,
-) -> Blueprint {
+pub(super) fn blueprint(owner: &Pods<'_>, set: &StatefulSetView, revision: &RevisionView, ordinal: i32) -> Blueprint {
     let name = statefulset::name(&set.meta.name, ordinal);
     let base = format!("{}-", set.meta.name);
     let blueprint = owner.blueprint(&revision.template(), base, Some(ordinal), |meta, spec| {
@@ -44,8 +39,10 @@ fn mount(set: &StatefulSetView, spec: &mut Value, ordinal: i32) {
     }
     let mut volumes: Vec<Value> = spec["volumes"].as_array().cloned().unwrap_or_default();
     volumes.retain(|it| !claims.iter().any(|claim| it["name"] == claim.0.as_str()));
-    volumes.extend(claims.into_iter().map(|(volume, claim)| {
-        json!({"name": volume, "persistentVolumeClaim": {"claimName": claim}})
-    }));
+    volumes.extend(
+        claims
+            .into_iter()
+            .map(|(volume, claim)| json!({"name": volume, "persistentVolumeClaim": {"claimName": claim}})),
+    );
     spec["volumes"] = volumes.into();
 }

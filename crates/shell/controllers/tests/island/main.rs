@@ -1,6 +1,7 @@
 //! Drives the controllers against the real API server in process, with a fake node that plays the kubelet.
 
 mod collecting;
+mod daemons;
 mod deployments;
 mod jobs;
 mod networking;
@@ -8,4 +9,5 @@ mod node;
 mod restarts;
 mod scheduling;
 mod speed;
+mod stateful;
 mod world;
