@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: clocks, randomness, storage and sockets. Time arrives as an argument.
 
+pub mod apply;
 pub mod cidr;
 pub mod convert;
 pub mod custom;

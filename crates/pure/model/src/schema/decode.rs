@@ -32,7 +32,8 @@ impl FieldValidation {
 /// A decoded object, with what there is to warn about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
-    /// The object without unknown fields and nulls, its quantities and times in canonical form.
+    /// The object without unknown fields, nulls and optional lists and maps that are empty; its quantities and times
+    /// in canonical form.
     pub object: Value,
     /// Texts for `Warning` headers.
     pub warnings: Vec<String>,
@@ -147,6 +148,9 @@ impl Walk<'_> {
                 self.child(shape, it, &segment)?;
             }
         }
+        if !definition.keeps_empty() {
+            map.retain(|name, it| !is_empty(it) || definition.field(name).is_none_or(|it| it.keeps_empty()));
+        }
         self.type_name = outer;
         Ok(())
     }
@@ -192,6 +196,14 @@ impl Walk<'_> {
         };
         let (owner, path, wanted) = (self.type_name, self.shown_path(), go_type(shape));
         format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}")
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
     }
 }
 
@@ -262,6 +274,17 @@ mod tests {
         let decoded = pod(json!({"containers": [{"name": "a", "imagge": "x"}], "nodeName": null})).expect("decodes");
         assert_eq!(decoded.object, json!({"spec": {"containers": [{"name": "a"}]}}));
         assert_eq!(decoded.warnings, [r#"unknown field "spec.containers[0].imagge""#]);
+    }
+
+    #[test]
+    fn empty_lists_and_maps_are_dropped_where_kubernetes_types_leave_them_out() {
+        let decoded = pod(json!({
+            "containers": [], "volumes": [], "nodeSelector": {}, "securityContext": {},
+        }));
+        assert_eq!(decoded.expect("decodes").object, json!({"spec": {"containers": [], "securityContext": {}}}));
+        let kind = builtin().by_plural("gateway.networking.k8s.io", "v1", "httproutes").expect("known");
+        let route = json!({"spec": {"hostnames": []}});
+        assert_eq!(decode(kind, route.clone(), vec![], FieldValidation::Strict).expect("decodes").object, route);
     }
 
     #[test]

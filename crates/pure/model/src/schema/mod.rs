@@ -68,6 +68,8 @@ pub struct Field {
     pub shape: Shape,
     /// How its elements are told apart when applied; lists alone.
     pub list: ListType,
+    /// Whether a map is replaced whole when applied.
+    pub atomic: bool,
     /// How a strategic merge patch treats it.
     pub patch: PatchStrategy,
 }
@@ -141,9 +143,22 @@ impl Definition {
         self.fields.binary_search_by(|it| it.name.cmp(name)).ok().map(|at| &self.fields[at])
     }
 
+    /// Whether empty lists and maps of it are kept as sent: Kubernetes stores Gateway API objects as they come.
+    pub(crate) fn keeps_empty(&self) -> bool {
+        self.name.starts_with("gateway.")
+    }
+
     /// Its name without group and version, as Go calls the type.
     pub fn type_name(&self) -> &'static str {
         self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+}
+
+impl Field {
+    /// Whether an empty value says something: it does for objects and for what is required, while optional lists and
+    /// maps that are empty are left out by Kubernetes' own types.
+    pub(crate) fn keeps_empty(&self) -> bool {
+        self.required || !matches!(self.shape, Shape::List(_) | Shape::Map(_))
     }
 }
 

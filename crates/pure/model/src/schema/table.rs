@@ -68,7 +68,7 @@ fn field(line: &'static str, index: &HashMap<&str, u16>) -> Field {
     let (name, rest) = word(line);
     let (of_type, mut rest) = word(rest);
     let (name, required) = name.strip_suffix('!').map_or((name, false), |it| (it, true));
-    let (mut list, mut patch) = (ListType::Atomic, PatchStrategy::default());
+    let (mut list, mut patch, mut atomic) = (ListType::Atomic, PatchStrategy::default(), false);
     while !rest.is_empty() {
         let (flag, after) = word(rest);
         rest = after;
@@ -78,10 +78,11 @@ fn field(line: &'static str, index: &HashMap<&str, u16>) -> Field {
             ("merge", key) => (patch.merge, patch.key) = (true, Some(key).filter(|it| !it.is_empty())),
             ("retain", _) => patch.retain_keys = true,
             ("replace", _) => patch.replace = true,
+            ("atomic", _) => atomic = true,
             _ => {}
         }
     }
-    Field { name, required, shape: shape(of_type, index), list, patch }
+    Field { name, required, shape: shape(of_type, index), list, atomic, patch }
 }
 
 fn shape(text: &str, index: &HashMap<&str, u16>) -> Shape {

@@ -1,0 +1,40 @@
+//! Fields that nobody comes to own by a write, because the write does not change them.
+
+use super::set::Set;
+use crate::kinds::Kind;
+
+/// Fields that nobody owns: they name the object, or are the server's own.
+pub(super) fn unowned() -> Set {
+    Set::of_fields(&[
+        &["apiVersion"],
+        &["kind"],
+        &["metadata"],
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+        &["metadata", "creationTimestamp"],
+        &["metadata", "selfLink"],
+        &["metadata", "uid"],
+        &["metadata", "clusterName"],
+        &["metadata", "generation"],
+        &["metadata", "managedFields"],
+        &["metadata", "resourceVersion"],
+    ])
+}
+
+/// Fields that a write through a subresource leaves as they are, in all versions of the kind.
+pub(super) fn ignored(kind: &Kind, subresource: &str) -> Set {
+    let mut ignored = Set::of_fields(&[&["metadata", "managedFields"]]);
+    let more: &[&[&str]] = match (kind.group.as_str(), kind.kind.as_str(), subresource) {
+        (_, _, "") if kind.subresource("status").is_some() => &[&["status"]],
+        ("", "Pod", "status") => &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]],
+        ("apps", "Deployment", "status") => &[&["spec"], &["metadata", "labels"]],
+        ("certificates.k8s.io", _, "status") => &[&["spec"], &["status", "conditions"]],
+        ("certificates.k8s.io", _, "approval") => &[&["spec"], &["status", "certificate"]],
+        ("apiextensions.k8s.io" | "apiregistration.k8s.io", _, "status") => &[&["spec"], &["metadata"]],
+        (_, _, "status") => &[&["spec"]],
+        (_, _, "scale" | "resize" | "ephemeralcontainers") => &[&["status"]],
+        _ => &[],
+    };
+    ignored.union(Set::of_fields(more));
+    ignored
+}
