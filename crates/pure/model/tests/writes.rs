@@ -130,7 +130,7 @@ fn objects() -> Vec<Value> {
         object(
             "events.k8s.io/v1",
             "Event",
-            json!({"eventTime": "2026-01-01T00:00:00.000001Z", "reportingController": "eyot", "reportingInstance": "n", "action": "Start", "reason": "Started", "regarding": {"kind": "Pod", "name": "p"}, "note": "Started", "type": "Normal"}),
+            json!({"eventTime": "2026-01-01T00:00:00.000001Z", "reportingController": "eyot", "reportingInstance": "n", "action": "Start", "reason": "Started", "regarding": {"kind": "Pod", "name": "p", "namespace": "d"}, "note": "Started", "type": "Normal"}),
         ),
         object(
             "autoscaling/v1",

@@ -4,7 +4,13 @@ use bytes::Bytes;
 use eyot_model::{meta, schema, status::ApiError};
 use serde_json::Value;
 
-use crate::{call::Call, request::decode::Decoded};
+use crate::{
+    call::Call,
+    request::{
+        accept::{self, Syntax},
+        decode::Decoded,
+    },
+};
 
 /// Decodes the object in a request's body: its kind must be the request's, its fields the kind's.
 pub(crate) fn object(call: &mut Call, body: &Bytes) -> Result<Value, ApiError> {
@@ -13,12 +19,18 @@ pub(crate) fn object(call: &mut Call, body: &Bytes) -> Result<Value, ApiError> {
     }
     let Decoded { mut value, duplicates } = call.decode(body)?;
     check_kind(call, &mut value)?;
-    fields(call, value, duplicates)
+    let source = (accept::syntax(&call.headers)? == Syntax::Json).then_some(&**body);
+    checked(call, value, duplicates, source)
 }
 
 /// Checks field types and unknown fields as `fieldValidation` says.
 pub(crate) fn fields(call: &mut Call, value: Value, duplicates: Vec<String>) -> Result<Value, ApiError> {
-    let decoded = schema::decode(&call.kind, value, duplicates, call.query.field_validation)?;
+    checked(call, value, duplicates, None)
+}
+
+/// [`fields`] of an object that came as the JSON in `source`.
+fn checked(call: &mut Call, value: Value, duplicates: Vec<String>, source: Option<&[u8]>) -> Result<Value, ApiError> {
+    let decoded = schema::decode_source(&call.kind, value, duplicates, call.query.field_validation, source)?;
     call.warnings.extend(decoded.warnings);
     let mut object = decoded.object;
     // Field ownership is server-side apply's, which is not there yet; what is sent back must not linger.

@@ -51,7 +51,7 @@ fn warning(kind: &Kind) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::table;
+    use eyot_model::kinds::builtin as table;
 
     #[test]
     fn rows_name_kinds_that_exist_and_what_acts_is_not_warned_about() {

@@ -72,6 +72,34 @@ pub(super) fn webhooks(object: &mut Object, mutating: bool) {
     });
 }
 
+pub(super) fn csi_driver(spec: &mut Object) {
+    set(spec, "attachRequired", true);
+    set(spec, "podInfoOnMount", false);
+    set(spec, "storageCapacity", false);
+    set(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
+    set(spec, "requiresRepublish", false);
+    set(spec, "seLinuxMount", false);
+    if spec.get("volumeLifecycleModes").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        spec.insert("volumeLifecycleModes".into(), json!(["Persistent"]));
+    }
+}
+
+pub(super) fn admission_policy(spec: &mut Object) {
+    set(spec, "failurePolicy", "Fail");
+    matched(spec, "matchConstraints");
+}
+
+/// Which requests a policy or binding is about, where it says.
+pub(super) fn matched(spec: &mut Object, field: &str) {
+    let Some(matched) = spec.get_mut(field).and_then(Value::as_object_mut) else { return };
+    set(matched, "matchPolicy", "Equivalent");
+    set(matched, "namespaceSelector", json!({}));
+    set(matched, "objectSelector", json!({}));
+    for rules in ["resourceRules", "excludeResourceRules"] {
+        each(matched, rules, |rule| set(rule, "scope", "*"));
+    }
+}
+
 pub(super) fn definition(spec: &mut Object) {
     let names = make(spec, "names");
     let kind = text(names, "kind").to_owned();

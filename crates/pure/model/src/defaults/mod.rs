@@ -64,6 +64,19 @@ pub fn apply(kind: &Kind, object: &mut Value) {
             set(object, "reclaimPolicy", "Delete");
             set(object, "volumeBindingMode", "Immediate");
         }
+        ("storage.k8s.io", "CSIDriver") => config::csi_driver(make(object, "spec")),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy") => {
+            config::admission_policy(make(object, "spec"));
+        }
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding",
+        ) => config::matched(make(object, "spec"), "matchResources"),
+        ("apiregistration.k8s.io", "APIService") => {
+            if let Some(service) = make(object, "spec").get_mut("service").and_then(Value::as_object_mut) {
+                set(service, "port", 443);
+            }
+        }
         ("scheduling.k8s.io", "PriorityClass") => set(object, "preemptionPolicy", "PreemptLowerPriority"),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => config::role_binding(object),
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration") => {

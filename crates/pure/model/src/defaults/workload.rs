@@ -128,6 +128,17 @@ pub(super) fn autoscaler(spec: &mut Object) {
         let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
         spec.insert("metrics".into(), json!([metric]));
     }
+    if let Some(behavior) = sub(spec, "behavior") {
+        let all = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
+        let some = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
+        let up = make(behavior, "scaleUp");
+        set(up, "stabilizationWindowSeconds", 0);
+        set(up, "selectPolicy", "Max");
+        set(up, "policies", json!([some, all.clone()]));
+        let down = make(behavior, "scaleDown");
+        set(down, "selectPolicy", "Max");
+        set(down, "policies", json!([all]));
+    }
 }
 
 fn empty(object: &Object, field: &str) -> bool {

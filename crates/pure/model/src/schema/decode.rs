@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Field, Shape, root};
+use super::{
+    Field, Shape,
+    order::{self, Problem},
+    root,
+};
 use crate::{kinds::Kind, quantity, status::ApiError};
 
 /// What a server does about unknown and duplicate fields.
@@ -50,17 +54,40 @@ pub fn decode(
     duplicates: Vec<String>,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
+    decode_source(kind, object, duplicates, validation, None)
+}
+
+/// [`decode`] of an object that was JSON: problems are told in the order in which `source` has them. Entries of
+/// `duplicates` that begin with `line ` are texts of a YAML parser, told as they are.
+pub fn decode_source(
+    kind: &Kind,
+    object: Value,
+    duplicates: Vec<String>,
+    validation: FieldValidation,
+    source: Option<&[u8]>,
+) -> Result<Decoded, ApiError> {
     let Some(shape) = root(kind) else { return Ok(Decoded { object, warnings: vec![] }) };
-    decode_as(&shape, (&kind.version, &kind.kind), object, duplicates, validation)
+    check(&shape, (&kind.version, &kind.kind), object, duplicates, validation, source)
 }
 
 /// [`decode`] for the kind of a subresource, named by version and kind.
 pub fn decode_as(
     shape: &Shape,
+    name: (&str, &str),
+    object: Value,
+    duplicates: Vec<String>,
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
+    check(shape, name, object, duplicates, validation, None)
+}
+
+fn check(
+    shape: &Shape,
     (version, kind): (&str, &str),
     mut object: Value,
     duplicates: Vec<String>,
     validation: FieldValidation,
+    source: Option<&[u8]>,
 ) -> Result<Decoded, ApiError> {
     let refuse = |why: &str| {
         Err(ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}")))
@@ -69,16 +96,32 @@ pub fn decode_as(
     if let Err(why) = walk.value(shape, &mut object) {
         return refuse(&why);
     }
-    let duplicates = duplicates.iter().map(|it| format!("duplicate field \"{it}\""));
-    let unknown = walk.unknown.iter().map(|it| format!("unknown field \"{it}\""));
-    let problems: Vec<String> = duplicates.chain(unknown).collect();
-    match validation {
-        FieldValidation::Strict if !problems.is_empty() => {
-            refuse(&format!("strict decoding error: {}", problems.join(", ")))
-        }
-        FieldValidation::Strict | FieldValidation::Ignore => Ok(Decoded { object, warnings: vec![] }),
-        FieldValidation::Warn => Ok(Decoded { object, warnings: problems }),
+    if validation == FieldValidation::Ignore || (duplicates.is_empty() && walk.unknown.is_empty()) {
+        return Ok(Decoded { object, warnings: vec![] });
     }
+    let problems = told(duplicates, walk.unknown, source);
+    match validation {
+        FieldValidation::Strict => refuse(&format!("strict decoding error: {}", problems.join(", "))),
+        FieldValidation::Warn | FieldValidation::Ignore => Ok(Decoded { object, warnings: problems }),
+    }
+}
+
+/// The texts of all problems, in order.
+fn told(duplicates: Vec<String>, unknown: Vec<String>, source: Option<&[u8]>) -> Vec<String> {
+    let (lines, duplicates): (Vec<String>, Vec<String>) =
+        duplicates.into_iter().partition(|it| it.starts_with("line "));
+    let duplicates = duplicates.into_iter().map(|path| Problem { path, twice: true });
+    let mut problems: Vec<Problem> =
+        duplicates.chain(unknown.into_iter().map(|path| Problem { path, twice: false })).collect();
+    if let Some(source) = source.filter(|_| problems.len() > 1) {
+        order::sort(source, &mut problems);
+    }
+    let lines = lines.into_iter().map(|it| format!("yaml: unmarshal errors:\n  {it}"));
+    let fields = problems.into_iter().map(|Problem { path, twice }| match twice {
+        true => format!("duplicate field \"{path}\""),
+        false => format!("unknown field \"{path}\""),
+    });
+    lines.chain(fields).collect()
 }
 
 struct Walk<'a> {
@@ -296,6 +339,20 @@ mod tests {
         assert_eq!(
             error.message,
             r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.replicas", unknown field "bar", unknown field "spec.foo""#
+        );
+    }
+
+    #[test]
+    fn problems_are_told_in_the_order_of_the_body() {
+        let kind = builtin().by_plural("apps", "v1", "deployments").expect("known");
+        let body = br#"{"spec": {"zone": 1, "replicas": 2, "replicas": 3,
+            "template": {"spec": {"containers": [{}, {"name": "a", "b": 1, "name": "c"}]}}}, "metadata": {"m": 1}}"#;
+        let (value, duplicates) = crate::schema::parse(body).expect("parses");
+        let error = decode_source(kind, value, duplicates, FieldValidation::Strict, Some(body)).expect_err("strict");
+        let (_, told) = error.message.split_once("strict decoding error: ").expect("strict");
+        assert_eq!(
+            told,
+            r#"unknown field "spec.zone", duplicate field "spec.replicas", unknown field "spec.template.spec.containers[1].b", duplicate field "spec.template.spec.containers[1].name", unknown field "metadata.m""#
         );
     }
 

@@ -5,11 +5,12 @@
 //! are parsed once, at first use.
 
 mod decode;
+mod order;
 mod parse;
 mod table;
 
 use crate::kinds::Kind;
-pub use decode::{Decoded, FieldValidation, decode, decode_as};
+pub use decode::{Decoded, FieldValidation, decode, decode_as, decode_source};
 pub use parse::parse;
 pub use table::preload;
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{cluster, network, pod, workload};
+use super::{admin, cluster, network, pod, workload};
 use crate::kinds::Kind;
 
 /// Turns objects of a kind into rows.
@@ -137,6 +137,50 @@ fn cluster(kind: &Kind) -> Printer {
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
             ("Name, #Webhooks, Age", cluster::webhooks)
         }
+        _ => return admin(kind),
+    };
+    Printer { columns, cells }
+}
+
+fn admin(kind: &Kind) -> Printer {
+    let (columns, cells): (_, fn(&Value, Timestamp) -> Vec<Value>) = match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "ComponentStatus") => ("Name, Status, Message, Error", admin::component_status),
+        ("storage.k8s.io", "CSIDriver") => (
+            "Name, ?AttachRequired, ?PodInfoOnMount, ?StorageCapacity, TokenRequests, ?RequiresRepublish, Modes, Age",
+            admin::csi_driver,
+        ),
+        ("storage.k8s.io", "CSIStorageCapacity") => ("Name, StorageClassName, Capacity", admin::storage_capacity),
+        ("storage.k8s.io", "VolumeAttachment") => {
+            ("Name, Attacher, PV, Node, ?Attached, Age", admin::volume_attachment)
+        }
+        ("storage.k8s.io", "VolumeAttributesClass") => ("Name, DriverName, Age", admin::attributes_class),
+        ("networking.k8s.io", "IPAddress") => ("Name, ParentRef, Age", admin::ip_address),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => (
+            "Name, PriorityLevel, #MatchingPrecedence, DistinguisherMethod, Age, MissingPL",
+            admin::flow_schema,
+        ),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => (
+            "Name, Type, NominalConcurrencyShares, Queues, HandSize, QueueLengthLimit, Age",
+            admin::priority_level,
+        ),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            ("Name, #Validations, ParamKind, Age", admin::validating_policy)
+        }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
+            ("Name, #Mutations, ParamKind, Age", admin::mutating_policy)
+        }
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding") => {
+            ("Name, PolicyName, ParamRef, Age", admin::policy_binding)
+        }
+        ("certificates.k8s.io", "ClusterTrustBundle") => ("Name, SignerName", admin::trust_bundle),
+        ("certificates.k8s.io", "PodCertificateRequest") => {
+            ("Name, PodName, ServiceAccountName, NodeName, SignerName, State", admin::certificate_request)
+        }
+        ("coordination.k8s.io", "LeaseCandidate") => {
+            ("Name, LeaseName, BinaryVersion, EmulationVersion, Strategy, Age", admin::lease_candidate)
+        }
+        ("resource.k8s.io", "ResourceClaim") => ("Name, State, Age", admin::resource_claim),
+        ("resource.k8s.io", "ResourceSlice") => ("Name, Node, Driver, Pool, Age", admin::resource_slice),
         _ => ("Name, Age", cluster::plain),
     };
     Printer { columns, cells }

@@ -1,8 +1,9 @@
 //! Objects as `meta.k8s.io/v1` Tables, with the columns kubectl users know.
 //!
-//! Start at [`render`]. `columns` names the columns of each kind; `pod`, `workload`, `network` and `cluster` fill
-//! their cells. Kinds without columns of their own show name and age. Descriptions of columns are left empty.
+//! Start at [`render`]. `columns` names the columns of each kind; `pod`, `workload`, `network`, `cluster` and
+//! `admin` fill their cells. Kinds without columns of their own show name and age. Descriptions of columns are left empty.
 
+mod admin;
 mod cluster;
 mod columns;
 mod format;

@@ -240,3 +240,61 @@ fn rows_carry_what_was_asked_for() {
     assert_eq!(row(Include::Metadata)["object"], partial(&pod));
     assert_eq!(row(Include::None)["conditions"][0]["reason"], "Succeeded");
 }
+
+#[test]
+fn drivers_and_policies() {
+    check(
+        "storage.k8s.io/v1",
+        "CSIDriver",
+        json!({"spec": {"attachRequired": false, "tokenRequests": [{"audience": "a"}, {"audience": "b"}]}}),
+        expect![[r#"
+            NAME  ATTACHREQUIRED  PODINFOONMOUNT  STORAGECAPACITY  TOKENREQUESTS  REQUIRESREPUBLISH  MODES  AGE
+            x  false  false  false  a,b  false  <none>  120m
+        "#]],
+    );
+    check(
+        "storage.k8s.io/v1",
+        "VolumeAttachment",
+        json!({"spec": {"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "v"}}, "status": {"attached": true}}),
+        expect![[r#"
+            NAME  ATTACHER  PV  NODE  ATTACHED  AGE
+            x  d  v  n  true  120m
+        "#]],
+    );
+    check(
+        "networking.k8s.io/v1",
+        "IPAddress",
+        json!({"spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "s"}}}),
+        expect![[r#"
+            NAME  PARENTREF  AGE
+            x  services/default/s  120m
+        "#]],
+    );
+    check(
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicyBinding",
+        json!({"spec": {"policyName": "p", "paramRef": {"name": "c"}}}),
+        expect![[r#"
+            NAME  POLICYNAME  PARAMREF  AGE
+            x  p  */c  120m
+        "#]],
+    );
+    check(
+        "flowcontrol.apiserver.k8s.io/v1",
+        "PriorityLevelConfiguration",
+        json!({"spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 30}}}),
+        expect![[r#"
+            NAME  TYPE  NOMINALCONCURRENCYSHARES  QUEUES  HANDSIZE  QUEUELENGTHLIMIT  AGE
+            x  Limited  30  <none>  <none>  <none>  120m
+        "#]],
+    );
+    check(
+        "resource.k8s.io/v1",
+        "ResourceClaim",
+        json!({"status": {"allocation": {}, "reservedFor": [{"name": "p"}]}}),
+        expect![[r#"
+            NAME  STATE  AGE
+            x  allocated,reserved  120m
+        "#]],
+    );
+}

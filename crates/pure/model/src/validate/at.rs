@@ -123,6 +123,13 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Reports a number above a maximum; absence passes.
+    pub(super) fn at_most(&self, maximum: i64, causes: &mut Vec<Cause>) {
+        if self.number().is_some_and(|it| it > maximum) {
+            causes.push(self.invalid(&format!("must be less than or equal to {maximum}")));
+        }
+    }
+
     /// Reports a number outside a port's range; absence passes.
     pub(super) fn port(&self, causes: &mut Vec<Cause>) {
         if let Some(Err(why)) = self.number().map(super::names::port_number) {

@@ -58,6 +58,31 @@ pub(super) fn lease(spec: &At<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
+pub(super) fn runtime_class(object: &At<'_>, causes: &mut Vec<Cause>) {
+    object.get("handler").grammar(names::dns1123_label, causes);
+    for (_, at) in object.at("overhead.podFixed").entries() {
+        if at.text().parse::<Quantity>().is_ok_and(|it| it.is_negative()) {
+            causes.push(at.invalid("must be greater than or equal to 0"));
+        }
+    }
+    let selector = object.at("scheduling.nodeSelector");
+    for (key, value) in selector.entries() {
+        if let Err(why) = names::qualified_name(key) {
+            causes.push(Cause::invalid(&selector.path, &key.into(), &why));
+        }
+        if let Err(why) = names::label_value(value.text()) {
+            causes.push(Cause::invalid(&selector.path, value.value, &why));
+        }
+    }
+}
+
+pub(super) fn controller_revision(object: &At<'_>, causes: &mut Vec<Cause>) {
+    object.get("revision").at_least(0, causes);
+    if object.get("data").is_absent() {
+        causes.push(object.get("data").required("data is mandatory"));
+    }
+}
+
 pub(super) fn role(object: &At<'_>, causes: &mut Vec<Cause>) {
     for rule in object.get("rules").items() {
         if rule.get("verbs").is_empty() {

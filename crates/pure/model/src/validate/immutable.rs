@@ -54,6 +54,13 @@ fn fields(kind: &Kind) -> &'static [&'static str] {
         ("networking.k8s.io", "IngressClass") => &["spec.controller"],
         ("scheduling.k8s.io", "PriorityClass") => &["value", "preemptionPolicy"],
         ("storage.k8s.io", "StorageClass") => &["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"],
+        ("storage.k8s.io", "CSIDriver") => {
+            &["spec.attachRequired", "spec.fsGroupPolicy", "spec.volumeLifecycleModes"]
+        }
+        ("storage.k8s.io", "CSIStorageCapacity") => &["nodeTopology", "storageClassName"],
+        ("storage.k8s.io", "VolumeAttachment") => &["spec"],
+        ("storage.k8s.io", "VolumeAttributesClass") => &["driverName", "parameters"],
+        ("networking.k8s.io", "IPAddress") => &["spec"],
         ("gateway.networking.k8s.io", "GatewayClass") => &["spec.controllerName"],
         _ => &[],
     }

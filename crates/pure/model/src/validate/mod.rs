@@ -4,16 +4,20 @@
 //! checks what all kinds share, `required` what the field tables know, `immutable` what an update may not change, and
 //! the other modules what their kinds ask for. Admission and references to other objects are not checked here.
 
+mod addresses;
 mod at;
 mod config;
 mod container;
+mod event;
 mod immutable;
 mod metadata;
 pub mod names;
 mod network;
 mod pod;
+mod policy;
 mod required;
 mod route;
+mod storage;
 mod volume;
 mod workload;
 
@@ -86,19 +90,37 @@ fn own(kind: &Kind, object: &At<'_>, causes: &mut Vec<Cause>) {
         ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(object, causes),
         ("networking.k8s.io", "Ingress") => network::ingress(&spec, causes),
         ("networking.k8s.io", "NetworkPolicy") => network::network_policy(&spec, causes),
+        ("networking.k8s.io", "IngressClass") => network::ingress_class(&spec, causes),
+        ("networking.k8s.io", "IPAddress") => addresses::ip_address(object, causes),
+        ("networking.k8s.io", "ServiceCIDR") => addresses::service_cidr(&spec, causes),
         ("gateway.networking.k8s.io", "Gateway") => route::gateway(&spec, causes),
         ("gateway.networking.k8s.io", "HTTPRoute") => route::http_route(&spec, causes),
         ("gateway.networking.k8s.io", "GRPCRoute") => route::grpc_route(&spec, causes),
         ("", "Secret") => config::secret(object, causes),
         ("", "ConfigMap") => config::config_map(object, causes),
         ("coordination.k8s.io", "Lease") => config::lease(&spec, causes),
-        ("node.k8s.io", "RuntimeClass") => object.get("handler").grammar(names::dns1123_label, causes),
+        ("node.k8s.io", "RuntimeClass") => config::runtime_class(object, causes),
+        ("" | "events.k8s.io", "Event") => event::event(kind, object, causes),
+        ("apps", "ControllerRevision") => config::controller_revision(object, causes),
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => config::role(object, causes),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => config::role_binding(object, causes),
         ("", "PersistentVolumeClaim") => config::volume_claim(&spec, causes),
+        ("", "PersistentVolume") => storage::volume(&spec, causes),
+        ("storage.k8s.io", "StorageClass") => storage::class(object, causes),
+        ("storage.k8s.io", "CSIDriver") => storage::csi_driver(object, causes),
+        ("storage.k8s.io", "CSINode") => storage::csi_node(object, causes),
+        ("storage.k8s.io", "CSIStorageCapacity") => storage::storage_capacity(object, causes),
+        ("storage.k8s.io", "VolumeAttachment") => storage::attachment(&spec, causes),
+        ("storage.k8s.io", "VolumeAttributesClass") => storage::attributes_class(object, causes),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => policy::validating(&spec, causes),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => policy::mutating(&spec, causes),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => policy::binding(&spec, true, causes),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => policy::binding(&spec, false, causes),
         _ => {}
     }
 }
 
+#[cfg(test)]
+mod kinds_tests;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{at::At, names, workload::label_selector};
+use super::{addresses, at::At, names, workload::label_selector};
 use crate::status::Cause;
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
@@ -107,6 +107,13 @@ pub(super) fn endpoint_slice(object: &At<'_>, causes: &mut Vec<Cause>) {
         if addresses.is_empty() {
             causes.push(addresses.required("must contain at least 1 address"));
         }
+        const ADDRESSES_MAX: usize = 100;
+        let given = addresses.items().count();
+        if given > ADDRESSES_MAX {
+            causes.push(Cause::too_many(&addresses.path, given, ADDRESSES_MAX));
+        }
+        endpoint.get("hostname").grammar(names::dns1123_label, causes);
+        endpoint.get("nodeName").grammar(names::dns1123_subdomain, causes);
         let check = if object.get("addressType").text() == "FQDN" { names::dns1123_subdomain } else { names::ip };
         addresses.items().for_each(|it| it.grammar(check, causes));
     }
@@ -145,7 +152,45 @@ pub(super) fn ingress(spec: &At<'_>, causes: &mut Vec<Cause>) {
             backend(&path.get("backend"), causes);
         }
     }
+    for tls in spec.get("tls").items() {
+        tls.get("hosts").items().for_each(|it| it.grammar(names::wildcard_subdomain, causes));
+        tls.get("secretName").grammar(names::dns1123_subdomain, causes);
+    }
     spec.get("ingressClassName").grammar(names::dns1123_subdomain, causes);
+}
+
+pub(super) fn ingress_class(spec: &At<'_>, causes: &mut Vec<Cause>) {
+    const CONTROLLER_MAX: usize = 250;
+    let controller = spec.get("controller");
+    if controller.text().len() > CONTROLLER_MAX {
+        causes.push(Cause::too_long(&controller.path, CONTROLLER_MAX));
+    }
+    controller.grammar(domain_path, causes);
+    let parameters = spec.get("parameters");
+    if parameters.is_absent() {
+        return;
+    }
+    parameters.get("apiGroup").grammar(names::dns1123_subdomain, causes);
+    parameters.get("scope").one_of(&["Cluster", "Namespace"], causes);
+    let namespace = parameters.get("namespace");
+    match parameters.get("scope").text() {
+        "Namespace" if namespace.is_empty() => {
+            causes.push(namespace.required("`parameters.scope` is set to 'Namespace'"));
+        }
+        "Cluster" if !namespace.is_absent() => {
+            causes.push(namespace.forbidden("`parameters.scope` is set to 'Cluster'"));
+        }
+        _ => namespace.grammar(names::dns1123_label, causes),
+    }
+}
+
+/// A controller's name: a domain, a slash, and a path.
+fn domain_path(text: &str) -> names::Check {
+    let Some((domain, path)) = text.split_once('/') else {
+        return Err("must be a domain-prefixed path (such as \"acme.io/foo\")".into());
+    };
+    names::dns1123_subdomain(domain)?;
+    if path.is_empty() { Err("must specify a path".into()) } else { Ok(()) }
 }
 
 fn backend(backend: &At<'_>, causes: &mut Vec<Cause>) {
@@ -176,6 +221,8 @@ pub(super) fn network_policy(spec: &At<'_>, causes: &mut Vec<Cause>) {
             for port in rule.get("ports").items() {
                 port.get("protocol").one_of(PROTOCOLS, causes);
                 port.get("port").port(causes);
+                port.get("port").grammar(names::port_name, causes);
+                range(&port, causes);
             }
             for peer in rule.get(peers).items() {
                 if peer.is_empty() {
@@ -183,7 +230,27 @@ pub(super) fn network_policy(spec: &At<'_>, causes: &mut Vec<Cause>) {
                 }
                 label_selector(&peer.get("podSelector"), causes);
                 label_selector(&peer.get("namespaceSelector"), causes);
+                let block = peer.get("ipBlock");
+                if block.is_absent() {
+                    continue;
+                }
+                addresses::block(&block, causes);
+                if peer.entries().count() > 1 {
+                    causes.push(peer.forbidden("may not specify more than 1 from type"));
+                }
             }
         }
+    }
+}
+
+/// A range of ports needs a number to begin with.
+fn range(port: &At<'_>, causes: &mut Vec<Cause>) {
+    let (first, last) = (port.get("port"), port.get("endPort"));
+    let Some(end) = last.number() else { return };
+    match first.number() {
+        None if first.is_absent() => causes.push(last.required("may not be specified when `port` is not specified")),
+        None => causes.push(last.invalid("may not be specified when `port` is non-numeric")),
+        Some(begin) if end < begin => causes.push(last.invalid("must be greater than or equal to `port`")),
+        Some(_) => last.port(causes),
     }
 }

@@ -11,6 +11,7 @@ use crate::{
 /// Fields that the tables mark as required only because Go always writes them: their zero value is fine.
 const ZERO_IS_FINE: &[&str] = &[
     "attachRequired",
+    "drivers",
     "endpoints",
     "group",
     "jobTemplate",

@@ -7,9 +7,10 @@ use std::fmt;
 use eyot_model::{schema, status::ApiError};
 use serde_json::Value;
 
-use super::{accept::Syntax, protobuf};
+use super::{accept::Syntax, protobuf, yaml};
 
-/// A body and the paths of the keys that it gives twice; the last one wins, as in Kubernetes.
+/// A body and the keys that it gives twice, of which the last one wins, as in Kubernetes: paths in JSON, texts that
+/// begin with `line ` in YAML.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) value: Value,
@@ -24,9 +25,8 @@ pub(crate) fn decode(bytes: &[u8], syntax: Syntax) -> Result<Decoded, ApiError> 
             Ok(Decoded { value, duplicates })
         }
         Syntax::Yaml => {
-            let options = serde_saphyr::options! { with_snippet: false };
-            let value = serde_saphyr::from_slice_with_options::<Value>(bytes, options);
-            Ok(Decoded { value: value.map_err(|it| malformed("YAML", &it))?, duplicates: Vec::new() })
+            let (value, duplicates) = yaml::parse(bytes).map_err(|it| malformed("YAML", &it))?;
+            Ok(Decoded { value, duplicates })
         }
         Syntax::Protobuf => {
             let value = protobuf::decode(eyot_model::kinds::builtin(), bytes);
@@ -61,9 +61,17 @@ mod tests {
             + "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
             + "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"
             + "g: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
-        for bad in ["a: [", "a: 1\na: 2", &bomb, &deep] {
+        for bad in ["a: [", "a: 1\n b: 2", &bomb, &deep] {
             assert_eq!(decode(bad.as_bytes(), Syntax::Yaml).unwrap_err().code, 400, "{bad:.20}");
         }
+    }
+
+    #[test]
+    fn tells_keys_that_yaml_gives_twice_by_line() {
+        let decoded = decode(b"kind: Pod\nspec:\n  a: 1\n  b: {c: 1, c: 2}\n  a: 3\n", Syntax::Yaml).unwrap();
+        assert_eq!(decoded.value, serde_json::json!({"kind": "Pod", "spec": {"a": 3, "b": {"c": 2}}}));
+        let told = ["line 4: key \"c\" already set in map", "line 5: key \"a\" already set in map"];
+        assert_eq!(decoded.duplicates, told);
     }
 
     #[test]

@@ -5,3 +5,4 @@ pub(crate) mod decode;
 pub(crate) mod path;
 pub(crate) mod protobuf;
 pub(crate) mod query;
+mod yaml;

@@ -48,7 +48,7 @@ async fn what_cannot_be_served_is_named() {
         (Method::POST, MAPS, json, "{\"metadata\":7}", 400, "BadRequest"),
         (Method::POST, MAPS, "application/vnd.kubernetes.protobuf", "{}", 400, "BadRequest"),
         (Method::POST, MAPS, "application/yaml", "a: [", 400, "BadRequest"),
-        (Method::POST, MAPS, "application/yaml", "a: 1\na: 2", 400, "BadRequest"),
+        (Method::POST, MAPS, "application/yaml", "a: 1\n b: 2", 400, "BadRequest"),
         (Method::GET, "/api/v1/pods?labelSelector=%3D%3D", json, "", 400, "BadRequest"),
         (Method::GET, "/api/v1/pods?fieldSelector=spec.color%3Dred", json, "", 400, "BadRequest"),
         (Method::GET, "/api/v1/pods?limit=many", json, "", 400, "BadRequest"),
