@@ -19,6 +19,7 @@ pub mod patch;
 pub mod podsecurity;
 pub mod prepare;
 pub mod quantity;
+pub mod rbac;
 pub mod schema;
 pub mod selector;
 pub mod status;
