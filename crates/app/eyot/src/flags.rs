@@ -50,6 +50,9 @@ pub(crate) struct UpFlags {
     /// Range that Service addresses come from.
     #[arg(long, default_value = "10.43.0.0/16")]
     service_cidr: Cidr,
+    /// CSV file of bearer tokens: token,user,uid,"group,group". Read at start; keep it at mode 0600.
+    #[arg(long, value_name = "FILE")]
+    token_auth_file: Option<PathBuf>,
     /// How log lines on stderr look. `RUST_LOG` chooses what is logged.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -120,6 +123,7 @@ pub(crate) struct Config {
     pub(crate) node_name: String,
     pub(crate) cluster_cidr: Cidr,
     pub(crate) service_cidr: Cidr,
+    pub(crate) token_auth_file: Option<PathBuf>,
 }
 
 impl TryFrom<UpFlags> for Config {
@@ -152,6 +156,7 @@ impl TryFrom<UpFlags> for Config {
             node_name,
             cluster_cidr: flags.cluster_cidr,
             service_cidr: flags.service_cidr,
+            token_auth_file: flags.token_auth_file,
         })
     }
 }

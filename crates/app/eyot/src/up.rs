@@ -134,6 +134,11 @@ impl Island {
         let pki = pki::Pki::open(&dir.join("pki"), &names).context("preparing certificates")?;
         let kubeconfig = dir.join("kubeconfig");
         pki.write_kubeconfig(&kubeconfig, &format!("https://{}", reachable(api_address)))?;
+        let mut credentials = pki.credentials().context("preparing keys")?;
+        if let Some(file) = &config.token_auth_file {
+            credentials = credentials.with_token_file(file).context("--token-auth-file")?;
+        }
+        api.set_credentials(credentials);
         eyot_apiserver::bootstrap(&api).await.context("creating the first objects")?;
 
         let blobs = Blobs::open(dir.join("oci")).context("opening the image store")?;

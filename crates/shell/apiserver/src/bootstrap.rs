@@ -5,7 +5,7 @@ use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use crate::{ApiServer, Body, Identity, handle::handle, server::Shared};
+use crate::{ApiServer, Body, Identity, access::roles, handle::handle, server::Shared};
 
 /// An object every cluster begins with could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -17,15 +17,25 @@ pub struct BootstrapError {
     pub message: String,
 }
 
-/// Makes the namespaces, the `wasm` RuntimeClass, the default Gateway and the `kubernetes` Service, where missing.
+/// Makes the namespaces, the `wasm` RuntimeClass, the default Gateway, the `kubernetes` Service and the built-in roles,
+/// where missing.
 ///
-/// Nothing that exists is changed, so that an administrator's edits stay.
+/// Nothing that exists is changed, so that an administrator's edits stay; only roles get rules that they came to lack.
 pub async fn bootstrap(server: &ApiServer) -> Result<(), BootstrapError> {
     // Namespaces first, since what lives in them needs them; the rest shares the disk's flushes.
-    for wave in waves(&server.0) {
+    let [namespaces, rest] = waves(&server.0).map(|wave| {
         let creations = wave.into_iter().map(|object| create(server, object));
-        futures::future::try_join_all(creations).await?;
-    }
+        futures::future::try_join_all(creations)
+    });
+    namespaces.await?;
+    let roles = async {
+        let fail = |it: eyot_model::status::ApiError| BootstrapError {
+            object: "the built-in roles".to_owned(),
+            message: it.message,
+        };
+        roles::ensure(&server.0).await.map_err(fail)
+    };
+    futures::future::try_join(rest, roles).await?;
     Ok(())
 }
 

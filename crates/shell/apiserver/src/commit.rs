@@ -58,10 +58,21 @@ impl Stored {
     }
 }
 
+/// The write that creates an object.
+pub(crate) fn creation(key: Key, stored: Stored) -> Write {
+    let Stored { encoded, attributes } = stored;
+    Write::create(key, move |it| encoded.at(it)).with_attributes(attributes)
+}
+
+/// The write that replaces version `expect` of an object.
+pub(crate) fn replacement(key: Key, expect: Revision, stored: Stored) -> Write {
+    let Stored { encoded, attributes } = stored;
+    Write::update(key, expect, move |it| encoded.at(it)).with_attributes(attributes)
+}
+
 /// Creates an object.
 pub(crate) async fn create(server: &Shared, key: Key, stored: Stored) -> Result<Arc<Entry>, WriteError> {
-    let Stored { encoded, attributes } = stored;
-    let written = server.store.write(Write::create(key, move |it| encoded.at(it)).with_attributes(attributes)).await;
+    let written = server.store.write(creation(key, stored)).await;
     followed(server, written).await
 }
 
@@ -82,9 +93,8 @@ pub(crate) async fn replace(
     expect: Revision,
     stored: Stored,
 ) -> Result<Arc<Entry>, WriteError> {
-    let Stored { encoded, attributes } = stored;
-    let write = Write::update(key, expect, move |it| encoded.at(it)).with_attributes(attributes);
-    followed(server, server.store.write(write).await).await
+    let written = server.store.write(replacement(key, expect, stored)).await;
+    followed(server, written).await
 }
 
 /// Removes the given version of an object; watchers see it as `last`, or as it was.

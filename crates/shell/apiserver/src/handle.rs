@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use eyot_model::{kinds::Kind, status::ApiError};
+use eyot_model::{rbac, status::ApiError};
 use http::{Method, Request, Response};
 
 use crate::{
-    ApiServer, Body, Identity,
+    ApiServer, Body, Identity, access,
     body::{self, CollectError},
     call::Call,
     discovery::{self, Ask},
@@ -19,7 +19,7 @@ use crate::{
     },
     respond, review,
     serve::Closing,
-    subresource,
+    subresource, token,
     verbs::{
         create, delete, list,
         update::{self, Aspect},
@@ -32,7 +32,7 @@ const BODY_MAX: usize = 3 << 20;
 /// A client that has not sent its body by then is given up: Kubernetes' limit for a whole request.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Answers a request; `identity` is `None` when the caller showed no certificate.
+/// Answers a request; `identity` is `None` when the connection does not say whose it is: a token may.
 pub(crate) async fn handle(
     server: ApiServer,
     identity: Option<Arc<Identity>>,
@@ -51,15 +51,23 @@ pub(crate) async fn handle(
 async fn route(
     server: ApiServer,
     identity: Option<Arc<Identity>>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let path = path::parse(request.uri().path());
     if let Some(path) = path.as_ref().filter(|it| discovery::is_public(it)) {
         return discovery::answer(&server.kinds(), path, &Ask::new(&server, &request));
     }
-    let identity = identity.ok_or_else(ApiError::unauthorized)?;
+    let identity = access::identify(&server.0, identity, request.headers_mut())?;
+    let path = match path {
+        Some(Path::Resource(resource)) => return objects(server, identity, resource, request).await,
+        path => path,
+    };
+    // Whether there is such a path is told to those who may ask for it.
+    let verb = request.method().as_str().to_lowercase();
+    access::authorize(&server.0, &identity, &rbac::Ask::Path { verb: &verb, path: request.uri().path() })?;
     match path.ok_or_else(ApiError::no_such_path)? {
-        Path::Resource(resource) => objects(server, identity, resource, request).await,
+        Path::OpenIdConfiguration => Ok(token::openid::configuration()),
+        Path::OpenIdKeys => token::openid::keys(&server.0),
         path => {
             let ask = Ask::new(&server, &request);
             // Making a schema takes milliseconds of computing, which must not hold up other requests.
@@ -76,18 +84,18 @@ async fn objects(
     path: Resource,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
+    let mut query = Query::parse(request.uri().query(), request.method())?;
+    query.watch |= path.watch;
+    let verb = verb(request.method(), &path, &query);
+    access::authorize_objects(&server.0, &identity, &path, verb, &query)?;
     let kinds = server.kinds();
     let kind = kinds.by_plural(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_such_path)?;
     if path.namespace.is_some() != kind.namespaced && (path.namespace.is_some() || path.name.is_some()) {
         return Err(ApiError::no_such_path());
     }
-    let mut query = Query::parse(request.uri().query(), request.method())?;
-    query.watch |= path.watch;
-    let verb = verb(request.method(), &path, &query);
     if kind.namespaced && path.namespace.is_none() && !matches!(verb, "list" | "watch") {
         return Err(discovery::not_allowed(request.method()));
     }
-    authorize(&identity, kind, &path, verb)?;
     let mut call = Call {
         form: form(&request, &path, &query)?,
         headers: request.headers().clone(),
@@ -101,10 +109,14 @@ async fn objects(
         identity,
         query,
     };
+    let settle = access::settles(&call).then(|| path.name.clone().unwrap_or_default());
     let mut response = match (&path.name, &path.subresource) {
         (Some(name), Some(_)) => subresource::answer(&mut call, name, &path, request).await,
         _ => dispatch(&mut call, path, verb, request).await,
     }?;
+    if let Some(name) = settle {
+        access::settle(&call, &name).await;
+    }
     call.warnings.iter().for_each(|it| respond::warn(&mut response, it));
     Ok(response)
 }
@@ -181,20 +193,6 @@ fn verb(method: &Method, path: &Resource, query: &Query) -> &'static str {
         Method::DELETE => "deletecollection",
         _ => "",
     }
-}
-
-/// There are no roles yet: masters may do everything, others may ask about themselves.
-fn authorize(identity: &Identity, kind: &Kind, path: &Resource, verb: &str) -> Result<(), ApiError> {
-    if identity.is_master() || review::is_about_oneself(&kind.kind) {
-        return Ok(());
-    }
-    let place = match &path.namespace {
-        Some(namespace) => format!("in the namespace {namespace:?}"),
-        None => "at the cluster scope".to_owned(),
-    };
-    let (user, plural, group) = (&identity.user, &kind.plural, &kind.group);
-    let why = format!("User {user:?} cannot {verb} resource {plural:?} in API group {group:?} {place}");
-    Err(ApiError::forbidden(kind, path.name.as_deref().unwrap_or_default(), &why))
 }
 
 /// Reads a request's body within the limits of size and time.

@@ -4,14 +4,18 @@
 //! TLS. Verbs are generic over `serde_json::Value`; what one kind does differently lives in `strategy`. Objects are
 //! stored as the bytes that clients get, so that reading never serialises.
 //!
-//! Deliberately absent: any typed Kubernetes object, any client, and any knowledge of Wasm. Server-side apply, custom
-//! resources and RBAC are not there yet.
+//! Who asks is told by a certificate, a token or nobody; `access` decides by roles what they may do.
+//!
+//! Deliberately absent: any typed Kubernetes object, any client, and any knowledge of Wasm. Server-side apply and custom
+//! resources are not there yet.
 
+mod access;
 mod admit;
 mod body;
 mod bootstrap;
 mod call;
 mod commit;
+mod csr;
 mod definitions;
 mod discovery;
 mod handle;
@@ -32,6 +36,7 @@ mod service;
 mod strategy;
 mod subresource;
 mod sweep;
+mod token;
 mod verbs;
 
 pub use body::{Body, BoxError};
@@ -41,3 +46,4 @@ pub use identity::{Identity, MASTERS};
 pub use serve::ServeError;
 pub use server::{ApiServer, Config};
 pub use service::ApiService;
+pub use token::file::TokenFileError;

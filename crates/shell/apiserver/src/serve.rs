@@ -10,6 +10,7 @@ use hyper_util::{
     server::{conn::auto::Builder, graceful::GracefulShutdown},
 };
 use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -158,9 +159,13 @@ impl Connection {
 
 /// The user (CN) and groups (O) of a verified client certificate.
 fn identity(cert: &CertificateDer<'_>) -> Option<Identity> {
+    let fingerprint: String = Sha256::digest(cert).iter().map(|it| format!("{it:02x}")).collect();
     let (_, cert) = x509_parser::parse_x509_certificate(cert).ok()?;
     let subject = cert.subject();
     let user = subject.iter_common_name().next()?.as_str().ok()?;
     let groups = subject.iter_organization().filter_map(|it| it.as_str().ok()).map(str::to_owned);
-    Some(Identity::new(user, groups))
+    let mut identity = Identity::new(user, groups);
+    let id = vec![format!("X509SHA256={fingerprint}")];
+    identity.extra.insert("authentication.kubernetes.io/credential-id".to_owned(), id);
+    Some(identity)
 }

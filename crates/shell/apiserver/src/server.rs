@@ -1,14 +1,16 @@
 //! The API server's shared state. Entry point: [`ApiServer::new`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use eyot_model::{cidr::Cidr, kinds::Table};
+use eyot_model::{cidr::Cidr, kinds::Table, status::ApiError};
 use eyot_store::Store;
 
 use crate::{
     ApiService, Identity,
+    access::Authority,
     definitions::Definitions,
     kubelet::Kubelets,
+    pki::Credentials,
     strategy::{Addresses, bind::OnlyNode},
 };
 
@@ -33,6 +35,21 @@ pub(crate) struct Shared {
     pub(crate) addresses: Addresses,
     pub(crate) only_node: OnlyNode,
     pub(crate) definitions: Definitions,
+    pub(crate) authority: Authority,
+    credentials: OnceLock<Credentials>,
+}
+
+impl Shared {
+    /// The keys by which tokens are known. A server that was given none makes one that it forgets at its end.
+    pub(crate) fn credentials(&self) -> Result<&Credentials, ApiError> {
+        match self.credentials.get() {
+            Some(credentials) => Ok(credentials),
+            None => {
+                let made = Credentials::ephemeral().map_err(ApiError::internal)?;
+                Ok(self.credentials.get_or_init(|| made))
+            }
+        }
+    }
 }
 
 impl ApiServer {
@@ -45,6 +62,8 @@ impl ApiServer {
             kubelets: Kubelets::default(),
             addresses: Addresses::new(config.service_cidr),
             only_node: OnlyNode::default(),
+            authority: Authority::default(),
+            credentials: OnceLock::new(),
             config,
         }))
     }
@@ -56,6 +75,17 @@ impl ApiServer {
 
     /// A tower service that makes requests as `identity`, for instance for `kube::Client::new`.
     pub fn service(&self, identity: Identity) -> ApiService {
-        ApiService::new(self.clone(), identity)
+        ApiService::new(self.clone(), Some(identity))
+    }
+
+    /// A tower service for callers who show who they are with each request, by a bearer token.
+    pub fn open_service(&self) -> ApiService {
+        ApiService::new(self.clone(), None)
+    }
+
+    /// Gives the server the keys by which it knows users. Only the first call counts, and only before the first token
+    /// was issued or shown.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        let _ = self.0.credentials.set(credentials);
     }
 }

@@ -12,16 +12,16 @@ use http::{Request, Response};
 
 use crate::{ApiServer, Body, BoxError, Identity};
 
-/// Answers Kubernetes API requests as one identity. It is always ready and never fails: errors are `Status` objects.
+/// Answers Kubernetes API requests as one identity, or as whoever shows a token. It is always ready and never fails: errors are `Status` objects.
 #[derive(Clone)]
 pub struct ApiService {
     server: ApiServer,
-    identity: Arc<Identity>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl ApiService {
-    pub(crate) fn new(server: ApiServer, identity: Identity) -> Self {
-        ApiService { server, identity: Arc::new(identity) }
+    pub(crate) fn new(server: ApiServer, identity: Option<Identity>) -> Self {
+        ApiService { server, identity: identity.map(Arc::new) }
     }
 }
 
@@ -40,7 +40,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let server = self.server.clone();
-        let identity = Some(self.identity.clone());
+        let identity = self.identity.clone();
         let request = request.map(Body::new);
         Box::pin(async move { Ok(crate::handle::handle(server, identity, request).await) })
     }

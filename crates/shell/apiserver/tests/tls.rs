@@ -34,8 +34,11 @@ async fn start() -> Running {
     let store = Store::open(dir.path().join("store"), Options::new(attributes)).unwrap();
     let config = Config { service_cidr: "10.43.0.0/16".parse().unwrap(), api_port: port };
     let api = ApiServer::new(store, config);
-    bootstrap(&api).await.unwrap();
     let pki = pki::Pki::open(&dir.path().join("pki"), &pki::ServerNames::default()).unwrap();
+    let tokens = dir.path().join("tokens.csv");
+    fs::write(&tokens, "a-secret,eve,7,staff\n").unwrap();
+    api.set_credentials(pki.credentials().unwrap().with_token_file(&tokens).unwrap());
+    bootstrap(&api).await.unwrap();
     let stop = CancellationToken::new();
     let (tls, token, serving) = (pki.tls().unwrap(), stop.clone(), api.clone());
     let task = tokio::spawn(async move { serving.serve(listener, tls, token).await.unwrap() });
@@ -44,16 +47,20 @@ async fn start() -> Running {
 
 fn client(pki: &Path, with_certificate: bool) -> ClientConfig {
     let read = |name: &str| fs::read(pki.join(name)).unwrap();
+    let pair = with_certificate.then(|| (read("admin.crt"), read("admin.key")));
+    client_with(pki, pair.as_ref().map(|(cert, key)| (cert.as_slice(), key.as_slice())))
+}
+
+fn client_with(pki: &Path, pair: Option<(&[u8], &[u8])>) -> ClientConfig {
+    let read = |name: &str| fs::read(pki.join(name)).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&read("ca.crt")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let builder = builder.with_root_certificates(roots);
-    if !with_certificate {
-        return builder.with_no_client_auth();
-    }
-    let cert = CertificateDer::from_pem_slice(&read("admin.crt")).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(&read("admin.key")).unwrap();
+    let Some((cert, key)) = pair else { return builder.with_no_client_auth() };
+    let cert = CertificateDer::from_pem_slice(cert).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key).unwrap();
     builder.with_client_auth_cert(vec![cert], key).unwrap()
 }
 
@@ -67,8 +74,16 @@ async fn send(
     with_certificate: bool,
     request: Request<String>,
 ) -> http::Response<hyper::body::Incoming> {
+    send_as(running, client(&running.dir.path().join("pki"), with_certificate), request).await
+}
+
+async fn send_as(
+    running: &Running,
+    config: ClientConfig,
+    request: Request<String>,
+) -> http::Response<hyper::body::Incoming> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, running.port)).await.unwrap();
-    let connector = TlsConnector::from(Arc::new(client(&running.dir.path().join("pki"), with_certificate)));
+    let connector = TlsConnector::from(Arc::new(config));
     let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection.with_upgrades());
@@ -173,4 +188,65 @@ async fn stopping_ends_watches_and_returns() {
     while let Some(frame) = watch.frame().await {
         frame.expect("a clean end");
     }
+}
+
+const WHO_AM_I: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+
+fn post(uri: &str, body: &str) -> http::request::Builder {
+    Request::post(uri)
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CONTENT_LENGTH, body.len())
+}
+
+#[tokio::test]
+async fn a_token_says_who_somebody_is() {
+    let running = start().await;
+    let ask = async |token: &str| {
+        let request = post(WHO_AM_I, "{}").header(header::AUTHORIZATION, format!("Bearer {token}"));
+        send(&running, false, request.body("{}".to_owned()).unwrap()).await
+    };
+    let listed = ask("a-secret").await;
+    assert_eq!(listed.status(), 201);
+    let info = json(listed).await["status"]["userInfo"].clone();
+    assert_eq!(info, serde_json::json!({"username": "eve", "uid": "7", "groups": ["staff", "system:authenticated"]}));
+    assert_eq!(ask("another").await.status(), 401);
+    // The certificate counts first.
+    let both = post(WHO_AM_I, "{}").header(header::AUTHORIZATION, "Bearer a-secret").body("{}".to_owned()).unwrap();
+    assert_eq!(json(send(&running, true, both).await).await["status"]["userInfo"]["username"], "kubernetes-admin");
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_asked_for_opens_the_api() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+
+    let running = start().await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "ann");
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "night");
+    let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+    let wanted = serde_json::json!({
+        "metadata": {"name": "ann"},
+        "spec": {"request": STANDARD.encode(pem), "signerName": "kubernetes.io/kube-apiserver-client",
+            "usages": ["client auth", "digital signature"]},
+    });
+    let body = wanted.to_string();
+    let mut created = json(send(&running, true, post(REQUESTS, &body).body(body.clone()).unwrap()).await).await;
+    created["status"] = serde_json::json!({"conditions": [{"type": "Approved", "status": "True", "reason": "Test"}]});
+    let body = created.to_string();
+    let approval = post(&format!("{REQUESTS}/ann/approval"), &body).method("PUT").body(body.clone()).unwrap();
+    assert_eq!(send(&running, true, approval).await.status(), 200);
+    let signed = json(get(&running, true, &format!("{REQUESTS}/ann")).await).await;
+    let certificate = STANDARD.decode(signed["status"]["certificate"].as_str().unwrap()).unwrap();
+
+    let config = client_with(&running.dir.path().join("pki"), Some((&certificate, key.serialize_pem().as_bytes())));
+    let who = send_as(&running, config, post(WHO_AM_I, "{}").body("{}".to_owned()).unwrap()).await;
+    let info = json(who).await["status"]["userInfo"].clone();
+    assert_eq!(
+        (&info["username"], &info["groups"]),
+        (&"ann".into(), &serde_json::json!(["night", "system:authenticated"]))
+    );
 }

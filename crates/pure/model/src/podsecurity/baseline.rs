@@ -68,8 +68,19 @@ fn apparmor(pod: &Pod<'_>) -> Option<Violation> {
 
 fn capabilities(pod: &Pod<'_>) -> Option<Violation> {
     const ALLOWED: [&str; 13] = [
-        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
-        "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+        "AUDIT_WRITE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_BIND_SERVICE",
+        "SETFCAP",
+        "SETGID",
+        "SETPCAP",
+        "SETUID",
+        "SYS_CHROOT",
     ];
     let mut added = BTreeSet::new();
     let containers = pod.containers(|it| added_beyond(it, &ALLOWED, &mut added));
@@ -129,8 +140,7 @@ fn probe_hosts(pod: &Pod<'_>) -> Option<Violation> {
         let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|it| &container[it]);
         let hooks = ["postStart", "preStop"].map(|it| &container["lifecycle"][it]);
         let handlers = probes.into_iter().chain(hooks).flat_map(|it| [&it["httpGet"], &it["tcpSocket"]]);
-        let found: Vec<&str> =
-            handlers.filter_map(|it| it.get("host")?.as_str()).filter(|it| !it.is_empty()).collect();
+        let found: Vec<&str> = handlers.filter_map(|it| it.get("host")?.as_str()).filter(|it| !it.is_empty()).collect();
         hosts.extend(found.iter().map(|it| (*it).to_owned()));
         !found.is_empty()
     });

@@ -172,9 +172,8 @@ pub fn template<'a>(group: &str, kind: &str, object: &'a Value) -> Option<&'a Va
 /// Whether an update of a pod can change what it may do: its images, profiles, or containers.
 pub fn is_significant(new: &Value, old: &Value) -> bool {
     let profiles = |pod: &Value| {
-        let all = meta::annotations(pod).filter(|(key, _)| {
-            key.starts_with(baseline::APPARMOR_PREFIX) || key.contains(baseline::SECCOMP_MARK)
-        });
+        let all = meta::annotations(pod)
+            .filter(|(key, _)| key.starts_with(baseline::APPARMOR_PREFIX) || key.contains(baseline::SECCOMP_MARK));
         all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<Vec<_>>()
     };
     new.get("spec") != old.get("spec") || profiles(new) != profiles(old)

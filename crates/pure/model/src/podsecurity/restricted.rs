@@ -12,8 +12,7 @@ use super::{
 use crate::meta;
 
 pub(super) fn check(pod: &Pod<'_>) -> Vec<Violation> {
-    let found =
-        [privilege_escalation(pod), capabilities(pod), volumes(pod), non_root(pod), user(pod), seccomp(pod)];
+    let found = [privilege_escalation(pod), capabilities(pod), volumes(pod), non_root(pod), user(pod), seccomp(pod)];
     found.into_iter().flatten().collect()
 }
 
@@ -30,7 +29,8 @@ fn capabilities(pod: &Pod<'_>) -> Option<Violation> {
     if !pod.since(22) || pod.is_windows() {
         return None;
     }
-    let drops_all = |it: &Value| meta::list(it.pointer("/securityContext/capabilities/drop")).iter().any(|it| it == "ALL");
+    let drops_all =
+        |it: &Value| meta::list(it.pointer("/securityContext/capabilities/drop")).iter().any(|it| it == "ALL");
     let keeping = pod.containers(|it| !drops_all(it));
     let mut added = BTreeSet::new();
     let adding = pod.containers(|it| added_beyond(it, &["NET_BIND_SERVICE"], &mut added));
@@ -48,7 +48,14 @@ fn capabilities(pod: &Pod<'_>) -> Option<Violation> {
 
 fn volumes(pod: &Pod<'_>) -> Option<Violation> {
     const ALLOWED: [&str; 9] = [
-        "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected",
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "image",
+        "persistentVolumeClaim",
+        "projected",
         "secret",
     ];
     let list = meta::list(pod.spec.get("volumes")).iter();
@@ -101,9 +108,8 @@ fn seccomp(pod: &Pod<'_>) -> Option<Violation> {
     if !pod.since(19) || pod.is_windows() {
         return None;
     }
-    let profile = |context: &Value| {
-        context.get("seccompProfile").map(|it| it["type"].as_str().unwrap_or_default().to_owned())
-    };
+    let profile =
+        |context: &Value| context.get("seccompProfile").map(|it| it["type"].as_str().unwrap_or_default().to_owned());
     let own = profile(pod.security);
     let mut values: BTreeSet<String> = own.iter().filter(|it| !confines(it)).cloned().collect();
     let bad_pod = !values.is_empty();

@@ -61,7 +61,9 @@ fn baseline_forbids_what_leads_out() {
         (
             format!("{context}/capabilities"),
             json!({"add": ["SYS_ADMIN", "CHOWN", "NET_ADMIN"]}),
-            expect![[r#"non-default capabilities (container "c" must not include "NET_ADMIN", "SYS_ADMIN" in securityContext.capabilities.add)"#]],
+            expect![[
+                r#"non-default capabilities (container "c" must not include "NET_ADMIN", "SYS_ADMIN" in securityContext.capabilities.add)"#
+            ]],
         ),
         (
             "/spec/volumes".to_owned(),
@@ -86,7 +88,9 @@ fn baseline_forbids_what_leads_out() {
         (
             "/spec/securityContext/seLinuxOptions".to_owned(),
             json!({"type": "spc_t", "user": "u"}),
-            expect![[r#"seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "spc_t"; user may not be set)"#]],
+            expect![[
+                r#"seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "spc_t"; user may not be set)"#
+            ]],
         ),
         (
             "/spec/securityContext/seccompProfile".to_owned(),
@@ -111,7 +115,9 @@ fn baseline_forbids_what_leads_out() {
         (
             "/metadata/annotations".to_owned(),
             json!({"container.apparmor.security.beta.kubernetes.io/c": "unconfined"}),
-            expect![[r#"forbidden AppArmor profile (annotation "container.apparmor.security.beta.kubernetes.io/c" must not set AppArmor profile type to "unconfined")"#]],
+            expect![[
+                r#"forbidden AppArmor profile (annotation "container.apparmor.security.beta.kubernetes.io/c" must not set AppArmor profile type to "unconfined")"#
+            ]],
         ),
     ] {
         check("baseline:latest", &[(&pointer, value)], want);
@@ -140,12 +146,16 @@ fn restricted_asks_for_more() {
         (
             format!("{context}/capabilities"),
             json!({"drop": ["KILL"], "add": ["CHOWN", "NET_BIND_SERVICE"]}),
-            expect![[r#"unrestricted capabilities (container "c" must set securityContext.capabilities.drop=["ALL"]; container "c" must not include "CHOWN" in securityContext.capabilities.add)"#]],
+            expect![[
+                r#"unrestricted capabilities (container "c" must set securityContext.capabilities.drop=["ALL"]; container "c" must not include "CHOWN" in securityContext.capabilities.add)"#
+            ]],
         ),
         (
             format!("{context}/seccompProfile"),
             json!({"type": "Unconfined"}),
-            expect![[r#"seccompProfile (container "c" must not set securityContext.seccompProfile.type to "Unconfined")"#]],
+            expect![[
+                r#"seccompProfile (container "c" must not set securityContext.seccompProfile.type to "Unconfined")"#
+            ]],
         ),
     ] {
         check("restricted:latest", &[(&pointer, value)], want);
@@ -189,7 +199,10 @@ fn labels_choose_the_standard() {
         "pod-security.kubernetes.io/warn": "restricted",
     });
     assert_eq!(of(labels), "baseline:v1.30 privileged:latest restricted:latest");
-    assert_eq!(of(json!({"pod-security.kubernetes.io/enforce": "strict"})), "restricted:latest privileged:latest privileged:latest");
+    assert_eq!(
+        of(json!({"pod-security.kubernetes.io/enforce": "strict"})),
+        "restricted:latest privileged:latest privileged:latest"
+    );
 }
 
 #[test]
@@ -199,7 +212,9 @@ fn wrong_labels_are_named() {
     };
     assert_eq!(
         causes(json!({"pod-security.kubernetes.io/enforce": "strict"})),
-        [r#"metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: "strict": must be one of privileged, baseline, restricted"#]
+        [
+            r#"metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: "strict": must be one of privileged, baseline, restricted"#
+        ]
     );
     for bad in ["1.2", "v1", "v1.01", "v2.0", "v1.x"] {
         let found = causes(json!({"pod-security.kubernetes.io/warn-version": bad}));

@@ -18,13 +18,7 @@ use eyot_model::{
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::{
-    Identity,
-    request::query::Query,
-    server::Shared,
-    strategy,
-    verbs::delete,
-};
+use crate::{Identity, access, csr, request::query::Query, server::Shared, strategy, verbs::delete};
 
 /// What is being done to the object, in the words of `admission.k8s.io/v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +141,10 @@ pub(crate) async fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut V
     }
     // After all others, since it decides on what they made of the pod.
     strategy::bind::place(server, attempt, object);
+    if attempt.is_of_the_kind() {
+        csr::stamp(attempt, object)?;
+        access::check_escalation(server, attempt, object)?;
+    }
     check(attempt, object)?;
     for step in VALIDATING {
         match step {
@@ -197,7 +195,9 @@ pub(crate) fn check(attempt: &Attempt<'_>, object: &Value) -> Result<(), ApiErro
         return Ok(());
     }
     let causes: Vec<Cause> = match attempt.old {
-        Some(old) if matches!(attempt.subresource, "status" | "approval") => validate::check_status(attempt.kind, object, old),
+        Some(old) if matches!(attempt.subresource, "status" | "approval") => {
+            validate::check_status(attempt.kind, object, old)
+        }
         old => validate::check(attempt.kind, object, old),
     };
     if causes.is_empty() {

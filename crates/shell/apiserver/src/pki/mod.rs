@@ -2,21 +2,29 @@
 //!
 //! Start at [`Pki::open`]. Keys live in files of mode 0600 in a directory of mode 0700. The CA is made once and kept,
 //! so that kubeconfigs stay valid; leaves are issued again when they are about to expire or when the server's names
-//! change. Deliberately absent: other users' certificates and rotation while running.
+//! change. `client` signs what users ask for through the API; the CA's key never leaves this module. Deliberately absent:
+//! rotation while running.
 
+mod client;
+mod credentials;
+mod der;
+pub(crate) mod file;
 mod issue;
 mod kubeconfig;
 
 use std::{
     collections::BTreeSet,
-    fs,
-    io::{self, Write},
+    fs, io,
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+pub(crate) use client::{ClientAuthority, Usages, Wish};
+pub use credentials::Credentials;
+use file::write_secret;
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
@@ -156,14 +164,7 @@ impl Pki {
 }
 
 fn read_pair(dir: &Path, name: &str) -> Result<Option<Pair>, PkiError> {
-    let read = |suffix: &str| {
-        let path = dir.join(format!("{name}.{suffix}"));
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(PkiError::File { path, source }),
-        }
-    };
+    let read = |suffix: &str| file::read(&dir.join(format!("{name}.{suffix}")));
     let (cert, key) = (read("crt")?, read("key")?);
     let Some((cert, key)) = cert.zip(key) else { return Ok(None) };
     let unusable = |suffix: &str, what: String| PkiError::Unusable { path: dir.join(format!("{name}.{suffix}")), what };
@@ -179,19 +180,11 @@ fn write_pair(dir: &Path, name: &str, pair: Pair) -> Result<Pair, PkiError> {
     Ok(pair)
 }
 
-/// Replaces a file in one step, never readable by others, not even for a moment.
-fn write_secret(path: &Path, text: &str) -> Result<(), PkiError> {
-    let at = |source| PkiError::File { path: path.to_owned(), source };
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(at)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(at)?;
-    fs::rename(&temporary, path).map_err(at)
+/// Bytes as PEM.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|it| std::str::from_utf8(it).ok()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 #[cfg(test)]

@@ -25,6 +25,10 @@ pub(crate) enum Path {
     OpenApiV3Index,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`
     OpenApiV3(String, String),
+    /// `/.well-known/openid-configuration`
+    OpenIdConfiguration,
+    /// `/openid/v1/jwks`
+    OpenIdKeys,
     /// Objects of a kind.
     Resource(Resource),
 }
@@ -65,6 +69,8 @@ pub(crate) fn parse(path: &str) -> Option<Path> {
         ["openapi", "v3"] => Path::OpenApiV3Index,
         ["openapi", "v3", "api", version] => Path::OpenApiV3(String::new(), (*version).to_owned()),
         ["openapi", "v3", "apis", group, version] => Path::OpenApiV3((*group).to_owned(), (*version).to_owned()),
+        [".well-known", "openid-configuration"] => Path::OpenIdConfiguration,
+        ["openid", "v1", "jwks"] => Path::OpenIdKeys,
         ["api"] => Path::CoreVersions,
         ["apis"] => Path::Groups,
         ["apis", group] => Path::Group((*group).to_owned()),

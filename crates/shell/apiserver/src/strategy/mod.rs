@@ -12,7 +12,7 @@ pub(crate) use addresses::{Addresses, Claim};
 use eyot_model::{kinds::Kind, status::ApiError};
 use serde_json::Value;
 
-use crate::server::Shared;
+use crate::{server::Shared, token::legacy};
 
 /// What a strategy gives back: things taken on behalf of the object, returned unless the write happens, and warnings.
 #[derive(Default)]
@@ -26,7 +26,10 @@ pub(crate) fn create(server: &Shared, kind: &Kind, object: &mut Value) -> Result
     let mut prepared = Prepared::default();
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") => service::create(server, kind, object, &mut prepared)?,
-        ("", "Secret") => secret::merge_string_data(object),
+        ("", "Secret") => {
+            secret::merge_string_data(object);
+            legacy::fill(server, kind, object)?;
+        }
         _ => {}
     }
     Ok(prepared)
@@ -37,7 +40,10 @@ pub(crate) fn update(server: &Shared, kind: &Kind, new: &mut Value, old: &Value)
     let mut prepared = Prepared::default();
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") => service::update(server, kind, new, old, &mut prepared)?,
-        ("", "Secret") => secret::merge_string_data(new),
+        ("", "Secret") => {
+            secret::merge_string_data(new);
+            legacy::fill(server, kind, new)?;
+        }
         _ => {}
     }
     Ok(prepared)

@@ -11,8 +11,10 @@ use http::{Method, Request, Response};
 use crate::{
     Body,
     call::Call,
+    csr,
     handle::read_body,
     request::path::Resource,
+    token,
     verbs::{
         list,
         update::{self, Aspect},
@@ -42,10 +44,15 @@ pub(crate) async fn answer(
         "binding" if core_pod => pod::bind(call, name, read_body(request).await?).await,
         "eviction" if core_pod => pod::evict(call, name, read_body(request).await?).await,
         "scale" => scale::answer(call, name, &method, read_body(request).await?).await,
-        "status" | "approval" => aspect(call, name, Aspect::Status, &method, read_body(request).await?).await,
+        "status" | "approval" => {
+            if csr::is_request(&call.kind) && method != Method::GET {
+                csr::authorize(call.shared(), &call.identity, name, subresource)?;
+            }
+            aspect(call, name, Aspect::Status, &method, read_body(request).await?).await
+        }
         "finalize" => aspect(call, name, Aspect::Finalize, &method, read_body(request).await?).await,
         "ephemeralcontainers" | "resize" => aspect(call, name, Aspect::Spec, &method, read_body(request).await?).await,
-        "token" => Err(unsupported("tokens for service accounts are not issued yet")),
+        "token" => token::request::issue(call, name, read_body(request).await?).await,
         "proxy" => Err(unsupported("the proxy subresource is not served; use port-forward, or the gateway")),
         other => Err(unsupported(&format!("the subresource {other} is not served"))),
     }

@@ -14,8 +14,7 @@ use crate::{
     admit::{Attempt, Operation, Options, admit},
     call::Call,
     commit::{self, Stored},
-    incoming, present,
-    strategy,
+    incoming, present, strategy,
 };
 
 /// Names tried for one `generateName` before giving up; each has 27⁵ possibilities.

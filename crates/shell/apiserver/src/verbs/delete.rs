@@ -130,12 +130,7 @@ pub(crate) async fn delete_one(call: &Call, name: &str, options: &Options) -> Re
     delete_at(call, &call.key(name), options, false).await
 }
 
-async fn delete_at(
-    call: &Call,
-    key: &eyot_store::Key,
-    options: &Options,
-    judged: bool,
-) -> Result<Deleted, ApiError> {
+async fn delete_at(call: &Call, key: &eyot_store::Key, options: &Options, judged: bool) -> Result<Deleted, ApiError> {
     let (kind, name) = (&call.kind, &*key.name);
     protect(kind, name)?;
     for _ in 0..ATTEMPTS_MAX {
@@ -203,7 +198,9 @@ async fn carry_out(
     let uid = meta::uid(old).unwrap_or_default().to_owned();
     match plan {
         Plan::Wait => Ok(Ok(Deleted { value: entry.value.clone(), uid, removed: false, warnings: Vec::new() })),
-        Plan::Remove if options.dry_run => Ok(Ok(Deleted { value: entry.value.clone(), uid, removed: true, warnings: Vec::new() })),
+        Plan::Remove if options.dry_run => {
+            Ok(Ok(Deleted { value: entry.value.clone(), uid, removed: true, warnings: Vec::new() }))
+        }
         Plan::Remove => {
             let removed = commit::remove(call.shared(), entry, None).await;
             Ok(removed.map(|removed| {
@@ -214,7 +211,12 @@ async fn carry_out(
         Plan::Mark(marked) => {
             let stored = Stored::new(&call.kind, marked)?;
             if options.dry_run {
-                return Ok(Ok(Deleted { value: stored.rehearsed(Some(entry.revision)), uid, removed: false, warnings: Vec::new() }));
+                return Ok(Ok(Deleted {
+                    value: stored.rehearsed(Some(entry.revision)),
+                    uid,
+                    removed: false,
+                    warnings: Vec::new(),
+                }));
             }
             let written = commit::replace(call.shared(), entry.key.clone(), entry.revision, stored).await;
             Ok(written.map(|it| Deleted { value: it.value.clone(), uid, removed: false, warnings: Vec::new() }))

@@ -1,5 +1,7 @@
 //! Drives the API server in process through its tower service, on a real store.
 
+mod access;
+mod certificates;
 mod custom;
 mod errors;
 mod lists;
@@ -7,4 +9,5 @@ mod objects;
 mod patches;
 mod pods;
 mod server;
+mod tokens;
 mod watches;
