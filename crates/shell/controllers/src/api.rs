@@ -193,6 +193,15 @@ impl Api {
         self.send(Method::PATCH, "patching", &target, "", "application/merge-patch+json", body).await
     }
 
+    pub(crate) async fn patch_json<T: DeserializeOwned>(
+        &self,
+        target: Target<'_>,
+        patch: &Value,
+    ) -> Result<T, ApiError> {
+        let body = patch.to_string().into_bytes();
+        self.send(Method::PATCH, "patching", &target, "", "application/json-patch+json", body).await
+    }
+
     pub(crate) async fn replace<T: DeserializeOwned>(&self, target: Target<'_>, body: &Value) -> Result<T, ApiError> {
         self.send(Method::PUT, "replacing", &target, "", "application/json", body.to_string().into_bytes()).await
     }

@@ -14,7 +14,7 @@ use crate::{
     view::{
         Key, LabelSelector, Meta, View,
         apps::{DaemonSetView, ReplicationControllerView, RevisionView, StatefulSetView},
-        cluster::{MetaView, NamespaceView, NodeView},
+        cluster::{MapView, MetaView, NamespaceView, NodeView},
         job::JobView,
         network::{ServiceView, SliceView},
         pod::PodView,
@@ -52,7 +52,7 @@ pub(crate) struct Stores {
     /// Only those named `default`.
     pub(crate) service_accounts: Arc<Store<MetaView>>,
     /// Only those named `kube-root-ca.crt`.
-    pub(crate) ca_maps: Arc<Store<MetaView>>,
+    pub(crate) ca_maps: Arc<Store<MapView>>,
 }
 
 /// One queue per controller.
@@ -153,7 +153,11 @@ impl Context {
             it.queue(&it.queues.accounts, change);
         });
         on!(service_accounts, Context::account_changed);
-        on!(ca_maps, Context::account_changed);
+        on!(ca_maps, |it, change: &Change<MapView>| {
+            if let Some(map) = change.latest() {
+                it.queues.accounts.add(Key::new("", &map.meta.namespace));
+            }
+        });
     }
 
     fn queue<T: View>(&self, queue: &Queue<Key>, change: &Change<T>) {

@@ -1,8 +1,10 @@
 //! Nodes, namespaces, leases, and objects of which only the metadata matters.
 
+use std::collections::BTreeMap;
+
 use eyot_model::quantity::Quantity;
 use eyot_plan::schedule::{Effect, Node, Resources, Taint};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{Condition, Meta, Strings, View, nullable};
 
@@ -123,4 +125,33 @@ impl View for MetaView {
     fn meta(&self) -> &Meta {
         &self.meta
     }
+}
+
+/// A ConfigMap of which only matters whether it holds what it should.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MapView {
+    #[serde(rename = "metadata")]
+    pub(crate) meta: Meta,
+    /// Of its data: there is one in every namespace, and the content is the same in all.
+    #[serde(rename = "data", deserialize_with = "fingerprint")]
+    pub(crate) fingerprint: u64,
+}
+
+impl View for MapView {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+/// Tells one content of a ConfigMap from another.
+pub(crate) fn fingerprint_of(data: &BTreeMap<String, String>) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn fingerprint<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    Ok(fingerprint_of(&nullable(from)?))
 }

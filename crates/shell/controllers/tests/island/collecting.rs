@@ -66,6 +66,15 @@ async fn a_deleted_namespace_is_emptied_and_goes() {
     world.until("/api/v1/namespaces/team/serviceaccounts/default", "made", |it| !it.is_null()).await;
     let ca = world.until("/api/v1/namespaces/team/configmaps/kube-root-ca.crt", "made", |it| !it.is_null()).await;
     assert_eq!(ca["data"]["ca.crt"], "CERTIFICATE");
+    let map = "/api/v1/namespaces/team/configmaps/kube-root-ca.crt";
+    world.merge(map, json!({"data": {"ca.crt": "FORGED", "more": "x"}})).await;
+    world.until(map, "put right", |it| it["data"] == json!({"ca.crt": "CERTIFICATE"})).await;
+    world.request(Method::DELETE, map, Value::Null).await.unwrap();
+    world
+        .until(map, "made again", |it| {
+            it["metadata"]["uid"].is_string() && it["metadata"]["uid"] != ca["metadata"]["uid"]
+        })
+        .await;
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
         "spec": {"containers": [{"name": "main", "image": "i"}]}});
     world.create("/api/v1/namespaces/team/pods", pod).await;
