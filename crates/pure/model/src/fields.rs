@@ -72,6 +72,12 @@ pub fn supports(kind: &Kind, field: &str) -> bool {
     field == "metadata.name"
         || (kind.namespaced && field == "metadata.namespace")
         || extra(kind).iter().any(|(path, _)| *path == field)
+        || kind.custom.as_ref().is_some_and(|it| it.version().details().selectable.iter().any(|it| it == field))
+}
+
+/// A field of a custom object as text; empty when it has none.
+pub fn of_custom(object: &Value, field: &str) -> String {
+    value(object, field, "")
 }
 
 /// Refuses a selector that names a field which the kind does not offer.

@@ -10,6 +10,7 @@ use crate::{
     ApiServer, Body, Identity, access,
     body::{self, CollectError},
     call::Call,
+    definitions,
     discovery::{self, Ask},
     inert,
     request::{
@@ -109,6 +110,7 @@ async fn objects(
         identity,
         query,
     };
+    definitions::warn(&mut call);
     let settle = access::settles(&call).then(|| path.name.clone().unwrap_or_default());
     let mut response = match (&path.name, &path.subresource) {
         (Some(name), Some(_)) => subresource::answer(&mut call, name, &path, request).await,

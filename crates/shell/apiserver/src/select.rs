@@ -16,6 +16,7 @@ use crate::{call::Call, request::query::Query};
 pub(crate) struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
+    custom: bool,
 }
 
 /// What a change means to somebody who sees the selected objects only.
@@ -32,7 +33,7 @@ impl Selection {
         let labels = LabelSelector::parse(&query.label_selector).map_err(|it| bad(&it))?;
         let fields = FieldSelector::parse(&query.field_selector).map_err(|it| bad(&it))?;
         fields::check(kind, &fields)?;
-        Ok(Selection { labels, fields })
+        Ok(Selection { labels, fields, custom: kind.custom.is_some() })
     }
 
     pub(crate) fn is_everything(&self) -> bool {
@@ -42,6 +43,9 @@ impl Selection {
     pub(crate) fn matches(&self, entry: &Entry) -> bool {
         if self.is_everything() {
             return true;
+        }
+        if self.custom {
+            return self.matches_custom(entry);
         }
         let by_field = |field: &str| match field {
             "metadata.name" => Some(&*entry.key.name),
@@ -54,6 +58,23 @@ impl Selection {
             },
         };
         self.fields.matches(by_field) && (self.labels.is_empty() || self.matches_labels(entry.attributes()))
+    }
+
+    /// Which fields of a custom object can be selected by depends on its definition, so that they are not kept beside it.
+    fn matches_custom(&self, entry: &Entry) -> bool {
+        if !self.labels.is_empty() && !self.matches_labels(entry.attributes()) {
+            return false;
+        }
+        let object = match self.fields.requirements().iter().any(|it| !it.field.starts_with("metadata.")) {
+            true => serde_json::from_slice(&entry.value).unwrap_or_default(),
+            false => serde_json::Value::Null,
+        };
+        let holds = |field: &str| match field {
+            "metadata.name" => entry.key.name.to_string(),
+            "metadata.namespace" => entry.key.namespace.to_string(),
+            field => fields::of_custom(&object, field),
+        };
+        self.fields.requirements().iter().all(|it| (holds(&it.field) == it.value) == it.equal)
     }
 
     fn matches_labels(&self, attributes: &Attributes) -> bool {

@@ -4,15 +4,23 @@
 //! table of it. [`naming`] decides which names a definition gets; [`version`] orders versions. Schemas stay text until
 //! somebody asks for one, since a cluster may have hundreds of large ones.
 
+pub(crate) mod check;
 pub mod default;
 mod definition;
+pub mod format;
 pub mod naming;
+pub mod path;
 pub mod prepare;
 pub mod prune;
 pub mod schema;
+pub mod value;
 pub mod version;
 
-use std::sync::Arc;
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::Value;
 
@@ -31,10 +39,16 @@ const ENDING: [&str; 7] = ["delete", "deletecollection", "get", "list", "patch",
 const WRITE: [&str; 3] = ["get", "patch", "update"];
 
 /// One served version of a custom kind.
-#[derive(Debug)]
 pub struct Custom {
     definition: Arc<Definition>,
     version: usize,
+    kept: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl fmt::Debug for Custom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Custom({} {})", self.definition.name, self.version().name)
+    }
 }
 
 impl PartialEq for Custom {
@@ -54,6 +68,15 @@ impl Custom {
     /// This version.
     pub fn version(&self) -> &Version {
         &self.definition.versions[self.version]
+    }
+
+    /// What somebody made of this version, kept as long as the version stays: made at first use.
+    ///
+    /// # Panics
+    /// When asked for things of two types: there is room for one.
+    pub fn keep<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
+        let kept = self.kept.get_or_init(|| Box::new(make()));
+        kept.downcast_ref().expect("one thing is kept, of one type")
     }
 
     /// What objects look like; parsed at first use.
@@ -106,6 +129,6 @@ fn kind(definition: &Arc<Definition>, at: usize, stored_as: &(String, String)) -
         subresources: scale.into_iter().chain(status).collect(),
         storage: format!("{}/{}", definition.group, names.plural),
         stored_as: stored_as.clone(),
-        custom: Some(Arc::new(Custom { definition: definition.clone(), version: at })),
+        custom: Some(Arc::new(Custom { definition: definition.clone(), version: at, kept: OnceLock::new() })),
     }
 }

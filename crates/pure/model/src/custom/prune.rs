@@ -17,6 +17,14 @@ pub fn prune(object: &mut Value, schema: &Schema) -> Vec<String> {
     walk.unknown
 }
 
+/// [`prune`] for a value inside of an object.
+pub fn prune_within(value: &mut Value, schema: &Schema) -> Vec<String> {
+    let mut walk = Walk { path: String::new(), unknown: Vec::new() };
+    walk.value(value, Some(schema), false);
+    walk.unknown.sort();
+    walk.unknown
+}
+
 struct Walk {
     path: String,
     unknown: Vec<String>,

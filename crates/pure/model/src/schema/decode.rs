@@ -7,7 +7,12 @@ use super::{
     order::{self, Problem},
     root,
 };
-use crate::{kinds::Kind, quantity, status::ApiError};
+use crate::{
+    custom::{Custom, prune},
+    kinds::Kind,
+    quantity,
+    status::ApiError,
+};
 
 /// What a server does about unknown and duplicate fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +71,9 @@ pub fn decode_source(
     validation: FieldValidation,
     source: Option<&[u8]>,
 ) -> Result<Decoded, ApiError> {
+    if let Some(custom) = &kind.custom {
+        return defined(kind, custom, object, duplicates, validation, source);
+    }
     let Some(shape) = root(kind) else { return Ok(Decoded { object, warnings: vec![] }) };
     check(&shape, (&kind.version, &kind.kind), object, duplicates, validation, source)
 }
@@ -89,19 +97,54 @@ fn check(
     validation: FieldValidation,
     source: Option<&[u8]>,
 ) -> Result<Decoded, ApiError> {
-    let refuse = |why: &str| {
-        Err(ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}")))
-    };
     let mut walk = Walk { path: String::new(), unknown: Vec::new(), type_name: kind };
     if let Err(why) = walk.value(shape, &mut object) {
-        return refuse(&why);
+        return Err(refused((version, kind), &why));
     }
-    if validation == FieldValidation::Ignore || (duplicates.is_empty() && walk.unknown.is_empty()) {
+    judge((version, kind), object, duplicates, walk.unknown, validation, source)
+}
+
+/// [`decode`] for a custom kind: its metadata is typed, the rest is its schema's.
+fn defined(
+    kind: &Kind,
+    custom: &Custom,
+    mut object: Value,
+    duplicates: Vec<String>,
+    validation: FieldValidation,
+    source: Option<&[u8]>,
+) -> Result<Decoded, ApiError> {
+    let name = (kind.version.as_str(), kind.kind.as_str());
+    let mut unknown = Vec::new();
+    // Every kind has the same metadata.
+    let shape = super::root_of("", "v1", "ConfigMap").and_then(|it| it.field("metadata"));
+    if let (Some(Field { shape, .. }), Some(metadata)) = (shape, object.get_mut("metadata")) {
+        let mut walk = Walk { path: "metadata".to_owned(), unknown, type_name: "ObjectMeta" };
+        walk.value(shape, metadata).map_err(|why| refused(name, &why))?;
+        unknown = walk.unknown;
+    }
+    unknown.extend(prune::prune(&mut object, custom.schema()));
+    judge(name, object, duplicates, unknown, validation, source)
+}
+
+fn refused((version, kind): (&str, &str), why: &str) -> ApiError {
+    ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+}
+
+/// Refuses or tells what was found, as the request wants it.
+fn judge(
+    name: (&str, &str),
+    object: Value,
+    duplicates: Vec<String>,
+    unknown: Vec<String>,
+    validation: FieldValidation,
+    source: Option<&[u8]>,
+) -> Result<Decoded, ApiError> {
+    if validation == FieldValidation::Ignore || (duplicates.is_empty() && unknown.is_empty()) {
         return Ok(Decoded { object, warnings: vec![] });
     }
-    let problems = told(duplicates, walk.unknown, source);
+    let problems = told(duplicates, unknown, source);
     match validation {
-        FieldValidation::Strict => refuse(&format!("strict decoding error: {}", problems.join(", "))),
+        FieldValidation::Strict => Err(refused(name, &format!("strict decoding error: {}", problems.join(", ")))),
         FieldValidation::Warn | FieldValidation::Ignore => Ok(Decoded { object, warnings: problems }),
     }
 }

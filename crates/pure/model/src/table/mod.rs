@@ -6,6 +6,7 @@
 mod admin;
 mod cluster;
 mod columns;
+mod custom;
 mod format;
 mod network;
 mod pod;
@@ -52,9 +53,19 @@ pub struct Options {
 
 /// A table of objects of that kind. List metadata is the caller's to set.
 pub fn render(kind: &Kind, items: &[&Value], now: Timestamp, options: Options) -> Value {
-    let printer = columns::of(kind);
-    let rows: Vec<Value> = items.iter().map(|it| row(kind, &printer, it, now, options)).collect();
-    let definitions = if options.no_headers { Value::Null } else { printer.definitions() };
+    let (definitions, rows): (Value, Vec<Value>) = match &kind.custom {
+        Some(custom) => {
+            let printer = custom::Printer::new(custom);
+            let rows = items.iter().map(|it| row(kind, printer.cells(it, now), it, options)).collect();
+            (printer.definitions(), rows)
+        }
+        None => {
+            let printer = columns::of(kind);
+            let rows = items.iter().map(|it| row(kind, (printer.cells)(it, now), it, options)).collect();
+            (printer.definitions(), rows)
+        }
+    };
+    let definitions = if options.no_headers { Value::Null } else { definitions };
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -64,8 +75,8 @@ pub fn render(kind: &Kind, items: &[&Value], now: Timestamp, options: Options) -
     })
 }
 
-fn row(kind: &Kind, printer: &columns::Printer, object: &Value, now: Timestamp, options: Options) -> Value {
-    let mut row = json!({"cells": (printer.cells)(object, now)});
+fn row(kind: &Kind, cells: Vec<Value>, object: &Value, options: Options) -> Value {
+    let mut row = json!({"cells": cells});
     match options.include {
         Include::None => {}
         Include::Metadata => row["object"] = partial(object),

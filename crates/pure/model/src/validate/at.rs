@@ -9,33 +9,33 @@ static NULL: Value = Value::Null;
 
 /// A place in an object; a place that does not exist holds null.
 #[derive(Clone)]
-pub(super) struct At<'a> {
-    pub(super) value: &'a Value,
+pub(crate) struct At<'a> {
+    pub(crate) value: &'a Value,
     /// The path, empty unless paths are kept.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Whether paths are kept: they cost more than the checks, and most objects have nothing to report.
     named: bool,
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root(value: &'a Value, named: bool) -> Self {
+    pub(crate) fn root(value: &'a Value, named: bool) -> Self {
         Self { value, path: String::new(), named }
     }
 
     /// The field of that name.
-    pub(super) fn get(&self, field: &str) -> At<'a> {
+    pub(crate) fn get(&self, field: &str) -> At<'a> {
         let dot = if self.path.is_empty() { "" } else { "." };
         let path = if self.named { format!("{}{dot}{field}", self.path) } else { String::new() };
         At { value: self.value.get(field).unwrap_or(&NULL), path, named: self.named }
     }
 
     /// The field at the end of a dotted path.
-    pub(super) fn at(&self, path: &str) -> At<'a> {
+    pub(crate) fn at(&self, path: &str) -> At<'a> {
         path.split('.').fold(self.clone(), |at, field| at.get(field))
     }
 
     /// The elements of a list.
-    pub(super) fn items(&self) -> impl Iterator<Item = At<'a>> + use<'a> {
+    pub(crate) fn items(&self) -> impl Iterator<Item = At<'a>> + use<'a> {
         let (path, named) = (self.path.clone(), self.named);
         let list = meta::list(Some(self.value)).iter().enumerate();
         list.map(move |(i, value)| {
@@ -45,7 +45,7 @@ impl<'a> At<'a> {
     }
 
     /// The entries of a map, by key.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, At<'a>)> + use<'a> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a str, At<'a>)> + use<'a> {
         let (path, named) = (self.path.clone(), self.named);
         let map = self.value.as_object().into_iter().flatten();
         map.map(move |(key, value)| {
@@ -54,29 +54,29 @@ impl<'a> At<'a> {
         })
     }
 
-    pub(super) fn map(&self) -> Option<&'a Map<String, Value>> {
+    pub(crate) fn map(&self) -> Option<&'a Map<String, Value>> {
         self.value.as_object()
     }
 
     /// The text, empty when there is none.
-    pub(super) fn text(&self) -> &'a str {
+    pub(crate) fn text(&self) -> &'a str {
         self.value.as_str().unwrap_or("")
     }
 
-    pub(super) fn number(&self) -> Option<i64> {
+    pub(crate) fn number(&self) -> Option<i64> {
         self.value.as_i64()
     }
 
-    pub(super) fn truth(&self) -> bool {
+    pub(crate) fn truth(&self) -> bool {
         self.value.as_bool().unwrap_or(false)
     }
 
-    pub(super) fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         self.value.is_null()
     }
 
     /// Whether there is nothing here, or nothing in it.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         match self.value {
             Value::Null => true,
             Value::String(text) => text.is_empty(),
@@ -86,38 +86,38 @@ impl<'a> At<'a> {
         }
     }
 
-    pub(super) fn required(&self, why: &str) -> Cause {
+    pub(crate) fn required(&self, why: &str) -> Cause {
         Cause::required(&self.path, why)
     }
 
-    pub(super) fn invalid(&self, why: &str) -> Cause {
+    pub(crate) fn invalid(&self, why: &str) -> Cause {
         Cause::invalid(&self.path, self.value, why)
     }
 
-    pub(super) fn forbidden(&self, why: &str) -> Cause {
+    pub(crate) fn forbidden(&self, why: &str) -> Cause {
         Cause::forbidden(&self.path, why)
     }
 
-    pub(super) fn duplicate(&self) -> Cause {
+    pub(crate) fn duplicate(&self) -> Cause {
         Cause::duplicate(&self.path, self.value)
     }
 
     /// Reports text that breaks a grammar; absent and empty text passes.
-    pub(super) fn grammar(&self, check: fn(&str) -> Check, causes: &mut Vec<Cause>) {
+    pub(crate) fn grammar(&self, check: fn(&str) -> Check, causes: &mut Vec<Cause>) {
         if let Some(Err(why)) = Some(self.text()).filter(|it| !it.is_empty()).map(check) {
             causes.push(self.invalid(&why));
         }
     }
 
     /// Reports text outside a list of words; absent and empty text passes.
-    pub(super) fn one_of(&self, words: &[&str], causes: &mut Vec<Cause>) {
+    pub(crate) fn one_of(&self, words: &[&str], causes: &mut Vec<Cause>) {
         if !self.text().is_empty() && !words.contains(&self.text()) {
             causes.push(Cause::not_supported(&self.path, self.value, words));
         }
     }
 
     /// Reports a number below a minimum; absence passes.
-    pub(super) fn at_least(&self, minimum: i64, causes: &mut Vec<Cause>) {
+    pub(crate) fn at_least(&self, minimum: i64, causes: &mut Vec<Cause>) {
         if self.number().is_some_and(|it| it < minimum) {
             causes.push(self.invalid(&format!("must be greater than or equal to {minimum}")));
         }
@@ -131,14 +131,14 @@ impl<'a> At<'a> {
     }
 
     /// Reports a number outside a port's range; absence passes.
-    pub(super) fn port(&self, causes: &mut Vec<Cause>) {
+    pub(crate) fn port(&self, causes: &mut Vec<Cause>) {
         if let Some(Err(why)) = self.number().map(super::names::port_number) {
             causes.push(self.invalid(&why));
         }
     }
 
     /// Reports elements whose field repeats that of an earlier one.
-    pub(super) fn unique(&self, field: &str, causes: &mut Vec<Cause>) {
+    pub(crate) fn unique(&self, field: &str, causes: &mut Vec<Cause>) {
         let mut seen = std::collections::HashSet::new();
         for item in self.items().map(|it| it.get(field)).filter(|it| !it.is_empty()) {
             if !seen.insert(item.value.to_string()) {

@@ -5,7 +5,7 @@
 //! the other modules what their kinds ask for. Admission and references to other objects are not checked here.
 
 mod addresses;
-mod at;
+pub(crate) mod at;
 mod config;
 mod container;
 mod event;
@@ -24,6 +24,7 @@ mod workload;
 use serde_json::Value;
 
 use crate::{
+    custom::{self, Custom},
     kinds::Kind,
     prepare,
     status::{Cause, CauseReason},
@@ -32,8 +33,20 @@ use at::At;
 
 /// Everything wrong with `new`, given the stored object it replaces. Empty when nothing is.
 pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+    if let Some(custom) = &kind.custom {
+        return defined(kind, custom, new, old);
+    }
     let found = pass(kind, new, old, false);
     if found.is_empty() { found } else { once(pass(kind, new, old, true)) }
+}
+
+/// Everything wrong with a custom object; its rules in CEL aside.
+fn defined(kind: &Kind, custom: &Custom, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let before = old.map(|it| At::root(it, true));
+    metadata::check(kind, &At::root(new, true), before.as_ref(), &mut causes);
+    causes.extend(custom::value::check(new, old, custom.schema()));
+    causes
 }
 
 /// One pass of all checks. Causes say where they are only if `named`.
@@ -45,6 +58,9 @@ fn pass(kind: &Kind, new: &Value, old: Option<&Value>, named: bool) -> Vec<Cause
     // What stands unchanged was judged before; most updates are of status or metadata.
     if old.is_none_or(|old| prepare::changed(new, old)) {
         own(kind, &object, &mut causes);
+        if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+            custom::check::definition(&object, before.as_ref(), &mut causes);
+        }
         required::check(kind, new, named, &mut causes);
         if let Some(before) = before {
             immutable::check(kind, &object, &before, &mut causes);
@@ -65,6 +81,9 @@ fn once(causes: Vec<Cause>) -> Vec<Cause> {
 
 /// What a write to `/status` must not break: metadata alone. What a status says is the writer's word.
 pub fn check_status(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+    if let Some(custom) = &kind.custom {
+        return defined(kind, custom, new, Some(old));
+    }
     let mut causes = Vec::new();
     metadata::check(kind, &At::root(new, true), Some(&At::root(old, true)), &mut causes);
     causes

@@ -18,7 +18,7 @@ use eyot_model::{
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::{Identity, access, csr, request::query::Query, server::Shared, strategy, verbs::delete};
+use crate::{Identity, access, csr, definitions, request::query::Query, server::Shared, strategy, verbs::delete};
 
 /// What is being done to the object, in the words of `admission.k8s.io/v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +189,16 @@ fn fill(attempt: &Attempt<'_>, object: &mut Value) {
     }
 }
 
+/// What rules in CEL have against an object whose schema holds.
+fn rules(attempt: &Attempt<'_>, object: &Value) -> Vec<Cause> {
+    let changed = || attempt.old.is_none_or(|old| old.get("spec") != object.get("spec"));
+    match definitions::is_definition(attempt.kind) {
+        true if changed() => definitions::rules::flaws(object),
+        true => Vec::new(),
+        false => definitions::rules::judge(attempt.kind, object, attempt.old),
+    }
+}
+
 /// Finds everything that the schema and the rules of the kind have against the object.
 pub(crate) fn check(attempt: &Attempt<'_>, object: &Value) -> Result<(), ApiError> {
     if !attempt.is_of_the_kind() {
@@ -200,6 +210,7 @@ pub(crate) fn check(attempt: &Attempt<'_>, object: &Value) -> Result<(), ApiErro
         }
         old => validate::check(attempt.kind, object, old),
     };
+    let causes = if causes.is_empty() { rules(attempt, object) } else { causes };
     if causes.is_empty() {
         return Ok(());
     }

@@ -4,6 +4,7 @@
 //! whole, before the write's status can be seen, so that whoever sees `Established` can use the kind.
 
 mod cleanup;
+pub(crate) mod rules;
 mod status;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -15,9 +16,10 @@ use eyot_model::{
     kinds::{self, Kind, Table},
 };
 use eyot_store::{Entry, Key, Page, Scope, Store};
+use serde_json::Value;
 use tokio::sync::{Mutex, Notify};
 
-use crate::server::Shared;
+use crate::{call::Call, server::Shared};
 
 /// Where definitions are stored.
 pub(crate) const STORAGE: &str = "apiextensions.k8s.io/customresourcedefinitions";
@@ -143,6 +145,23 @@ fn table(catalog: &Catalog) -> Table {
     let mut table = Table::over(kinds::builtin());
     kinds.into_iter().for_each(|it| table.insert(it.clone()));
     table
+}
+
+/// Tells what users of a custom kind ought to know: that its version is deprecated.
+pub(crate) fn warn(call: &mut Call) {
+    let warning = call.kind.custom.as_ref().and_then(|it| it.version().warning.clone());
+    call.warnings.extend(warning);
+}
+
+/// What to tell who writes a definition whose kind is built in, so that the definition changes nothing.
+pub(crate) fn warning_of(kind: &Kind, definition: &Value) -> Option<String> {
+    let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (group, plural, of_kind) = (text("/spec/group"), text("/spec/names/plural"), text("/spec/names/kind"));
+    (is_definition(kind) && is_built_in(group, plural, of_kind)).then(|| {
+        format!(
+            "{plural}.{group} is built in here: the definition is stored, and the built-in kind goes on being served"
+        )
+    })
 }
 
 /// The kind of the definitions themselves.

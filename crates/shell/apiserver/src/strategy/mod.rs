@@ -12,7 +12,7 @@ pub(crate) use addresses::{Addresses, Claim};
 use eyot_model::{kinds::Kind, status::ApiError};
 use serde_json::Value;
 
-use crate::{server::Shared, token::legacy};
+use crate::{definitions, server::Shared, token::legacy};
 
 /// What a strategy gives back: things taken on behalf of the object, returned unless the write happens, and warnings.
 #[derive(Default)]
@@ -30,6 +30,9 @@ pub(crate) fn create(server: &Shared, kind: &Kind, object: &mut Value) -> Result
             secret::merge_string_data(object);
             legacy::fill(server, kind, object)?;
         }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            prepared.warnings.extend(definitions::warning_of(kind, object));
+        }
         _ => {}
     }
     Ok(prepared)
@@ -43,6 +46,9 @@ pub(crate) fn update(server: &Shared, kind: &Kind, new: &mut Value, old: &Value)
         ("", "Secret") => {
             secret::merge_string_data(new);
             legacy::fill(server, kind, new)?;
+        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            prepared.warnings.extend(definitions::warning_of(kind, new));
         }
         _ => {}
     }

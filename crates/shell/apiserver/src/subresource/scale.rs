@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use eyot_model::{
+    custom::{Scale, path},
+    kinds::Kind,
     meta,
     patch::{self, PatchType},
     selector::LabelSelector,
@@ -39,7 +41,7 @@ pub(super) async fn answer(
             change(call, name, apply).await?
         }
     };
-    Ok(respond::json(200, &view(&scaled)))
+    Ok(respond::json(200, &view_as(&call.kind, &scaled)?))
 }
 
 async fn change(
@@ -48,10 +50,10 @@ async fn change(
     mut make: impl FnMut(&Value) -> Result<Value, ApiError>,
 ) -> Result<Value, ApiError> {
     let changed = update::change(call, name, Aspect::Scale, |call, old| {
-        let scale = make(&view(old))?;
+        let scale = make(&view_as(&call.kind, old)?)?;
         let mut new = old.clone();
         let replicas = replicas(call, name, &scale)?;
-        meta::entry(&mut new, "spec").insert("replicas".into(), replicas.into());
+        set_replicas(&call.kind, &mut new, replicas.into());
         let metadata = meta::metadata_mut(&mut new);
         // The client's preconditions, if it sent any, are checked against the object.
         for field in ["resourceVersion", "uid"] {
@@ -78,8 +80,41 @@ fn replicas(call: &Call, name: &str, scale: &Value) -> Result<i64, ApiError> {
     }
 }
 
-/// The Scale of an object.
-pub(crate) fn view(object: &Value) -> Value {
+/// Sets how many replicas an object wants.
+pub(crate) fn set_replicas(kind: &Kind, object: &mut Value, replicas: Value) {
+    match defined(kind) {
+        Some(scale) => path::set(object, &fields(&scale.spec_replicas_path), replicas),
+        None => drop(meta::entry(object, "spec").insert("replicas".into(), replicas)),
+    }
+}
+
+/// Where a custom kind keeps what is scaled.
+fn defined(kind: &Kind) -> Option<&Scale> {
+    kind.custom.as_ref()?.version().scale.as_ref()
+}
+
+fn fields(path: &str) -> Vec<String> {
+    path::simple(path).unwrap_or_default()
+}
+
+/// The Scale of an object of that kind.
+pub(crate) fn view_as(kind: &Kind, object: &Value) -> Result<Value, ApiError> {
+    let Some(scale) = defined(kind) else { return Ok(view(object)) };
+    let count = |path: &str| path::get(object, &fields(path)).and_then(Value::as_i64);
+    let replicas = count(&scale.spec_replicas_path).ok_or_else(|| {
+        ApiError::internal(format!("the spec replicas field {:?} does not exist", scale.spec_replicas_path))
+    })?;
+    let mut view = view(&json!({"metadata": object["metadata"], "spec": {"replicas": replicas}}));
+    view["status"] = json!({"replicas": count(&scale.status_replicas_path).unwrap_or(0)});
+    let selector = scale.label_selector_path.as_deref().and_then(|it| path::get(object, &fields(it)));
+    if let Some(selector) = selector.and_then(Value::as_str).filter(|it| !it.is_empty()) {
+        view["status"]["selector"] = selector.into();
+    }
+    Ok(view)
+}
+
+/// The Scale of a built-in object.
+fn view(object: &Value) -> Value {
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object["metadata"].get(field) {

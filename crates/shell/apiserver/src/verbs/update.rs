@@ -68,6 +68,14 @@ pub(crate) async fn patch(
     body: Bytes,
 ) -> Result<Response<Body>, ApiError> {
     let (patch_type, patch) = read_patch(call, &body)?;
+    if patch_type == PatchType::Strategic && call.kind.custom.is_some() {
+        // Nothing says how lists of custom kinds merge by this kind of patch.
+        return Err(ApiError::unsupported_media_type(&[
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/apply-patch+yaml",
+        ]));
+    }
     let changed = change(call, name, aspect, |call, old| {
         let patched = apply(call, name, patch_type, old, &patch)?;
         let mut new = incoming::fields(call, patched, Vec::new())?;
@@ -219,10 +227,10 @@ async fn judge(call: &mut Call, name: &str, aspect: Aspect, new: &mut Value, old
     let admitted = match aspect {
         Aspect::Own => return Ok(()),
         Aspect::Scale => {
-            let before = subresource::scale_of(old);
-            let mut scale = subresource::scale_of(new);
+            let before = subresource::scale_of(&call.kind, old)?;
+            let mut scale = subresource::scale_of(&call.kind, new)?;
             let admitted = admit::admit(call.shared(), &Attempt { old: Some(&before), ..attempt }, &mut scale).await?;
-            meta::entry(new, "spec").insert("replicas".into(), scale["spec"]["replicas"].clone());
+            subresource::set_replicas(&call.kind, new, scale["spec"]["replicas"].clone());
             admit::check(&Attempt { subresource: "", ..attempt }, new)?;
             admitted
         }

@@ -128,3 +128,173 @@ async fn a_deleted_definition_takes_its_objects_along() {
     gone(&server, &uri).await;
     assert_eq!(server.get(WIDGETS).await.code, 404);
 }
+
+fn schema(properties: Value) -> Value {
+    json!({"openAPIV3Schema": {"type": "object", "properties": properties}})
+}
+
+#[tokio::test]
+async fn what_a_schema_forbids_is_refused() {
+    let server = Server::start().await;
+    let mut bad = widgets(json!({}));
+    bad["spec"]["versions"][0]["schema"] = json!({"openAPIV3Schema": {"type": "object", "properties": {"a": {}}}});
+    let refused = server.post(DEFINITIONS, bad).await;
+    assert_eq!(refused.code, 422);
+    let causes = &refused.body["details"]["causes"];
+    assert_eq!(causes[0]["field"], "spec.versions[0].schema.openAPIV3Schema.properties[a].type");
+
+    server.post(DEFINITIONS, widgets(json!({}))).await;
+    let wrong = server.post(WIDGETS, json!({"metadata": {"name": "a"}, "spec": {"size": "big"}})).await;
+    assert_eq!(wrong.code, 422);
+    assert_eq!(
+        wrong.body["message"],
+        r#"Widget.x.io "a" is invalid: spec.size: Invalid value: "string": spec.size in body must be of type integer: "string""#
+    );
+    let odd = json!({"metadata": {"name": "a"}, "spec": {"shape": "round"}});
+    let strict = server.post(&format!("{WIDGETS}?fieldValidation=Strict"), odd.clone()).await;
+    assert_eq!(strict.code, 400);
+    assert!(strict.body["message"].as_str().unwrap().contains(r#"strict decoding error: unknown field "spec.shape""#));
+    let warned = server.post(WIDGETS, odd).await;
+    assert_eq!(warned.warnings, [r#"299 - "unknown field \"spec.shape\"""#]);
+    assert_eq!(warned.body["spec"], json!({"size": 1}));
+    let name = server.post(WIDGETS, json!({"metadata": {"name": "Not_A_Name"}})).await;
+    assert_eq!(name.code, 422);
+    let strategic = "application/strategic-merge-patch+json";
+    assert_eq!(server.call(http::Method::PATCH, &format!("{WIDGETS}/a"), strategic, "{}").await.code, 415);
+}
+
+#[tokio::test]
+async fn stored_objects_follow_their_definition() {
+    let server = Server::start().await;
+    server.post(DEFINITIONS, widgets(json!({}))).await;
+    server.post(WIDGETS, json!({"metadata": {"name": "a"}, "spec": {"color": "red"}})).await;
+    let uri = format!("{DEFINITIONS}/widgets.x.io");
+    let spec = json!({"spec": {"type": "object", "properties": {"shape": {"type": "string", "default": "round"}}}});
+    let patch = json!([{"op": "replace", "path": "/spec/versions/0/schema", "value": schema(spec)}]);
+    let patched = server.call(http::Method::PATCH, &uri, "application/json-patch+json", patch.to_string()).await;
+    assert_eq!(patched.code, 200, "{}", patched.body);
+    let read = server.get(&format!("{WIDGETS}/a")).await.body;
+    assert_eq!(read["spec"], json!({"shape": "round"}));
+    assert_eq!(server.get(WIDGETS).await.body["items"][0]["spec"], json!({"shape": "round"}));
+}
+
+#[tokio::test]
+async fn versions_are_views_of_one_object() {
+    let server = Server::start().await;
+    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": schema(json!({"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}))});
+    let mut old = version("v1beta1", false);
+    old["deprecated"] = true.into();
+    server.post(DEFINITIONS, definition("widgets", "Widget", json!([old, version("v1", true)]))).await;
+    let beta = "/apis/x.io/v1beta1/namespaces/default/widgets";
+    let made = server.post(beta, json!({"metadata": {"name": "a"}, "spec": {"n": 1}})).await;
+    assert_eq!((made.code, made.body["apiVersion"].as_str()), (201, Some("x.io/v1beta1")));
+    assert_eq!(made.warnings, [r#"299 - "x.io/v1beta1 Widget is deprecated""#]);
+    assert_eq!(server.get(&format!("{WIDGETS}/a")).await.body["apiVersion"], "x.io/v1");
+    let group = server.get("/apis/x.io").await.body;
+    assert_eq!(group["preferredVersion"]["version"], "v1");
+
+    // Stored in another version from now on: what is there is still found, and both versions are remembered.
+    let uri = format!("{DEFINITIONS}/widgets.x.io");
+    let patch = json!([
+        {"op": "replace", "path": "/spec/versions/0/storage", "value": true},
+        {"op": "replace", "path": "/spec/versions/1/storage", "value": false},
+    ]);
+    let patched = server.call(http::Method::PATCH, &uri, "application/json-patch+json", patch.to_string()).await;
+    assert_eq!(patched.body["status"]["storedVersions"], json!(["v1", "v1beta1"]));
+    assert_eq!(server.get(&format!("{WIDGETS}/a")).await.body["apiVersion"], "x.io/v1");
+    assert_eq!(server.get(&format!("{beta}/a")).await.body["spec"], json!({"n": 1}));
+}
+
+#[tokio::test]
+async fn columns_scale_and_selectable_fields_come_from_the_definition() {
+    let server = Server::start().await;
+    let version = json!({
+        "subresources": {"status": {}, "scale": {
+            "specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size", "labelSelectorPath": ".status.selector",
+        }},
+        "additionalPrinterColumns": [
+            {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
+            {"name": "Color", "type": "string", "jsonPath": ".spec.color", "priority": 1},
+        ],
+        "selectableFields": [{"jsonPath": ".spec.color"}],
+    });
+    let made = server.post(DEFINITIONS, widgets(version)).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    server.post(WIDGETS, json!({"metadata": {"name": "a"}, "spec": {"color": "red"}})).await;
+    server.post(WIDGETS, json!({"metadata": {"name": "b"}, "spec": {"color": "blue"}})).await;
+    let selected = server.get(&format!("{WIDGETS}?fieldSelector=spec.color%3Dblue")).await.body;
+    assert_eq!(names(&selected), ["b"]);
+    assert_eq!(server.get(&format!("{WIDGETS}?fieldSelector=spec.size%3D1")).await.code, 400);
+
+    let table = server.accept(WIDGETS, "application/json;as=Table;v=v1;g=meta.k8s.io").await.body;
+    assert_eq!(table["columnDefinitions"][2]["priority"], 1);
+    assert_eq!(table["rows"][0]["cells"], json!(["a", 1, "red"]));
+
+    let scaled = server.merge(&format!("{WIDGETS}/a/scale"), json!({"spec": {"replicas": 5}})).await;
+    assert_eq!((scaled.code, &scaled.body["spec"]["replicas"]), (200, &json!(5)), "{}", scaled.body);
+    let whole = server.get(&format!("{WIDGETS}/a")).await.body;
+    assert_eq!((&whole["spec"], &whole["metadata"]["generation"]), (&json!({"color": "red", "size": 5}), &json!(2)));
+    server.merge(&format!("{WIDGETS}/a/status"), json!({"status": {"phase": "x"}})).await;
+    let scale = server.get(&format!("{WIDGETS}/a/scale")).await.body;
+    assert_eq!(scale["status"], json!({"replicas": 0}));
+}
+
+#[tokio::test]
+async fn a_definition_of_a_built_in_kind_changes_nothing() {
+    let server = Server::start().await;
+    let object = json!({
+        "metadata": {"name": "httproutes.gateway.networking.k8s.io", "annotations": {"api-approved.kubernetes.io": "https://x.io"}},
+        "spec": {
+            "group": "gateway.networking.k8s.io", "scope": "Namespaced", "names": {"plural": "httproutes", "kind": "HTTPRoute"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema(json!({}))}],
+        },
+    });
+    let made = server.post(DEFINITIONS, object).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    assert!(made.warnings[0].contains("is built in here"), "{:?}", made.warnings);
+    let stored = server.get(&format!("{DEFINITIONS}/httproutes.gateway.networking.k8s.io")).await.body;
+    assert_eq!(condition(&stored, "Established"), "True InitialNamesAccepted");
+    let kinds = server.api.kinds();
+    assert!(kinds.by_kind("gateway.networking.k8s.io", "v1", "HTTPRoute").unwrap().custom.is_none());
+}
+
+#[tokio::test]
+async fn rules_judge_objects_and_must_compile() {
+    let server = Server::start().await;
+    let with = |rules: Value| {
+        let mut object = widgets(json!({}));
+        object["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] =
+            rules;
+        object
+    };
+    let refused = server.post(DEFINITIONS, with(json!([{"rule": "self.nothing > 1"}]))).await;
+    assert_eq!(refused.code, 422);
+    let cause = &refused.body["details"]["causes"][0];
+    let field = "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule";
+    assert_eq!(cause["field"], field);
+    assert!(cause["message"].as_str().unwrap().contains("undefined field 'nothing'"), "{cause}");
+
+    let rules = json!([{"rule": "self.size < 10", "message": "too big"}, {"rule": "self.size >= oldSelf.size"}]);
+    assert_eq!(server.post(DEFINITIONS, with(rules)).await.code, 201);
+    let big = server.post(WIDGETS, json!({"metadata": {"name": "a"}, "spec": {"size": 11}})).await;
+    assert_eq!(big.body["message"], r#"Widget.x.io "a" is invalid: spec: Invalid value: "object": too big"#);
+    assert_eq!(server.post(WIDGETS, json!({"metadata": {"name": "a"}, "spec": {"size": 5}})).await.code, 201);
+    assert_eq!(server.merge(&format!("{WIDGETS}/a"), json!({"spec": {"size": 6}})).await.code, 200);
+    assert_eq!(server.merge(&format!("{WIDGETS}/a"), json!({"spec": {"size": 5}})).await.code, 422);
+}
+
+#[tokio::test]
+async fn schemas_of_custom_kinds_are_published() {
+    let server = Server::start().await;
+    server.post(DEFINITIONS, widgets(json!({"subresources": {"status": {}}}))).await;
+    let v3 = server.get("/openapi/v3/apis/x.io/v1").await.body;
+    let widget = &v3["components"]["schemas"]["io.x.v1.Widget"];
+    assert_eq!(widget["properties"]["spec"]["properties"]["size"]["default"], 1);
+    assert_eq!(widget["x-kubernetes-group-version-kind"][0]["kind"], "Widget");
+    assert!(v3["components"]["schemas"]["io.x.v1.WidgetList"].is_object());
+    assert!(v3["paths"]["/apis/x.io/v1/namespaces/{namespace}/widgets/{name}/status"].is_object());
+    let v2 = server.get("/openapi/v2").await.body;
+    assert_eq!(v2["definitions"]["io.x.v1.Widget"]["properties"]["spec"]["properties"]["size"]["type"], "integer");
+    let index = server.get("/openapi/v3").await.body;
+    assert!(index["paths"]["apis/x.io/v1"]["serverRelativeURL"].is_string());
+}

@@ -3,6 +3,7 @@
 //! Entry points: [`answer_v2`], [`answer_v3_index`], [`answer_v3`]. Documents are made when they are asked for and not
 //! kept: together they are some megabytes, and clients keep them by hash.
 
+mod custom;
 mod gnostic;
 mod hashes;
 mod paths;

@@ -80,6 +80,7 @@ impl Describe<'_> {
     /// The schema of what an operation carries.
     fn schema_name(&self) -> Option<String> {
         match self.sub {
+            Some(sub) if (&sub.group, &sub.kind) == (&self.kind.group, &self.kind.kind) => name_of(self.kind),
             Some(sub) => schema::root_of(&sub.group, &sub.version, &sub.kind).and_then(|it| name_of_shape(&it)),
             None => name_of(self.kind),
         }
@@ -165,7 +166,12 @@ impl Describe<'_> {
             },
             _ => return,
         };
-        let types = if verb == "patch" { &PATCHES[..] } else { &["application/json", "application/yaml"] };
+        let types: &[&str] = match verb {
+            // The last one says nothing about lists of custom kinds.
+            "patch" if self.kind.custom.is_some() => &PATCHES[..2],
+            "patch" => &PATCHES,
+            _ => &["application/json", "application/yaml"],
+        };
         match self.dialect {
             Dialect::V2 => {
                 operation["consumes"] = types.into();

@@ -8,7 +8,7 @@ use eyot_model::{
 };
 use serde_json::{Map, Value, json};
 
-use super::group_version_kind;
+use super::{custom, group_version_kind};
 
 /// Which OpenAPI a document speaks; they differ in where references lead and in how requests are described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,9 @@ pub(super) fn of(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
 
 /// The name of a kind's schema.
 pub(super) fn name_of(kind: &Kind) -> Option<String> {
+    if kind.custom.is_some() {
+        return Some(custom::name(kind));
+    }
     name_of_shape(&schema::root(kind)?)
 }
 
@@ -83,9 +86,19 @@ struct Schemas {
 
 impl Schemas {
     fn kind(&mut self, kind: &Kind) {
-        let Some(definition) = schema::root(kind).and_then(|it| it.definition()) else { return };
-        self.definition(definition);
-        let name = name(definition);
+        let name = match &kind.custom {
+            Some(custom) => {
+                let metadata = self.metadata();
+                let name = custom::name(kind);
+                self.done.insert(name.clone(), custom::schema(custom, self.dialect, &metadata));
+                name
+            }
+            None => {
+                let Some(definition) = schema::root(kind).and_then(|it| it.definition()) else { return };
+                self.definition(definition);
+                name(definition)
+            }
+        };
         self.mark(&name, group_version_kind(kind));
         for sub in &kind.subresources {
             let carried = schema::root_of(&sub.group, &sub.version, &sub.kind);
@@ -118,6 +131,13 @@ impl Schemas {
             "x-kubernetes-group-version-kind": [mark],
         });
         self.done.insert(format!("{name}List"), list);
+    }
+
+    /// What every object has as its metadata.
+    fn metadata(&mut self) -> Value {
+        let shape = schema::root_of("", "v1", "ConfigMap").and_then(|it| it.field("metadata")).map(|it| &it.shape);
+        let reference = shape.map_or_else(|| json!({"type": "object"}), |it| self.shape(it));
+        self.dialect.described(reference, Some("Standard object's metadata."))
     }
 
     /// Says that a schema is that of a kind, by which clients find it.

@@ -1,0 +1,68 @@
+//! What evaluating may cost. Entry point: [`Budget`].
+//!
+//! The interpreter has no bound of its own, so that compiled expressions call [`charge`] where they loop. While an
+//! expression runs, the budget lies where the interpreter's functions find it: in the thread.
+
+use std::cell::Cell;
+
+/// What one round costs at least.
+const ROUND: i64 = 1;
+/// Bytes of input that cost as much as one step: rounds copy what they look at.
+const BYTES_PER_STEP: i64 = 64;
+
+thread_local! {
+    static LEFT: Cell<i64> = const { Cell::new(0) };
+    /// Bytes of the input at hand.
+    static INPUT: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Steps that are left for the expressions of one write. A step is of the order of a hundred nanoseconds.
+#[derive(Debug)]
+pub struct Budget {
+    left: i64,
+}
+
+impl Budget {
+    /// Steps for all expressions that judge one write: about a second's worth.
+    pub const WRITE: i64 = 10_000_000;
+
+    /// A budget of that many steps.
+    pub fn new(steps: i64) -> Budget {
+        Budget { left: steps }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_spent(&self) -> bool {
+        self.left <= 0
+    }
+
+    /// Runs something that charges, given the size of its input in bytes.
+    pub(crate) fn within<T>(&mut self, input_bytes: usize, run: impl FnOnce() -> T) -> T {
+        LEFT.set(self.left);
+        INPUT.set(i64::try_from(input_bytes).unwrap_or(i64::MAX));
+        // What is looked at is copied once even without loops.
+        spend(size());
+        let result = run();
+        self.left = LEFT.get();
+        result
+    }
+}
+
+fn size() -> i64 {
+    INPUT.get() / BYTES_PER_STEP
+}
+
+/// Charges a round of a loop whose body has that many nodes. Returns whether anything is left.
+pub(crate) fn charge(nodes: i64) -> bool {
+    spend(ROUND.saturating_add(nodes).saturating_add(size()))
+}
+
+/// Charges what compares each part of its input with each other.
+pub(crate) fn charge_square() -> bool {
+    spend(size().saturating_mul(size()))
+}
+
+fn spend(steps: i64) -> bool {
+    LEFT.set(LEFT.get().saturating_sub(steps));
+    LEFT.get() > 0
+}

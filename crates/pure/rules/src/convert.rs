@@ -1,0 +1,157 @@
+//! JSON to values of CEL. Entry points: [`json`], and [`typed`] where a schema says what texts and numbers mean.
+
+use std::{collections::HashMap, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use eyot_model::custom::schema::{Additional, Schema, Type};
+use kube_cel::cel::{
+    Value,
+    objects::{Key, Map},
+};
+use serde_json::Value as Json;
+
+use crate::{budget::Budget, program::Program};
+
+/// A value as it is, its fields under their own names.
+pub fn json(value: &Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(flag) => Value::Bool(*flag),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::Int(number),
+            (None, Some(number)) => Value::UInt(number),
+            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::String(Arc::new(text.clone())),
+        Json::Array(list) => Value::List(Arc::new(list.iter().map(json).collect())),
+        Json::Object(map) => object(map.iter().map(|(name, it)| (name.clone(), json(it)))),
+    }
+}
+
+/// A value as its schema reads it: times, durations and bytes are such, numbers are floats, and names of fields are
+/// escaped as identifiers.
+pub fn typed(value: &Json, schema: &Schema) -> Value {
+    match value {
+        Json::Number(number) if schema.of_type == Type::Number => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        Json::Number(number) if schema.of_type == Type::Integer => {
+            let whole = number.as_i64().or_else(|| number.as_f64().map(|it| it as i64));
+            whole.map_or_else(|| json(value), Value::Int)
+        }
+        Json::String(text) => {
+            let format = schema.values.as_ref().map_or("", |it| it.format.as_str());
+            formatted(text, format).unwrap_or_else(|| json(value))
+        }
+        Json::Array(list) => {
+            let item = |it| schema.items.as_deref().map_or_else(|| json(it), |items| typed(it, items));
+            Value::List(Arc::new(list.iter().map(item).collect()))
+        }
+        Json::Object(map) => {
+            let is_map = schema.additional != Additional::Absent;
+            object(map.iter().map(|(name, it)| {
+                let value = schema.property(name).map_or_else(|| json(it), |property| typed(it, property));
+                (if is_map { name.clone() } else { escape(name) }, value)
+            }))
+        }
+        _ => json(value),
+    }
+}
+
+fn object(fields: impl Iterator<Item = (String, Value)>) -> Value {
+    let map: HashMap<Key, Value> = fields.map(|(name, it)| (Key::String(Arc::new(name)), it)).collect();
+    Value::Map(Map { map: Arc::new(map) })
+}
+
+/// A text of a format that is a type of its own; `None` when it is none, or not written as it should be.
+fn formatted(text: &str, format: &str) -> Option<Value> {
+    match format {
+        "byte" => STANDARD.decode(text).ok().map(|it| Value::Bytes(Arc::new(it))),
+        "date-time" | "datetime" => call("timestamp(text)", text.to_owned()),
+        "date" => call("timestamp(text)", format!("{text}T00:00:00Z")),
+        "duration" => call("duration(text)", text.to_owned()),
+        _ => None,
+    }
+}
+
+/// Lets the interpreter make what it alone can make.
+fn call(expression: &str, text: String) -> Option<Value> {
+    let program = Program::compile(expression, &["text"]).ok()?;
+    program.run(&[("text", &Value::String(Arc::new(text)))], 0, &mut Budget::new(1000)).ok()
+}
+
+/// A field's name as an identifier: reserved words and marks that identifiers lack are spelled out.
+pub(crate) fn escape(name: &str) -> String {
+    const RESERVED: [&str; 21] = [
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "false",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "let",
+        "loop",
+        "namespace",
+        "null",
+        "package",
+        "return",
+        "true",
+        "var",
+        "void",
+        "while",
+    ];
+    if RESERVED.contains(&name) {
+        return format!("__{name}__");
+    }
+    let name = name.replace("__", "__underscores__");
+    name.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(rule: &str, schema: Json, value: Json) {
+        let schema = Schema::parse(&json!({"type": "object", "properties": schema}));
+        let program = Program::compile(rule, &["self"]).expect("compiles");
+        let result = program.run(&[("self", &typed(&value, &schema))], 0, &mut Budget::new(10_000));
+        assert_eq!(result, Ok(Value::Bool(true)), "{rule}");
+    }
+
+    #[test]
+    fn schemas_say_what_values_are() {
+        check(
+            "self.n == 1.0 && self.i == 1",
+            json!({"n": {"type": "number"}, "i": {"type": "integer"}}),
+            json!({"n": 1, "i": 1}),
+        );
+        let times =
+            json!({"t": {"type": "string", "format": "date-time"}, "d": {"type": "string", "format": "duration"}});
+        check(
+            "self.t.getFullYear() == 2026 && self.d > duration('1m')",
+            times,
+            json!({"t": "2026-01-02T03:04:05Z", "d": "1h"}),
+        );
+        check("size(self.b) == 2", json!({"b": {"type": "string", "format": "byte"}}), json!({"b": "YWI="}));
+        let names = json!({"a-b": {"type": "string"}, "namespace": {"type": "string"}, "m": {"type": "object", "additionalProperties": {"type": "string"}}});
+        check(
+            "self.a__dash__b == 'x' && self.__namespace__ == 'y' && self.m['a-b'] == 'z'",
+            names,
+            json!({"a-b": "x", "namespace": "y", "m": {"a-b": "z"}}),
+        );
+    }
+
+    #[test]
+    fn names_are_escaped_once() {
+        for (name, escaped) in
+            [("a_b", "a_b"), ("a__b", "a__underscores__b"), ("a.b/c", "a__dot__b__slash__c"), ("if", "__if__")]
+        {
+            assert_eq!(escape(name), escaped);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Functions beside those of the libraries: the charges, and bounded forms of what could grow without bound.
+
+use std::sync::Arc;
+
+use kube_cel::{
+    KubeCelExt,
+    cel::{
+        Context, ExecutionError, Value,
+        extractors::{Arguments, This},
+    },
+};
+
+use crate::budget;
+
+/// Charges a round of a loop.
+pub(crate) const CHARGE: &str = "@charge";
+/// Charges what is quadratic.
+pub(crate) const CHARGE_SQUARE: &str = "@charge_square";
+/// Most bytes of a text that a function makes.
+const TEXT_BYTES_MAX: usize = 16 << 20;
+/// Most items of a list that a function makes out of nothing.
+const RANGE_MAX: i64 = 100_000;
+
+/// Functions whose work is quadratic in their input, beside those of `sets`.
+pub(crate) const QUADRATIC: [&str; 1] = ["distinct"];
+
+/// Names of functions and methods, those of libraries with their prefix.
+pub(crate) const KNOWN: &str = " abs add all asApproximateFloat asInteger base64.decode base64.encode bool bytes charAt \
+    cidr compareTo contains containsCIDR containsIP distinct double duration dyn endsWith exists exists_one existsOne \
+    family filter find findAll first flatten format format.byte format.date format.datetime format.dns1035Label \
+    format.dns1035LabelPrefix format.dns1123Label format.dns1123LabelPrefix format.dns1123Subdomain \
+    format.dns1123SubdomainPrefix format.labelValue format.named format.qualifiedName format.uri format.uuid getDate \
+    getDayOfMonth getDayOfWeek getDayOfYear getEscapedPath getFullYear getHost getHostname getHours getMilliseconds \
+    getMinutes getMonth getPort getQuery getScheme getSeconds has hasValue indexOf int ip ip.isCanonical isCIDR isCIDRv4 \
+    isCIDRv6 isGlobalUnicast isGreaterThan isIP isIPv4 isIPv6 isInteger isLessThan isLinkLocalMulticast \
+    isLinkLocalUnicast isLoopback isQuantity isSemver isSorted isURL isUnspecified join jsonpatch.escapeKey last \
+    lastIndexOf lists.range lowerAscii major map masked matches math.abs math.bitAnd math.bitNot math.bitOr \
+    math.bitShiftLeft math.bitShiftRight math.bitXor math.ceil math.floor math.greatest math.isFinite math.isInf \
+    math.isNaN math.least math.round math.sign math.sqrt math.trunc max min minor optional.none optional.of \
+    optional.ofNonZeroValue optMap optFlatMap or orValue patch prefixLength quantity replace reverse semver sets.contains \
+    sets.equivalent sets.intersects sign size slice sort split startsWith string strings.quote sub substring sum \
+    timestamp trim type uint upperAscii url validate value ";
+
+/// A context with every function; variables come in scopes on top of it.
+pub(crate) fn context() -> Context<'static> {
+    let mut context = Context::default().with_all();
+    context.add_function(CHARGE, charge);
+    context.add_function(CHARGE_SQUARE, charge_square);
+    context.add_function("lists.range", range);
+    context.add_function("replace", replace);
+    context.add_function("join", join);
+    context
+}
+
+fn charge(nodes: i64) -> Result<Value, ExecutionError> {
+    if budget::charge(nodes) { Ok(Value::Bool(true)) } else { Err(exceeded()) }
+}
+
+fn charge_square() -> Result<Value, ExecutionError> {
+    if budget::charge_square() { Ok(Value::Bool(true)) } else { Err(exceeded()) }
+}
+
+fn exceeded() -> ExecutionError {
+    ExecutionError::function_error("cost", "operation cancelled: actual cost limit exceeded")
+}
+
+fn range(end: i64) -> Result<Value, ExecutionError> {
+    if end > RANGE_MAX {
+        return Err(ExecutionError::function_error("range", format!("more than {RANGE_MAX} items")));
+    }
+    Ok(Value::List(Arc::new((0..end).map(Value::Int).collect())))
+}
+
+/// `text.replace(from, to)`, and with the most replacements as a third argument.
+fn replace(This(text): This<Arc<String>>, Arguments(args): Arguments) -> Result<Value, ExecutionError> {
+    let (from, to, most) = match args.as_slice() {
+        [Value::String(from), Value::String(to)] => (from, to, usize::MAX),
+        // Below zero means all.
+        [Value::String(from), Value::String(to), Value::Int(most)] => {
+            (from, to, usize::try_from(*most).unwrap_or(usize::MAX))
+        }
+        _ => return Err(ExecutionError::NoSuchOverload),
+    };
+    let count = text.matches(from.as_str()).take(most).count();
+    if text.len().saturating_add(count.saturating_mul(to.len())) > TEXT_BYTES_MAX {
+        return Err(too_long("replace"));
+    }
+    Ok(Value::String(Arc::new(text.replacen(from.as_str(), to, count))))
+}
+
+fn join(This(list): This<Arc<Vec<Value>>>, Arguments(args): Arguments) -> Result<Value, ExecutionError> {
+    let separator = match args.as_slice() {
+        [] => "",
+        [Value::String(separator)] => separator.as_str(),
+        _ => return Err(ExecutionError::NoSuchOverload),
+    };
+    let mut joined = String::new();
+    for (i, item) in list.iter().enumerate() {
+        let Value::String(item) = item else { return Err(ExecutionError::NoSuchOverload) };
+        if joined.len() + separator.len() + item.len() > TEXT_BYTES_MAX {
+            return Err(too_long("join"));
+        }
+        joined.push_str(if i == 0 { "" } else { separator });
+        joined.push_str(item);
+    }
+    Ok(Value::String(Arc::new(joined)))
+}
+
+fn too_long(function: &str) -> ExecutionError {
+    ExecutionError::function_error(function, format!("the text would have more than {TEXT_BYTES_MAX} bytes"))
+}

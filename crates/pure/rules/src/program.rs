@@ -1,0 +1,267 @@
+//! One expression: compiled once, charged while it runs. Entry points: [`Program::compile`], [`Program::run`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use kube_cel::cel::{
+    Context, Value,
+    common::{
+        ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue},
+        types::CelInt,
+    },
+    parser::Parser,
+};
+
+use crate::{
+    budget::Budget,
+    functions::{self, CHARGE, CHARGE_SQUARE, QUADRATIC},
+    scope::{self, Scope},
+};
+
+/// Deepest nesting of an expression: evaluation recurses.
+const DEPTH_MAX: u16 = 64;
+/// Most bytes of an expression.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// An expression makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("compilation failed: {0}")]
+pub struct CompileError(pub(crate) String);
+
+/// Evaluating an expression came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// It would cost more than is left.
+    #[error("operation cancelled: actual cost limit exceeded")]
+    Cost,
+    /// No such key, an overflow, a mismatch of types.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Program {
+    expression: IdedExpr,
+    variables: Vec<String>,
+}
+
+thread_local! {
+    /// Has a hundred functions, so that it is made once for each thread that evaluates.
+    static CONTEXT: Context<'static> = functions::context();
+}
+
+impl Program {
+    /// Compiles an expression that may name the given variables.
+    pub fn compile(text: &str, variables: &[&str]) -> Result<Program, CompileError> {
+        Program::compile_in(text, &Scope::new(variables))
+    }
+
+    pub(crate) fn compile_in(text: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(CompileError(format!("the expression has more than {TEXT_BYTES_MAX} bytes")));
+        }
+        let parsed = catch_unwind(|| Parser::new().max_recursion_depth(DEPTH_MAX).parse(text));
+        let parsed = parsed.map_err(|_| CompileError("the parser gave up".to_owned()))?;
+        let mut expression = parsed.map_err(|it| CompileError(one_line(&it.to_string())))?;
+        let variables = scope::check(&expression, scope).map_err(CompileError)?;
+        instrument(&mut expression);
+        Ok(Program { expression, variables })
+    }
+
+    /// Whether it names a variable.
+    pub fn names(&self, variable: &str) -> bool {
+        self.variables.iter().any(|it| it == variable)
+    }
+
+    /// Evaluates it. `input_bytes` is the size of the variables' values, as JSON or thereabouts.
+    pub fn run(
+        &self,
+        variables: &[(&str, &Value)],
+        input_bytes: usize,
+        budget: &mut Budget,
+    ) -> Result<Value, RunError> {
+        if budget.is_spent() {
+            return Err(RunError::Cost);
+        }
+        let run = || {
+            CONTEXT.with(|context| {
+                let mut scope = context.new_inner_scope();
+                for (name, value) in variables.iter().filter(|it| self.names(it.0)) {
+                    scope.add_variable_from_value(*name, (*value).clone());
+                }
+                Value::resolve(&self.expression, &scope)
+            })
+        };
+        // The interpreter has a few places that give up in the hardest way.
+        let result = budget.within(input_bytes, || catch_unwind(AssertUnwindSafe(run)));
+        if budget.is_spent() {
+            return Err(RunError::Cost);
+        }
+        let result = result.map_err(|_| RunError::Failed("the interpreter gave up".to_owned()))?;
+        result.map_err(|it| RunError::Failed(shorten(&it.to_string())))
+    }
+}
+
+/// Errors show values, which may be large, or secret.
+fn shorten(message: &str) -> String {
+    const MAX: usize = 200;
+    let mut end = message.len().min(MAX);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let lower = |it: &str| it.replace("No such key", "no such key").replace("No such overload", "no such overload");
+    lower(&message[..end])
+}
+
+fn one_line(message: &str) -> String {
+    let lines: Vec<&str> = message.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
+    shorten(&lines.join(" "))
+}
+
+/// Makes loops and quadratic functions pay before they go on.
+fn instrument(expression: &mut IdedExpr) {
+    let nodes = i64::try_from(count(expression)).unwrap_or(i64::MAX);
+    match &mut expression.expr {
+        Expr::Call(call) => {
+            call.target.iter_mut().for_each(|it| instrument(it));
+            call.args.iter_mut().for_each(instrument);
+            let of_sets = call.target.as_ref().is_some_and(|it| it.expr == Expr::Ident("sets".to_owned()));
+            if QUADRATIC.contains(&call.func_name.as_str()) || of_sets {
+                let paid = std::mem::take(expression);
+                *expression = conditional(call_of(CHARGE_SQUARE, Vec::new()), paid);
+            }
+        }
+        Expr::Comprehension(it) => {
+            for part in [&mut it.iter_range, &mut it.accu_init, &mut it.loop_step, &mut it.result] {
+                instrument(part);
+            }
+            let condition = std::mem::take(&mut it.loop_cond);
+            let weight = literal(nodes);
+            it.loop_cond = conditional(call_of(CHARGE, vec![weight]), condition);
+        }
+        Expr::List(list) => list.elements.iter_mut().for_each(instrument),
+        Expr::Map(map) => {
+            for entry in &mut map.entries {
+                if let EntryExpr::MapEntry(it) = &mut entry.expr {
+                    instrument(&mut it.key);
+                    instrument(&mut it.value);
+                }
+            }
+        }
+        Expr::Select(select) => instrument(&mut select.operand),
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => {}
+    }
+}
+
+/// The expression, once it is paid for: paying is true, or fails.
+fn conditional(paid: IdedExpr, expression: IdedExpr) -> IdedExpr {
+    let never = IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Null) };
+    call_of("_?_:_", vec![paid, expression, never])
+}
+
+fn call_of(name: &str, args: Vec<IdedExpr>) -> IdedExpr {
+    IdedExpr { id: 0, expr: Expr::Call(CallExpr { func_name: name.to_owned(), target: None, args }) }
+}
+
+fn literal(number: i64) -> IdedExpr {
+    IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Int(CelInt::from(number))) }
+}
+
+/// Nodes of an expression.
+fn count(expression: &IdedExpr) -> usize {
+    let all = |it: &[IdedExpr]| it.iter().map(count).sum::<usize>();
+    1 + match &expression.expr {
+        Expr::Call(call) => all(&call.args) + call.target.as_ref().map_or(0, |it| count(it)),
+        Expr::Comprehension(it) => {
+            [&it.iter_range, &it.accu_init, &it.loop_cond, &it.loop_step, &it.result].map(count).iter().sum()
+        }
+        Expr::List(list) => all(&list.elements),
+        Expr::Map(map) => map.entries.len() * 2,
+        Expr::Select(select) => count(&select.operand),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::convert;
+
+    fn run(text: &str, value: serde_json::Value, budget: &mut Budget) -> Result<Value, String> {
+        let program = Program::compile(text, &["self"]).map_err(|it| it.to_string())?;
+        let bytes = value.to_string().len();
+        program.run(&[("self", &convert::json(&value))], bytes, budget).map_err(|it| it.to_string())
+    }
+
+    fn check(text: &str, value: serde_json::Value) {
+        let result = run(text, value, &mut Budget::new(Budget::WRITE));
+        assert_eq!(result, Ok(Value::Bool(true)), "{text}");
+    }
+
+    #[test]
+    fn the_libraries_of_kubernetes_are_there() {
+        check("self.a == 1 && self.b.all(x, x > 0)", json!({"a": 1, "b": [1, 2]}));
+        check("self.b.exists(x, x == 2) && self.b.map(x, x * 2) == [2, 4]", json!({"b": [1, 2]}));
+        check("self.name.startsWith('a') && self.name.matches('^[a-z]+$')", json!({"name": "abc"}));
+        check("quantity(self.q).isGreaterThan(quantity('1Mi'))", json!({"q": "1Gi"}));
+        check("isURL(self.u) && url(self.u).getHost() == 'x.io'", json!({"u": "https://x.io/a"}));
+        check("!has(self.x) && has(self.y)", json!({"y": 1}));
+        check("self.l.isSorted() && sets.contains(self.l, ['a'])", json!({"l": ["a", "b"]}));
+        check("'a-b'.replace('-', '+') == 'a+b' && ['a', 'b'].join(',') == 'a,b'", json!({}));
+        check("ip(self.ip).family() == 4", json!({"ip": "10.0.0.1"}));
+    }
+
+    #[test]
+    fn nonsense_does_not_compile() {
+        for (text, why) in [
+            ("self.a ==", "compilation failed"),
+            ("other == 1", "undeclared reference to 'other'"),
+            ("self.nonsense()", "undeclared reference to 'nonsense'"),
+            ("Thing{a: 1}", "not supported"),
+            ("[1].all(x, y > 0)", "undeclared reference to 'y'"),
+        ] {
+            let error = Program::compile(text, &["self"]).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let deep = format!("{}1{}", "(".repeat(5000), ")".repeat(5000));
+        assert!(Program::compile(&deep, &[]).is_err());
+        assert!(Program::compile(&"x".repeat(TEXT_BYTES_MAX + 1), &[]).is_err());
+    }
+
+    #[test]
+    fn loops_stop_when_the_budget_is_spent() {
+        let list: Vec<i64> = (0..3000).collect();
+        let all = "self.all(a, self.all(b, self.all(c, a + b + c >= 0)))";
+        let mut budget = Budget::new(Budget::WRITE);
+        let start = std::time::Instant::now();
+        let result = run(all, json!(list), &mut budget);
+        assert_eq!(result, Err("operation cancelled: actual cost limit exceeded".to_owned()));
+        // Generous: an unoptimised build on a busy machine; without the budget it would take hours.
+        assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+        // An error inside cannot be talked away by what is around it.
+        let mut budget = Budget::new(1000);
+        assert!(run("true || self.all(a, a >= 0)", json!(list), &mut budget).is_ok());
+        assert!(run("self.all(a, a >= 0) || true", json!(list), &mut budget).is_err());
+        assert!(run("true", json!(1), &mut budget).is_err());
+    }
+
+    #[test]
+    fn what_would_fill_the_memory_fails() {
+        let long = "a".repeat(100_000);
+        for text in ["self.replace('', self)", "lists.range(1000000000).size() > 0", "self.split('').join(self) == ''"]
+        {
+            assert!(run(text, json!(long), &mut Budget::new(Budget::WRITE)).is_err(), "{text}");
+        }
+        let list: Vec<String> = (0..100_000).map(|it| it.to_string()).collect();
+        assert!(run("self.distinct().size() > 0", json!(list), &mut Budget::new(Budget::WRITE)).is_err());
+    }
+
+    #[test]
+    fn failures_are_told() {
+        let error = run("self.a.b == 1", json!({"a": {}}), &mut Budget::new(1000)).unwrap_err();
+        assert!(error.contains("no such key"), "{error}");
+        assert!(run("1 / self.a == 1", json!({"a": 0}), &mut Budget::new(1000)).is_err());
+    }
+}

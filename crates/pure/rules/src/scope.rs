@@ -1,0 +1,143 @@
+//! Whether an expression names only what there is: variables, functions, and fields of a schema. Entry point: [`check`].
+
+use std::collections::BTreeSet;
+
+use eyot_model::custom::schema::{Additional, Schema, Type};
+use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
+
+use crate::{convert::escape, functions::KNOWN};
+
+/// What an expression may name.
+pub(crate) struct Scope<'s> {
+    /// Variables, and what is known of their fields.
+    variables: Vec<(&'s str, Option<&'s Schema>)>,
+}
+
+impl<'s> Scope<'s> {
+    pub(crate) fn new(variables: &[&'s str]) -> Scope<'s> {
+        Scope { variables: variables.iter().map(|it| (*it, None)).collect() }
+    }
+
+    /// A variable whose values a schema describes.
+    pub(crate) fn with(mut self, name: &'s str, schema: Option<&'s Schema>) -> Scope<'s> {
+        self.variables.push((name, schema));
+        self
+    }
+}
+
+/// Checks an expression and returns the variables of its scope that it names.
+pub(crate) fn check(expression: &IdedExpr, scope: &Scope<'_>) -> Result<Vec<String>, String> {
+    let mut walk = Walk { scope, local: Vec::new(), named: BTreeSet::new() };
+    walk.expression(expression)?;
+    Ok(walk.named.into_iter().collect())
+}
+
+struct Walk<'s> {
+    scope: &'s Scope<'s>,
+    /// Variables of the loops around.
+    local: Vec<String>,
+    named: BTreeSet<String>,
+}
+
+const TYPES: [&str; 10] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
+
+impl<'s> Walk<'s> {
+    fn expression(&mut self, expression: &IdedExpr) -> Result<(), String> {
+        match &expression.expr {
+            Expr::Ident(name) => self.ident(name),
+            Expr::Select(select) => {
+                self.expression(&select.operand)?;
+                self.field(expression)
+            }
+            Expr::Call(call) => self.call(call),
+            Expr::List(list) => list.elements.iter().try_for_each(|it| self.expression(it)),
+            Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
+                EntryExpr::MapEntry(it) => {
+                    self.expression(&it.key)?;
+                    self.expression(&it.value)
+                }
+                EntryExpr::StructField(_) => Err("messages are not supported".to_owned()),
+            }),
+            Expr::Comprehension(it) => {
+                if it.iter_var2.is_some() {
+                    return Err("comprehensions of two variables are not supported".to_owned());
+                }
+                self.expression(&it.iter_range)?;
+                self.expression(&it.accu_init)?;
+                let outer = self.local.len();
+                self.local.push(it.accu_var.clone());
+                self.expression(&it.result)?;
+                self.local.push(it.iter_var.clone());
+                self.expression(&it.loop_cond)?;
+                self.expression(&it.loop_step)?;
+                self.local.truncate(outer);
+                Ok(())
+            }
+            Expr::Literal(_) => Ok(()),
+            Expr::Struct(_) => Err("messages are not supported".to_owned()),
+            Expr::Unspecified => Err("the expression is empty".to_owned()),
+        }
+    }
+
+    fn ident(&mut self, name: &str) -> Result<(), String> {
+        if self.local.iter().any(|it| it == name) || TYPES.contains(&name) {
+            return Ok(());
+        }
+        if !self.scope.variables.iter().any(|it| it.0 == name) {
+            return Err(format!("undeclared reference to '{name}' (in container '')"));
+        }
+        self.named.insert(name.to_owned());
+        Ok(())
+    }
+
+    fn call(&mut self, call: &CallExpr) -> Result<(), String> {
+        call.args.iter().try_for_each(|it| self.expression(it))?;
+        let name = call.func_name.as_str();
+        let is_operator = name.starts_with(['_', '!', '-', '@']) || name.contains('_') && name.starts_with('_');
+        let Some(target) = &call.target else {
+            return if is_operator || is_known(name) { Ok(()) } else { Err(undeclared(name)) };
+        };
+        if let Expr::Ident(prefix) = &target.expr
+            && is_known(&format!("{prefix}.{name}"))
+        {
+            return Ok(());
+        }
+        self.expression(target)?;
+        if is_known(name) { Ok(()) } else { Err(undeclared(name)) }
+    }
+
+    /// A field of something that a schema describes must be in it.
+    fn field(&self, expression: &IdedExpr) -> Result<(), String> {
+        let Expr::Select(select) = &expression.expr else { return Ok(()) };
+        let Some(schema) = self.schema_of(&select.operand) else { return Ok(()) };
+        let open = schema.of_type != Type::Object || schema.additional != Additional::Absent || schema.preserve_unknown;
+        let implied = schema.embedded && ["apiVersion", "kind", "metadata"].contains(&select.field.as_str());
+        if open || implied || property(schema, &select.field).is_some() {
+            return Ok(());
+        }
+        Err(format!("undefined field '{}'", select.field))
+    }
+
+    /// What is known of an expression's value: of variables, and of fields of theirs.
+    fn schema_of(&self, expression: &IdedExpr) -> Option<&'s Schema> {
+        match &expression.expr {
+            Expr::Ident(name) if !self.local.iter().any(|it| it == name) => {
+                self.scope.variables.iter().find(|it| it.0 == name)?.1
+            }
+            Expr::Select(select) => property(self.schema_of(&select.operand)?, &select.field),
+            _ => None,
+        }
+    }
+}
+
+fn property<'s>(schema: &'s Schema, field: &str) -> Option<&'s Schema> {
+    schema.properties.get(field).or_else(|| schema.properties.iter().find(|it| escape(it.0) == field).map(|it| it.1))
+}
+
+fn is_known(name: &str) -> bool {
+    KNOWN.split_whitespace().any(|it| it == name)
+}
+
+fn undeclared(name: &str) -> String {
+    format!("undeclared reference to '{name}' (in container '')")
+}
