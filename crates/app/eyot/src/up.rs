@@ -158,9 +158,11 @@ impl Island {
         let gateway = Gateway::new(client("gateway"), endpoints.clone(), gateway_config);
         let node_config = NodeConfig::new(&config.node_name, dir, config.cluster_cidr);
         let node_client = client(&format!("node:{}", config.node_name));
-        let node = Node::new(node_config, node_client, runtime, images, endpoints, gateway.clone())
+        let node = Node::new(node_config, node_client, runtime, images, endpoints, gateway.clone(), gateway.clone())
             .await
             .context("preparing the node")?;
+        // Where the range asked for cannot be routed, pods have addresses of another.
+        gateway.set_pod_networks(vec![(node.pod_cidr().base().into(), node.pod_cidr().prefix())]);
         let controllers_config =
             eyot_controllers::Config { cluster_ca: Some(pki.ca_pem().to_owned()), ..Default::default() };
         let controllers = Controllers::new(client("kube-controller-manager"), controllers_config);

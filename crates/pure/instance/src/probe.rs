@@ -2,6 +2,10 @@
 //!
 //! A startup probe holds back the other two until it succeeds. A failed liveness or startup probe restarts the container;
 //! a readiness probe only says whether traffic may come.
+//!
+//! Until a startup or readiness probe first succeeds it is tried more often than its period says, so that a guest that begins to
+//! listen a moment after its start need not wait for the next period. Such extra tries can succeed but not fail: what counts
+//! towards a failure comes once a period, as Kubernetes promises.
 
 use std::time::Duration;
 
@@ -69,7 +73,16 @@ struct Counter {
     run: u32,
     last: Option<bool>,
     due: Moment,
+    /// From when on a failure counts again.
+    counts_from: Moment,
+    /// Whether it ever succeeded.
+    succeeded: bool,
+    /// Tries since a failure last counted.
+    extras: u32,
 }
+
+/// The first extra try comes this long after a failure; each further one waits twice as long.
+const EXTRA_FIRST: Duration = Duration::from_millis(50);
 
 /// The probe results of one run of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +94,22 @@ pub struct Probing {
     counters: [Counter; 3],
 }
 
+impl Counter {
+    /// When to try again after a failure at `now`, before any success.
+    fn next_try(&self, now: Moment) -> Moment {
+        let wait = EXTRA_FIRST.saturating_mul(1 << self.extras.min(20));
+        now.plus(wait).min(self.counts_from)
+    }
+}
+
 const KINDS: [ProbeKind; 3] = [ProbeKind::Startup, ProbeKind::Liveness, ProbeKind::Readiness];
 
 impl Probing {
     /// The state of a container that started at `now`.
     pub fn begin(rules: &RuleSet, now: Moment) -> Probing {
-        let counters = KINDS.map(|kind| Counter {
-            due: rules.get(kind).map_or(now, |it| now.plus(it.initial_delay)),
-            ..Counter::default()
+        let counters = KINDS.map(|kind| {
+            let due = rules.get(kind).map_or(now, |it| now.plus(it.initial_delay));
+            Counter { due, counts_from: due, ..Counter::default() }
         });
         let started = rules.startup.is_none();
         Probing { started, ready: started && rules.readiness.is_none(), counters }
@@ -104,13 +125,27 @@ impl Probing {
             .min_by_key(|(kind, due)| (*due, *kind))
     }
 
+    /// Whether a failure of `kind` at `now` would count; otherwise it is an extra try that says nothing.
+    pub fn counts(&self, kind: ProbeKind, now: Moment) -> bool {
+        now >= self.counters[kind as usize].counts_from
+    }
+
     /// Takes the result of a probe that ended at `now`; performs nothing.
     pub fn step(mut self, rules: &RuleSet, kind: ProbeKind, ok: bool, now: Moment) -> (Probing, Option<Action>) {
         let Some(rule) = rules.get(kind) else { return (self, None) };
         let counter = &mut self.counters[kind as usize];
+        if !ok && now < counter.counts_from {
+            counter.extras += 1;
+            counter.due = counter.next_try(now);
+            return (self, None);
+        }
         counter.run = if counter.last == Some(ok) { counter.run.saturating_add(1) } else { 1 };
         counter.last = Some(ok);
-        counter.due = now.plus(rule.period);
+        counter.counts_from = now.plus(rule.period);
+        counter.succeeded |= ok;
+        counter.extras = 0;
+        let hurries = !counter.succeeded && kind != ProbeKind::Liveness;
+        counter.due = if hurries { counter.next_try(now) } else { counter.counts_from };
         let needed = if ok { rule.successes } else { rule.failures };
         if counter.run < needed.max(1) {
             return (self, None);
@@ -153,6 +188,8 @@ mod tests {
                 got += "nothing to probe\n";
                 break;
             };
+            // Extra tries fail until the next one that counts.
+            let (kind, due) = counted(&mut probing, &rules, (kind, due));
             let (next, action) = probing.step(&rules, kind, result == '+', due);
             got += &format!("at {} s {kind:?} {result} ready {} {action:?}\n", due.0 / 1000, next.ready);
             probing = next;
@@ -160,11 +197,46 @@ mod tests {
         want.assert_eq(&got);
     }
 
+    /// Lets extra tries fail, up to the next probe that counts.
+    fn counted(probing: &mut Probing, rules: &RuleSet, first: (ProbeKind, Moment)) -> (ProbeKind, Moment) {
+        let mut next = first;
+        while !probing.counts(next.0, next.1) {
+            *probing = probing.step(rules, next.0, false, next.1).0;
+            next = probing.next(rules).expect("extra tries end nothing");
+        }
+        next
+    }
+
     #[test]
     fn a_container_without_probes_is_ready_and_needs_no_timer() {
         let probing = Probing::begin(&RuleSet::default(), Moment(0));
         assert!(probing.ready && probing.started);
         assert_eq!(probing.next(&RuleSet::default()), None);
+    }
+
+    #[test]
+    fn before_the_first_success_tries_come_sooner_and_do_not_count() {
+        let rules = RuleSet { startup: Some(rule(0, 1, 1, 2)), ..RuleSet::default() };
+        let mut probing = Probing::begin(&rules, Moment(0));
+        let mut got = String::new();
+        while let Some((kind, due)) = probing.next(&rules) {
+            let counts = probing.counts(kind, due);
+            let (next, action) = probing.step(&rules, kind, false, due);
+            got += &format!("{} ms counts {counts} {action:?}\n", due.0);
+            probing = next;
+            if action.is_some() {
+                break;
+            }
+        }
+        expect![[r#"
+            0 ms counts true None
+            50 ms counts false None
+            150 ms counts false None
+            350 ms counts false None
+            750 ms counts false None
+            1000 ms counts true Some(Restart(Startup))
+        "#]]
+        .assert_eq(&got);
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! `runtime` implements [`Handler`] for a guest, `node` publishes it in [`Endpoints`] under the pod's address, and
 //! `gateway` looks it up there. In the other direction a guest's outgoing requests leave through [`Outbound`], which
-//! `gateway` implements.
+//! `gateway` implements, as it does [`Names`], which tells what the cluster calls things.
 //!
 //! Invariant: this crate knows neither wasmtime nor Kubernetes.
 
 mod body;
 mod endpoints;
+mod names;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use http::{Request, Response};
 
 pub use body::{Body, BoxError, empty, full};
 pub use endpoints::Endpoints;
+pub use names::{Announced, AnnouncedPort, Names};
 
 /// Answers HTTP requests in process.
 ///

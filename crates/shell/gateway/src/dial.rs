@@ -26,7 +26,7 @@ use hyper_util::{
 };
 use tower_service::Service;
 
-use crate::{Config, resolve::may_dial, services::Protocol};
+use crate::{gateway::PodNetworks, resolve::may_dial, services::Protocol};
 
 /// Longest time to open a connection. Pods are on this node or one hop away.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,11 +45,11 @@ pub(crate) struct Dialer {
     h2c: Inside,
     /// Built at first use: reading the system's certificates takes milliseconds.
     outside: OnceLock<Result<Outside, String>>,
-    pod_networks: Vec<(std::net::IpAddr, u8)>,
+    pod_networks: PodNetworks,
 }
 
 impl Dialer {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(pod_networks: PodNetworks) -> Self {
         let inside = |h2c: bool| {
             let mut connector = HttpConnector::new();
             connector.set_nodelay(true);
@@ -62,7 +62,7 @@ impl Dialer {
             http1: inside(false),
             h2c: inside(true),
             outside: OnceLock::new(),
-            pod_networks: config.pod_networks.clone(),
+            pod_networks,
         }
     }
 
@@ -98,8 +98,8 @@ impl Dialer {
     }
 }
 
-fn connect_outside(pod_networks: &[(std::net::IpAddr, u8)]) -> Result<Outside, String> {
-    let mut connector = HttpConnector::new_with_resolver(Guarded { pod_networks: pod_networks.into() });
+fn connect_outside(pod_networks: &PodNetworks) -> Result<Outside, String> {
+    let mut connector = HttpConnector::new_with_resolver(Guarded { pod_networks: pod_networks.clone() });
     connector.set_nodelay(true);
     connector.enforce_http(false);
     connector.set_connect_timeout(Some(CONNECT_OUTSIDE_TIMEOUT));
@@ -136,7 +136,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// The system's resolver, without the addresses that guests may not reach.
 #[derive(Clone)]
 struct Guarded {
-    pod_networks: std::sync::Arc<[(std::net::IpAddr, u8)]>,
+    pod_networks: PodNetworks,
 }
 
 impl Service<Name> for Guarded {
@@ -152,7 +152,7 @@ impl Service<Name> for Guarded {
         let pod_networks = self.pod_networks.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|it| may_dial(it.ip(), &pod_networks)).collect();
+            let allowed: Vec<SocketAddr> = found.filter(|it| may_dial(it.ip(), &pod_networks.load())).collect();
             if allowed.is_empty() {
                 let message = format!("{name} has no address that a guest may reach");
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));

@@ -1,6 +1,6 @@
 //! The gateway itself: what its watches fill and its data path reads.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use eyot_dispatch::Endpoints;
@@ -17,6 +17,9 @@ use crate::{
     stats::{Counters, Stats},
 };
 
+/// Networks of pods, each with the length of its prefix.
+pub(crate) type PodNetworks = Arc<ArcSwap<Vec<(IpAddr, u8)>>>;
+
 /// Carries HTTP to Services: requests of clients through [`Gateway::serve`], those of guests through
 /// [`eyot_dispatch::Outbound`].
 ///
@@ -30,6 +33,7 @@ pub struct Gateway {
     pub(crate) table: ArcSwap<Table<Arc<Pool>>>,
     pub(crate) dialer: Dialer,
     pub(crate) outbound: InFlight,
+    pub(crate) pod_networks: PodNetworks,
     pub(crate) counters: Counters,
     pub(crate) synced: watch::Sender<bool>,
     /// Connections that may still be opened.
@@ -40,9 +44,11 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway that reads routes through `client` and finds the handlers of this node's pods in `endpoints`.
     pub fn new(client: kube::Client, endpoints: Arc<Endpoints>, config: Config) -> Arc<Self> {
+        let pod_networks: PodNetworks = Arc::new(ArcSwap::from_pointee(config.pod_networks.clone()));
         let connections_max = config.connections_max.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            dialer: Dialer::new(&config),
+            dialer: Dialer::new(pod_networks.clone()),
+            pod_networks,
             outbound: InFlight::new(config.outbound_per_pod_max),
             client,
             config,
@@ -60,6 +66,11 @@ impl Gateway {
     pub async fn synced(&self) {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// Takes the networks that pods really have in place of the configured ones.
+    pub fn set_pod_networks(&self, networks: Vec<(IpAddr, u8)>) {
+        self.pod_networks.store(Arc::new(networks));
     }
 
     /// What was counted since the start.

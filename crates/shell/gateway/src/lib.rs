@@ -22,6 +22,7 @@ mod gateway;
 mod headers;
 mod kinds;
 mod limits;
+mod names;
 mod outbound;
 mod proxy;
 mod publish;

@@ -133,7 +133,7 @@ impl Gateway {
         if self.endpoints.get(&address).is_some() {
             return Ok(Way::Pod(address));
         }
-        if may_dial(ip, &self.config.pod_networks) {
+        if may_dial(ip, &self.pod_networks.load()) {
             return Ok(Way::Outside);
         }
         Err(CallError::Connect(format!("{address} is an address of the host itself, which guests may not reach")))

@@ -13,6 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use eyot_dispatch::{Announced, AnnouncedPort};
 use eyot_route::choose;
 use tokio::sync::Notify;
 
@@ -32,6 +33,8 @@ pub(crate) struct Service {
     pub(crate) addresses: Vec<IpAddr>,
     /// Host that an ExternalName Service stands for.
     pub(crate) external_name: Option<Box<str>>,
+    /// As pods are told of it; `None` when it has no address.
+    announced: Option<Announced>,
 }
 
 /// One TCP port of a Service.
@@ -140,6 +143,11 @@ impl Pool {
         self.changed.notify_waiters();
     }
 
+    /// The addresses of all endpoints.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.endpoints.load().iter().map(|it| it.address).collect()
+    }
+
     /// Counts one exchange by its status; 0 stands for none.
     pub(crate) fn count(&self, status: u16) {
         let class = match status / 100 {
@@ -173,11 +181,25 @@ impl Services {
         services.values().flat_map(|it| it.ports.iter().map(|port| port.pool.clone())).collect()
     }
 
+    /// The Services that pods of `namespace` are told of, by name, and the API server's.
+    pub(crate) fn announced(&self, namespace: &str) -> Vec<Announced> {
+        let services = self.by_name.pin();
+        let wanted = |it: &&Announced| {
+            *it.namespace == *namespace || (&*it.namespace, &*it.name) == ("default", "kubernetes")
+        };
+        let mut found: Vec<Announced> =
+            services.values().filter_map(|it| it.announced.as_ref()).filter(wanted).cloned().collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
     /// Adds or changes a Service. Ports that stay keep their pool.
     pub(crate) fn apply(&self, name: &Name, spec: &ServiceSpec) -> Arc<Service> {
         let key = name.to_string();
         let before = self.by_name(&key);
-        let after = Arc::new(Service::new(&key, spec, before.as_deref()));
+        let mut after = Service::new(&key, spec, before.as_deref());
+        after.announced = announced(name, spec, &after.addresses);
+        let after = Arc::new(after);
         let addresses = self.by_address.pin();
         for address in before.iter().flat_map(|it| &it.addresses).filter(|it| !after.addresses.contains(it)) {
             addresses.remove(address);
@@ -219,13 +241,24 @@ impl Service {
         addresses.dedup();
         let external = spec.type_.as_deref() == Some("ExternalName");
         let external_name = spec.external_name.as_deref().filter(|_| external).map(Into::into);
-        Self { ports: ports.collect(), addresses, external_name }
+        Self { ports: ports.collect(), addresses, external_name, announced: None }
     }
 
     /// The port with this number.
     pub(crate) fn port(&self, number: u16) -> Option<&Port> {
         self.ports.iter().find(|it| it.number == number)
     }
+}
+
+fn announced(name: &Name, spec: &ServiceSpec, addresses: &[IpAddr]) -> Option<Announced> {
+    let address = spec.cluster_ip.as_deref().and_then(|it| it.parse().ok()).or(addresses.first().copied())?;
+    let ports = spec.ports.iter().flatten().map(|it| AnnouncedPort {
+        name: it.name.as_deref().unwrap_or_default().into(),
+        number: it.port,
+        protocol: it.protocol.as_deref().filter(|it| !it.is_empty()).unwrap_or("TCP").into(),
+    });
+    let (namespace, name) = (name.namespace.as_str().into(), name.name.as_str().into());
+    Some(Announced { namespace, name, address, ports: ports.collect() })
 }
 
 #[cfg(test)]
@@ -248,6 +281,9 @@ mod tests {
         assert!(Arc::ptr_eq(&pool, &services.pool(&name, 80).unwrap()));
         assert!(services.by_address([10, 43, 0, 1].into()).is_none());
         assert!(services.by_address([10, 43, 0, 2].into()).is_some());
+        let told = services.announced("ns");
+        assert_eq!((told.len(), told[0].address, told[0].ports.len()), (1, [10, 43, 0, 2].into(), 2));
+        assert!(services.announced("other").is_empty());
         pool.set(&["10.42.0.1:80".parse().unwrap()]);
         services.remove(&name);
         assert!(services.by_address([10, 43, 0, 2].into()).is_none());

@@ -181,11 +181,14 @@ impl Refusals {
             self.when(!directory, format!("{path}.hostPath.type"), "only directories");
         }
         for (index, source) in volume.projected.iter().flat_map(|it| it.sources.iter().flatten()).enumerate() {
-            let supported = source.config_map.is_some() || source.secret.is_some() || source.downward_api.is_some();
+            let supported = source.config_map.is_some()
+                || source.secret.is_some()
+                || source.downward_api.is_some()
+                || source.service_account_token.is_some();
             self.when(
                 !supported,
                 format!("{path}.projected.sources[{index}]"),
-                "only configMap, secret and downwardAPI",
+                "only configMap, secret, downwardAPI and serviceAccountToken",
             );
         }
     }
@@ -219,7 +222,8 @@ mod tests {
               "dnsPolicy":"ClusterFirst","securityContext":{"runAsUser":1000,"fsGroup":1000},
               "volumes":[{"name":"c","configMap":{"name":"c"}},{"name":"e","emptyDir":{"sizeLimit":"1Gi"}},
                 {"name":"h","hostPath":{"path":"/srv","type":"Directory"}},
-                {"name":"p","projected":{"sources":[{"secret":{"name":"s"}},{"downwardAPI":{}}]}}]}"#,
+                {"name":"p","projected":{"sources":[{"secret":{"name":"s"}},{"downwardAPI":{}},
+                    {"serviceAccountToken":{"path":"t"}}]}}]}"#,
             expect![[""]],
         );
     }
@@ -235,7 +239,7 @@ mod tests {
                 "securityContext":{"privileged":true,"capabilities":{"add":["NET_ADMIN"]}}}],
               "volumes":[{"name":"n","nfs":{"server":"x","path":"/"}},{"name":"m","emptyDir":{"medium":"Memory"}},
                 {"name":"s","hostPath":{"path":"/run/x.sock","type":"Socket"}},
-                {"name":"p","projected":{"sources":[{"serviceAccountToken":{"path":"t"}}]}}]}"#,
+                {"name":"p","projected":{"sources":[{"clusterTrustBundle":{"path":"t"}}]}}]}"#,
             expect![[r#"
                 spec.hostNetwork (guests have an address of their own)
                 spec.hostPID (guests see no processes)
@@ -255,7 +259,7 @@ mod tests {
                 spec.volumes[0] (only configMap, secret, emptyDir, projected, downwardAPI and hostPath volumes)
                 spec.volumes[1].emptyDir.medium (only the default medium)
                 spec.volumes[2].hostPath.type (only directories)
-                spec.volumes[3].projected.sources[0] (only configMap, secret and downwardAPI)"#]],
+                spec.volumes[3].projected.sources[0] (only configMap, secret, downwardAPI and serviceAccountToken)"#]],
         );
     }
 }

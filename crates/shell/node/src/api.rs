@@ -79,6 +79,21 @@ pub(crate) async fn patch(client: &Client, path: &str, kind: &str, patch: &serde
     call(client, http::Method::PATCH, path, kind, patch.to_string().into_bytes()).await.map(drop)
 }
 
+/// Posts `object` to `path` and reads the answer.
+pub(crate) async fn post<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    object: &serde_json::Value,
+) -> Result<T, ApiError> {
+    let method = http::Method::POST;
+    let text = call(client, method.clone(), path, "application/json", object.to_string().into_bytes()).await?;
+    serde_json::from_str(&text).map_err(|error| ApiError::Call {
+        method,
+        path: path.to_owned(),
+        source: Box::new(kube::Error::SerdeError(error)),
+    })
+}
+
 /// Creates an object in the collection at `path`.
 pub(crate) async fn create(client: &Client, path: &str, object: &serde_json::Value) -> Result<(), ApiError> {
     call(client, http::Method::POST, path, "application/json", object.to_string().into_bytes()).await.map(drop)

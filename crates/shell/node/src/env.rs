@@ -1,7 +1,6 @@
 //! A container's environment and arguments. Pure: the objects it refers to are fetched before.
 //!
-//! Start at [`environment`] and [`arguments`]. Variables that announce Services (`NAME_SERVICE_HOST`) are deliberately
-//! absent: guests find Services by name.
+//! Start at [`environment`] and [`arguments`].
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,16 +28,18 @@ pub(crate) enum EnvError {
     Text { name: String },
 }
 
-/// The variables of `container`, in order, with references expanded. Later ones win over earlier ones of the same name.
+/// The variables of `container`, in order, with references expanded. Later ones win over earlier ones of the same name:
+/// those of the image, then `links`, which announce Services, then the container's own.
 pub(crate) fn environment(
     pod: &Pod,
     container: &Container,
     facts: &Facts,
     fetched: &Fetched,
     image: &[(String, String)],
+    links: &[(String, String)],
 ) -> Result<Vec<(String, String)>, EnvError> {
     let mut out = Variables::default();
-    for (name, value) in image {
+    for (name, value) in image.iter().chain(links) {
         out.set(name, value.clone());
     }
     for source in container.env_from.iter().flatten() {
@@ -227,7 +228,7 @@ mod tests {
     fn check(container: serde_json::Value, want: Expect) {
         let container: Container = serde_json::from_value(container).unwrap();
         let image = [("PATH".to_owned(), "/".to_owned()), ("MODE".to_owned(), "image".to_owned())];
-        let got = match environment(&pod(), &container, &facts(), &fetched(), &image) {
+        let got = match environment(&pod(), &container, &facts(), &fetched(), &image, &[]) {
             Ok(list) => list.iter().map(|(name, value)| format!("{name}={value}\n")).collect(),
             Err(error) => format!("{error}\n"),
         };

@@ -14,18 +14,20 @@ mod env;
 mod events;
 mod fields;
 mod kubelet;
+mod links;
 mod logs;
 mod network;
 mod pod;
 mod pods;
 mod register;
 mod sources;
+mod tokens;
 mod volumes;
 mod watch;
 
 use std::{net::Ipv4Addr, sync::Arc};
 
-use eyot_dispatch::{Endpoints, Outbound};
+use eyot_dispatch::{Endpoints, Names, Outbound};
 use eyot_registry::Images;
 use eyot_runtime::Runtime;
 use kube::Client;
@@ -83,6 +85,7 @@ impl Node {
         images: Images,
         endpoints: Arc<Endpoints>,
         outbound: Arc<dyn Outbound>,
+        names: Arc<dyn Names>,
     ) -> Result<Node, NodeError> {
         volumes::write::make_private(&config.data_dir)
             .map_err(|source| NodeError::Directory { path: config.data_dir.display().to_string(), source })?;
@@ -103,6 +106,7 @@ impl Node {
             images,
             endpoints,
             outbound,
+            names,
             network,
             size,
             token,

@@ -10,7 +10,7 @@ use std::{
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tokio::sync::watch as signal;
+use tokio::sync::{broadcast, watch as signal};
 
 use crate::{
     pod::{Owner, PodKey, Shared},
@@ -83,6 +83,7 @@ impl Pods {
         let mut listing = None;
         let token = self.shared.token.clone();
         let inspector = tokio::spawn(self.clone().inspect());
+        let pushes = tokio::spawn(self.clone().follow_pushes(self.shared.images.pushed()));
         watch::follow(self.shared.client.clone(), "/api/v1/pods", &query, token, |change| match change {
             Change::Relisting => listing = Some(Listing::default()),
             Change::Seen(json) => self.seen(json, listing.as_mut()),
@@ -91,6 +92,23 @@ impl Pods {
         })
         .await;
         inspector.abort();
+        pushes.abort();
+    }
+
+    /// Starts containers that wait for an image as soon as it is pushed.
+    async fn follow_pushes(self: Arc<Self>, mut pushes: broadcast::Receiver<Arc<str>>) {
+        loop {
+            let repository = match pushes.recv().await {
+                Ok(repository) => Some(repository),
+                // What was missed may be what somebody waits for.
+                Err(broadcast::error::RecvError::Lagged(_)) => None,
+                Err(broadcast::error::RecvError::Closed) => return,
+            };
+            let images = &self.shared.images;
+            let matches = |image: &str| repository.as_ref().is_none_or(|it| images.is_in(image, it));
+            let owners: Vec<Arc<Owner>> = self.owners.lock().values().cloned().collect();
+            owners.iter().for_each(|it| it.image_pushed(matches));
+        }
     }
 
     async fn inspect(self: Arc<Self>) {
@@ -99,6 +117,7 @@ impl Pods {
             let owners: Vec<Arc<Owner>> = self.owners.lock().values().cloned().collect();
             for owner in owners {
                 owner.inspect();
+                owner.inspect_tokens();
                 owner.inspect_volumes().await;
             }
         }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, ApiError},
+    tokens::Tokens,
     watch::{self, Change},
 };
 
@@ -49,6 +50,7 @@ impl fmt::Display for SourceKind {
 /// The data of the objects that one start refers to.
 #[derive(Default)]
 pub(crate) struct Fetched {
+    pub(crate) tokens: Tokens,
     data: HashMap<(SourceKind, String), BTreeMap<String, Vec<u8>>>,
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::broadcast;
 
 use crate::{
     Digest,
@@ -84,7 +85,12 @@ struct Inner {
     catalog: Mutex<CatalogFile>,
     /// Blobs whose content this process has checked.
     verified: Mutex<HashSet<Digest>>,
+    /// Repositories that something was pushed to.
+    pushed: broadcast::Sender<Arc<str>>,
 }
+
+/// Pushes that a slow listener may be behind before it only learns that it missed some.
+const PUSHES_MAX: usize = 64;
 
 impl Blobs {
     /// Opens or creates the directory, and removes stale uploads. Blocks.
@@ -96,7 +102,7 @@ impl Blobs {
         }
         let names = dir.join("references.json");
         let catalog = CatalogFile::open(names.clone()).map_err(BlobError::io("reading", names))?;
-        let blobs = Blobs { inner: Arc::new(Inner { dir, catalog: Mutex::new(catalog), verified: Mutex::default() }) };
+        let blobs = Blobs { inner: Arc::new(Inner { dir, catalog: Mutex::new(catalog), verified: Mutex::default(), pushed: broadcast::Sender::new(PUSHES_MAX) }) };
         blobs.sweep_uploads(UPLOAD_AGE)?;
         Ok(blobs)
     }
@@ -185,6 +191,17 @@ impl Blobs {
         sync_parent(&path).map_err(BlobError::io("syncing directory of", &path))?;
         self.inner.verified.lock().insert(digest.clone());
         Ok(())
+    }
+
+    /// The repositories that something is pushed to from now on, by name.
+    pub fn pushed(&self) -> broadcast::Receiver<Arc<str>> {
+        self.inner.pushed.subscribe()
+    }
+
+    /// Tells those who wait for it that `repository` has something new.
+    pub(crate) fn announce(&self, repository: &str) {
+        // Nobody may be waiting.
+        let _ = self.inner.pushed.send(repository.into());
     }
 
     /// Reads the catalog; short.

@@ -8,7 +8,7 @@ use futures::{
 };
 use oci_client::Reference;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 
 use crate::{
     BlobError, Blobs, Credential, Digest, Image, PullError, PullPolicy,
@@ -102,6 +102,17 @@ impl Images {
 
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.inner.blobs
+    }
+
+    /// The repositories of the embedded registry that something is pushed to from now on.
+    pub fn pushed(&self) -> broadcast::Receiver<Arc<str>> {
+        self.inner.blobs.pushed()
+    }
+
+    /// Whether `reference` names an image in `repository` of the embedded registry.
+    pub fn is_in(&self, reference: &str, repository: &str) -> bool {
+        let parsed = reference.parse::<Reference>();
+        parsed.is_ok_and(|it| it.repository() == repository && self.inner.config.own_hosts.iter().any(|own| own == it.registry()))
     }
 
     fn image(&self, reference: &str, resolved: Resolved) -> Image {

@@ -2,12 +2,13 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
+pub use eyot_dispatch::Names;
 use eyot_dispatch::{Caller, Outbound};
 use futures::future::BoxFuture;
 
@@ -108,18 +109,5 @@ pub trait LogSink: Send + Sync + 'static {
     /// that may take as long as a slow reader takes.
     fn ready(&self) -> Option<BoxFuture<'static, ()>> {
         None
-    }
-}
-
-/// Knows the cluster's names and virtual addresses, for guests that open sockets. Answers at once, from memory.
-pub trait Names: Send + Sync + 'static {
-    /// The addresses of `name`, `None` when it is not the cluster's and the host's resolver should be asked. An empty list
-    /// means that the name does not exist.
-    fn resolve(&self, caller: &Caller, name: &str) -> Option<Vec<IpAddr>>;
-
-    /// Where a connection to `address` really goes: an endpoint when it is a Service's, else `address`.
-    fn route(&self, caller: &Caller, address: SocketAddr) -> SocketAddr {
-        let _ = caller;
-        address
     }
 }

@@ -26,6 +26,9 @@ use super::{
 };
 use crate::{admit, env, logs::Log};
 
+/// Between two tries to replace a pod's tokens.
+const TOKEN_RETRY: Duration = Duration::from_secs(30);
+
 /// The guest behind a container that runs.
 pub(super) enum Running {
     /// None.
@@ -169,6 +172,8 @@ pub(crate) struct Machine {
     settled: bool,
     stale_volumes: bool,
     pub(super) has_sources: bool,
+    /// When tokens in its volumes are to be replaced.
+    tokens_due: Option<Moment>,
     /// What its empty directories may hold at most, in bytes, by volume.
     pub(super) size_limits: Box<[(Box<str>, u64)]>,
     /// Whether a container has a hook that runs before it stops.
@@ -211,6 +216,7 @@ impl Machine {
             settled: false,
             stale_volumes: false,
             has_sources: false,
+            tokens_due: None,
             size_limits: Box::default(),
             has_hooks: false,
             ip: None,
@@ -435,6 +441,22 @@ impl Machine {
         }
     }
 
+    /// Its volumes hold tokens that are to be replaced then.
+    pub(super) fn renew_tokens_at(&mut self, at: Option<Moment>) {
+        self.tokens_due = at;
+    }
+
+    /// Whether tokens are to be replaced now.
+    pub(super) fn renew_tokens(&mut self, now: Moment) -> bool {
+        let is_due = self.tokens_due.is_some_and(|it| it <= now) && !self.is_settled();
+        if is_due {
+            // Should it fail, it is tried again, but not at once.
+            self.tokens_due = Some(now.plus(TOKEN_RETRY));
+            self.stale_volumes = true;
+        }
+        is_due
+    }
+
     /// An object that the pod refers to appeared or changed.
     pub(super) fn source_changed(&mut self) {
         self.stale_volumes = self.has_sources;
@@ -445,6 +467,22 @@ impl Machine {
                 member.wanted = true;
             }
         }
+    }
+
+    /// Images for which `is_new` holds can be pulled now. Whether a container waited for one.
+    pub(super) fn image_pushed(&mut self, is_new: impl Fn(&str) -> bool) -> bool {
+        use WaitingReason::{ErrImageNeverPull, ErrImagePull, ImagePullBackOff};
+        let mut any = false;
+        for member in &mut self.members {
+            if let State::Waiting(it) = &member.container.state
+                && matches!(it.reason, ErrImagePull | ImagePullBackOff | ErrImageNeverPull)
+                && is_new(&member.image)
+            {
+                member.wanted = true;
+                any = true;
+            }
+        }
+        any
     }
 
     pub(super) fn step(&mut self, index: usize, event: Event, now: Moment) -> Option<eyot_instance::Effect> {

@@ -123,6 +123,22 @@ impl Owner {
         }
     }
 
+    /// Images for which `is_new` holds can be pulled now.
+    pub(crate) fn image_pushed(self: &Arc<Self>, is_new: impl Fn(&str) -> bool) {
+        let wanted = self.machine.lock().image_pushed(is_new);
+        if wanted {
+            self.kick();
+        }
+    }
+
+    /// Has tokens in its volumes replaced when it is time.
+    pub(crate) fn inspect_tokens(self: &Arc<Self>) {
+        let is_due = self.machine.lock().renew_tokens(now());
+        if is_due {
+            self.kick();
+        }
+    }
+
     /// Ends the pod when one of its empty directories holds more than it may. Only pods with limits cost anything here.
     pub(crate) async fn inspect_volumes(self: &Arc<Self>) {
         let limits = {

@@ -82,10 +82,13 @@ pub(super) async fn run(owner: Weak<Owner>, index: usize, run: u32, plan: Box<Pl
             Err(error) => Err(error.to_string()),
         };
         let Some(owner) = owner.upgrade() else { return };
-        if let Err(error) = &verdict {
+        let told = now();
+        if let Err(error) = &verdict
+            && probing.counts(kind, told)
+        {
             owner.warn(Some(&plan.container), "Unhealthy", format!("{kind:?} probe failed: {error}"));
         }
-        let (next, action) = probing.step(&plan.rules, kind, verdict.is_ok(), now());
+        let (next, action) = probing.step(&plan.rules, kind, verdict.is_ok(), told);
         probing = next;
         let Some(action) = action else { continue };
         if let Action::Restart(kind) = action {

@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
-use eyot_dispatch::{Endpoints, Outbound};
+use eyot_dispatch::{Endpoints, Names, Outbound};
 use eyot_registry::Images;
 use eyot_runtime::Runtime;
 use kube::Client;
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) images: Images,
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) outbound: Arc<dyn Outbound>,
+    pub(crate) names: Arc<dyn Names>,
     pub(crate) network: Network,
     pub(crate) front: Front,
     pub(crate) sources: Sources,

@@ -19,10 +19,11 @@ use super::{Owner, check, machine::Running, probe, session::InputPipe};
 use crate::{
     api,
     env::{self, EnvError},
-    fields,
+    fields, links,
     logs::{self, Log},
     network::Listener,
     sources::{self, Fetched, SourceKind},
+    tokens,
     volumes::{self, VolumeError},
 };
 
@@ -237,9 +238,12 @@ pub(super) async fn resolve(
 ) -> Result<(Vec<(String, String)>, Vec<Mount>), Blocked> {
     let mut names = sources::of_environment(container);
     names.extend(sources::of_volumes(pod));
-    let fetched = fetch(owner, &names).await?;
+    let fetched = fetch(owner, pod, &names).await?;
     let facts = owner.shared.facts(ip);
-    let env = env::environment(pod, container, &facts, &fetched, image_env).map_err(|error| match error {
+    let services = owner.shared.names.clone().services(&owner.key.namespace).await;
+    let wants_links = pod.spec.as_ref().is_none_or(|it| it.enable_service_links != Some(false));
+    let links = links::variables(&links::for_pod(services, wants_links));
+    let env = env::environment(pod, container, &facts, &fetched, image_env, &links).map_err(|error| match error {
         EnvError::Field { source, .. } => Blocked::new(WaitingReason::UnsupportedField, "UnsupportedField", source),
         other => Blocked::config(other),
     })?;
@@ -269,13 +273,30 @@ fn volume_blocked(error: &VolumeError) -> Blocked {
     Blocked::new(reason, "FailedMount", error)
 }
 
-async fn fetch(owner: &Arc<Owner>, names: &[(SourceKind, String)]) -> Result<Fetched, Blocked> {
-    if names.is_empty() {
-        return Ok(Fetched::default());
+async fn fetch(owner: &Arc<Owner>, pod: &Pod, names: &[(SourceKind, String)]) -> Result<Fetched, Blocked> {
+    let mut fetched = Fetched::default();
+    if !names.is_empty() {
+        // Subscribed before they are read, so that nothing that happens in between is missed.
+        owner.shared.sources.subscribe(&owner.key.namespace, names, owner);
+        fetched = owner.shared.sources.fetch(&owner.key.namespace, names).await.map_err(Blocked::config)?;
     }
-    // Subscribed before they are read, so that nothing that happens in between is missed.
-    owner.shared.sources.subscribe(&owner.key.namespace, names, owner);
-    owner.shared.sources.fetch(&owner.key.namespace, names).await.map_err(Blocked::config)
+    let wanted = tokens::wanted(pod);
+    if !wanted.is_empty() {
+        let asked = tokens::fetch(&owner.shared.client, &owner.key, pod, wanted).await;
+        let (tokens, renewal) = asked.map_err(|error| {
+            let message = format!("asking for a token of the pod's service account: {}", chain(&error));
+            Blocked::new(WaitingReason::CreateContainerConfigError, "FailedMount", message)
+        })?;
+        fetched.tokens = tokens;
+        owner.machine.lock().renew_tokens_at(renewal);
+    }
+    Ok(fetched)
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |it| it.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn write_volumes(
@@ -299,7 +320,10 @@ fn write_volumes(
 
 /// Writes a running pod's volumes anew after an object they come from changed. On failure the old content stays.
 pub(super) async fn refresh_volumes(owner: &Arc<Owner>, pod: &Arc<Pod>, ip: Ipv4Addr) {
-    let Ok(fetched) = fetch(owner, &sources::of_volumes(pod)).await else { return };
+    let fetched = match fetch(owner, pod, &sources::of_volumes(pod)).await {
+        Ok(fetched) => fetched,
+        Err(blocked) => return owner.warn(None, "FailedMount", blocked.message),
+    };
     let (facts, directory) = (owner.shared.facts(ip), owner.shared.pod_directory(&owner.key));
     let pod = pod.clone();
     let written = tokio::task::spawn_blocking(move || write_volumes(&pod, &facts, &fetched, &directory)).await;

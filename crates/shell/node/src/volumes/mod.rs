@@ -23,6 +23,7 @@ use crate::{
     env,
     fields::{self, Facts},
     sources::{Fetched, SourceKind},
+    tokens,
 };
 
 /// Why a volume cannot be had.
@@ -32,6 +33,8 @@ pub(crate) enum VolumeError {
     Missing { volume: String, kind: SourceKind, name: String },
     #[error("volume {volume}: {kind} {name} has no key {key}")]
     NoKey { volume: String, kind: SourceKind, name: String, key: String },
+    #[error("volume {volume}: the service account's token was not given")]
+    NoToken { volume: String },
     #[error("volume {volume}: path {path:?} leads outside")]
     Path { volume: String, path: String },
     #[error("volume {volume}: {source}")]
@@ -129,6 +132,12 @@ pub(crate) fn contents(
             if let Some(it) = &source.downward_api {
                 out.downward(it.items.as_deref().unwrap_or_default())?;
             }
+            if let Some(it) = &source.service_account_token {
+                let token = fetched.tokens.get(&tokens::wanted_by(it));
+                let token = token.ok_or_else(|| VolumeError::NoToken { volume: volume.name.clone() })?;
+                // For its reader only, whatever the volume's mode says.
+                out.put(&it.path, token.clone().into_bytes(), Some(0o600))?;
+            }
         }
     } else {
         return Ok(None);
@@ -222,6 +231,7 @@ mod tests {
         let data = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).into())).collect();
         fetched.put(SourceKind::ConfigMap, "settings", data(&[("a.conf", "alpha"), ("b.conf", "beta")]));
         fetched.put(SourceKind::Secret, "token", data(&[("key", "s3cret")]));
+        fetched.tokens.insert(tokens::Wanted { audience: String::new(), seconds: 3600 }, "t0ken".to_owned());
         let volume: Volume = serde_json::from_value(volume).unwrap();
         let got = match contents(&volume, &pod(), &facts(), &fetched) {
             Ok(None) => "not ours\n".to_owned(),
@@ -258,6 +268,15 @@ mod tests {
                 c 600 alpha
                 mem 700 104857600
                 name 700 web
+            "#]],
+        );
+        check(
+            serde_json::json!({ "name": "v", "projected": { "sources": [
+                { "serviceAccountToken": { "path": "token" } },
+                { "downwardAPI": { "items": [{ "path": "ns", "fieldRef": { "fieldPath": "metadata.namespace" } }] } }] } }),
+            expect![[r#"
+                ns 600 shop
+                token 600 t0ken
             "#]],
         );
         check(serde_json::json!({ "name": "v", "emptyDir": {} }), expect!["not ours\n"]);

@@ -5,7 +5,7 @@ use std::{fmt::Debug, path::Path, sync::Arc, time::Duration};
 use axum::body::Body;
 use bytes::Bytes;
 use eyot_apiserver::{ApiServer, Config, Identity};
-use eyot_dispatch::{CallError, Caller, Endpoints, Outbound};
+use eyot_dispatch::{CallError, Caller, Endpoints, Names, Outbound};
 use eyot_instance::Schedule;
 use eyot_node::{Node, NodeConfig};
 use eyot_registry::{Blobs, Images, ImagesConfig, PushOptions, Registry};
@@ -85,6 +85,12 @@ impl Outbound for Nowhere {
         _: Request<eyot_dispatch::Body>,
     ) -> BoxFuture<'static, Result<Response<eyot_dispatch::Body>, CallError>> {
         Box::pin(async { Err(CallError::Connect("there is no network".into())) })
+    }
+}
+
+impl Names for Nowhere {
+    fn resolve(&self, _: &Caller, _: &str) -> Option<Vec<std::net::IpAddr>> {
+        None
     }
 }
 
@@ -225,7 +231,7 @@ async fn start_node(
     let mut config = NodeConfig::new("edge", dir.join("node"), cidr);
     config.back_off =
         Schedule { base: Duration::from_millis(100), max: Duration::from_millis(400), reset: Duration::from_secs(60) };
-    let node = Node::new(config, client, runtime, images.clone(), endpoints.clone(), Arc::new(Nowhere)).await.unwrap();
+    let node = Node::new(config, client, runtime, images.clone(), endpoints.clone(), Arc::new(Nowhere), Arc::new(Nowhere)).await.unwrap();
     let (node, token) = (Arc::new(node), CancellationToken::new());
     let running = {
         let (node, token) = (node.clone(), token.clone());
