@@ -8,6 +8,7 @@ mod client;
 mod deploy;
 mod flags;
 mod manifests;
+mod memory;
 mod publish;
 mod push;
 mod telemetry;
@@ -22,6 +23,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    memory::take_small_pages();
     // Two providers in one process panic at first use: choose one before anything speaks TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = match flags::Cli::parse().command {

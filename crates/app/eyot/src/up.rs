@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     flags::{Config, UpFlags},
-    manifests, publish, telemetry,
+    manifests, memory, publish, telemetry,
 };
 
 /// Runs a node until SIGTERM or SIGINT.
@@ -45,6 +45,7 @@ async fn up(config: Config, began: Instant) -> Result<()> {
     let ended = match ready {
         Ok(line) => {
             println!("{line} ms={}", began.elapsed().as_millis());
+            memory::give_back();
             tokio::select! {
                 signal = terminated() => { tracing::info!("{signal}: draining"); Ok(()) }
                 Some(ended) = tasks.join_next() => flat(ended),

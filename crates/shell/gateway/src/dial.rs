@@ -58,12 +58,7 @@ impl Dialer {
             builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(IDLE_MAX);
             builder.http2_only(h2c).build(connector)
         };
-        Self {
-            http1: inside(false),
-            h2c: inside(true),
-            outside: OnceLock::new(),
-            pod_networks,
-        }
+        Self { http1: inside(false), h2c: inside(true), outside: OnceLock::new(), pod_networks }
     }
 
     /// Sends a request to a pod's address.

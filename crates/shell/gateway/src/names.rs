@@ -28,7 +28,9 @@ impl Names for Gateway {
             return None;
         }
         match destination(&host, &caller.namespace, &self.config.cluster_domain) {
-            Destination::Service(name) => Some(self.services.by_name(&name).map(|it| addresses(&it)).unwrap_or_default()),
+            Destination::Service(name) => {
+                Some(self.services.by_name(&name).map(|it| addresses(&it)).unwrap_or_default())
+            }
             Destination::ServiceOrOutside(name) => self.services.by_name(&name).map(|it| addresses(&it)),
             Destination::Address(ip) => Some(vec![ip]),
             Destination::Outside => None,

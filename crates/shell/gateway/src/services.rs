@@ -184,9 +184,8 @@ impl Services {
     /// The Services that pods of `namespace` are told of, by name, and the API server's.
     pub(crate) fn announced(&self, namespace: &str) -> Vec<Announced> {
         let services = self.by_name.pin();
-        let wanted = |it: &&Announced| {
-            *it.namespace == *namespace || (&*it.namespace, &*it.name) == ("default", "kubernetes")
-        };
+        let wanted =
+            |it: &&Announced| *it.namespace == *namespace || (&*it.namespace, &*it.name) == ("default", "kubernetes");
         let mut found: Vec<Announced> =
             services.values().filter_map(|it| it.announced.as_ref()).filter(wanted).cloned().collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));

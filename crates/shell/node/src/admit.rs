@@ -7,6 +7,9 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerPort, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, Probe, SecurityContext, Volume,
 };
 
+/// Longest name of a service in a gRPC probe.
+pub(crate) const GRPC_SERVICE_BYTES_MAX: usize = 127;
+
 /// The paths of the fields that cannot be honoured, each with the reason; empty when the pod can run.
 pub(crate) fn refusals(spec: &PodSpec) -> Vec<String> {
     let mut out = Refusals { list: Vec::new() };
@@ -121,7 +124,9 @@ impl Refusals {
 
     fn probe(&mut self, path: &str, probe: &Probe) {
         self.when(probe.exec.is_some(), format!("{path}.exec"), "guests run no other program");
-        self.when(probe.grpc.is_some(), format!("{path}.grpc"), "not supported");
+        let service = probe.grpc.as_ref().and_then(|it| it.service.as_deref()).unwrap_or_default();
+        let long = service.len() > GRPC_SERVICE_BYTES_MAX;
+        self.when(long, format!("{path}.grpc.service"), "longer than 127 bytes");
         if let Some(get) = &probe.http_get {
             self.when(get.host.is_some(), format!("{path}.httpGet.host"), "probes go to the pod");
             self.when(get.scheme.as_deref() == Some("HTTPS"), format!("{path}.httpGet.scheme"), "only HTTP");

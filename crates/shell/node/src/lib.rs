@@ -20,6 +20,7 @@ mod network;
 mod pod;
 mod pods;
 mod register;
+mod room;
 mod sources;
 mod tokens;
 mod volumes;
@@ -118,7 +119,8 @@ impl Node {
     /// status stays, and a node that starts with the same name and directory goes on with them.
     pub async fn run(&self, token: CancellationToken) {
         let work = async {
-            tokio::join!(register::run(&self.shared), self.pods.watch());
+            let room = room::run(self.pods.clone(), &self.shared.config.data_dir);
+            tokio::join!(register::run(&self.shared), self.pods.watch(), room);
         };
         tokio::select! {
             () = token.cancelled() => {}

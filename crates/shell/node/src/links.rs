@@ -44,8 +44,8 @@ fn upper(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use eyot_dispatch::AnnouncedPort;
     use expect_test::expect;
+    use eyot_dispatch::AnnouncedPort;
 
     use super::*;
 

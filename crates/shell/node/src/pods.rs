@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use eyot_registry::Images;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -70,6 +71,17 @@ impl Pods {
     /// The owner of a pod.
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<Owner>> {
         self.owners.lock().get(&(namespace.into(), name.into())).cloned()
+    }
+
+    /// The images of this node.
+    pub(crate) fn images(&self) -> &Images {
+        &self.shared.images
+    }
+
+    /// Manifests of the images of all pods, those that ended included: `sha256:…`.
+    pub(crate) fn images_in_use(&self) -> HashSet<String> {
+        let owners: Vec<Arc<Owner>> = self.owners.lock().values().cloned().collect();
+        owners.iter().flat_map(|it| it.images()).collect()
     }
 
     /// Becomes true when every pod that was there before is being looked after.

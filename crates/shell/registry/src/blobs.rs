@@ -102,7 +102,14 @@ impl Blobs {
         }
         let names = dir.join("references.json");
         let catalog = CatalogFile::open(names.clone()).map_err(BlobError::io("reading", names))?;
-        let blobs = Blobs { inner: Arc::new(Inner { dir, catalog: Mutex::new(catalog), verified: Mutex::default(), pushed: broadcast::Sender::new(PUSHES_MAX) }) };
+        let blobs = Blobs {
+            inner: Arc::new(Inner {
+                dir,
+                catalog: Mutex::new(catalog),
+                verified: Mutex::default(),
+                pushed: broadcast::Sender::new(PUSHES_MAX),
+            }),
+        };
         blobs.sweep_uploads(UPLOAD_AGE)?;
         Ok(blobs)
     }
@@ -111,6 +118,11 @@ impl Blobs {
     pub fn path(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
         self.inner.dir.join("blobs/sha256").join(&hex[..2]).join(hex)
+    }
+
+    /// Where all content lies, in directories of two digits.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.inner.dir.join("blobs/sha256")
     }
 
     pub(crate) fn uploads(&self) -> PathBuf {

@@ -100,6 +100,11 @@ impl Images {
         Ok(self.image(reference, resolved))
     }
 
+    /// What was resolved may be gone from disk.
+    pub(crate) fn forget_resolved(&self) {
+        self.inner.resolved.lock().retain(|_, it| self.inner.blobs.size(&it.wasm).is_some());
+    }
+
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.inner.blobs
     }
@@ -112,7 +117,9 @@ impl Images {
     /// Whether `reference` names an image in `repository` of the embedded registry.
     pub fn is_in(&self, reference: &str, repository: &str) -> bool {
         let parsed = reference.parse::<Reference>();
-        parsed.is_ok_and(|it| it.repository() == repository && self.inner.config.own_hosts.iter().any(|own| own == it.registry()))
+        parsed.is_ok_and(|it| {
+            it.repository() == repository && self.inner.config.own_hosts.iter().any(|own| own == it.registry())
+        })
     }
 
     fn image(&self, reference: &str, resolved: Resolved) -> Image {

@@ -10,6 +10,7 @@ mod archive;
 mod artifact;
 mod blobs;
 mod catalog;
+mod collect;
 mod credentials;
 mod digest;
 mod image;
@@ -23,6 +24,7 @@ mod server;
 mod upload;
 
 pub use blobs::{BlobError, Blobs, Upload};
+pub use collect::Collected;
 pub use credentials::{Credential, CredentialError};
 pub use digest::Digest;
 pub use image::{Image, PullError, PullPolicy};

@@ -139,3 +139,18 @@ async fn referrers_of_a_manifest_are_listed() {
         (json!([]), Some("artifactType"))
     );
 }
+
+#[tokio::test]
+async fn a_push_is_announced_to_those_who_wait_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(dir.path()).await;
+    let mut pushes = served.blobs.pushed();
+    let config = br#"{"config":{"Entrypoint":["/app.wasm"]}}"#;
+    let layer = common::layer(&[("app.wasm", common::MODULE)]);
+    served.put_image("team/app", "v1", &common::image(config, &[&layer]), &[config, &layer]).await;
+    assert_eq!(&*pushes.recv().await.unwrap(), "team/app");
+    let images = eyot_registry::Images::new(served.blobs.clone(), eyot_registry::ImagesConfig::new(["localhost:5000"]));
+    assert!(images.is_in("localhost:5000/team/app:v1", "team/app"));
+    assert!(!images.is_in("localhost:5000/team/other:v1", "team/app"));
+    assert!(!images.is_in("docker.io/team/app:v1", "team/app"));
+}

@@ -251,3 +251,23 @@ fn the_default_policy_is_that_of_kubernetes() {
         assert_eq!(PullPolicy::default_for(reference), want, "{reference}");
     }
 }
+
+#[tokio::test]
+async fn other_programs_of_an_image_are_found_by_path_and_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(dir.path()).await;
+    let tool = [common::MODULE, b"a tool"].concat();
+    let layer = common::layer(&[("app.wasm", common::MODULE), ("bin/tool.wasm", &tool), ("etc/notes", b"text")]);
+    let config = br#"{"config":{"Entrypoint":["/app.wasm"]}}"#;
+    served.put_image("team/app", "v1", &common::image(config, &[&layer]), &[config, &layer]).await;
+    let own = [served.address.to_string()];
+    let images = eyot_registry::Images::new(served.blobs.clone(), eyot_registry::ImagesConfig::new(own));
+    let image = images.pull(&served.reference("team/app:v1"), eyot_registry::PullPolicy::Never, &[]).await.unwrap();
+    for name in ["tool", "tool.wasm", "/bin/tool.wasm", "bin/tool"] {
+        let found = images.program(&image, name).await.unwrap().unwrap_or_else(|| panic!("{name} is not found"));
+        assert_eq!(std::fs::read(found.wasm).unwrap(), tool, "{name}");
+    }
+    assert_eq!(images.program(&image, "app").await.unwrap().unwrap().digest, image.wasm_digest);
+    assert!(images.program(&image, "sh").await.unwrap().is_none());
+    assert!(images.program(&image, "/etc/notes").await.is_err(), "what is there but no WebAssembly is an error");
+}

@@ -8,14 +8,17 @@
 //! settings, CPU features), so other code is never even looked at.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    collections::HashMap,
+    fs::{self, File, FileTimes, OpenOptions},
     hash::{DefaultHasher, Hasher},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, SystemTime},
 };
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
@@ -24,10 +27,31 @@ use crate::{ProgramKind, checksum::Checksum};
 const MAGIC: [u8; 8] = *b"EYOTCODE";
 const TRAILER_BYTES: usize = 56;
 
+/// Files that are known to be whole; more than a node runs.
+const CHECKED_MAX: usize = 4096;
+/// How old the note of a file's last use may become before it is written again.
+const USE_STEP: Duration = Duration::from_secs(3600);
+
 /// Code of one engine.
 #[derive(Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
+    /// Files whose checksum this process has seen to be right, as they were then.
+    checked: Mutex<HashMap<PathBuf, (Stamp, Facts)>>,
+}
+
+/// What changes when somebody writes to a file or puts another in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    written: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { inode: metadata.ino(), bytes: metadata.len(), written: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
 }
 
 /// What is known about a cached program besides its code.
@@ -57,7 +81,12 @@ impl Cache {
         std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hasher);
         let dir = root.join(format!("{:016x}", hasher.finish()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        Ok(Self { dir })
+        Ok(Self { dir, checked: Mutex::default() })
+    }
+
+    /// Whether [`Cache::check`] of a file of at most `bytes` would find it and need not read it.
+    pub(crate) fn is_checked(&self, digest: &str, bytes: u64) -> bool {
+        self.checked.lock().get(&self.path(digest)).is_some_and(|(stamp, _)| stamp.bytes <= bytes)
     }
 
     /// Where the code of the program with `digest` is or would be.
@@ -72,7 +101,7 @@ impl Cache {
         self.dir.join(name).with_extension("code")
     }
 
-    /// Checks the file of `digest`. `Ok(None)` when there is none.
+    /// Checks the file of `digest`, unless it is as it was when it was last checked. `Ok(None)` when there is none.
     pub(crate) fn check(&self, digest: &str) -> Result<Option<(PathBuf, Facts)>, CacheError> {
         let path = self.path(digest);
         let mut file = match File::open(&path) {
@@ -80,8 +109,22 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CacheError::Read { path, source }),
         };
+        let metadata = file.metadata().map_err(|source| CacheError::Read { path: path.clone(), source })?;
+        let stamp = Stamp::of(&metadata);
+        note_use(&file, &metadata);
+        let known = self.checked.lock().get(&path).filter(|(it, _)| *it == stamp).map(|(_, facts)| *facts);
+        if let Some(facts) = known {
+            return Ok(Some((path, facts)));
+        }
         match read_facts(&mut file) {
-            Ok(Ok(facts)) => Ok(Some((path, facts))),
+            Ok(Ok(facts)) => {
+                let mut checked = self.checked.lock();
+                if checked.len() >= CHECKED_MAX {
+                    checked.clear();
+                }
+                checked.insert(path.clone(), (stamp, facts));
+                Ok(Some((path, facts)))
+            }
             Ok(Err(what)) => Err(CacheError::Damaged { path, what }),
             Err(source) => Err(CacheError::Read { path, source }),
         }
@@ -118,6 +161,15 @@ impl Cache {
             }
         }
         Ok(())
+    }
+}
+
+/// Notes that a file is used now, for whoever must choose what to remove. Failing that, it goes a little sooner.
+fn note_use(file: &File, metadata: &fs::Metadata) {
+    let now = SystemTime::now();
+    let is_old = metadata.accessed().is_ok_and(|it| now.duration_since(it).is_ok_and(|it| it > USE_STEP));
+    if is_old {
+        let _ = file.set_times(FileTimes::new().set_accessed(now));
     }
 }
 
@@ -188,7 +240,7 @@ mod tests {
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache { dir: dir.path().to_owned() };
+        let cache = Cache { dir: dir.path().to_owned(), checked: Mutex::default() };
         (dir, cache)
     }
 
@@ -197,7 +249,9 @@ mod tests {
         let (_dir, cache) = cache();
         assert!(cache.check("sha256:ab").unwrap().is_none());
         let path = cache.write("sha256:ab", &[7; 300_000], FACTS).unwrap();
+        assert!(!cache.is_checked("sha256:ab", u64::MAX), "what was only written may have met a broken disk");
         assert_eq!(cache.check("sha256:ab").unwrap(), Some((path.clone(), FACTS)));
+        assert!(cache.is_checked("sha256:ab", 400_000) && !cache.is_checked("sha256:ab", 200_000));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -214,6 +268,10 @@ mod tests {
             fs::write(&path, &whole[..at]).unwrap();
             assert!(cache.check("d").is_err(), "cut at {at}");
         }
+        fs::write(&path, &whole).unwrap();
+        assert!(cache.check("d").is_ok());
+        fs::write(&path, &whole[1..]).unwrap();
+        assert!(cache.check("d").is_err(), "a file that changed is read again");
         cache.discard("d");
         assert!(cache.check("d").unwrap().is_none());
     }

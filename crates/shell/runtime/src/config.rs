@@ -11,6 +11,8 @@ pub struct RuntimeConfig {
     pub wasm_bytes_max: u64,
     /// Most compilations at once; others wait their turn.
     pub compiles_max: usize,
+    /// Most bytes of compiled code kept on disk; what was used longest ago goes first, and never what is in use.
+    pub cache_bytes_max: u64,
     /// Most requests inside `wasi:http` guests at once, each with its instance; `None` for 1,024, or fewer where the
     /// machine's address space or memory allows no more. Commands do not count.
     pub instances_max: Option<u32>,
@@ -19,6 +21,12 @@ pub struct RuntimeConfig {
 impl RuntimeConfig {
     /// Settings that suit most machines, with compiled code under `cache_dir`.
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
-        Self { cache_dir: cache_dir.into(), wasm_bytes_max: 256 << 20, compiles_max: 1, instances_max: None }
+        Self {
+            cache_dir: cache_dir.into(),
+            wasm_bytes_max: 256 << 20,
+            compiles_max: 1,
+            cache_bytes_max: 4 << 30,
+            instances_max: None,
+        }
     }
 }

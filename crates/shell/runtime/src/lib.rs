@@ -10,6 +10,7 @@
 mod cache;
 mod call;
 mod checksum;
+mod collect;
 mod config;
 mod engine;
 mod epoch;

@@ -1,6 +1,12 @@
 //! From a file or the cache to linked code. Blocking; [`crate::Runtime::load`] calls it on threads of its own.
 
-use std::{collections::HashSet, fs::File, io::Read, path::Path, sync::Arc};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use wasmtime::{Module, Store, component::Component};
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -61,6 +67,17 @@ impl Loader {
         let http = Side { cache: http_cache, components: link::component_linker(&core.engines.http)? };
         let command = Side { cache: command_cache, components: link::component_linker(&core.engines.command)? };
         Ok(Self { core, http, command, modules, module_imports })
+    }
+
+    /// Whether [`Loader::cached`] takes no longer than a turn of a guest: the file is small and was read before.
+    pub(crate) fn is_quick(&self, digest: &str) -> bool {
+        const BYTES_MAX: u64 = 8 << 20;
+        [&self.http, &self.command].iter().any(|it| it.cache.is_checked(digest, BYTES_MAX))
+    }
+
+    /// Where the code of `digest` lies or would lie.
+    pub(crate) fn places(&self, digest: &str) -> [PathBuf; 2] {
+        [self.http.cache.path(digest), self.command.cache.path(digest)]
     }
 
     /// Links the code of `digest` from the cache. Damaged code is discarded with a warning, as if it were not there.

@@ -134,6 +134,10 @@ impl<T> Metered<T> {
             std::task::ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
+        if self.meter.millis == 0 {
+            // The clock is asked only for those who are held to a share.
+            return Poll::Ready(());
+        }
         if let Some(debt) = self.meter.debt(Instant::now()) {
             let mut pause = Box::pin(tokio::time::sleep(debt));
             let state = pause.as_mut().poll(cx);

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::{
     LoadError, Loaded, LoadedFrom, Program, RuntimeConfig, RuntimeError,
     cache::Cache,
+    collect,
     engine::Engines,
     epoch::Ticker,
     load::{self, Loader},
@@ -46,6 +47,8 @@ struct Inner {
     compiles: Semaphore,
     programs: Mutex<HashMap<Arc<str>, Arc<Entry>>>,
     wasm_bytes_max: u64,
+    cache_dir: PathBuf,
+    cache_bytes_max: u64,
 }
 
 /// One digest.
@@ -88,6 +91,8 @@ impl Runtime {
             compiles: Semaphore::new(config.compiles_max.max(1)),
             programs: Mutex::default(),
             wasm_bytes_max: config.wasm_bytes_max,
+            cache_bytes_max: config.cache_bytes_max,
+            cache_dir: config.cache_dir,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -102,8 +107,9 @@ impl Runtime {
         let started = Instant::now();
         let entry = self.inner.entry(digest);
         let found = entry.code.lock().upgrade();
+        let found = found.map(|it| (it, LoadedFrom::Memory)).or_else(|| self.inner.load_here(&entry, digest));
         let (code, from) = match found {
-            Some(code) => (code, LoadedFrom::Memory),
+            Some(found) => found,
             None => {
                 let work = Arc::clone(&self.inner).load(entry, wasm.to_owned(), digest.into());
                 tokio::spawn(work).await.map_err(|error| LoadError::Compile(format!("loading failed: {error}")))??
@@ -122,6 +128,31 @@ impl Inner {
         // Programs that no guest uses any more leave an empty entry; drop them when the map changes anyway.
         programs.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.code.lock().strong_count() > 0);
         Arc::clone(programs.entry(digest.into()).or_default())
+    }
+
+    /// Loads what takes less time than handing it to another thread would.
+    fn load_here(&self, entry: &Entry, digest: &str) -> Option<(Arc<Code>, LoadedFrom)> {
+        let _turn = entry.loading.try_lock().ok()?;
+        if let Some(code) = entry.code.lock().upgrade() {
+            return Some((code, LoadedFrom::Memory));
+        }
+        let code = self.loader.is_quick(digest).then(|| self.loader.cached(&digest.into())).flatten()?;
+        *entry.code.lock() = Arc::downgrade(&code);
+        Some((code, LoadedFrom::Cache))
+    }
+
+    /// Removes compiled code that was not used for long, when there is too much of it. Blocks.
+    fn collect(&self) {
+        let in_use = {
+            let programs = self.programs.lock();
+            let live = programs.iter().filter(|(_, it)| it.code.lock().strong_count() > 0);
+            live.flat_map(|(digest, _)| self.loader.places(digest)).collect()
+        };
+        match collect::collect(&self.cache_dir, self.cache_bytes_max, &in_use) {
+            Ok(gone) if gone.files > 0 => tracing::info!(?gone, "removed compiled code that was not used for long"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "removing compiled code that was not used for long"),
+        }
     }
 
     /// Runs as a task of its own: whoever gives up waiting leaves the next caller something to wait for.
@@ -159,6 +190,7 @@ impl Inner {
             let _ = rustix::process::nice(10);
             let result = load::read(&wasm, limit).and_then(|it| inner.loader.compile(&it, &digest));
             let _ = tell.send(result);
+            inner.collect();
         });
         thread.map_err(|error| LoadError::Compile(format!("starting the compiler's thread: {error}")))?;
         told.await.unwrap_or_else(|_| Err(LoadError::Compile("the compiler panicked".into())))

@@ -1,12 +1,6 @@
 //! What a guest is started with: arguments, environment, mounts, limits, and where its output goes.
 
-use std::{
-    fmt,
-    net::IpAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use eyot_dispatch::Names;
 use eyot_dispatch::{Caller, Outbound};

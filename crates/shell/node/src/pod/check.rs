@@ -1,4 +1,4 @@
-//! HTTP and TCP checks of a guest, for probes and lifecycle hooks.
+//! HTTP, gRPC and TCP checks of a guest, for probes and lifecycle hooks.
 //!
 //! A guest that answers in process is asked in process; a process is asked through its address.
 
@@ -12,12 +12,14 @@ use eyot_dispatch::Handler;
 use eyot_runtime::HttpGuest;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::{
-    api::core::v1::{Container, HTTPGetAction, LifecycleHandler},
+    api::core::v1::{Container, GRPCAction, HTTPGetAction, LifecycleHandler},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use tokio::{net::TcpStream, time::timeout};
+
+use super::grpc;
 
 /// Most of an answer's body that is read before the connection is left.
 const BODY_BYTES_MAX: usize = 10 << 10;
@@ -35,6 +37,7 @@ pub(super) enum Target {
 pub(super) enum Check {
     Http { port: u16, path: String, headers: Vec<(String, String)> },
     Tcp { port: u16 },
+    Grpc { port: u16, service: String },
 }
 
 /// Why a check did not succeed.
@@ -48,6 +51,8 @@ pub(super) enum CheckError {
     Closed(u16),
     #[error("HTTP probe failed with statuscode: {0}")]
     Status(u16),
+    #[error("gRPC probe failed: {0}")]
+    Unhealthy(String),
     #[error("no answer in {0:?}")]
     Timeout(Duration),
     #[error("asking: {0}")]
@@ -70,6 +75,13 @@ impl Check {
         Ok(Check::Tcp { port: port(wanted, container)? })
     }
 
+    /// The check of a `grpc`.
+    pub(super) fn grpc(action: &GRPCAction) -> Result<Check, CheckError> {
+        let port = u16::try_from(action.port).ok().filter(|it| *it > 0);
+        let port = port.ok_or_else(|| CheckError::Port(action.port.to_string()))?;
+        Ok(Check::Grpc { port, service: action.service.clone().unwrap_or_default() })
+    }
+
     /// Asks `target` and waits at most `limit`.
     pub(super) async fn run(&self, target: &Target, limit: Duration) -> Result<(), CheckError> {
         timeout(limit, self.ask(target)).await.unwrap_or(Err(CheckError::Timeout(limit)))
@@ -77,7 +89,7 @@ impl Check {
 
     async fn ask(&self, target: &Target) -> Result<(), CheckError> {
         let port = match self {
-            Check::Http { port, .. } | Check::Tcp { port } => *port,
+            Check::Http { port, .. } | Check::Grpc { port, .. } | Check::Tcp { port } => *port,
         };
         match (target, self) {
             (Target::Nobody, _) => Err(CheckError::Nobody),
@@ -90,6 +102,15 @@ impl Check {
                 let status = response.status();
                 read_some(response.into_body()).await;
                 judge(status)
+            }
+            (Target::Guest { guest, ip, .. }, Check::Grpc { service, .. }) => {
+                let request = health_request((*ip, port).into(), service)?;
+                let response = guest.clone().handle(request).await;
+                health(response.map_err(|error| CheckError::Exchange(error.to_string()))?).await
+            }
+            (Target::Address(ip), Check::Grpc { service, .. }) => {
+                let stream = TcpStream::connect((*ip, port)).await.map_err(|_| CheckError::Closed(port))?;
+                health_over_socket(stream, health_request((*ip, port).into(), service)?).await
             }
             (Target::Address(ip), Check::Tcp { .. }) => {
                 TcpStream::connect((*ip, port)).await.map(drop).map_err(|_| CheckError::Closed(port))
@@ -148,6 +169,43 @@ async fn read_some(mut body: impl hyper::body::Body<Data = bytes::Bytes> + Unpin
         }
         left -= len;
     }
+}
+
+fn health_request(address: SocketAddr, service: &str) -> Result<Request<eyot_dispatch::Body>, CheckError> {
+    grpc::request(&address.to_string(), service).map_err(|error| CheckError::Exchange(error.to_string()))
+}
+
+async fn health_over_socket(stream: TcpStream, request: Request<eyot_dispatch::Body>) -> Result<(), CheckError> {
+    let broken = |error: hyper::Error| CheckError::Exchange(error.to_string());
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(broken)?;
+    let exchange = async { health(sender.send_request(request).await.map_err(broken)?).await };
+    tokio::pin!(exchange);
+    tokio::select! {
+        biased;
+        verdict = &mut exchange => verdict,
+        _ = connection => exchange.await,
+    }
+}
+
+/// Judges the answer to a gRPC health check.
+async fn health<B>(response: http::Response<B>) -> Result<(), CheckError>
+where
+    B: hyper::body::Body<Data = bytes::Bytes> + Unpin,
+{
+    judge(response.status())?;
+    let (head, mut body) = response.into_parts();
+    let (mut content, mut trailers) = (Vec::new(), http::HeaderMap::new());
+    while let Some(Ok(frame)) = body.frame().await {
+        match frame.into_data() {
+            Ok(data) => content.extend_from_slice(&data),
+            Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
+        }
+        if content.len() > BODY_BYTES_MAX {
+            break;
+        }
+    }
+    grpc::verdict(&content, &head.headers, &trailers).map_err(CheckError::Unhealthy)
 }
 
 fn judge(status: StatusCode) -> Result<(), CheckError> {

@@ -5,6 +5,7 @@
 //! another ([`Owner::drive`]) and ends when nothing is needed. So an idle pod has no task, no timer and no queue.
 
 mod check;
+mod grpc;
 mod machine;
 mod probe;
 mod react;
@@ -121,6 +122,13 @@ impl Owner {
         if !noticed.is_empty() {
             self.kick();
         }
+    }
+
+    /// Manifests of the images that its containers run or ran.
+    pub(crate) fn images(&self) -> Vec<String> {
+        let machine = self.machine.lock();
+        let ids = machine.members.iter().filter_map(|it| it.image_id.as_deref());
+        ids.filter_map(|it| it.split_once('@')).map(|(_, digest)| digest.to_owned()).collect()
     }
 
     /// Images for which `is_new` holds can be pulled now.

@@ -59,10 +59,11 @@ fn rule(probe: &Probe) -> Rule {
 }
 
 fn check(probe: &Probe, container: &Container) -> Result<Check, CheckError> {
-    match (&probe.http_get, &probe.tcp_socket) {
-        (Some(get), _) => Check::http(get, container),
-        (None, Some(tcp)) => Check::tcp(&tcp.port, container),
-        (None, None) => Err(CheckError::Unknown),
+    match (&probe.http_get, &probe.tcp_socket, &probe.grpc) {
+        (Some(get), ..) => Check::http(get, container),
+        (None, Some(tcp), _) => Check::tcp(&tcp.port, container),
+        (None, None, Some(grpc)) => Check::grpc(grpc),
+        (None, None, None) => Err(CheckError::Unknown),
     }
 }
 

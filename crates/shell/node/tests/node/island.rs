@@ -231,7 +231,10 @@ async fn start_node(
     let mut config = NodeConfig::new("edge", dir.join("node"), cidr);
     config.back_off =
         Schedule { base: Duration::from_millis(100), max: Duration::from_millis(400), reset: Duration::from_secs(60) };
-    let node = Node::new(config, client, runtime, images.clone(), endpoints.clone(), Arc::new(Nowhere), Arc::new(Nowhere)).await.unwrap();
+    let node =
+        Node::new(config, client, runtime, images.clone(), endpoints.clone(), Arc::new(Nowhere), Arc::new(Nowhere))
+            .await
+            .unwrap();
     let (node, token) = (Arc::new(node), CancellationToken::new());
     let running = {
         let (node, token) = (node.clone(), token.clone());

@@ -58,8 +58,7 @@ pub(super) async fn put(
     if let Some(missing) = manifest.needs.iter().find(|it| shared.blobs.size(it).is_none()) {
         return Err(Refusal::bad(Code::ManifestBlobUnknown, format!("{missing} is not here: push it first")));
     }
-    let (named, announced, tag, kind) =
-        (repository.clone(), repository.clone(), reference.clone(), manifest.kind);
+    let (named, announced, tag, kind) = (repository.clone(), repository.clone(), reference.clone(), manifest.kind);
     shared
         .blocking(move |blobs| {
             let digest = blobs.put(&content)?;

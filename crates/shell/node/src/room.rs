@@ -1,0 +1,54 @@
+//! Keeps images from filling the disk, as the kubelet does: above a high mark unused ones go until it is below a low one.
+//!
+//! Start at [`run`]. Content that nothing refers to goes as well, whatever the disk's state.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use crate::pods::Pods;
+
+/// Between two looks, as the kubelet's.
+const PERIOD: Duration = Duration::from_secs(300);
+/// Used part of the disk above which images go, and to which they do, in percent; the kubelet's defaults.
+const HIGH_PERCENT: u64 = 85;
+const LOW_PERCENT: u64 = 80;
+
+/// Looks at the disk of `directory` from time to time, for as long as it is polled.
+pub(crate) async fn run(pods: Arc<Pods>, directory: &Path) {
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        let wanted = match rustix::fs::statvfs(directory) {
+            Ok(disk) => surplus(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize),
+            Err(error) => {
+                tracing::warn!(%error, "asking for the free space of the disk");
+                0
+            }
+        };
+        match pods.images().collect(pods.images_in_use(), wanted).await {
+            Ok(gone) if gone.files > 0 => tracing::info!(?gone, "removed images that nobody uses"),
+            Ok(_) if wanted > 0 => tracing::warn!(wanted, "the disk is nearly full, and no image is unused"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "removing unused images"),
+        }
+    }
+}
+
+/// Bytes that must go.
+fn surplus(total: u64, available: u64) -> u64 {
+    let percent = |share: u64| u64::try_from(u128::from(total) * u128::from(share) / 100).unwrap_or(u64::MAX);
+    let used = total.saturating_sub(available);
+    if used > percent(HIGH_PERCENT) { used - percent(LOW_PERCENT) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_goes_below_the_high_mark_and_much_above_it() {
+        assert_eq!(surplus(1000, 200), 0);
+        assert_eq!(surplus(1000, 150), 0);
+        assert_eq!(surplus(1000, 149), 51);
+        assert_eq!(surplus(1000, 0), 200);
+        assert_eq!(surplus(0, 0), 0);
+    }
+}
