@@ -10,6 +10,7 @@
 pub mod apply;
 pub mod cidr;
 pub mod convert;
+pub mod cron;
 pub mod custom;
 pub mod defaults;
 pub mod fields;

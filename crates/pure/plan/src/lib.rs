@@ -1,14 +1,16 @@
 //! Controller decisions as pure functions: what was observed goes in, what to do and to report comes out.
 //!
 //! One module per decision; start at [`rollout::plan`], [`replicaset::plan`], [`statefulset::plan`],
-//! [`daemonset::plan`], [`job::plan`], [`endpointslice::plan`], [`gc::Graph`], [`schedule::place`] and
+//! [`daemonset::plan`], [`job::plan`], [`cronjob::plan`], [`budget::plan`], [`endpointslice::plan`], [`gc::Graph`], [`schedule::place`] and
 //! [`namespace::next`].
 //!
 //! Deliberately absent: clocks, randomness, I/O and Kubernetes' object types. Time arrives as [`Seconds`], so a recorded
 //! day replays exactly.
 
 pub mod amount;
+pub mod budget;
 pub mod condition;
+pub mod cronjob;
 pub mod daemonset;
 pub mod endpointslice;
 pub mod gc;

@@ -55,6 +55,9 @@ pub(crate) static REPLICATION_CONTROLLERS: Resource =
     Resource::new("v1", "ReplicationController", "replicationcontrollers", true);
 pub(crate) static CLAIMS: Resource = Resource::new("v1", "PersistentVolumeClaim", "persistentvolumeclaims", true);
 pub(crate) static JOBS: Resource = Resource::new("batch/v1", "Job", "jobs", true);
+pub(crate) static CRON_JOBS: Resource = Resource::new("batch/v1", "CronJob", "cronjobs", true);
+pub(crate) static BUDGETS: Resource =
+    Resource::new("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", true);
 pub(crate) static LEASES: Resource = Resource::new("coordination.k8s.io/v1", "Lease", "leases", true);
 pub(crate) static ENDPOINT_SLICES: Resource =
     Resource::new("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", true);

@@ -15,9 +15,11 @@ use crate::{
         Key, LabelSelector, Meta, View,
         apps::{DaemonSetView, ReplicationControllerView, RevisionView, StatefulSetView},
         cluster::{MapView, MetaView, NamespaceView, NodeView},
+        cronjob::CronJobView,
         job::JobView,
         network::{ServiceView, SliceView},
         pod::PodView,
+        policy::BudgetView,
         workload::{DeploymentView, ReplicaSetView},
     },
 };
@@ -44,6 +46,8 @@ pub(crate) struct Stores {
     pub(crate) revisions: Arc<Store<RevisionView>>,
     pub(crate) replication_controllers: Arc<Store<ReplicationControllerView>>,
     pub(crate) jobs: Arc<Store<JobView>>,
+    pub(crate) cron_jobs: Arc<Store<CronJobView>>,
+    pub(crate) budgets: Arc<Store<BudgetView>>,
     pub(crate) services: Arc<Store<ServiceView>>,
     pub(crate) slices: Arc<Store<SliceView>>,
     pub(crate) nodes: Arc<Store<NodeView>>,
@@ -63,6 +67,8 @@ pub(crate) struct Queues {
     pub(crate) daemon_sets: Arc<Queue<Key>>,
     pub(crate) replication_controllers: Arc<Queue<Key>>,
     pub(crate) jobs: Arc<Queue<Key>>,
+    pub(crate) cron_jobs: Arc<Queue<Key>>,
+    pub(crate) budgets: Arc<Queue<Key>>,
     /// Pods whose Job is gone, to take the finalizer off.
     pub(crate) job_orphans: Arc<Queue<Key>>,
     pub(crate) services: Arc<Queue<Key>>,
@@ -82,6 +88,8 @@ impl Stores {
             revisions: Store::new(),
             replication_controllers: Store::new(),
             jobs: Store::new(),
+            cron_jobs: Store::new(),
+            budgets: Store::new(),
             services: Store::new(),
             slices: Store::new(),
             nodes: Store::new(),
@@ -105,6 +113,8 @@ impl Queues {
             daemon_sets: Queue::new("daemonset", fold),
             replication_controllers: Queue::new("replicationcontroller", fold),
             jobs: Queue::new("job", fold),
+            cron_jobs: Queue::new("cronjob", fold),
+            budgets: Queue::new("disruptionbudget", fold),
             job_orphans: Queue::new("job-orphan", Duration::ZERO),
             services: Queue::new("endpointslice", slow),
             namespaces: Queue::new("namespace", fold),
@@ -139,11 +149,16 @@ impl Context {
         on!(replication_controllers, |it, change| it.queue(&it.queues.replication_controllers, change));
         on!(revisions, Context::revision_changed);
         on!(jobs, Context::job_changed);
+        on!(budgets, |it, change| it.queue(&it.queues.budgets, change));
+        on!(cron_jobs, |it, change| it.queue(&it.queues.cron_jobs, change));
         on!(services, |it, change| it.queue(&it.queues.services, change));
         on!(slices, Context::slice_changed);
         on!(nodes, |it, change| {
-            if it.scheduler.node_changed(change) {
+            let changed = it.scheduler.node_changed(change);
+            if changed {
                 it.scheduler.retry(&it.queues.pending_pods);
+            }
+            if changed || change.new.is_none() {
                 // Every node may take a daemon.
                 it.stores.daemon_sets.all().iter().for_each(|set| it.queues.daemon_sets.add(set.meta.key()));
             }
@@ -176,6 +191,21 @@ impl Context {
             self.wake_controller(pod);
         }
         self.wake_services(change);
+        self.wake_budgets(change);
+    }
+
+    fn wake_budgets(&self, change: &Change<PodView>) {
+        let Some(pod) = change.latest() else { return };
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && crate::budget::looks_same(old, new)
+        {
+            return;
+        }
+        for budget in self.stores.budgets.in_namespace(&pod.meta.namespace) {
+            if [&change.old, &change.new].into_iter().flatten().any(|it| budget.selects(&it.meta)) {
+                self.queues.budgets.add(budget.meta.key());
+            }
+        }
     }
 
     fn settle_expectations(&self, change: &Change<PodView>) {
@@ -274,6 +304,11 @@ impl Context {
 
     fn job_changed(&self, change: &Change<JobView>) {
         self.queue(&self.queues.jobs, change);
+        if let Some(job) = change.latest()
+            && let Some(owner) = job.meta.controller().filter(|it| &*it.kind == "CronJob")
+        {
+            self.queues.cron_jobs.add(Key::new(&job.meta.namespace, &owner.name));
+        }
         if let (Some(old), None) = (&change.old, &change.new) {
             for pod in self.stores.pods.controlled_by(&old.meta.uid) {
                 self.queues.job_orphans.add(pod.meta.key());

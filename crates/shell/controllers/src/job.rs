@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use eyot_plan::{
     condition,
-    job::{self as plan, Phase, Plan, Spec, Status, indexes::Indexes},
+    job::{self as plan, Create, Phase, Plan, Spec, Status, indexes::Indexes, policy::Exit},
 };
 use serde_json::{Map, Value, json};
 
@@ -16,9 +16,9 @@ use crate::{
     queue::Outcome,
     view::{
         Key, conditions, conditions_json, count,
-        job::JobView,
+        job::{FailureRule, JobView},
         now,
-        pod::{self, COMPLETION_INDEX, PodView},
+        pod::{self, COMPLETION_INDEX, INDEX_FAILURES, INDEX_IGNORED, PodView},
         rfc3339,
     },
 };
@@ -26,17 +26,16 @@ use crate::{
 /// Keeps a pod until its end is counted.
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 
+/// What `managedBy` says of a Job that is ours.
+const MANAGER: &str = "kubernetes.io/job-controller";
+
 /// One pass over one Job: read, decide, write.
 pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
-    let Some(job) = context.stores.jobs.get(&key).filter(|it| it.spec.managed_by.is_none()) else { return Ok(None) };
+    let ours = |it: &Arc<JobView>| it.spec.managed_by.as_deref().is_none_or(|by| by == MANAGER);
+    let Some(job) = context.stores.jobs.get(&key).filter(ours) else { return Ok(None) };
     let owner = Pods { api: &context.api, expectations: &context.expectations, resource: &JOBS, owner: &job.meta };
     if job.meta.deleting() {
         return release_all(&context, &job).await;
-    }
-    if let Some(what) = unsupported(&job) {
-        let message = format!("{what} is not supported; the Job is not run");
-        context.recorder.of("job-controller").record(&JOBS, &job.meta, Severity::Warning, "Unsupported", message);
-        return Ok(None);
     }
     let (spec, old) = (spec(&job), status(&job));
     if plan::expires_in(&spec, &old, now()).is_some_and(|it| it <= 0) {
@@ -98,15 +97,16 @@ async fn execute(
 }
 
 /// One blueprint for all pods, or one for each index.
-fn blueprints(job: &JobView, owner: &Pods<'_>, create: &[Option<i32>]) -> Vec<Arc<Blueprint>> {
+fn blueprints(job: &JobView, owner: &Pods<'_>, create: &[Create]) -> Vec<Arc<Blueprint>> {
     let Some(first) = create.first() else { return Vec::new() };
-    if first.is_none() {
-        return std::iter::repeat_n(Arc::new(blueprint(job, owner, None)), create.len()).collect();
+    if first.index.is_none() {
+        return std::iter::repeat_n(Arc::new(blueprint(job, owner, *first)), create.len()).collect();
     }
-    create.iter().map(|index| Arc::new(blueprint(job, owner, *index))).collect()
+    create.iter().map(|it| Arc::new(blueprint(job, owner, *it))).collect()
 }
 
-fn blueprint(job: &JobView, owner: &Pods<'_>, index: Option<i32>) -> Blueprint {
+fn blueprint(job: &JobView, owner: &Pods<'_>, create: Create) -> Blueprint {
+    let index = create.index;
     let base = match index {
         Some(index) => format!("{}-{index}-", job.meta.name),
         None => format!("{}-", job.meta.name),
@@ -123,6 +123,13 @@ fn blueprint(job: &JobView, owner: &Pods<'_>, index: Option<i32>) -> Blueprint {
         }
         if let Some(index) = index {
             labels_index(meta, spec, &job.meta.name, index);
+        }
+        if job.spec.backoff_limit_per_index.is_some() {
+            let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
+            annotations[INDEX_FAILURES] = create.failures.to_string().into();
+            if create.ignored > 0 {
+                annotations[INDEX_IGNORED] = create.ignored.to_string().into();
+            }
         }
     })
 }
@@ -172,16 +179,6 @@ pub(crate) async fn orphan_pass(context: Arc<Context>, key: Key) -> Outcome {
     }
 }
 
-fn unsupported(job: &JobView) -> Option<&'static str> {
-    let spec = &job.spec;
-    match () {
-        () if spec.pod_failure_policy.is_some() => Some("podFailurePolicy"),
-        () if spec.success_policy.is_some() => Some("successPolicy"),
-        () if spec.backoff_limit_per_index.is_some() => Some("backoffLimitPerIndex"),
-        () => None,
-    }
-}
-
 fn spec(job: &JobView) -> Spec {
     let from = &job.spec;
     let restart = from.template["spec"]["restartPolicy"].as_str();
@@ -194,8 +191,16 @@ fn spec(job: &JobView) -> Spec {
         suspend: from.suspend.unwrap_or(false),
         indexed: from.completion_mode.as_deref() == Some("Indexed"),
         restarts_in_place: restart == Some("OnFailure"),
-        await_terminating: from.pod_replacement_policy.as_deref() == Some("Failed"),
+        await_terminating: from.pod_replacement_policy.as_deref() == Some("Failed")
+            || !from.pod_failure_policy.rules.is_empty(),
         ttl_seconds: from.ttl_seconds_after_finished,
+        backoff_limit_per_index: from.backoff_limit_per_index,
+        max_failed_indexes: from.max_failed_indexes,
+        failure_policy: from.pod_failure_policy.rules.iter().map(FailureRule::compile).collect(),
+        success_policy: {
+            let completions = from.completions.unwrap_or(0);
+            from.success_policy.rules.iter().map(|it| it.compile(completions)).collect()
+        },
     }
 }
 
@@ -212,12 +217,22 @@ fn status(job: &JobView) -> Status {
         uncounted_succeeded: from.uncounted_terminated_pods.succeeded.clone(),
         uncounted_failed: from.uncounted_terminated_pods.failed.clone(),
         completed_indexes: Indexes::parse(&from.completed_indexes, job.spec.completions.unwrap_or(0)),
+        failed_indexes: Indexes::parse(&from.failed_indexes, job.spec.completions.unwrap_or(0)),
         conditions: conditions(&from.conditions),
     }
 }
 
 fn row(pod: &PodView) -> plan::Pod {
+    let number = |key: &str| pod.meta.annotations.get(key).and_then(|it| it.parse().ok());
+    let failure = pod.failure.as_deref();
     plan::Pod {
+        name: pod.meta.key().to_string(),
+        exits: failure.map_or_else(Vec::new, |it| {
+            it.exits.iter().map(|it| Exit { container: it.0.clone(), code: it.1 }).collect()
+        }),
+        conditions: failure.map_or_else(Vec::new, |it| it.conditions.clone()),
+        failures: number(INDEX_FAILURES).unwrap_or(0),
+        ignored: number(INDEX_IGNORED).unwrap_or(0),
         uid: pod.meta.uid.to_string(),
         phase: match pod.phase {
             pod::Phase::Succeeded => Phase::Succeeded,
@@ -229,12 +244,14 @@ fn row(pod: &PodView) -> plan::Pod {
         tracked: pod.meta.finalizers.iter().any(|it| &**it == TRACKING),
         finished: pod.finished.or(pod.meta.deletion_timestamp.map(|it| it.0)),
         restarts: pod.restarts,
-        index: pod.meta.annotations.get(COMPLETION_INDEX).and_then(|it| it.parse().ok()),
+        index: number(COMPLETION_INDEX),
     }
 }
 
 async fn write_status(context: &Context, job: &JobView, spec: &Spec, new: &Status) -> Result<(), ApiError> {
-    let indexes = spec.indexed.then(|| new.completed_indexes.to_string()).filter(|it| !it.is_empty());
+    let indexes = |of: &Indexes| Some(of.to_string()).filter(|it| spec.indexed && !it.is_empty());
+    // Kubernetes shows an empty list of failed indexes where indexes can fail on their own.
+    let failed = spec.backoff_limit_per_index.map(|_| new.failed_indexes.to_string());
     // The version guards the counts: a pass on an outdated status must not count twice.
     let patch = json!({
         "metadata": {"resourceVersion": job.meta.resource_version},
@@ -246,7 +263,8 @@ async fn write_status(context: &Context, job: &JobView, spec: &Spec, new: &Statu
             "terminating": new.terminating,
             "succeeded": count(new.succeeded),
             "failed": count(new.failed),
-            "completedIndexes": indexes,
+            "completedIndexes": indexes(&new.completed_indexes),
+            "failedIndexes": failed,
             "uncountedTerminatedPods": {"succeeded": list(&new.uncounted_succeeded), "failed": list(&new.uncounted_failed)},
             "conditions": conditions_json(&new.conditions, Some("lastProbeTime")),
         },
@@ -271,6 +289,9 @@ fn tell(context: &Context, job: &JobView, old: &Status, new: &Status) {
             ("Suspended", _) => (Severity::Normal, "Suspended"),
             ("Failed", "BackoffLimitExceeded") => (Severity::Warning, "BackoffLimitExceeded"),
             ("Failed", "DeadlineExceeded") => (Severity::Warning, "DeadlineExceeded"),
+            ("Failed", "PodFailurePolicy") => (Severity::Warning, "PodFailurePolicy"),
+            ("Failed", "FailedIndexes") => (Severity::Warning, "FailedIndexes"),
+            ("Failed", "MaxFailedIndexesExceeded") => (Severity::Warning, "MaxFailedIndexesExceeded"),
             _ => continue,
         };
         let message = if reason == "Completed" { "Job completed" } else { it.message.as_str() };

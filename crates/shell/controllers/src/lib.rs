@@ -13,8 +13,10 @@
 mod accounts;
 mod api;
 mod bounded;
+mod budget;
 mod claim;
 mod context;
+mod cronjob;
 mod daemonset;
 mod deployment;
 mod discovery;
@@ -142,7 +144,7 @@ fn start_watches(
     synced: Arc<watch::Sender<bool>>,
 ) {
     let stores = &context.stores;
-    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(15)) };
+    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(17)) };
     watches.start(Source::all(&api::PODS), &stores.pods);
     watches.start(Source::all(&api::REPLICA_SETS), &stores.replica_sets);
     watches.start(Source::all(&api::DEPLOYMENTS), &stores.deployments);
@@ -151,6 +153,8 @@ fn start_watches(
     watches.start(Source::all(&api::CONTROLLER_REVISIONS), &stores.revisions);
     watches.start(Source::all(&api::REPLICATION_CONTROLLERS), &stores.replication_controllers);
     watches.start(Source::all(&api::JOBS), &stores.jobs);
+    watches.start(Source::all(&api::CRON_JOBS), &stores.cron_jobs);
+    watches.start(Source::all(&api::BUDGETS), &stores.budgets);
     watches.start(Source::all(&api::SERVICES), &stores.services);
     watches.start(Source::all(&api::ENDPOINT_SLICES), &stores.slices);
     watches.start(Source::all(&api::NODES), &stores.nodes);
@@ -203,6 +207,8 @@ fn start_controllers(context: &Arc<Context>, tasks: &mut JoinSet<()>, token: &Ca
     control!(queues.daemon_sets, 4, daemonset::pass);
     control!(queues.replication_controllers, 4, replicaset::controller_pass);
     control!(queues.jobs, 8, job::pass);
+    control!(queues.cron_jobs, 4, cronjob::pass);
+    control!(queues.budgets, 4, budget::pass);
     control!(queues.job_orphans, 8, job::orphan_pass);
     control!(queues.services, 8, endpointslice::pass);
     control!(queues.namespaces, 4, namespace::pass);

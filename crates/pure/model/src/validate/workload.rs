@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{at::At, names, pod};
-use crate::{selector::LabelSelector, status::Cause};
+use crate::{cron::Schedule, selector::LabelSelector, status::Cause};
 
 pub(super) fn deployment(spec: &At<'_>, causes: &mut Vec<Cause>) {
     spec.get("replicas").at_least(0, causes);
@@ -195,6 +195,7 @@ pub(super) fn job(spec: &At<'_>, causes: &mut Vec<Cause>) {
 pub(super) fn cron_job(object: &At<'_>, causes: &mut Vec<Cause>) {
     let spec = object.get("spec");
     schedule(&spec.get("schedule"), causes);
+    time_zone(&spec.get("timeZone"), causes);
     spec.get("concurrencyPolicy").one_of(&["Allow", "Forbid", "Replace"], causes);
     for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         spec.get(field).at_least(0, causes);
@@ -202,30 +203,30 @@ pub(super) fn cron_job(object: &At<'_>, causes: &mut Vec<Cause>) {
     job(&spec.at("jobTemplate.spec"), causes);
 }
 
-/// Five fields, each of digits, names and `*,-/?`, or one of the named schedules.
 fn schedule(schedule: &At<'_>, causes: &mut Vec<Cause>) {
-    const NAMED: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
     let text = schedule.text();
     if text.is_empty() {
         causes.push(schedule.required(""));
-        return;
-    }
-    if text.contains("TZ") {
+    } else if text.contains("TZ") {
         causes.push(schedule.invalid("cannot use TZ or CRON_TZ in schedule, use timeZone field instead"));
-        return;
-    }
-    if NAMED.contains(&text) || text.starts_with("@every ") {
-        return;
-    }
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    if fields.len() != 5 {
-        let why = format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" "));
+    } else if let Err(why) = Schedule::parse(text) {
         causes.push(schedule.invalid(&why));
+    }
+}
+
+/// A name of the time zone database; `Local` would mean the server's own, which is what no name means.
+fn time_zone(zone: &At<'_>, causes: &mut Vec<Cause>) {
+    if zone.is_absent() {
         return;
     }
-    let ok = |it: char| it.is_ascii_alphanumeric() || "*,-/?".contains(it);
-    if let Some(bad) = fields.iter().find(|it| !it.chars().all(ok)) {
-        causes.push(schedule.invalid(&format!("failed to parse {bad:?}")));
+    match zone.text() {
+        "" => causes.push(zone.invalid("timeZone must be nil or non-empty string")),
+        text if text.eq_ignore_ascii_case("local") => causes
+            .push(zone.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")),
+        text if jiff::tz::TimeZone::get(text).is_err() => {
+            causes.push(zone.invalid(&format!("unknown time zone {text}")))
+        }
+        _ => {}
     }
 }
 

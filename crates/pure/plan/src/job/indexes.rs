@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-/// Completed indexes of an indexed Job.
+/// Indexes of an indexed Job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Indexes(BTreeSet<i32>);
 
@@ -27,6 +27,11 @@ impl Indexes {
     /// True when it is in.
     pub fn contains(&self, index: i32) -> bool {
         self.0.contains(&index)
+    }
+
+    /// How many are in both.
+    pub fn shared(&self, other: &Self) -> i32 {
+        i32::try_from(self.0.intersection(&other.0).count()).unwrap_or(i32::MAX)
     }
 
     /// How many there are.

@@ -5,9 +5,9 @@
 //! A pod that ended is counted exactly once, even if the controller dies in between: its identity is first written to
 //! `status.uncountedTerminatedPods`, then its finalizer is removed, then it moves into the count.
 //!
-//! Deliberately absent: pod failure policies, success policies and per-index back-off limits.
-
 pub mod indexes;
+pub mod policy;
+mod retries;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +17,7 @@ use crate::{
     replicaset::BURST,
 };
 use indexes::Indexes;
+use policy::{Criterion, Exit, Judgement, Rule};
 
 /// What the user asked for.
 #[derive(Clone, Debug)]
@@ -39,12 +40,21 @@ pub struct Spec {
     pub await_terminating: bool,
     /// Seconds from the end after which the Job itself goes.
     pub ttl_seconds: Option<i64>,
+    /// Failures of one index after which that index is given up, in an indexed Job.
+    pub backoff_limit_per_index: Option<i32>,
+    /// Indexes that may be given up before the Job fails at once.
+    pub max_failed_indexes: Option<i32>,
+    /// `podFailurePolicy`.
+    pub failure_policy: Vec<Rule>,
+    /// `successPolicy`, in an indexed Job.
+    pub success_policy: Vec<Criterion>,
 }
 
 /// How a pod stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Neither succeeded nor failed.
+    #[default]
     Active,
     /// All containers ended well.
     Succeeded,
@@ -53,10 +63,12 @@ pub enum Phase {
 }
 
 /// One pod of the Job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Pod {
     /// Identity.
     pub uid: String,
+    /// Namespace and name, for people.
+    pub name: String,
     /// How it stands.
     pub phase: Phase,
     /// Its `Ready` condition is true.
@@ -71,6 +83,25 @@ pub struct Pod {
     pub restarts: i32,
     /// Its completion index, in an indexed Job.
     pub index: Option<i32>,
+    /// How its containers ended, when it failed.
+    pub exits: Vec<Exit>,
+    /// Types and statuses of its conditions, when it failed.
+    pub conditions: Vec<(String, String)>,
+    /// Counted failures of its index before it.
+    pub failures: i32,
+    /// Failures of its index before it that did not count.
+    pub ignored: i32,
+}
+
+/// A pod to create.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Create {
+    /// Its completion index, in an indexed Job.
+    pub index: Option<i32>,
+    /// Counted failures of its index so far.
+    pub failures: i32,
+    /// Failures of its index so far that did not count.
+    pub ignored: i32,
 }
 
 /// `status` of a Job.
@@ -96,6 +127,8 @@ pub struct Status {
     pub uncounted_failed: Vec<String>,
     /// Completed indexes of an indexed Job.
     pub completed_indexes: Indexes,
+    /// Indexes that were given up.
+    pub failed_indexes: Indexes,
     /// Conditions.
     pub conditions: Vec<Condition>,
 }
@@ -109,8 +142,8 @@ pub struct Plan {
     pub untrack: Vec<usize>,
     /// Pods to delete, by index; any finalizer comes off first, and they count as nothing.
     pub delete: Vec<usize>,
-    /// Pods to create, with their completion index in an indexed Job.
-    pub create: Vec<Option<i32>>,
+    /// Pods to create.
+    pub create: Vec<Create>,
     /// Seconds after which to look again.
     pub wait: Option<Seconds>,
 }
@@ -140,6 +173,7 @@ pub fn plan(spec: &Spec, old: &Status, pods: &[Pod], creating: &[Option<i32>], n
         return pass.plan;
     }
     pass.start();
+    pass.fail_indexes();
     pass.count();
     match pass.verdict() {
         Some(verdict) => pass.wind_down(verdict),
@@ -196,7 +230,11 @@ impl Pass<'_> {
         status.uncounted_failed.retain(tracked);
         status.succeeded += i32::try_from(gone).unwrap_or(i32::MAX);
         status.failed += i32::try_from(before - gone - left - status.uncounted_failed.len()).unwrap_or(i32::MAX);
-        for at in (0..self.pods.len()).filter(|at| self.pods[*at].tracked && self.ended(*at)).collect::<Vec<_>>() {
+        let counts = |at: &usize| {
+            let pod = &self.pods[*at];
+            pod.tracked && self.ended(*at) && !self.held(pod)
+        };
+        for at in (0..self.pods.len()).filter(counts).collect::<Vec<_>>() {
             self.note(at);
         }
         if self.spec.indexed {
@@ -210,6 +248,10 @@ impl Pass<'_> {
     }
 
     fn note(&mut self, at: usize) {
+        if self.pods[at].phase == Phase::Failed && self.judge(&self.pods[at]) == Judgement::Ignore {
+            self.plan.untrack.push(at);
+            return;
+        }
         let (pod, status) = (&self.pods[at], &mut self.plan.status);
         let (noted, list) = match (pod.phase, pod.index) {
             (Phase::Succeeded, Some(index)) if self.spec.indexed => {
@@ -230,6 +272,15 @@ impl Pass<'_> {
         } else if noted.len() + list.len() < 2 * BURST {
             list.push(pod.uid.clone());
         }
+    }
+
+    fn judge(&self, pod: &Pod) -> Judgement {
+        policy::judge(&self.spec.failure_policy, pod)
+    }
+
+    /// The end is announced, and only pods are waited for.
+    fn ending(&self) -> bool {
+        ["FailureTarget", "SuccessCriteriaMet"].iter().any(|it| condition::is_true(&self.old.conditions, it))
     }
 
     fn succeeded(&self) -> i32 {
@@ -257,11 +308,34 @@ impl Pass<'_> {
                 return Some(Verdict { interim, last, reason: it.reason.clone(), message: it.message.clone() });
             }
         }
+        let failed = self.pods.iter().filter(|it| it.phase == Phase::Failed);
+        if let Some(Judgement::FailJob(message)) =
+            failed.map(|it| self.judge(it)).find(|it| matches!(it, Judgement::FailJob(_)))
+        {
+            return failure("PodFailurePolicy", &message);
+        }
         if self.out_of_retries() {
             return failure("BackoffLimitExceeded", "Job has reached the specified backoff limit");
         }
         if self.deadline_left().is_some_and(|it| it <= 0) {
             return failure("DeadlineExceeded", "Job was active longer than specified deadline");
+        }
+        let status = &self.plan.status;
+        let (given_up, completed) = (status.failed_indexes.len(), status.completed_indexes.len());
+        if self.spec.max_failed_indexes.is_some_and(|it| given_up > it) {
+            let message = "Job has exceeded the specified maximal number of failed indexes";
+            return failure("MaxFailedIndexesExceeded", message);
+        }
+        if let Some(rule) = policy::met(&self.spec.success_policy, &status.completed_indexes) {
+            return Some(Verdict {
+                interim: "SuccessCriteriaMet",
+                last: "Complete",
+                reason: "SuccessPolicy".into(),
+                message: format!("Matched rules at index {rule}"),
+            });
+        }
+        if given_up > 0 && self.spec.completions.is_some_and(|it| given_up + completed >= it) {
+            return failure("FailedIndexes", "Job has failed indexes");
         }
         let done = match self.spec.completions {
             Some(completions) => self.succeeded() >= completions,
@@ -326,7 +400,10 @@ impl Pass<'_> {
         let wanted = match self.spec.completions {
             None if self.succeeded() > 0 => self.spec.parallelism.min(i32::try_from(present).unwrap_or(i32::MAX)),
             None => self.spec.parallelism,
-            Some(completions) => self.spec.parallelism.min(completions - self.succeeded()),
+            Some(completions) => {
+                let over = self.succeeded() + self.plan.status.failed_indexes.len();
+                self.spec.parallelism.min(completions - over)
+            }
         };
         let wanted = usize::try_from(wanted).unwrap_or(0);
         if present > wanted {
@@ -334,6 +411,8 @@ impl Pass<'_> {
             active.sort_by_key(|at| self.pods[*at].ready);
             active.truncate(present - wanted);
             self.plan.delete = active;
+        } else if present < wanted && self.spec.backoff_limit_per_index.is_some() {
+            self.create_indexes((wanted - present).min(BURST));
         } else if present < wanted {
             match self.backoff_left() {
                 Some(left) => self.plan.wait = Some(self.plan.wait.map_or(left, |it| it.min(left))),
@@ -344,9 +423,16 @@ impl Pass<'_> {
 
     fn create(&mut self, count: usize) {
         if !self.spec.indexed {
-            self.plan.create = vec![None; count];
+            self.plan.create = vec![Create::default(); count];
             return;
         }
+        let free = self.free_indexes();
+        self.plan.create =
+            free.into_iter().take(count).map(|it| Create { index: Some(it), ..Create::default() }).collect();
+    }
+
+    /// Indexes that are neither over nor have a pod, from the lowest.
+    fn free_indexes(&self) -> Vec<i32> {
         let taken: Vec<i32> = self
             .pods
             .iter()
@@ -354,9 +440,9 @@ impl Pass<'_> {
             .filter_map(|it| it.index)
             .chain(self.creating.iter().flatten().copied())
             .collect();
-        let done = &self.plan.status.completed_indexes;
-        let free = (0..self.spec.completions.unwrap_or(0)).filter(|it| !done.contains(*it) && !taken.contains(it));
-        self.plan.create = free.take(count).map(Some).collect();
+        let over =
+            |it: i32| self.plan.status.completed_indexes.contains(it) || self.plan.status.failed_indexes.contains(it);
+        (0..self.spec.completions.unwrap_or(0)).filter(|it| !over(*it) && !taken.contains(it)).collect()
     }
 
     /// Seconds until failed pods may be replaced: doubling with each failure since the last success.

@@ -11,6 +11,10 @@ fn spec(parallelism: i32, completions: i32) -> Spec {
         restarts_in_place: false,
         await_terminating: false,
         ttl_seconds: None,
+        backoff_limit_per_index: None,
+        max_failed_indexes: None,
+        failure_policy: Vec::new(),
+        success_policy: Vec::new(),
     }
 }
 
@@ -22,8 +26,7 @@ fn pod(uid: usize, phase: Phase) -> Pod {
         deleting: false,
         tracked: true,
         finished: None,
-        restarts: 0,
-        index: None,
+        ..Pod::default()
     }
 }
 
@@ -52,9 +55,10 @@ impl World {
             at += 1;
             !plan.delete.contains(&(at - 1))
         });
-        for index in &plan.create {
+        for it in &plan.create {
             self.made += 1;
-            self.pods.push(Pod { index: *index, ..pod(self.made, Phase::Active) });
+            let (index, failures, ignored) = (it.index, it.failures, it.ignored);
+            self.pods.push(Pod { index, failures, ignored, ..pod(self.made, Phase::Active) });
         }
         plan
     }
@@ -201,6 +205,92 @@ fn indexed_pods_get_each_index_until_it_succeeds() {
     }
     assert_eq!((world.status.completed_indexes.to_string().as_str(), world.status.succeeded), ("0-2", 3));
     assert!(is_over(&world.status.conditions));
+}
+
+fn exit(world: &mut World, index: i32, code: i32) {
+    let now = world.now;
+    let pod = world.pods.iter_mut().find(|it| it.phase == Phase::Active && it.index == Some(index)).expect("active");
+    (pod.phase, pod.ready, pod.finished) = (Phase::Failed, false, Some(now));
+    pod.exits = vec![Exit { container: "main".into(), code }];
+}
+
+fn rule(action: policy::Action, code: i32) -> Rule {
+    Rule { action, on: policy::On::ExitCodes { container: None, among: true, values: vec![code] } }
+}
+
+#[test]
+fn an_index_is_given_up_at_its_own_limit_and_the_others_go_on() {
+    let limits = Spec { indexed: true, backoff_limit_per_index: Some(1), backoff_limit: i32::MAX, ..spec(2, 2) };
+    let mut world = World::new(limits);
+    world.settle();
+    exit(&mut world, 0, 1);
+    world.settle();
+    assert_eq!((world.pass().wait, world.status.failed), (Some(10), 0), "held until it is replaced");
+    world.now += 10;
+    world.settle();
+    assert_eq!((world.status.failed, world.made), (1, 3));
+    assert_eq!(world.pods.iter().filter(|it| it.index == Some(0)).map(|it| it.failures).max(), Some(1));
+    exit(&mut world, 0, 1);
+    world.settle();
+    assert_eq!((world.status.failed_indexes.to_string().as_str(), world.made), ("0", 3));
+    assert!(!is_over(&world.status.conditions));
+    world.end(Phase::Succeeded);
+    world.settle();
+    assert_eq!(world.conditions(), ["FailureTarget=True FailedIndexes", "Failed=True FailedIndexes"]);
+    assert_eq!((world.status.succeeded, world.status.failed), (1, 2));
+}
+
+#[test]
+fn too_many_indexes_given_up_end_the_job() {
+    let mut world =
+        World::new(Spec { indexed: true, backoff_limit_per_index: Some(0), max_failed_indexes: Some(1), ..spec(3, 5) });
+    world.settle();
+    exit(&mut world, 0, 1);
+    world.settle();
+    assert!(!is_over(&world.status.conditions));
+    exit(&mut world, 1, 1);
+    world.settle();
+    assert_eq!(world.conditions().last().unwrap(), "Failed=True MaxFailedIndexesExceeded");
+}
+
+#[test]
+fn failures_are_ignored_counted_or_final_as_the_policy_says() {
+    use policy::Action;
+    let rules = vec![rule(Action::Ignore, 7), rule(Action::FailJob, 42), rule(Action::FailIndex, 5)];
+    let indexed = Spec { indexed: true, await_terminating: true, failure_policy: rules, ..spec(1, 1) };
+    let mut world = World::new(Spec { backoff_limit: 0, ..indexed.clone() });
+    world.settle();
+    exit(&mut world, 0, 7);
+    world.settle();
+    world.now += 600;
+    world.settle();
+    assert_eq!((world.status.failed, world.made, world.conditions().len()), (0, 2, 0));
+    exit(&mut world, 0, 42);
+    world.settle();
+    assert_eq!(world.conditions().last().unwrap(), "Failed=True PodFailurePolicy");
+    let message = &condition::get(&world.status.conditions, "Failed").unwrap().message;
+    assert!(message.ends_with("failed with exit code 42 matching FailJob rule at index 1"), "{message}");
+    let mut world = World::new(Spec { backoff_limit_per_index: Some(5), ..indexed });
+    world.settle();
+    exit(&mut world, 0, 7);
+    world.settle();
+    world.now += 600;
+    world.settle();
+    assert_eq!(world.pods.last().map(|it| (it.failures, it.ignored)), Some((0, 1)));
+    exit(&mut world, 0, 5);
+    world.settle();
+    assert_eq!(world.conditions().last().unwrap(), "Failed=True FailedIndexes");
+}
+
+#[test]
+fn a_success_policy_ends_the_job_before_all_have_succeeded() {
+    let leader = Criterion { indexes: Some(Indexes::parse("0", 3)), count: None };
+    let mut world = World::new(Spec { indexed: true, success_policy: vec![leader], ..spec(3, 3) });
+    world.settle();
+    world.end(Phase::Succeeded);
+    world.settle();
+    assert_eq!(world.conditions(), ["SuccessCriteriaMet=True SuccessPolicy", "Complete=True SuccessPolicy"]);
+    assert_eq!((world.status.succeeded, world.pods.iter().filter(|it| it.phase == Phase::Active).count()), (1, 0));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Subresources: what hangs below one object. Entry point: [`answer`].
 
+mod eviction;
 mod kubelet;
 mod pod;
 mod scale;
@@ -42,7 +43,7 @@ pub(crate) async fn answer(
     match subresource {
         "log" | "exec" | "attach" | "portforward" if core_pod => kubelet::pass(call, name, subresource, request).await,
         "binding" if core_pod => pod::bind(call, name, read_body(request).await?).await,
-        "eviction" if core_pod => pod::evict(call, name, read_body(request).await?).await,
+        "eviction" if core_pod => eviction::evict(call, name, read_body(request).await?).await,
         "scale" => scale::answer(call, name, &method, read_body(request).await?).await,
         "status" | "approval" => {
             if csr::is_request(&call.kind) && method != Method::GET {

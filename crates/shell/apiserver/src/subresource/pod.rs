@@ -1,4 +1,4 @@
-//! Binding and eviction of pods.
+//! Binding of pods to nodes.
 
 use bytes::Bytes;
 use eyot_model::{
@@ -83,20 +83,8 @@ fn set_scheduled(pod: &mut Value, now: &str) {
     status.insert("conditions".into(), conditions.into());
 }
 
-/// Answers `POST` of `pods/NAME/eviction`: a delete with the options inside. Disruption budgets are not counted yet.
-pub(super) async fn evict(call: &mut Call, name: &str, body: Bytes) -> Result<Response<Body>, ApiError> {
-    let eviction = call.decode(&body)?.value;
-    let options = Options::from(&call.query, eviction.get("deleteOptions").unwrap_or(&Value::Null))?;
-    admit(call, name, "eviction", eviction).await?;
-    delete::delete_one(call, name, &options).await?;
-    Ok(respond::json(
-        201,
-        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
-    ))
-}
-
 /// Has what was posted to a subresource admitted, and returns it completed.
-async fn admit(call: &mut Call, name: &str, subresource: &str, mut object: Value) -> Result<Value, ApiError> {
+pub(super) async fn admit(call: &mut Call, name: &str, subresource: &str, mut object: Value) -> Result<Value, ApiError> {
     let attempt = Attempt {
         operation: Operation::Create,
         kind: &call.kind,

@@ -302,6 +302,11 @@ impl Options {
         Options::from(&call.query, &sent)
     }
 
+    /// Nothing is to happen.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// Merges the options in a query with those in a body.
     pub(crate) fn from(query: &Query, body: &Value) -> Result<Options, ApiError> {
         if !body.is_object() && !body.is_null() {

@@ -2,9 +2,11 @@
 
 pub(crate) mod apps;
 pub(crate) mod cluster;
+pub(crate) mod cronjob;
 pub(crate) mod job;
 pub(crate) mod network;
 pub(crate) mod pod;
+pub(crate) mod policy;
 pub(crate) mod workload;
 
 use std::{fmt, sync::Arc};

@@ -14,6 +14,9 @@ use super::{Condition, Expression, Meta, Strings, Time, View, nullable};
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Annotation and label that hold the completion index of a Job's pod.
 pub(crate) const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
+/// Annotations that count the failures of an index of a Job before this pod.
+pub(crate) const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+pub(crate) const INDEX_IGNORED: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
 
 /// How far a pod has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -46,6 +49,17 @@ pub(crate) struct PodView {
     pub(crate) host: Option<Box<(String, String)>>,
     /// What only the scheduler asks, while there is no node yet.
     pub(crate) pending: Option<Box<Pending>>,
+    /// How it failed, once it has.
+    pub(crate) failure: Option<Box<Failure>>,
+}
+
+/// How a pod failed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Failure {
+    /// Names and exit codes of containers that ended.
+    pub(crate) exits: Vec<(String, i32)>,
+    /// Types and statuses of its conditions.
+    pub(crate) conditions: Vec<(String, String)>,
 }
 
 /// A container port with a name.
@@ -233,11 +247,26 @@ struct Status {
     conditions: Vec<Condition>,
     #[serde(deserialize_with = "nullable")]
     container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "nullable")]
+    init_container_statuses: Vec<ContainerStatus>,
+}
+
+impl Status {
+    fn failure(&self) -> Option<Box<Failure>> {
+        if self.phase != Phase::Failed {
+            return None;
+        }
+        let all = self.init_container_statuses.iter().chain(&self.container_statuses);
+        let exits = all.filter_map(|it| Some((it.name.clone(), it.state.terminated.as_ref()?.exit_code)));
+        let conditions = self.conditions.iter().map(|it| (it.kind.clone(), it.status.clone()));
+        Some(Box::new(Failure { exits: exits.collect(), conditions: conditions.collect() }))
+    }
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ContainerStatus {
+    name: String,
     restart_count: i32,
     #[serde(deserialize_with = "nullable")]
     state: State,
@@ -252,18 +281,20 @@ struct State {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Terminated {
+    exit_code: i32,
     finished_at: Option<Time>,
 }
 
 impl From<Wire> for PodView {
     fn from(wire: Wire) -> Self {
         let Wire { metadata: mut meta, spec, status } = wire;
-        meta.annotations.retain(&[DELETION_COST, COMPLETION_INDEX]);
+        meta.annotations.retain(&[DELETION_COST, COMPLETION_INDEX, INDEX_FAILURES, INDEX_IGNORED]);
         let condition = |kind: &str| status.conditions.iter().find(|it| it.kind == kind);
         let ready = condition("Ready").filter(|it| it.status == "True");
         let ends = status.container_statuses.iter().filter_map(|it| it.state.terminated.as_ref()?.finished_at);
         let unscheduled = condition("PodScheduled").filter(|it| it.status == "False").map(|it| it.message.clone());
         Self {
+            failure: status.failure(),
             phase: status.phase,
             ready_since: ready.map(|it| it.last_transition_time.map_or(0, |it| it.0)),
             restarts: status.container_statuses.iter().map(|it| it.restart_count).max().unwrap_or(0),

@@ -111,7 +111,7 @@ impl View for ReplicaSetView {
     }
 }
 
-fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Amount>, D::Error> {
+pub(super) fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Amount>, D::Error> {
     Ok(match Value::deserialize(from)? {
         Value::String(text) => Amount::parse(&text),
         Value::Number(number) => Amount::parse(&number.to_string()),

@@ -78,3 +78,30 @@ async fn a_suspended_job_has_no_pods_until_resumed() {
     let job = world.get(&path).await.unwrap();
     assert_eq!(number(&job["status"]["failed"]), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_decide_what_failures_and_successes_mean() {
+    let world = World::start().await;
+    let on_exit = json!({"operator": "In", "values": [1]});
+    let policy = json!({"rules": [{"action": "FailJob", "onExitCodes": on_exit}]});
+    job(&world, "strict", "fail", json!({"podFailurePolicy": policy})).await;
+    let strict = world.until(&format!("{JOBS}/strict"), "failed", |it| is(it, "Failed")).await;
+    assert_eq!(condition(&strict, "Failed")["reason"], "PodFailurePolicy");
+    assert_eq!(number(&strict["status"]["failed"]), 1);
+    let indexed = json!({"completions": 2, "parallelism": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 0});
+    job(&world, "each", "fail", indexed).await;
+    let each = world.until(&format!("{JOBS}/each"), "failed", |it| is(it, "Failed")).await;
+    assert_eq!(condition(&each, "Failed")["reason"], "FailedIndexes");
+    assert_eq!(each["status"]["failedIndexes"], "0,1");
+    let policy = json!({"rules": [{"succeededCount": 1}]});
+    let early = json!({"completions": 3, "parallelism": 1, "completionMode": "Indexed", "successPolicy": policy});
+    job(&world, "early", "succeed", early).await;
+    let early = world.until(&format!("{JOBS}/early"), "complete", |it| is(it, "Complete")).await;
+    assert_eq!(condition(&early, "SuccessCriteriaMet")["reason"], "SuccessPolicy");
+    assert!(number(&early["status"]["succeeded"]) < 3);
+    job(&world, "theirs", "succeed", json!({"managedBy": "example.com/other"})).await;
+    job(&world, "ours", "succeed", json!({"managedBy": "kubernetes.io/job-controller"})).await;
+    world.until(&format!("{JOBS}/ours"), "complete", |it| is(it, "Complete")).await;
+    let theirs = world.get(&format!("{JOBS}/theirs")).await.unwrap();
+    assert!(theirs["status"].as_object().is_none_or(serde_json::Map::is_empty), "{theirs:#}");
+}

@@ -1,6 +1,7 @@
 //! Drives the controllers against the real API server in process, with a fake node that plays the kubelet.
 
 mod collecting;
+mod cronjobs;
 mod daemons;
 mod deployments;
 mod jobs;
