@@ -145,7 +145,7 @@ fn group(
     groups
 }
 
-fn resolve(ports: &[ServicePort], pod: &Pod) -> Vec<Port> {
+pub(crate) fn resolve(ports: &[ServicePort], pod: &Pod) -> Vec<Port> {
     let mut resolved: Vec<Port> = ports
         .iter()
         .filter_map(|port| {
@@ -167,7 +167,7 @@ fn resolve(ports: &[ServicePort], pod: &Pod) -> Vec<Port> {
     resolved
 }
 
-fn endpoint(pod: &Pod, publish_not_ready: bool) -> Endpoint {
+pub(crate) fn endpoint(pod: &Pod, publish_not_ready: bool) -> Endpoint {
     Endpoint {
         uid: pod.uid.clone(),
         name: pod.name.clone(),

@@ -1,7 +1,7 @@
 //! Controller decisions as pure functions: what was observed goes in, what to do and to report comes out.
 //!
 //! One module per decision; start at [`rollout::plan`], [`replicaset::plan`], [`statefulset::plan`],
-//! [`daemonset::plan`], [`job::plan`], [`cronjob::plan`], [`budget::plan`], [`endpointslice::plan`], [`gc::Graph`], [`schedule::place`] and
+//! [`daemonset::plan`], [`job::plan`], [`cronjob::plan`], [`budget::plan`], [`endpointslice::plan`], [`gc::Graph`], [`schedule::place`], [`lifecycle::taints`] and
 //! [`namespace::next`].
 //!
 //! Deliberately absent: clocks, randomness, I/O and Kubernetes' object types. Time arrives as [`Seconds`], so a recorded
@@ -12,9 +12,11 @@ pub mod budget;
 pub mod condition;
 pub mod cronjob;
 pub mod daemonset;
+pub mod endpoints;
 pub mod endpointslice;
 pub mod gc;
 pub mod job;
+pub mod lifecycle;
 pub mod namespace;
 pub mod replicaset;
 pub mod revision;

@@ -14,7 +14,6 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ("lifecycle.k8s.io", &["EvictionRequest", "Eviction"], "no pod is evicted"),
     ("networking.k8s.io", &["IPAddress", "ServiceCIDR"], "addresses of Services do not come from it"),
     ("networking.k8s.io", &["NetworkPolicy"], "no traffic is held back"),
-    ("policy", &["PodDisruptionBudget"], "evictions do not ask for it"),
     (
         "resource.k8s.io",
         &[

@@ -56,8 +56,8 @@ pub(crate) static REPLICATION_CONTROLLERS: Resource =
 pub(crate) static CLAIMS: Resource = Resource::new("v1", "PersistentVolumeClaim", "persistentvolumeclaims", true);
 pub(crate) static JOBS: Resource = Resource::new("batch/v1", "Job", "jobs", true);
 pub(crate) static CRON_JOBS: Resource = Resource::new("batch/v1", "CronJob", "cronjobs", true);
-pub(crate) static BUDGETS: Resource =
-    Resource::new("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", true);
+pub(crate) static BUDGETS: Resource = Resource::new("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", true);
+pub(crate) static ENDPOINTS: Resource = Resource::new("v1", "Endpoints", "endpoints", true);
 pub(crate) static LEASES: Resource = Resource::new("coordination.k8s.io/v1", "Lease", "leases", true);
 pub(crate) static ENDPOINT_SLICES: Resource =
     Resource::new("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", true);
@@ -165,6 +165,8 @@ pub(crate) struct DeleteOptions<'a> {
     pub(crate) uid: Option<&'a str>,
     /// `Background`, `Foreground` or `Orphan`.
     pub(crate) propagation: Option<&'static str>,
+    /// Seconds a pod gets to end.
+    pub(crate) grace_seconds: Option<i64>,
 }
 
 /// The API as the controllers use it.
@@ -205,6 +207,12 @@ impl Api {
         self.send(Method::PATCH, "patching", &target, "", "application/json-patch+json", body).await
     }
 
+    /// Merges lists by the keys of their entries, as conditions are by their type.
+    pub(crate) async fn strategic(&self, target: Target<'_>, patch: &Value) -> Result<IgnoredAny, ApiError> {
+        let body = patch.to_string().into_bytes();
+        self.send(Method::PATCH, "patching", &target, "", "application/strategic-merge-patch+json", body).await
+    }
+
     pub(crate) async fn replace<T: DeserializeOwned>(&self, target: Target<'_>, body: &Value) -> Result<T, ApiError> {
         self.send(Method::PUT, "replacing", &target, "", "application/json", body.to_string().into_bytes()).await
     }
@@ -217,6 +225,9 @@ impl Api {
         }
         if let Some(propagation) = options.propagation {
             body["propagationPolicy"] = propagation.into();
+        }
+        if let Some(seconds) = options.grace_seconds {
+            body["gracePeriodSeconds"] = seconds.into();
         }
         let body = body.to_string().into_bytes();
         let done = self.send::<IgnoredAny>(Method::DELETE, "deleting", &target, "", "application/json", body).await;

@@ -9,12 +9,7 @@ use crate::{
     api::{ApiError, BUDGETS, Target},
     context::Context,
     queue::Outcome,
-    view::{
-        Key, conditions, conditions_json, now,
-        pod::PodView,
-        policy::BudgetView,
-        rfc3339,
-    },
+    view::{Key, conditions, conditions_json, now, pod::PodView, policy::BudgetView, rfc3339},
 };
 
 /// Nothing that a budget counts differs between the two.

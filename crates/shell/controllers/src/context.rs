@@ -8,6 +8,7 @@ use crate::{
     events::Recorder,
     expect::Expectations,
     gc::Collector,
+    lifecycle::Taints,
     queue::Queue,
     scheduler::Scheduler,
     store::{Change, Store},
@@ -17,7 +18,7 @@ use crate::{
         cluster::{MapView, MetaView, NamespaceView, NodeView},
         cronjob::CronJobView,
         job::JobView,
-        network::{ServiceView, SliceView},
+        network::{EndpointsView, ServiceView, SliceView},
         pod::PodView,
         policy::BudgetView,
         workload::{DeploymentView, ReplicaSetView},
@@ -34,6 +35,7 @@ pub(crate) struct Context {
     pub(crate) expectations: Expectations,
     pub(crate) collector: Arc<Collector>,
     pub(crate) scheduler: Scheduler,
+    pub(crate) taints: Taints,
 }
 
 /// One cache per kind.
@@ -50,6 +52,8 @@ pub(crate) struct Stores {
     pub(crate) budgets: Arc<Store<BudgetView>>,
     pub(crate) services: Arc<Store<ServiceView>>,
     pub(crate) slices: Arc<Store<SliceView>>,
+    /// Only those made by hand.
+    pub(crate) hand_made: Arc<Store<EndpointsView>>,
     pub(crate) nodes: Arc<Store<NodeView>>,
     pub(crate) namespaces: Arc<Store<NamespaceView>>,
     pub(crate) leases: Arc<Store<MetaView>>,
@@ -72,6 +76,13 @@ pub(crate) struct Queues {
     /// Pods whose Job is gone, to take the finalizer off.
     pub(crate) job_orphans: Arc<Queue<Key>>,
     pub(crate) services: Arc<Queue<Key>>,
+    /// Services, for their Endpoints.
+    pub(crate) endpoints: Arc<Queue<Key>>,
+    /// Endpoints made by hand.
+    pub(crate) mirrors: Arc<Queue<Key>>,
+    pub(crate) nodes: Arc<Queue<Key>>,
+    /// Nodes that pods name and that do not exist.
+    pub(crate) lost_nodes: Arc<Queue<Key>>,
     pub(crate) namespaces: Arc<Queue<Key>>,
     pub(crate) accounts: Arc<Queue<Key>>,
     pub(crate) pending_pods: Arc<Queue<Key>>,
@@ -92,6 +103,7 @@ impl Stores {
             budgets: Store::new(),
             services: Store::new(),
             slices: Store::new(),
+            hand_made: Store::new(),
             nodes: Store::new(),
             namespaces: Store::new(),
             leases: Store::new(),
@@ -117,6 +129,10 @@ impl Queues {
             budgets: Queue::new("disruptionbudget", fold),
             job_orphans: Queue::new("job-orphan", Duration::ZERO),
             services: Queue::new("endpointslice", slow),
+            endpoints: Queue::new("endpoints", Duration::from_millis(500)),
+            mirrors: Queue::new("endpointslicemirroring", slow),
+            nodes: Queue::new("node", fold),
+            lost_nodes: Queue::new("podgc", fold),
             namespaces: Queue::new("namespace", fold),
             accounts: Queue::new("serviceaccount", fold),
             pending_pods: Queue::new("scheduler", Duration::ZERO),
@@ -151,9 +167,15 @@ impl Context {
         on!(jobs, Context::job_changed);
         on!(budgets, |it, change| it.queue(&it.queues.budgets, change));
         on!(cron_jobs, |it, change| it.queue(&it.queues.cron_jobs, change));
-        on!(services, |it, change| it.queue(&it.queues.services, change));
+        on!(services, |it, change| {
+            it.queue(&it.queues.services, change);
+            it.queue(&it.queues.endpoints, change);
+            it.queue(&it.queues.mirrors, change);
+        });
+        on!(hand_made, |it, change| it.queue(&it.queues.mirrors, change));
         on!(slices, Context::slice_changed);
         on!(nodes, |it, change| {
+            it.node_changed(change);
             let changed = it.scheduler.node_changed(change);
             if changed {
                 it.scheduler.retry(&it.queues.pending_pods);
@@ -192,6 +214,7 @@ impl Context {
         }
         self.wake_services(change);
         self.wake_budgets(change);
+        self.wake_node(change);
     }
 
     fn wake_budgets(&self, change: &Change<PodView>) {
@@ -262,7 +285,31 @@ impl Context {
         for service in self.stores.services.in_namespace(&pod.meta.namespace) {
             if service.selects() && (labels(&change.old, &service) || labels(&change.new, &service)) {
                 self.queues.services.add(service.meta.key());
+                self.queues.endpoints.add(service.meta.key());
             }
+        }
+    }
+
+    fn node_changed(&self, change: &Change<NodeView>) {
+        let Some(node) = change.latest() else { return };
+        if change.new.is_none() {
+            self.queues.lost_nodes.add_after(node.meta.key(), self.config.node_grace);
+        } else if crate::lifecycle::asks(change) {
+            self.queues.nodes.add(node.meta.key());
+        }
+    }
+
+    /// A pod has come to a node that drives pods out, or that does not exist.
+    fn wake_node(&self, change: &Change<PodView>) {
+        let Some(pod) = change.new.as_ref().filter(|it| !it.node.is_empty()) else { return };
+        if change.old.as_ref().is_some_and(|it| it.node == pod.node) {
+            return;
+        }
+        let key = Key::new("", &pod.node);
+        match self.stores.nodes.get(&key) {
+            Some(node) if crate::lifecycle::drives_out(&node) => self.queues.nodes.add(key),
+            Some(_) => {}
+            None => self.queues.lost_nodes.add_after(key, self.config.node_grace),
         }
     }
 
@@ -320,6 +367,9 @@ impl Context {
         let Some(slice) = change.latest() else { return };
         if let Some(service) = crate::endpointslice::service_of(&slice.meta) {
             self.queues.services.add(service);
+        }
+        if let Some(endpoints) = crate::mirror::mirrored(&slice.meta) {
+            self.queues.mirrors.add(endpoints);
         }
     }
 

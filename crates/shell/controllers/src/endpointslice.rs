@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
-const HEADLESS: &str = "service.kubernetes.io/headless";
+pub(crate) const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// The Service that a slice of ours belongs to.
 pub(crate) fn service_of(slice: &Meta) -> Option<Key> {
@@ -54,14 +54,7 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         }
         return Ok(None);
     };
-    let pods: Vec<plan::Pod> = context
-        .stores
-        .pods
-        .in_namespace(&key.namespace)
-        .iter()
-        .filter(|it| service.matches(&it.meta.labels))
-        .map(|it| row(it, &service))
-        .collect();
+    let pods = rows(&context, &service);
     let slices: Vec<Slice> = present.iter().map(|it| it.slice.clone()).collect();
     let plan = plan::plan(&service.ports(), service.spec.publish_not_ready_addresses, &pods, &slices);
     for slice in &plan.create {
@@ -76,6 +69,12 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     // What was created is in the cache only after the watch brought it, which wakes this pass again; a name that
     // depends on the content keeps a pass in between from creating it twice.
     Ok(None)
+}
+
+/// The pods that the Service selects.
+pub(crate) fn rows(context: &Context, service: &ServiceView) -> Vec<plan::Pod> {
+    let pods = context.stores.pods.in_namespace(&service.meta.namespace);
+    pods.iter().filter(|it| service.matches(&it.meta.labels)).map(|it| row(it, service)).collect()
 }
 
 fn row(pod: &PodView, service: &ServiceView) -> plan::Pod {
@@ -150,7 +149,7 @@ async fn delete(context: &Context, meta: &Meta) -> Result<(), ApiError> {
     context.api.delete(target, DeleteOptions { uid: Some(&meta.uid), ..DeleteOptions::default() }).await
 }
 
-fn content(slice: &Slice, namespace: &str) -> Map<String, Value> {
+pub(crate) fn content(slice: &Slice, namespace: &str) -> Map<String, Value> {
     let ports = slice.ports.iter().map(|it| {
         let mut port = json!({"name": it.name, "protocol": it.protocol, "port": count(it.port.into())});
         if let Some(app_protocol) = &it.app_protocol {
@@ -167,8 +166,10 @@ fn endpoint(it: &Endpoint, namespace: &str) -> Value {
     let mut endpoint = json!({
         "addresses": [it.ip],
         "conditions": {"ready": it.ready, "serving": it.serving, "terminating": it.terminating},
-        "targetRef": {"kind": "Pod", "namespace": namespace, "name": it.name, "uid": it.uid},
     });
+    if !it.name.is_empty() {
+        endpoint["targetRef"] = json!({"kind": "Pod", "namespace": namespace, "name": it.name, "uid": it.uid});
+    }
     if !it.node.is_empty() {
         endpoint["nodeName"] = it.node.as_str().into();
     }

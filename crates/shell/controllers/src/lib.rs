@@ -20,12 +20,15 @@ mod cronjob;
 mod daemonset;
 mod deployment;
 mod discovery;
+mod endpoints;
 mod endpointslice;
 mod events;
 mod expect;
 mod gc;
 mod history;
 mod job;
+mod lifecycle;
+mod mirror;
 mod names;
 mod namespace;
 mod nodes;
@@ -116,6 +119,7 @@ impl Controllers {
             queues: Queues::new(),
             expectations: expect::Expectations::default(),
             scheduler: scheduler::Scheduler::default(),
+            taints: lifecycle::Taints::default(),
         });
         context.listen();
         let mut tasks = JoinSet::new();
@@ -144,7 +148,7 @@ fn start_watches(
     synced: Arc<watch::Sender<bool>>,
 ) {
     let stores = &context.stores;
-    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(17)) };
+    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(18)) };
     watches.start(Source::all(&api::PODS), &stores.pods);
     watches.start(Source::all(&api::REPLICA_SETS), &stores.replica_sets);
     watches.start(Source::all(&api::DEPLOYMENTS), &stores.deployments);
@@ -157,6 +161,13 @@ fn start_watches(
     watches.start(Source::all(&api::BUDGETS), &stores.budgets);
     watches.start(Source::all(&api::SERVICES), &stores.services);
     watches.start(Source::all(&api::ENDPOINT_SLICES), &stores.slices);
+    watches.start(
+        Source {
+            labels: "endpoints.kubernetes.io%2Fmanaged-by%21%3Dendpoint-controller",
+            ..Source::all(&api::ENDPOINTS)
+        },
+        &stores.hand_made,
+    );
     watches.start(Source::all(&api::NODES), &stores.nodes);
     watches.start(Source::all(&api::NAMESPACES), &stores.namespaces);
     watches.start(Source { namespace: "kube-node-lease", ..Source::all(&api::LEASES) }, &stores.leases);
@@ -211,6 +222,10 @@ fn start_controllers(context: &Arc<Context>, tasks: &mut JoinSet<()>, token: &Ca
     control!(queues.budgets, 4, budget::pass);
     control!(queues.job_orphans, 8, job::orphan_pass);
     control!(queues.services, 8, endpointslice::pass);
+    control!(queues.endpoints, 4, endpoints::pass);
+    control!(queues.mirrors, 4, mirror::pass);
+    control!(queues.nodes, 4, lifecycle::pass);
+    control!(queues.lost_nodes, 4, lifecycle::orphan_pass);
     control!(queues.namespaces, 4, namespace::pass);
     control!(queues.accounts, 4, accounts::pass);
     control!(queues.pending_pods, 64, scheduler::pass);

@@ -113,7 +113,7 @@ async fn sweep(
 }
 
 async fn delete(context: &Context, resource: &Resource, namespace: &str, meta: &Meta) -> Result<(), ApiError> {
-    let options = DeleteOptions { uid: Some(&meta.uid), propagation: Some("Background") };
+    let options = DeleteOptions { uid: Some(&meta.uid), propagation: Some("Background"), ..DeleteOptions::default() };
     context.api.delete(Target::object(resource, namespace, &meta.name), options).await
 }
 

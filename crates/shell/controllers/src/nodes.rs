@@ -3,7 +3,8 @@
 //! Time is counted from when a renewal was seen here, on this machine's monotonic clock: neither a wrong clock on the
 //! node nor a pause of this machine makes a node look dead.
 //!
-//! Deliberately absent: moving pods away.
+//! What follows for the node's taints and pods is in `lifecycle`. Ended pods are trimmed here too, since this is the one
+//! thing that looks at the clock.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,7 +22,6 @@ use crate::{
 };
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// Looks at all leases from time to time until `token` is cancelled.
 pub(crate) async fn watch_over(context: Arc<Context>, token: CancellationToken) {
@@ -41,6 +41,9 @@ pub(crate) async fn watch_over(context: Arc<Context>, token: CancellationToken) 
                 *last = (version.clone(), Instant::now());
             }
         }
+        if let Err(error) = crate::lifecycle::trim_ended(&context).await {
+            warn!(%error, cause = error.message(), "ended pods not trimmed");
+        }
         for node in context.stores.nodes.all() {
             let lease = seen.get(&Key::new(LEASE_NAMESPACE, &node.meta.name));
             let silent = lease.is_some_and(|it| it.1.elapsed() > context.config.node_grace);
@@ -54,15 +57,7 @@ pub(crate) async fn watch_over(context: Arc<Context>, token: CancellationToken) 
 }
 
 async fn judge(context: &Context, node: &NodeView, silent: bool) -> Result<(), ApiError> {
-    let tainted = node.spec.taints.iter().any(|it| it.key == UNREACHABLE);
-    if silent && node.ready() != Some("Unknown") {
-        mark_unknown(context, node).await?;
-    }
-    let recovered = !silent && node.ready() == Some("True");
-    if (silent && !tainted) || (recovered && tainted) {
-        set_taint(context, node, silent).await?;
-    }
-    Ok(())
+    if silent && node.ready() != Some("Unknown") { mark_unknown(context, node).await } else { Ok(()) }
 }
 
 async fn mark_unknown(context: &Context, node: &NodeView) -> Result<(), ApiError> {
@@ -93,30 +88,4 @@ async fn mark_unknown(context: &Context, node: &NodeView) -> Result<(), ApiError
     let text = format!("Node {} status is now: NodeNotReady", node.meta.name);
     context.recorder.of("node-controller").record(&NODES, &node.meta, Severity::Normal, "NodeNotReady", text);
     Ok(())
-}
-
-async fn set_taint(context: &Context, node: &NodeView, present: bool) -> Result<(), ApiError> {
-    // The version may have moved with the condition; the taints are those that go with this version.
-    let Some(node) = context.stores.nodes.get(&node.meta.key()) else { return Ok(()) };
-    let mut taints: Vec<Value> = node
-        .spec
-        .taints
-        .iter()
-        .filter(|it| it.key != UNREACHABLE)
-        .map(|it| {
-            let value = if it.value.is_empty() { Value::Null } else { it.value.as_str().into() };
-            let mut taint = json!({"key": it.key, "effect": it.effect});
-            if !value.is_null() {
-                taint["value"] = value;
-            }
-            taint
-        })
-        .collect();
-    if present {
-        taints.push(json!({"key": UNREACHABLE, "effect": "NoSchedule", "timeAdded": rfc3339(now())}));
-    }
-    let taints = if taints.is_empty() { Value::Null } else { taints.into() };
-    let patch = json!({"metadata": {"resourceVersion": node.meta.resource_version}, "spec": {"taints": taints}});
-    let target = Target::object(&NODES, "", &node.meta.name);
-    context.api.merge::<serde::de::IgnoredAny>(target, &patch).await.map(|_| ())
 }

@@ -41,11 +41,13 @@ pub(crate) struct Source {
     pub(crate) namespace: &'static str,
     /// Field selector, URL-encoded; empty for all.
     pub(crate) fields: &'static str,
+    /// Label selector, URL-encoded; empty for all.
+    pub(crate) labels: &'static str,
 }
 
 impl Source {
     pub(crate) fn all(resource: &Resource) -> Self {
-        Self { resource: resource.clone(), namespace: "", fields: "" }
+        Self { resource: resource.clone(), namespace: "", fields: "", labels: "" }
     }
 }
 
@@ -123,7 +125,7 @@ async fn list<T: DeserializeOwned>(api: &Api, source: &Source) -> Result<(Vec<T>
     let mut all = Vec::new();
     let mut more = String::new();
     loop {
-        let query = format!("limit={PAGE}{}{more}", fields(source));
+        let query = format!("limit={PAGE}{}{more}", selectors(source));
         let mut page: List<T> = api.get(target, &query).await?;
         all.append(&mut page.items);
         match page.metadata.more.filter(|it| !it.is_empty()) {
@@ -145,8 +147,10 @@ fn encode(text: &str) -> String {
     })
 }
 
-fn fields(source: &Source) -> String {
-    if source.fields.is_empty() { String::new() } else { format!("&fieldSelector={}", source.fields) }
+/// The selectors as a query goes on with them.
+fn selectors(source: &Source) -> String {
+    let all = [("fieldSelector", source.fields), ("labelSelector", source.labels)];
+    all.iter().filter(|it| !it.1.is_empty()).map(|(name, text)| format!("&{name}={text}")).collect()
 }
 
 /// Watches until the stream ends; returns the version to go on from, or `None` when a new list is needed.
@@ -159,7 +163,7 @@ async fn follow<T: View>(
     let target = Target::collection(&source.resource, source.namespace);
     let query = format!(
         "watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}{}",
-        fields(source)
+        selectors(source)
     );
     let mut events = match api.watch::<T>(target, &query).await {
         Ok(events) => events,

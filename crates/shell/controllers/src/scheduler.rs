@@ -9,18 +9,19 @@ use std::{
     time::Duration,
 };
 
-use eyot_plan::schedule::{self, Node, Resources};
+use eyot_plan::schedule::{self, Neighbour, Node, Resources};
 use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::{
     api::{PODS, Target},
-    context::Context,
+    context::{Context, Stores},
     events::Severity,
     queue::{Outcome, Queue},
     store::Change,
     view::{
         Key,
+        affinity::{TermWire, WeightedTerm},
         cluster::NodeView,
         now,
         pod::{Pending, PodView},
@@ -48,6 +49,8 @@ struct State {
     assumed: HashMap<Key, (Box<str>, Resources)>,
     /// Pods that fit nowhere.
     waiting: HashSet<Key>,
+    /// How many pods there are that others must stay apart from.
+    repelling: usize,
 }
 
 impl State {
@@ -92,6 +95,9 @@ impl Scheduler {
                 state.charge(&new.node, new.requests);
             }
         }
+        let repels = |it: &Option<Arc<PodView>>| it.as_ref().is_some_and(|it| it.repels() && it.unfinished());
+        state.repelling += usize::from(repels(&change.new));
+        state.repelling = state.repelling.saturating_sub(usize::from(repels(&change.old)));
         let Some(pod) = change.latest() else { return false };
         let unbound = change.new.as_ref().is_some_and(|it| it.node.is_empty() && it.active());
         if !unbound {
@@ -124,7 +130,7 @@ impl Scheduler {
                 if position.is_none() {
                     state.nodes.push(node.clone());
                 }
-                before.is_none_or(|it| format!("{it:?}") != format!("{node:?}"))
+                before.is_none_or(|it| it != node)
             }
             (None, Some(position)) => {
                 state.nodes.remove(position);
@@ -142,12 +148,16 @@ impl Scheduler {
     }
 
     /// Chooses a node and counts the pod as being there.
-    fn reserve(&self, key: &Key, pod: &PodView) -> Result<String, String> {
+    fn reserve(&self, stores: &Stores, key: &Key, pod: &PodView) -> Result<String, String> {
         let mut state = self.state.lock();
         if let Some((node, _)) = state.assumed.get(key) {
             return Ok(node.to_string());
         }
-        match schedule::place(&pod.demand(), &state.nodes) {
+        let demand = demand(stores, pod);
+        // Looking at all pods is left to those whose place depends on others.
+        let looks = demand.looks_around() || state.repelling > 0;
+        let around = if looks { around(stores, &state.assumed) } else { Vec::new() };
+        match schedule::place(&demand, &state.nodes, &around) {
             Ok(at) => {
                 let node = state.nodes[at].name.clone();
                 state.charge(&node, pod.requests);
@@ -170,6 +180,41 @@ impl Scheduler {
     }
 }
 
+/// What the pod asks for, its rules about other pods included.
+fn demand(stores: &Stores, pod: &PodView) -> schedule::Pod {
+    let mut demand = pod.demand();
+    let Some(rules) = &pod.rules else { return demand };
+    let namespaces = stores.namespaces.all();
+    let term = |it: &TermWire| it.compile(&pod.meta.namespace, &namespaces);
+    let weighted = |it: &WeightedTerm| (term(&it.pod_affinity_term), it.weight);
+    demand.near = rules.near.iter().map(term).collect();
+    demand.apart = rules.apart.iter().map(term).collect();
+    demand.near_preferred = rules.near_preferred.iter().map(weighted).collect();
+    demand.apart_preferred = rules.apart_preferred.iter().map(weighted).collect();
+    demand.spread.clone_from(&rules.spread);
+    demand
+}
+
+/// The pods that are on nodes, or about to be.
+fn around(stores: &Stores, assumed: &HashMap<Key, (Box<str>, Resources)>) -> Vec<Neighbour> {
+    let namespaces = stores.namespaces.all();
+    let neighbour = |pod: &Arc<PodView>| {
+        let node = match &*pod.node {
+            "" => assumed.get(&pod.meta.key()).map(|it| it.0.to_string())?,
+            node => node.to_owned(),
+        };
+        let apart = pod.rules.iter().flat_map(|it| &it.apart);
+        pod.unfinished().then(|| Neighbour {
+            namespace: pod.meta.namespace.to_string(),
+            labels: pod.meta.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            node,
+            deleting: pod.meta.deleting(),
+            apart: apart.map(|it| it.compile(&pod.meta.namespace, &namespaces)).collect(),
+        })
+    };
+    stores.pods.all().iter().filter_map(neighbour).collect()
+}
+
 /// One pass over one pod without node.
 pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let Some(pod) = context.stores.pods.get(&key).filter(|it| it.active()) else { return Ok(None) };
@@ -177,11 +222,7 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     if pending.gated || !(pending.scheduler.is_empty() || pending.scheduler == NAME) {
         return Ok(None);
     }
-    let choice = match pending.unsupported {
-        Some(what) => Err(format!("{what} by this scheduler")),
-        None => context.scheduler.reserve(&key, &pod),
-    };
-    match choice {
+    match context.scheduler.reserve(&context.stores, &key, &pod) {
         Ok(node) => bind(&context, &key, &pod, &node).await,
         Err(reason) => refuse(&context, &pod, pending, reason).await,
     }

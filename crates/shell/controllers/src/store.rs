@@ -82,6 +82,10 @@ impl<T: View> Store<T> {
         inner.collect(inner.by_namespace.get(namespace).map(|it| &it.all))
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.inner.read().objects.len()
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<T>> {
         self.inner.read().objects.values().cloned().collect()
     }

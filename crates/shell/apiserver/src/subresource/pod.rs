@@ -13,10 +13,7 @@ use crate::{
     admit::{self, Attempt, Operation},
     call::Call,
     respond,
-    verbs::{
-        delete::{self, Options},
-        update::{self, Aspect},
-    },
+    verbs::update::{self, Aspect},
 };
 
 /// Answers `POST` of `pods/NAME/binding`.

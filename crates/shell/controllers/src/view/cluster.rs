@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use eyot_model::quantity::Quantity;
 use eyot_plan::schedule::{Effect, Node, Resources, Taint};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
-use super::{Condition, Meta, Strings, View, nullable};
+use super::{Condition, Meta, Strings, Time, View, nullable, rfc3339};
 
 /// A node.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -29,13 +30,31 @@ pub(crate) struct NodeSpec {
     pub(crate) taints: Vec<TaintWire>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct TaintWire {
     pub(crate) key: String,
     #[serde(deserialize_with = "nullable")]
     pub(crate) value: String,
     pub(crate) effect: String,
+    pub(crate) time_added: Option<Time>,
+}
+
+impl TaintWire {
+    pub(crate) fn read(&self) -> Option<Taint> {
+        Some(Taint { key: self.key.clone(), value: self.value.clone(), effect: Effect::parse(&self.effect)? })
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let mut taint = json!({"key": self.key, "effect": self.effect});
+        if !self.value.is_empty() {
+            taint["value"] = self.value.as_str().into();
+        }
+        if let Some(time) = self.time_added {
+            taint["timeAdded"] = rfc3339(time.0).into();
+        }
+        taint
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -56,15 +75,12 @@ impl NodeView {
     pub(crate) fn offer(&self) -> Node {
         let amount = |key: &str| self.status.allocatable.get(key).and_then(|it| it.parse::<Quantity>().ok());
         let whole = |key: &str| amount(key).and_then(|it| u64::try_from(it.units()).ok()).unwrap_or(0);
-        let taint = |it: &TaintWire| {
-            Some(Taint { key: it.key.clone(), value: it.value.clone(), effect: Effect::parse(&it.effect)? })
-        };
         Node {
             name: self.meta.name.to_string(),
             labels: self.meta.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             ready: self.ready() == Some("True") && !self.meta.deleting(),
             unschedulable: self.spec.unschedulable,
-            taints: self.spec.taints.iter().filter_map(taint).collect(),
+            taints: self.spec.taints.iter().filter_map(TaintWire::read).collect(),
             allocatable: Resources {
                 cpu_milli: amount("cpu").and_then(|it| u64::try_from(it.millis()).ok()).unwrap_or(0),
                 memory_bytes: whole("memory"),

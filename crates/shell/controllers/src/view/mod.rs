@@ -1,5 +1,6 @@
 //! The parts of objects that the controllers read, decoded straight from the wire; everything else is skipped.
 
+pub(crate) mod affinity;
 pub(crate) mod apps;
 pub(crate) mod cluster;
 pub(crate) mod cronjob;

@@ -1,5 +1,6 @@
 //! Services and EndpointSlices.
 
+use eyot_plan::endpoints::Subset;
 use eyot_plan::endpointslice::{Endpoint, Port, ServicePort, Slice, Target};
 use serde::Deserialize;
 use serde_json::Value;
@@ -149,14 +150,94 @@ struct TargetRef {
     uid: String,
 }
 
+/// An Endpoints object that was made by hand.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(from = "EndpointsWire")]
+pub(crate) struct EndpointsView {
+    pub(crate) meta: Meta,
+    pub(crate) subsets: Vec<Subset>,
+}
+
+impl View for EndpointsView {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct EndpointsWire {
+    metadata: Meta,
+    #[serde(deserialize_with = "nullable")]
+    subsets: Vec<SubsetWire>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SubsetWire {
+    #[serde(deserialize_with = "nullable")]
+    addresses: Vec<AddressWire>,
+    #[serde(deserialize_with = "nullable")]
+    not_ready_addresses: Vec<AddressWire>,
+    #[serde(deserialize_with = "nullable")]
+    ports: Vec<PortWire>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AddressWire {
+    ip: String,
+    hostname: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    node_name: String,
+    #[serde(deserialize_with = "nullable")]
+    target_ref: TargetRef,
+}
+
+impl AddressWire {
+    fn read(self, ready: bool) -> Endpoint {
+        Endpoint {
+            uid: self.target_ref.uid,
+            name: self.target_ref.name,
+            ip: self.ip,
+            node: self.node_name,
+            hostname: self.hostname,
+            ready,
+            serving: ready,
+            terminating: false,
+        }
+    }
+}
+
+impl From<EndpointsWire> for EndpointsView {
+    fn from(wire: EndpointsWire) -> Self {
+        let subset = |it: SubsetWire| Subset {
+            ports: ports(it.ports),
+            ready: it.addresses.into_iter().map(|it| it.read(true)).collect(),
+            waiting: it.not_ready_addresses.into_iter().map(|it| it.read(false)).collect(),
+        };
+        Self { meta: wire.metadata, subsets: wire.subsets.into_iter().map(subset).collect() }
+    }
+}
+
+fn ports(wire: Vec<PortWire>) -> Vec<Port> {
+    let protocol = |it: String| if it.is_empty() { "TCP".to_owned() } else { it };
+    let mut ports: Vec<Port> = wire
+        .into_iter()
+        .map(|it| Port {
+            name: it.name,
+            protocol: protocol(it.protocol),
+            port: it.port,
+            app_protocol: it.app_protocol,
+        })
+        .collect();
+    ports.sort();
+    ports
+}
+
 impl From<SliceWire> for SliceView {
     fn from(wire: SliceWire) -> Self {
-        let mut ports: Vec<Port> = wire
-            .ports
-            .into_iter()
-            .map(|it| Port { name: it.name, protocol: it.protocol, port: it.port, app_protocol: it.app_protocol })
-            .collect();
-        ports.sort();
+        let ports = ports(wire.ports);
         let endpoints = wire.endpoints.into_iter().map(EndpointWire::read).collect();
         Self { meta: wire.metadata, slice: Slice { ports, endpoints } }
     }

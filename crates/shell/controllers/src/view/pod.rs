@@ -8,7 +8,11 @@ use eyot_plan::{
 };
 use serde::Deserialize;
 
-use super::{Condition, Expression, Meta, Strings, Time, View, nullable};
+use super::{
+    Condition, Expression, Meta, Strings, Time, View,
+    affinity::{PodAffinity, Rules, SpreadWire},
+    nullable,
+};
 
 /// Annotation that ranks pods for deletion.
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -51,6 +55,8 @@ pub(crate) struct PodView {
     pub(crate) pending: Option<Box<Pending>>,
     /// How it failed, once it has.
     pub(crate) failure: Option<Box<Failure>>,
+    /// What it asks of the pods around it; once it has a node, only which ones must stay apart.
+    pub(crate) rules: Option<Box<Rules>>,
 }
 
 /// How a pod failed.
@@ -79,8 +85,8 @@ pub(crate) struct Pending {
     pub(crate) tolerations: Vec<Toleration>,
     /// It must not be scheduled yet.
     pub(crate) gated: bool,
-    /// Rules of placement that this scheduler does not know, in words.
-    pub(crate) unsupported: Option<&'static str>,
+    /// Preferred node affinity, with weights.
+    pub(crate) preferred: Vec<(Term, i32)>,
     /// Message of the `PodScheduled` condition, when that is false.
     pub(crate) verdict: Option<String>,
 }
@@ -114,7 +120,16 @@ impl PodView {
             node_selector: pending.node_selector,
             affinity: pending.affinity,
             tolerations: pending.tolerations,
+            preferred: pending.preferred,
+            namespace: self.meta.namespace.to_string(),
+            labels: self.meta.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            ..schedule::Pod::default()
         }
+    }
+
+    /// It has a node, or is meant for none yet, and other pods must stay apart from it.
+    pub(crate) fn repels(&self) -> bool {
+        self.rules.as_ref().is_some_and(|it| !it.apart.is_empty())
     }
 }
 
@@ -156,12 +171,6 @@ struct Spec {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct SpreadWire {
-    when_unsatisfiable: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
 struct Container {
     #[serde(deserialize_with = "nullable")]
     ports: Vec<PortWire>,
@@ -197,6 +206,15 @@ struct Affinity {
 #[serde(default, rename_all = "camelCase")]
 struct NodeAffinity {
     required_during_scheduling_ignored_during_execution: Option<NodeTerms>,
+    #[serde(deserialize_with = "nullable")]
+    preferred_during_scheduling_ignored_during_execution: Vec<PreferredTerm>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PreferredTerm {
+    weight: i32,
+    preference: TermWire,
 }
 
 #[derive(Default, Deserialize)]
@@ -222,18 +240,12 @@ impl TermWire {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct PodAffinity {
-    #[serde(deserialize_with = "nullable")]
-    required_during_scheduling_ignored_during_execution: Vec<serde::de::IgnoredAny>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct TolerationWire {
+pub(crate) struct TolerationWire {
     key: String,
     operator: String,
     value: String,
     effect: String,
+    pub(crate) toleration_seconds: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -302,6 +314,7 @@ impl From<Wire> for PodView {
             requests: requests(&spec),
             named_ports: named_ports(&spec.containers),
             host: spec.hostname.clone().zip(spec.subdomain.clone()).map(Box::new),
+            rules: rules(&spec),
             pending: spec.node_name.is_empty().then(|| Box::new(pending(&spec, unscheduled))),
             ip: status.pod_ip,
             node: spec.node_name,
@@ -356,25 +369,43 @@ fn pending(spec: &Spec, verdict: Option<String>) -> Pending {
     let required = affinity
         .and_then(|it| it.node_affinity.as_ref())
         .and_then(|it| it.required_during_scheduling_ignored_during_execution.as_ref());
-    let pods = affinity.into_iter().flat_map(|it| [&it.pod_affinity, &it.pod_anti_affinity]).flatten();
-    let between_pods = pods.into_iter().any(|it| !it.required_during_scheduling_ignored_during_execution.is_empty());
-    let spread = spec.topology_spread_constraints.iter().any(|it| it.when_unsatisfiable == "DoNotSchedule");
+    let preferred = affinity.and_then(|it| it.node_affinity.as_ref()).into_iter();
+    let preferred = preferred.flat_map(|it| &it.preferred_during_scheduling_ignored_during_execution);
     Pending {
         scheduler: spec.scheduler_name.clone(),
         node_selector: Selector::equals(spec.node_selector.iter()),
         affinity: required.iter().flat_map(|it| &it.node_selector_terms).map(TermWire::compile).collect(),
         tolerations: spec.tolerations.iter().map(toleration).collect(),
         gated: !spec.scheduling_gates.is_empty(),
-        unsupported: match (between_pods, spread) {
-            (true, _) => Some("required affinity between pods is not supported"),
-            (false, true) => Some("topology spread constraints with DoNotSchedule are not supported"),
-            (false, false) => None,
-        },
+        preferred: preferred.map(|it| (it.preference.compile(), it.weight)).collect(),
         verdict,
     }
 }
 
-fn toleration(wire: &TolerationWire) -> Toleration {
+/// What the pod asks of other pods; of one that has a node only what still matters.
+fn rules(spec: &Spec) -> Option<Box<Rules>> {
+    let affinity = spec.affinity.as_ref();
+    let (near, apart) = (
+        affinity.and_then(|it| it.pod_affinity.as_ref()),
+        affinity.and_then(|it| it.pod_anti_affinity.as_ref()),
+    );
+    let required = |it: Option<&PodAffinity>| {
+        it.map_or_else(Vec::new, |it| it.required_during_scheduling_ignored_during_execution.clone())
+    };
+    let preferred = |it: Option<&PodAffinity>| {
+        it.map_or_else(Vec::new, |it| it.preferred_during_scheduling_ignored_during_execution.clone())
+    };
+    let mut rules = Rules { apart: required(apart), ..Rules::default() };
+    if spec.node_name.is_empty() {
+        rules.near = required(near);
+        rules.near_preferred = preferred(near);
+        rules.apart_preferred = preferred(apart);
+        rules.spread = spec.topology_spread_constraints.iter().map(SpreadWire::compile).collect();
+    }
+    (!rules.is_empty()).then(|| Box::new(rules))
+}
+
+pub(crate) fn toleration(wire: &TolerationWire) -> Toleration {
     Toleration {
         key: wire.key.clone(),
         value: (wire.operator != "Exists").then(|| wire.value.clone()),

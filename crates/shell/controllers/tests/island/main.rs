@@ -4,6 +4,7 @@ mod collecting;
 mod cronjobs;
 mod daemons;
 mod deployments;
+mod evictions;
 mod jobs;
 mod networking;
 mod node;

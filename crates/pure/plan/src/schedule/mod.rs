@@ -1,8 +1,18 @@
 //! Chooses a node for a pod.
 //!
-//! Entry point: [`place`]. Deliberately absent: preemption, affinity between pods and topology spread.
+//! Entry point: [`place`]: first the filters, each of which names what is wrong with a node, then the scores.
+//! Deliberately absent: preemption, volumes, and ports of the host, which no pod gets here.
+
+mod between;
+#[cfg(test)]
+mod rules_tests;
+mod score;
+mod spread;
 
 use std::collections::BTreeMap;
+
+pub use between::{Neighbour, PodTerm};
+pub use spread::Spread;
 
 use crate::selector::Selector;
 
@@ -79,7 +89,8 @@ pub struct Toleration {
 }
 
 impl Toleration {
-    fn accepts(&self, taint: &Taint) -> bool {
+    /// True when it consents to the taint.
+    pub fn accepts(&self, taint: &Taint) -> bool {
         self.effect.is_none_or(|it| it == taint.effect)
             && (self.key == taint.key || (self.key.is_empty() && self.value.is_none()))
             && self.value.as_ref().is_none_or(|it| *it == taint.value)
@@ -115,10 +126,37 @@ pub struct Pod {
     pub affinity: Vec<Term>,
     /// Tolerations.
     pub tolerations: Vec<Toleration>,
+    /// Preferred node affinity, with weights.
+    pub preferred: Vec<(Term, i32)>,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Pods it must be near to.
+    pub near: Vec<PodTerm>,
+    /// Pods it must be apart from.
+    pub apart: Vec<PodTerm>,
+    /// Pods it had better be near to, with weights.
+    pub near_preferred: Vec<(PodTerm, i32)>,
+    /// Pods it had better be apart from, with weights.
+    pub apart_preferred: Vec<(PodTerm, i32)>,
+    /// `topologySpreadConstraints`.
+    pub spread: Vec<Spread>,
+}
+
+impl Pod {
+    /// Which pods are where matters for it.
+    pub fn looks_around(&self) -> bool {
+        !self.near.is_empty()
+            || !self.apart.is_empty()
+            || !self.near_preferred.is_empty()
+            || !self.apart_preferred.is_empty()
+            || !self.spread.is_empty()
+    }
 }
 
 /// A node as the scheduler sees it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Name.
     pub name: String,
@@ -139,27 +177,25 @@ pub struct Node {
 /// The taint that cordoning means.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
-/// Index of the best node for `pod`.
+/// Index of the best node for `pod`. `around` are the pods that are on nodes; they may be left out when the pod does not
+/// look around and none of them wants to be apart from others.
 ///
 /// # Errors
 ///
 /// The message of the `FailedScheduling` event when no node will do.
-pub fn place(pod: &Pod, nodes: &[Node]) -> Result<usize, String> {
+pub fn place(pod: &Pod, nodes: &[Node], around: &[Neighbour]) -> Result<usize, String> {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    let mut best: Option<(usize, i64)> = None;
+    let mut fitting = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
-        let obstacles = obstacles(pod, node);
+        let obstacles = obstacles(pod, node, nodes, around);
         if obstacles.is_empty() {
-            let score = score(pod, node);
-            if best.is_none_or(|(_, it)| score > it) {
-                best = Some((index, score));
-            }
+            fitting.push(index);
         }
         for reason in obstacles {
             *reasons.entry(reason).or_default() += 1;
         }
     }
-    best.map(|(index, _)| index).ok_or_else(|| unschedulable(nodes.len(), &reasons))
+    score::best(pod, nodes, &fitting, around).ok_or_else(|| unschedulable(nodes.len(), &reasons))
 }
 
 fn unschedulable(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
@@ -189,7 +225,7 @@ pub fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
 
 /// Why the node will not do; empty when it will. Only the first failing filter speaks, except that every resource that
 /// falls short is named.
-fn obstacles(pod: &Pod, node: &Node) -> Vec<String> {
+fn obstacles(pod: &Pod, node: &Node, nodes: &[Node], around: &[Neighbour]) -> Vec<String> {
     let cordon = Taint { key: UNSCHEDULABLE.into(), value: String::new(), effect: Effect::NoSchedule };
     let tolerated = |taint: &Taint| tolerates(&pod.tolerations, taint);
     if node.unschedulable && !tolerated(&cordon) {
@@ -204,7 +240,12 @@ fn obstacles(pod: &Pod, node: &Node) -> Vec<String> {
     if !chooses(pod, node) {
         return vec!["node(s) didn't match Pod's node affinity/selector".into()];
     }
-    shortages(pod, node)
+    let shortages = shortages(pod, node);
+    if !shortages.is_empty() {
+        return shortages;
+    }
+    let spread = pod.spread.iter().filter(|it| it.required).find_map(|it| it.obstacle(pod, node, nodes, around));
+    spread.or_else(|| between::obstacle(pod, node, nodes, around)).map(str::to_owned).into_iter().collect()
 }
 
 fn shortages(pod: &Pod, node: &Node) -> Vec<String> {
@@ -221,26 +262,6 @@ fn shortages(pod: &Pod, node: &Node) -> Vec<String> {
         reasons.push("Insufficient memory".into());
     }
     reasons
-}
-
-/// Least allocated wins; taints that only prefer absence, and pods already there, count against a node.
-fn score(pod: &Pod, node: &Node) -> i64 {
-    let disliked = node
-        .taints
-        .iter()
-        .filter(|it| it.effect == Effect::PreferNoSchedule && !pod.tolerations.iter().any(|by| by.accepts(it)))
-        .count();
-    let free = |wanted: u64, used: u64, total: u64| -> i64 {
-        let left = total.saturating_sub(used).saturating_sub(wanted);
-        // Per mille of a u64 fits: the quotient is at most 1,000.
-        (u128::from(left) * 1000 / u128::from(total.max(1))) as i64
-    };
-    let (want, used, total) = (pod.requests, node.requested, node.allocatable);
-    let mean = (free(want.cpu_milli, used.cpu_milli, total.cpu_milli)
-        + free(want.memory_bytes, used.memory_bytes, total.memory_bytes)
-        + free(want.pods, used.pods, total.pods))
-        / 3;
-    mean - 10_000 * i64::try_from(disliked).unwrap_or(i64::MAX / 10_000)
 }
 
 #[cfg(test)]
@@ -277,7 +298,7 @@ mod tests {
         let elsewhere = Node { labels: BTreeMap::new(), ..node("e") };
         let picky = Pod { node_selector: Selector::equals([("disk", "ssd")]), ..pod(500, 0) };
         for nodes in [vec![], vec![small.clone()], vec![small.clone(), small, cordoned, tainted, away, elsewhere]] {
-            got += &place(&picky, &nodes).unwrap_err();
+            got += &place(&picky, &nodes, &[]).unwrap_err();
             got += "\n";
         }
         expect![[r#"
@@ -291,10 +312,10 @@ mod tests {
     #[test]
     fn least_allocated_node_wins_and_soft_taints_repel() {
         let busy = Node { requested: Resources { cpu_milli: 1000, ..Resources::default() }, ..node("busy") };
-        assert_eq!(place(&pod(100, 0), &[busy.clone(), node("free")]), Ok(1));
+        assert_eq!(place(&pod(100, 0), &[busy.clone(), node("free")], &[]), Ok(1));
         let soft = Node { taints: vec![taint("k", Effect::PreferNoSchedule)], ..node("soft") };
-        assert_eq!(place(&pod(100, 0), &[soft.clone(), busy]), Ok(1));
-        assert_eq!(place(&pod(100, 0), &[soft]), Ok(0));
+        assert_eq!(place(&pod(100, 0), &[soft.clone(), busy], &[]), Ok(1));
+        assert_eq!(place(&pod(100, 0), &[soft], &[]), Ok(0));
     }
 
     #[test]
@@ -312,7 +333,7 @@ mod tests {
             (false, with("k", None, Some(Effect::NoExecute))),
             (false, with("other", None, None)),
         ] {
-            assert_eq!(place(&pod, &nodes).is_ok(), fits, "{pod:?}");
+            assert_eq!(place(&pod, &nodes, &[]).is_ok(), fits, "{pod:?}");
         }
     }
 
@@ -320,8 +341,8 @@ mod tests {
     fn any_affinity_term_will_do() {
         let term = |value: &str| Term { labels: Selector::equals([("disk", value)]), ..Term::default() };
         let (ssd, tape) = (term("ssd"), term("tape"));
-        assert!(place(&Pod { affinity: vec![tape.clone(), ssd], ..pod(0, 0) }, &[node("a")]).is_ok());
-        assert!(place(&Pod { affinity: vec![tape], ..pod(0, 0) }, &[node("a")]).is_err());
+        assert!(place(&Pod { affinity: vec![tape.clone(), ssd], ..pod(0, 0) }, &[node("a")], &[]).is_ok());
+        assert!(place(&Pod { affinity: vec![tape], ..pod(0, 0) }, &[node("a")], &[]).is_err());
     }
 
     proptest::proptest! {
@@ -330,7 +351,7 @@ mod tests {
             let mut nodes = vec![node("a"), node("b")];
             for (cpu, memory) in wants {
                 let pod = pod(cpu, memory);
-                if let Ok(index) = place(&pod, &nodes) {
+                if let Ok(index) = place(&pod, &nodes, &[]) {
                     nodes[index].requested.add(pod.requests);
                 }
             }
