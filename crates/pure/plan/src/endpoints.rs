@@ -66,10 +66,8 @@ mod tests {
 
     #[test]
     fn pods_are_grouped_by_their_ports_and_readiness() {
-        let named = |name: &str, number| Pod {
-            named_ports: vec![("web".into(), "TCP".into(), number)],
-            ..pod(name, true)
-        };
+        let named =
+            |name: &str, number| Pod { named_ports: vec![("web".into(), "TCP".into(), number)], ..pod(name, true) };
         let leaving = Pod { terminating: true, ..named("c", 81) };
         let pods = [named("a", 81), named("b", 80), Pod { ready: false, ..named("d", 80) }, leaving];
         let (subsets, left_out) = subsets(&[port(Target::Name("web".into()))], false, &pods);

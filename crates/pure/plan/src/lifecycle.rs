@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn state_becomes_taints() {
         let words = |state: State| {
-            let all = taints(state).into_iter().map(|(key, effect)| {
-                format!("{}:{effect:?}", key.trim_start_matches("node.kubernetes.io/"))
-            });
+            let all = taints(state)
+                .into_iter()
+                .map(|(key, effect)| format!("{}:{effect:?}", key.trim_start_matches("node.kubernetes.io/")));
             all.collect::<Vec<_>>().join(" ")
         };
         let fine = State { ready: Some(true), ..State::default() };

@@ -193,7 +193,8 @@ impl Pass<'_> {
 
     async fn delete(&self, job: &JobView) -> Result<(), ApiError> {
         let target = Target::object(&JOBS, &job.meta.namespace, &job.meta.name);
-        let options = DeleteOptions { uid: Some(&job.meta.uid), propagation: Some("Background"), ..DeleteOptions::default() };
+        let options =
+            DeleteOptions { uid: Some(&job.meta.uid), propagation: Some("Background"), ..DeleteOptions::default() };
         self.context.api.delete(target, options).await?;
         self.record(Severity::Normal, "SuccessfulDelete", format!("Deleted job {}", job.meta.name));
         Ok(())

@@ -153,7 +153,12 @@ impl Collector {
             Propagation::Orphan => "Orphan",
         };
         let target = Target::object(&object.resource, &object.namespace, &object.name);
-        self.api.delete(target, DeleteOptions { uid: Some(&object.uid), propagation: Some(propagation), ..DeleteOptions::default() }).await
+        self.api
+            .delete(
+                target,
+                DeleteOptions { uid: Some(&object.uid), propagation: Some(propagation), ..DeleteOptions::default() },
+            )
+            .await
     }
 
     async fn edit_owners(

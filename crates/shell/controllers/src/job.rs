@@ -40,7 +40,8 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let (spec, old) = (spec(&job), status(&job));
     if plan::expires_in(&spec, &old, now()).is_some_and(|it| it <= 0) {
         let target = Target::object(&JOBS, &job.meta.namespace, &job.meta.name);
-        let options = DeleteOptions { uid: Some(&job.meta.uid), propagation: Some("Background"), ..DeleteOptions::default() };
+        let options =
+            DeleteOptions { uid: Some(&job.meta.uid), propagation: Some("Background"), ..DeleteOptions::default() };
         context.api.delete(target, options).await?;
         return Ok(None);
     }

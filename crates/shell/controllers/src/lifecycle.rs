@@ -159,12 +159,8 @@ struct Spec {
 /// Sends away pods whose patience is over; the next pass is due when the next one's is.
 async fn drive_out(context: &Context, node: &NodeView) -> Outcome {
     let name = &node.meta.name;
-    let taints: Vec<(Taint, Seconds)> = node
-        .spec
-        .taints
-        .iter()
-        .filter_map(|it| Some((it.read()?, context.taints.since(name, it))))
-        .collect();
+    let taints: Vec<(Taint, Seconds)> =
+        node.spec.taints.iter().filter_map(|it| Some((it.read()?, context.taints.since(name, it)))).collect();
     let query = format!("fieldSelector=spec.nodeName%3D{name}");
     let list: List = context.api.get(Target::collection(&PODS, ""), &query).await?;
     let now = now();

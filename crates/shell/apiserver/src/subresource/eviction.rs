@@ -122,7 +122,8 @@ async fn take(call: &mut Call, budget: &str, pod: &str, dry_run: bool) -> Result
                 condition["lastTransitionTime"] = now.as_str().into();
             }
         }
-        meta::as_map(status.entry("disruptedPods").or_insert_with(|| json!({}))).insert(pod.into(), now.as_str().into());
+        meta::as_map(status.entry("disruptedPods").or_insert_with(|| json!({})))
+            .insert(pod.into(), now.as_str().into());
         Ok(new)
     })
     .await;

@@ -208,7 +208,8 @@ impl Pass<'_> {
 
     async fn forget(&self, set: &Meta) -> Result<(), ApiError> {
         let target = Target::object(&REPLICA_SETS, &set.namespace, &set.name);
-        let options = DeleteOptions { uid: Some(&set.uid), propagation: Some("Background"), ..DeleteOptions::default() };
+        let options =
+            DeleteOptions { uid: Some(&set.uid), propagation: Some("Background"), ..DeleteOptions::default() };
         self.context.api.delete(target, options).await
     }
 

@@ -224,12 +224,7 @@ fn ports(wire: Vec<PortWire>) -> Vec<Port> {
     let protocol = |it: String| if it.is_empty() { "TCP".to_owned() } else { it };
     let mut ports: Vec<Port> = wire
         .into_iter()
-        .map(|it| Port {
-            name: it.name,
-            protocol: protocol(it.protocol),
-            port: it.port,
-            app_protocol: it.app_protocol,
-        })
+        .map(|it| Port { name: it.name, protocol: protocol(it.protocol), port: it.port, app_protocol: it.app_protocol })
         .collect();
     ports.sort();
     ports

@@ -385,10 +385,8 @@ fn pending(spec: &Spec, verdict: Option<String>) -> Pending {
 /// What the pod asks of other pods; of one that has a node only what still matters.
 fn rules(spec: &Spec) -> Option<Box<Rules>> {
     let affinity = spec.affinity.as_ref();
-    let (near, apart) = (
-        affinity.and_then(|it| it.pod_affinity.as_ref()),
-        affinity.and_then(|it| it.pod_anti_affinity.as_ref()),
-    );
+    let (near, apart) =
+        (affinity.and_then(|it| it.pod_affinity.as_ref()), affinity.and_then(|it| it.pod_anti_affinity.as_ref()));
     let required = |it: Option<&PodAffinity>| {
         it.map_or_else(Vec::new, |it| it.required_during_scheduling_ignored_during_execution.clone())
     };
