@@ -33,11 +33,11 @@ pub(crate) const KNOWN: &str = " abs add all asApproximateFloat asInteger base64
     getDayOfMonth getDayOfWeek getDayOfYear getEscapedPath getFullYear getHost getHostname getHours getMilliseconds \
     getMinutes getMonth getPort getQuery getScheme getSeconds has hasValue indexOf int ip ip.isCanonical isCIDR isCIDRv4 \
     isCIDRv6 isGlobalUnicast isGreaterThan isIP isIPv4 isIPv6 isInteger isLessThan isLinkLocalMulticast \
-    isLinkLocalUnicast isLoopback isQuantity isSemver isSorted isURL isUnspecified join jsonpatch.escapeKey last \
-    lastIndexOf lists.range lowerAscii major map masked matches math.abs math.bitAnd math.bitNot math.bitOr \
+    isLinkLocalUnicast isLoopback isQuantity isSorted isURL isUnspecified join jsonpatch.escapeKey last \
+    lastIndexOf lists.range lowerAscii map masked matches math.abs math.bitAnd math.bitNot math.bitOr \
     math.bitShiftLeft math.bitShiftRight math.bitXor math.ceil math.floor math.greatest math.isFinite math.isInf \
-    math.isNaN math.least math.round math.sign math.sqrt math.trunc max min minor optional.none optional.of \
-    optional.ofNonZeroValue optMap optFlatMap or orValue patch prefixLength quantity replace reverse semver sets.contains \
+    math.isNaN math.least math.round math.sign math.sqrt math.trunc max min optional.none optional.of \
+    optional.ofNonZeroValue optMap optFlatMap or orValue prefixLength quantity replace reverse sets.contains \
     sets.equivalent sets.intersects sign size slice sort split startsWith string strings.quote sub substring sum \
     timestamp trim type uint upperAscii url validate value ";
 

@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: a type checker (fields that a schema does not have are found, mismatched operands are not until
 //! a rule runs), and the macros that Kubernetes added beside the standard ones (`cel.bind`, `sortBy`, two-variable
-//! comprehensions); rules that use them are refused by name.
+//! comprehensions), and the semver library; rules that use them are refused by name.
 
 mod budget;
 mod convert;
