@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use eyot_model::{rbac, status::ApiError};
+use eyot_model::{kinds::Kind, rbac, status::ApiError};
 use http::{Method, Request, Response};
 
 use crate::{
@@ -98,7 +98,7 @@ async fn objects(
         return Err(discovery::not_allowed(request.method()));
     }
     let mut call = Call {
-        form: form(&request, &path, &query)?,
+        form: form(&request, &path, &query, kind)?,
         headers: request.headers().clone(),
         closing: request.extensions().get::<Closing>().cloned(),
         namespace: path.namespace.clone(),
@@ -124,10 +124,16 @@ async fn objects(
 }
 
 /// Subresources that stream bytes take any `Accept`; everything else must be something that can be given.
-fn form(request: &Request<Body>, path: &Resource, query: &Query) -> Result<Form, ApiError> {
+fn form(request: &Request<Body>, path: &Resource, query: &Query, kind: &Kind) -> Result<Form, ApiError> {
     match path.subresource.as_deref() {
         Some("log" | "exec" | "attach" | "portforward" | "proxy") => Ok(Form::Object),
-        _ => accept::form(request.headers(), query.watch),
+        _ => match accept::form(request.headers(), query.watch)? {
+            // What is only asked has no metadata to show.
+            Form::Table(_) | Form::Partial(_) if kind.create_only() => {
+                Err(ApiError::not_acceptable(&["application/json"]))
+            }
+            form => Ok(form),
+        },
     }
 }
 

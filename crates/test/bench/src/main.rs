@@ -3,6 +3,7 @@
 //! Started by `cargo xtask bench`, which builds what it needs and says where it lies. What starts a node drives it from
 //! outside, as a user would; `store` and `runtime` measure one part alone, in this process.
 
+mod api;
 mod http;
 mod machine;
 mod memory;
@@ -39,6 +40,15 @@ struct Flags {
     /// Wasm files that `runtime` measures besides its own; the samples when none is named.
     #[arg(long = "guest", value_name = "FILE")]
     guests: Vec<PathBuf>,
+    /// Kubeconfig of another API server, against which `api` does the same.
+    #[arg(long, value_name = "FILE")]
+    peer: Option<PathBuf>,
+    /// A process of that server, to tell its memory; may be given several times.
+    #[arg(long = "peer-pid", value_name = "PID")]
+    peer_pids: Vec<u32>,
+    /// How many objects `api` creates and lists.
+    #[arg(long, default_value_t = 10_000)]
+    objects: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -57,11 +67,22 @@ enum Name {
     Store,
     /// Guests started and called in process.
     Runtime,
+    /// Operations of the API server, beside those of another one when its kubeconfig is given.
+    Api,
     /// All of them, one after another.
     All,
 }
 
-const EACH: [Name; 7] = [Name::Startup, Name::Pods, Name::Scale, Name::Memory, Name::Http, Name::Store, Name::Runtime];
+const EACH: [Name; 8] = [
+    Name::Startup,
+    Name::Pods,
+    Name::Scale,
+    Name::Memory,
+    Name::Http,
+    Name::Store,
+    Name::Runtime,
+    Name::Api,
+];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -94,6 +115,10 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
         Name::Http => peer::run().await,
         Name::Store => store::run(store::StoreOptions::default()).await,
         Name::Runtime => runtime::run(runtime::Options::new(&flags.guests)).await,
+        Name::Api => {
+            let (peer, peer_pids) = (flags.peer.clone(), flags.peer_pids.clone());
+            api::run(&api::Options { peer, peer_pids, objects: flags.objects, samples: flags.samples }).await
+        }
         Name::All => unreachable!("taken apart by main"),
     }
 }

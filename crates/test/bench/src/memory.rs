@@ -48,6 +48,14 @@ impl Pods {
     }
 }
 
+/// Resident memory of processes together, in MiB; null when none of them can be asked.
+pub(crate) fn resident_mib(pids: &[u32]) -> Value {
+    let status = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/status")).ok();
+    let resident = |status: String| status.lines().find_map(|line| number(line.strip_prefix("VmRSS:")?));
+    let known: Vec<u64> = pids.iter().filter_map(status).filter_map(resident).collect();
+    if known.is_empty() { Value::Null } else { mib(known.iter().sum()).into() }
+}
+
 /// What the kernel says of a process.
 struct Usage {
     resident_kib: u64,

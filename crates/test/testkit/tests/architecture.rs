@@ -88,6 +88,45 @@ fn pure_crates_stay_pure() {
     }
 }
 
+/// What a test is called in `docs/conformance.md`, and where it lies.
+const TESTS: &[(&str, &str)] = &[
+    ("api", "crates/shell/apiserver/tests/api"),
+    ("island", "crates/shell/controllers/tests/island"),
+    ("node", "crates/shell/node/tests/node"),
+    ("testkit", "crates/test/testkit/tests"),
+];
+
+#[test]
+fn the_conformance_page_adds_up() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../..");
+    let page = std::fs::read_to_string(format!("{root}/docs/conformance.md")).expect("the page");
+    let (mut specs, mut established, mut stated) = (0, 0, None);
+    for row in page.lines().filter_map(|it| it.strip_prefix("| ")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let number = |at: usize| cells.get(at).and_then(|it| it.parse::<u32>().ok());
+        let (Some(of_group), Some(shown)) = (number(1), number(2)) else { continue };
+        if cells[0] == "all" {
+            stated = Some((of_group, shown));
+            continue;
+        }
+        assert!(shown <= of_group, "{row}");
+        assert_eq!(shown > 0, !cells[3].is_empty(), "what is established is shown by a test: {row}");
+        (specs, established) = (specs + of_group, established + shown);
+    }
+    assert_eq!(stated, Some((specs, established)));
+    for name in page.split('`').skip(1).step_by(2).filter(|it| it.contains("::") && !it.ends_with("::")) {
+        let mut parts: Vec<&str> = name.split("::").collect();
+        let function = parts.pop().expect("a name");
+        let first = parts.remove(0);
+        let place = TESTS.iter().find(|it| it.0 == first).map_or("crates/test/testkit/tests", |it| it.1);
+        // What is in no folder of its own is a file among the testkit's tests.
+        let file = if parts.is_empty() { first.to_owned() } else { parts.join("/") };
+        let path = format!("{root}/{place}/{file}.rs");
+        let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {path}: {error}"));
+        assert!(source.contains(&format!("fn {function}(")), "{name} is not in {path}");
+    }
+}
+
 fn is_ours(name: &str) -> bool {
     name == "eyot" || name.starts_with("eyot-")
 }

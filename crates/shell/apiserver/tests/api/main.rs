@@ -2,6 +2,7 @@
 
 mod access;
 mod certificates;
+mod conformance;
 mod custom;
 mod errors;
 mod lists;

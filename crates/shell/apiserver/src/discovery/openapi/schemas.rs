@@ -188,6 +188,17 @@ impl Schemas {
         schema
     }
 
+    /// A reference to a scalar type with a name of its own, by which `kubectl explain` calls it.
+    fn scalar(&mut self, name: &str, mut schema: Value) -> Value {
+        if !self.done.contains_key(name) {
+            if let Some(text) = eyot_glossary::of(name).map(|it| it.text()).filter(|it| !it.is_empty()) {
+                schema["description"] = text.into();
+            }
+            self.done.insert(name.to_owned(), schema);
+        }
+        self.dialect.reference(name)
+    }
+
     fn shape(&mut self, shape: &Shape) -> Value {
         let plain = |kind: &str, format: &str| match format {
             "" => json!({"type": kind}),
@@ -198,16 +209,29 @@ impl Schemas {
             Shape::Any => json!({"x-kubernetes-preserve-unknown-fields": true}),
             Shape::Text => plain("string", ""),
             Shape::Bytes => plain("string", "byte"),
-            Shape::Time | Shape::MicroTime => plain("string", "date-time"),
+            Shape::Time => self.scalar("io.k8s.apimachinery.pkg.apis.meta.v1.Time", plain("string", "date-time")),
+            Shape::MicroTime => {
+                self.scalar("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", plain("string", "date-time"))
+            }
             Shape::Bool => plain("boolean", ""),
             Shape::Int32 => plain("integer", "int32"),
             Shape::Int64 => plain("integer", "int64"),
             Shape::Double => plain("number", "double"),
-            Shape::Quantity if self.dialect == Dialect::V2 => plain("string", ""),
-            Shape::Quantity => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
-            Shape::IntOrText if self.dialect == Dialect::V2 => plain("string", "int-or-string"),
+            Shape::Quantity => {
+                let schema = match self.dialect {
+                    Dialect::V2 => plain("string", ""),
+                    Dialect::V3 => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+                };
+                self.scalar("io.k8s.apimachinery.pkg.api.resource.Quantity", schema)
+            }
             Shape::IntOrText => {
-                json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+                let schema = match self.dialect {
+                    Dialect::V2 => plain("string", "int-or-string"),
+                    Dialect::V3 => {
+                        json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+                    }
+                };
+                self.scalar("io.k8s.apimachinery.pkg.util.intstr.IntOrString", schema)
             }
             Shape::List(item) => json!({"type": "array", "items": self.shape(item)}),
             Shape::Map(value) => json!({"type": "object", "additionalProperties": self.shape(value)}),

@@ -1,0 +1,45 @@
+//! sig-auth: service accounts and signing requests as objects.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
+
+use super::lifecycle::{Round, expect};
+use crate::server::Server;
+
+#[tokio::test]
+async fn service_account_lifecycle() {
+    let server = Server::start().await;
+    let object = json!({"automountServiceAccountToken": false});
+    let round = Round { api_version: "v1", plural: "serviceaccounts", namespaced: true, object, status: None };
+    round.go(&server).await;
+    expect(server.post(&round.collection(), json!({"metadata": {"name": "s"}})).await, 201);
+    let uri = format!("{}/s", round.collection());
+    let mut account = expect(server.get(&uri).await, 200);
+    account["automountServiceAccountToken"] = true.into();
+    assert_eq!(expect(server.put(&uri, account).await, 200)["automountServiceAccountToken"], true);
+}
+
+#[tokio::test]
+async fn signing_request_operations() {
+    let server = Server::start().await;
+    let request = CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap();
+    let request = STANDARD.encode(request.pem().unwrap());
+    let usages = ["digital signature", "key encipherment", "server auth"];
+    let object = json!({"spec": {"request": request, "signerName": "example.com/e2e", "usages": usages}});
+    let condition = json!({"type": "StatusPatch", "status": "True", "reason": "E2E", "message": "Set from a test",
+        "lastUpdateTime": "2026-01-01T00:00:00Z", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let status = Some(json!({"conditions": [condition]}));
+    let api_version = "certificates.k8s.io/v1";
+    let round =
+        Round { api_version, plural: "certificatesigningrequests", namespaced: false, object: object.clone(), status };
+    round.go(&server).await;
+    let mut object = object;
+    object["metadata"]["name"] = "approved".into();
+    expect(server.post(&round.collection(), object).await, 201);
+    let uri = format!("{}/approved/approval", round.collection());
+    let mut request = expect(server.get(&uri).await, 200);
+    request["status"] = json!({"conditions": [{"type": "Approved", "status": "True", "reason": "E2E", "message": "m"}]});
+    let approved = expect(server.put(&uri, request).await, 200);
+    assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
+}

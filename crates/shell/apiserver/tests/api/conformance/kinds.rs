@@ -1,0 +1,139 @@
+//! sig-api-machinery: definitions of custom kinds, and what follows from them.
+
+use http::{Request, header};
+use serde_json::{Value, json};
+
+use eyot_apiserver::Body;
+
+use super::lifecycle::expect;
+use crate::server::{Server, names, read, version};
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// A kind of the cluster whose objects may have any field beside those named.
+fn definition(plural: &str, properties: Value) -> Value {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": properties});
+    let names = json!({"plural": plural, "singular": format!("one{plural}"), "kind": format!("Kind{plural}"),
+        "listKind": format!("Kind{plural}List")});
+    json!({
+        "metadata": {"name": format!("{plural}.e2e.example.com"), "labels": {"e2e": "yes"}},
+        "spec": {"group": "e2e.example.com", "scope": "Cluster", "names": names, "versions": [
+            {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
+    })
+}
+
+#[tokio::test]
+async fn definitions_are_watched_from_create_to_delete() {
+    let server = Server::start().await;
+    tokio::spawn(server.api.clone().chores());
+    let list = server.get(DEFINITIONS).await.body;
+    let mut events = server.watch(&format!("{DEFINITIONS}?watch=1&resourceVersion={}", version(&list))).await;
+    expect(server.post(DEFINITIONS, definition("seen", json!({}))).await, 201);
+    let uri = format!("{DEFINITIONS}/seen.e2e.example.com");
+    expect(server.merge(&uri, json!({"metadata": {"labels": {"changed": "yes"}}})).await, 200);
+    expect(server.delete(&uri, Value::Null).await, 200);
+    let name = "seen.e2e.example.com";
+    assert_eq!(events.brief().await, format!("ADDED {name}"));
+    let mut last = String::new();
+    while last != format!("DELETED {name}") {
+        last = events.brief().await;
+        assert!(last == format!("MODIFIED {name}") || last == format!("DELETED {name}"), "{last}");
+    }
+}
+
+#[tokio::test]
+async fn definitions_are_listed_and_deleted_by_label() {
+    let server = Server::start().await;
+    tokio::spawn(server.api.clone().chores());
+    for at in 0..10 {
+        expect(server.post(DEFINITIONS, definition(&format!("many{at}"), json!({}))).await, 201);
+    }
+    let mut other = definition("other", json!({}));
+    other["metadata"]["labels"] = json!({});
+    expect(server.post(DEFINITIONS, other).await, 201);
+    let labelled = format!("{DEFINITIONS}?labelSelector=e2e%3Dyes");
+    assert_eq!(names(&server.get(&labelled).await.body).len(), 10);
+    expect(server.delete(&labelled, Value::Null).await, 200);
+    for _ in 0..200 {
+        if names(&server.get(&labelled).await.body).is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(names(&server.get(DEFINITIONS).await.body), ["other.e2e.example.com"]);
+}
+
+#[tokio::test]
+async fn a_definition_has_a_status_of_its_own() {
+    let server = Server::start().await;
+    expect(server.post(DEFINITIONS, definition("states", json!({}))).await, 201);
+    let uri = format!("{DEFINITIONS}/states.e2e.example.com/status");
+    let mut object = expect(server.get(&uri).await, 200);
+    let condition = json!({"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from a test"});
+    object["status"]["conditions"].as_array_mut().unwrap().push(condition);
+    let updated = expect(server.put(&uri, object).await, 200);
+    let has = |object: &Value, of: &str| {
+        object["status"]["conditions"].as_array().unwrap().iter().any(|it| it["type"] == of)
+    };
+    assert!(has(&updated, "StatusUpdate"), "{updated}");
+    let mut conditions = updated["status"]["conditions"].clone();
+    let condition = json!({"type": "StatusPatch", "status": "True", "reason": "E2E", "message": "Set from a test"});
+    conditions.as_array_mut().unwrap().push(condition);
+    let patched = expect(server.merge(&uri, json!({"status": {"conditions": conditions}})).await, 200);
+    assert!(has(&patched, "StatusPatch") && has(&expect(server.get(&uri).await, 200), "StatusUpdate"));
+}
+
+#[tokio::test]
+async fn discovery_names_definitions_and_what_they_define() {
+    let server = Server::start().await;
+    let group = "apiextensions.k8s.io";
+    let groups = expect(server.get("/apis").await, 200);
+    assert!(groups["groups"].as_array().unwrap().iter().any(|it| it["name"] == group));
+    let versions = expect(server.get(&format!("/apis/{group}")).await, 200);
+    assert_eq!(versions["preferredVersion"]["version"], "v1");
+    let resources = expect(server.get(&format!("/apis/{group}/v1")).await, 200);
+    let resources = resources["resources"].as_array().unwrap();
+    assert!(resources.iter().any(|it| it["name"] == "customresourcedefinitions"));
+
+    expect(server.post(DEFINITIONS, definition("found", json!({}))).await, 201);
+    for version in ["v2", "v2beta1"] {
+        let accept = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+        let request = Request::get("/apis").header(header::ACCEPT, accept).body(Body::empty()).unwrap();
+        let document = read(server.send(request).await).await.body;
+        let groups = document["items"].as_array().unwrap();
+        let ours = groups.iter().find(|it| it["metadata"]["name"] == "e2e.example.com").expect("its group is there");
+        let resource = &ours["versions"][0]["resources"][0];
+        assert_eq!((&resource["resource"], &resource["scope"]), (&"found".into(), &"Cluster".into()));
+        assert_eq!(resource["responseKind"]["kind"], "Kindfound");
+    }
+}
+
+#[tokio::test]
+async fn defaults_come_with_requests_and_from_storage() {
+    let server = Server::start().await;
+    let field = |default: Value| {
+        let mut schema = json!({"type": "string"});
+        if !default.is_null() {
+            schema["default"] = default;
+        }
+        schema
+    };
+    let properties = |a: Value, b: Value| json!({"a": field(a), "b": field(b)});
+    let object = definition("defaults", properties(Value::Null, Value::Null));
+    expect(server.post(DEFINITIONS, object).await, 201);
+    let uri = format!("{DEFINITIONS}/defaults.e2e.example.com");
+    let collection = "/apis/e2e.example.com/v1/defaults";
+    expect(server.post(collection, json!({"metadata": {"name": "one"}})).await, 201);
+    let change = async |a: Value, b: Value| {
+        let mut object = expect(server.get(&uri).await, 200);
+        object["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"] = properties(a, b);
+        expect(server.put(&uri, object).await, 200);
+    };
+    change("A".into(), Value::Null).await;
+    assert_eq!(expect(server.get(&format!("{collection}/one")).await, 200)["a"], "A");
+    assert_eq!(expect(server.post(collection, json!({"metadata": {"name": "two"}})).await, 201)["a"], "A");
+    change(Value::Null, "B".into()).await;
+    let two = expect(server.get(&format!("{collection}/two")).await, 200);
+    assert_eq!((&two["a"], &two["b"]), (&"A".into(), &"B".into()), "what was stored stays");
+    assert_eq!(expect(server.get(&format!("{collection}/one")).await, 200)["a"], Value::Null);
+}
