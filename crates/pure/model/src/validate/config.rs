@@ -1,4 +1,4 @@
-//! Checks of configuration, roles, leases and claims.
+//! Checks of configuration, leases and claims.
 
 use super::{at::At, names};
 use crate::{quantity::Quantity, status::Cause};
@@ -80,34 +80,6 @@ pub(super) fn controller_revision(object: &At<'_>, causes: &mut Vec<Cause>) {
     object.get("revision").at_least(0, causes);
     if object.get("data").is_absent() {
         causes.push(object.get("data").required("data is mandatory"));
-    }
-}
-
-pub(super) fn role(object: &At<'_>, causes: &mut Vec<Cause>) {
-    for rule in object.get("rules").items() {
-        if rule.get("verbs").is_empty() {
-            causes.push(rule.get("verbs").required("verbs must contain at least one value"));
-        }
-        if !rule.get("nonResourceURLs").is_empty() {
-            continue;
-        }
-        if rule.get("apiGroups").is_empty() {
-            causes.push(rule.get("apiGroups").required("resource rules must supply at least one api group"));
-        }
-        if rule.get("resources").is_empty() {
-            causes.push(rule.get("resources").required("resource rules must supply at least one resource"));
-        }
-    }
-}
-
-pub(super) fn role_binding(object: &At<'_>, causes: &mut Vec<Cause>) {
-    object.at("roleRef.kind").one_of(&["ClusterRole", "Role"], causes);
-    object.at("roleRef.apiGroup").one_of(&["rbac.authorization.k8s.io"], causes);
-    for subject in object.get("subjects").items() {
-        subject.get("kind").one_of(&["Group", "ServiceAccount", "User"], causes);
-        if subject.get("kind").text() == "ServiceAccount" && subject.get("namespace").is_empty() {
-            causes.push(subject.get("namespace").required(""));
-        }
     }
 }
 

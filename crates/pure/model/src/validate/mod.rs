@@ -15,6 +15,7 @@ pub mod names;
 mod network;
 mod pod;
 mod policy;
+mod rbac;
 mod required;
 mod route;
 mod storage;
@@ -121,8 +122,8 @@ fn own(kind: &Kind, object: &At<'_>, causes: &mut Vec<Cause>) {
         ("node.k8s.io", "RuntimeClass") => config::runtime_class(object, causes),
         ("" | "events.k8s.io", "Event") => event::event(kind, object, causes),
         ("apps", "ControllerRevision") => config::controller_revision(object, causes),
-        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => config::role(object, causes),
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => config::role_binding(object, causes),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => rbac::role(kind, object, causes),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => rbac::binding(kind, object, causes),
         ("", "PersistentVolumeClaim") => config::volume_claim(&spec, causes),
         ("", "PersistentVolume") => storage::volume(&spec, causes),
         ("storage.k8s.io", "StorageClass") => storage::class(object, causes),

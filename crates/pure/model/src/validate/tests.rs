@@ -386,6 +386,45 @@ fn configuration_keys_and_sizes_are_bounded() {
     );
     create(
         "rbac.authorization.k8s.io/v1",
+        "Role",
+        json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/a"], "resources": ["pods"]}]}),
+        expect![[r#"
+            FieldValueInvalid rules[0].nonResourceURLs: Invalid value: ["/a"]: namespaced rules cannot apply to non-resource URLs
+            FieldValueInvalid rules[0].nonResourceURLs: Invalid value: ["/a"]: rules cannot apply to both regular resources and non-resource URLs
+        "#]],
+    );
+    create(
+        "rbac.authorization.k8s.io/v1",
+        "ClusterRole",
+        json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/a"]}], "aggregationRule": {}}),
+        expect![[r#"
+            FieldValueRequired aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil
+        "#]],
+    );
+    create(
+        "rbac.authorization.k8s.io/v1",
+        "ClusterRoleBinding",
+        json!({
+            "roleRef": {"kind": "Role", "name": "a/b"},
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "Bot", "apiGroup": "x"},
+                {"kind": "User", "name": "eve", "apiGroup": "x"},
+            ],
+        }),
+        expect![[r#"
+            FieldValueNotSupported roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole"
+            FieldValueInvalid roleRef.name: Invalid value: "a/b": may not contain '/'
+            FieldValueInvalid subjects[0].name: Invalid value: "Bot": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+            FieldValueNotSupported subjects[0].apiGroup: Unsupported value: "x": supported values: ""
+            FieldValueRequired subjects[0].namespace: Required value
+            FieldValueNotSupported subjects[1].apiGroup: Unsupported value: "x": supported values: "rbac.authorization.k8s.io"
+        "#]],
+    );
+    let account =
+        json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "ServiceAccount", "name": "bot"}]});
+    create("rbac.authorization.k8s.io/v1", "RoleBinding", account, expect![[""]]);
+    create(
+        "rbac.authorization.k8s.io/v1",
         "RoleBinding",
         json!({"subjects": [{"kind": "Ghost"}]}),
         expect![[r#"

@@ -4,9 +4,10 @@
 //! `sa.key` signs. Every other `sa-*.key` beside it only verifies: to rotate, rename `sa.key` to `sa-OLD.key` and
 //! start the server, which makes a new one; remove the old file when its last token has expired.
 
-use std::{fs, path::Path};
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use parking_lot::Mutex;
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey},
@@ -30,7 +31,13 @@ pub(crate) struct TokenKeys {
     random: SystemRandom,
     /// The signing key's first.
     public: Vec<PublicKey>,
+    /// Claims of tokens whose signature was found good, by the hash of the token. A good signature stays good: only
+    /// what follows from it, such as expiry, is checked each time.
+    known: Mutex<HashMap<[u8; 32], Arc<Value>>>,
 }
+
+/// Tokens remembered at once; a claim takes about one KiB.
+const KNOWN_MAX: usize = 1024;
 
 struct PublicKey {
     id: String,
@@ -71,7 +78,7 @@ impl TokenKeys {
 
     fn of(pair: EcdsaKeyPair) -> TokenKeys {
         let public = vec![PublicKey::of(&pair)];
-        TokenKeys { pair, random: SystemRandom::new(), public }
+        TokenKeys { pair, random: SystemRandom::new(), public, known: Mutex::default() }
     }
 
     /// Signs claims into a token; `None` when the system gives no randomness.
@@ -81,7 +88,21 @@ impl TokenKeys {
     }
 
     /// The claims of a token that one of the keys signed.
-    pub(super) fn open_token(&self, token: &str) -> Option<Value> {
+    pub(super) fn open_token(&self, token: &str) -> Option<Arc<Value>> {
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        if let Some(claims) = self.known.lock().get(&hash) {
+            return Some(claims.clone());
+        }
+        let claims = Arc::new(self.verify(token)?);
+        let mut known = self.known.lock();
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(hash, claims.clone());
+        Some(claims)
+    }
+
+    fn verify(&self, token: &str) -> Option<Value> {
         let parts = jose::split(token)?;
         let key = self.public.iter().find(|it| it.id == parts.key_id)?;
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key.point);
@@ -139,7 +160,9 @@ mod tests {
         let (ours, theirs) = (TokenKeys::ephemeral().unwrap(), TokenKeys::ephemeral().unwrap());
         let claims = json!({"sub": "a"});
         let token = ours.sign(&claims).unwrap();
-        assert_eq!(ours.open_token(&token), Some(claims));
+        for _ in 0..2 {
+            assert_eq!(ours.open_token(&token).as_deref(), Some(&claims));
+        }
         assert_eq!(theirs.open_token(&token), None);
         let (head, rest) = token.split_once('.').unwrap();
         let (_, signature) = rest.split_once('.').unwrap();
