@@ -16,11 +16,14 @@ type Id = (Box<str>, Box<str>);
 /// Grants by namespace, empty for all of them.
 type Scopes = HashMap<Box<str>, Vec<Arc<Grant>>>;
 
+/// Rules by the name of their role.
+type Roles = HashMap<Box<str>, Arc<[Rule]>>;
+
 /// Every role and binding. Objects that are no roles or bindings are ignored.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     /// By namespace, empty for ClusterRoles, then by name.
-    roles: HashMap<Box<str>, HashMap<Box<str>, Arc<[Rule]>>>,
+    roles: HashMap<Box<str>, Roles>,
     users: HashMap<Box<str>, Scopes>,
     groups: HashMap<Box<str>, Scopes>,
     bindings: HashMap<Id, Vec<Arc<Grant>>>,

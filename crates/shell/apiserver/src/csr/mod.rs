@@ -46,6 +46,11 @@ pub(crate) fn stamp(attempt: &Attempt<'_>, request: &mut Value) -> Result<(), Ap
     if let Some(old) = attempt.old {
         let spec = old.get("spec").cloned().unwrap_or_default();
         meta::as_map(request).insert("spec".into(), spec);
+        match attempt.subresource {
+            "approval" => keep_certificate(request, old),
+            "status" => keep_verdict(request, old),
+            _ => {}
+        }
         stamp_conditions(request, old);
         return Ok(());
     }
@@ -63,6 +68,28 @@ pub(crate) fn stamp(attempt: &Attempt<'_>, request: &mut Value) -> Result<(), Ap
         spec.insert("extra".into(), json!(extra));
     }
     check(attempt.kind, request)
+}
+
+/// Who approves does not sign.
+fn keep_certificate(request: &mut Value, old: &Value) {
+    let status = meta::entry(request, "status");
+    match old.pointer("/status/certificate") {
+        Some(certificate) => status.insert("certificate".into(), certificate.clone()),
+        None => status.remove("certificate"),
+    };
+}
+
+/// Who signs does not approve.
+fn keep_verdict(request: &mut Value, old: &Value) {
+    let is_verdict = |it: &Value| matches!(it["type"].as_str(), Some("Approved" | "Denied"));
+    let conditions = |object: &Value| meta::list(object.pointer("/status/conditions")).to_vec();
+    let kept = conditions(old).into_iter().filter(is_verdict);
+    let all: Vec<Value> = kept.chain(conditions(request).into_iter().filter(|it| !is_verdict(it))).collect();
+    let status = meta::entry(request, "status");
+    match all.is_empty() {
+        true => status.remove("conditions"),
+        false => status.insert("conditions".into(), all.into()),
+    };
 }
 
 /// Conditions carry the time when they came and changed.

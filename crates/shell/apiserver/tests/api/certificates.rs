@@ -81,7 +81,13 @@ async fn what_cannot_be_signed_fails_with_the_reason() {
     assert_eq!(waiting["status"]["conditions"].as_array().map(Vec::len), Some(1));
     let mut signed = waiting.clone();
     signed["status"]["certificate"] = STANDARD.encode("x").into();
-    assert_eq!(server.put(&format!("{REQUESTS}/other/status"), signed).await.code, 200);
+    signed["status"]["conditions"] = json!([{"type": "Denied", "status": "True"}]);
+    let signed = server.put(&format!("{REQUESTS}/other/status"), signed).await.body;
+    assert_eq!(signed["status"]["conditions"], waiting["status"]["conditions"], "who signs does not judge");
+    let mut judged = signed.clone();
+    judged["status"]["certificate"] = STANDARD.encode("y").into();
+    let judged = server.put(&format!("{REQUESTS}/other/approval"), judged).await.body;
+    assert_eq!(judged["status"]["certificate"], signed["status"]["certificate"], "who judges does not sign");
 }
 
 #[tokio::test]
