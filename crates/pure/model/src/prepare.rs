@@ -8,14 +8,13 @@ use serde_json::{Value, json};
 
 use crate::{custom, kinds::Kind, meta, quantity::Quantity};
 
-/// Metadata fields that only the server sets.
+/// Metadata fields that only the server sets. `managedFields` is not here: [`crate::apply`] decides about it before.
 const OWNED: &[&str] = &[
     "uid",
     "creationTimestamp",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "generation",
-    "managedFields",
     "selfLink",
 ];
 

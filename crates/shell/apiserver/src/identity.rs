@@ -51,6 +51,12 @@ impl Identity {
         Identity { uid: uid.to_owned(), ..Identity::new(rbac::account_user(namespace, name), groups) }
     }
 
+    /// The name of the part of this process that it is, if it is one.
+    pub(crate) fn as_component(&self) -> Option<&str> {
+        let name = self.user.strip_prefix("system:").filter(|it| !it.contains(':'));
+        name.filter(|_| self.is_master())
+    }
+
     /// Whether every request of this identity is allowed.
     pub fn is_master(&self) -> bool {
         self.groups.iter().any(|it| it == MASTERS)

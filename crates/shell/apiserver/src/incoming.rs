@@ -32,10 +32,7 @@ pub(crate) fn fields(call: &mut Call, value: Value, duplicates: Vec<String>) -> 
 fn checked(call: &mut Call, value: Value, duplicates: Vec<String>, source: Option<&[u8]>) -> Result<Value, ApiError> {
     let decoded = schema::decode_source(&call.kind, value, duplicates, call.query.field_validation, source)?;
     call.warnings.extend(decoded.warnings);
-    let mut object = decoded.object;
-    // Field ownership is server-side apply's, which is not there yet; what is sent back must not linger.
-    meta::metadata_mut(&mut object).remove("managedFields");
-    Ok(object)
+    Ok(decoded.object)
 }
 
 /// The object's kind and version must be those of the URL; kubectl and others may leave them out.

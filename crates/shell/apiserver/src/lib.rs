@@ -6,8 +6,7 @@
 //!
 //! Who asks is told by a certificate, a token or nobody; `access` decides by roles what they may do.
 //!
-//! Deliberately absent: any typed Kubernetes object, any client, and any knowledge of Wasm. Server-side apply and custom
-//! resources are not there yet.
+//! Deliberately absent: any typed Kubernetes object, any client, and any knowledge of Wasm.
 
 mod access;
 mod admit;
@@ -24,6 +23,7 @@ mod incoming;
 mod inert;
 mod kubelet;
 mod object;
+mod owners;
 pub mod pki;
 mod present;
 mod request;

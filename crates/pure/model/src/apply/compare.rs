@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     element::{Element, Path},
+    reset::Ignored,
     set::Set,
     types::{Form, List, Type},
 };
@@ -23,11 +24,9 @@ impl Comparison {
         self.added.is_empty() && self.removed.is_empty() && self.modified.is_empty()
     }
 
-    /// Leaves fields out, and everything below them.
-    pub(super) fn without(mut self, ignored: &Set) -> Self {
-        for set in [&mut self.added, &mut self.removed, &mut self.modified] {
-            set.subtract_below(ignored);
-        }
+    /// Leaves out what a write ignores.
+    pub(super) fn without(mut self, ignored: &Ignored) -> Self {
+        [&mut self.added, &mut self.removed, &mut self.modified].into_iter().for_each(|it| ignored.strip(it));
         self
     }
 

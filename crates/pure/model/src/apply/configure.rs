@@ -12,7 +12,7 @@ use super::{
     managed::{self, Entry, Operation},
     merge::merge,
     remove::remove,
-    reset,
+    reset::{self, Ignored},
     set::Set,
     update::{self, Changes},
     versions::Versions,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     kinds::{Kind, Table, split_api_version},
     meta,
+    schema::{self, FieldValidation},
     status::ApiError,
 };
 
@@ -50,7 +51,7 @@ pub fn apply(
     let versions = Versions::new(table, kind);
     let of = versions.own_schema().root();
     let wanted = strict(of, config).map_err(ApplyError::Schema)?;
-    let ignored = reset::ignored(kind, writer.subresource);
+    let ignored = Ignored::of(kind, writer.subresource);
     let mut held = live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
     let list = meta::metadata_mut(&mut held).remove("managedFields");
     let mut others = managed::decode(list.as_ref()).unwrap_or_default();
@@ -60,7 +61,7 @@ pub fn apply(
     let mut own = writer.entry(Operation::Apply, versions.own());
     let last = others.iter().position(|it| it.is_of(&own)).map(|at| others.remove(at));
     own.fields = wanted;
-    own.fields.subtract_below(&ignored);
+    ignored.strip(&mut own.fields);
 
     let merged = merge(of, held.clone(), config);
     let mut object = prune(&versions, merged, &own, &others, last.as_ref());
@@ -86,8 +87,36 @@ pub fn apply(
     Ok(object)
 }
 
+/// A sent configuration with its quantities and times as they are stored, so that equal values look equal.
+///
+/// # Errors
+/// 400 when a field has the wrong type.
+pub fn canonical(kind: &Kind, config: Value) -> Result<Value, ApiError> {
+    let mut tidy = schema::decode(kind, config.clone(), Vec::new(), FieldValidation::Ignore)?.object;
+    restore(&mut tidy, config);
+    Ok(tidy)
+}
+
+/// Puts back what tidying dropped: unknown fields, nulls and empty values mean something in a configuration.
+fn restore(tidy: &mut Value, sent: Value) {
+    match (tidy, sent) {
+        (Value::Object(tidy), Value::Object(sent)) => {
+            for (name, sent) in sent {
+                match tidy.get_mut(&name) {
+                    Some(tidy) => restore(tidy, sent),
+                    None => drop(tidy.insert(name, sent)),
+                }
+            }
+        }
+        (Value::Array(tidy), Value::Array(sent)) => {
+            tidy.iter_mut().zip(sent).for_each(|(tidy, sent)| restore(tidy, sent));
+        }
+        _ => {}
+    }
+}
+
 /// Everything in an object that nobody owns belongs to one who came before.
-fn unclaimed(versions: &Versions<'_>, ignored: &Set, writer: &Writer<'_>, held: &Value) -> Vec<Entry> {
+fn unclaimed(versions: &Versions<'_>, ignored: &Ignored, writer: &Writer<'_>, held: &Value) -> Vec<Entry> {
     let before = Writer { manager: "before-first-apply", ..*writer };
     let (nothing, mut entries) = (Value::Object(Map::new()), Vec::new());
     let mut changes = Changes::new(versions, ignored, &nothing, held);

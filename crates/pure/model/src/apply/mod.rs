@@ -25,7 +25,7 @@ mod versions;
 
 use jiff::Timestamp;
 
-pub use configure::{ApplyError, apply};
+pub use configure::{ApplyError, apply, canonical};
 pub use conflict::Conflict;
 pub use element::{Element, Path};
 pub use managed::{Entry, ManagedError, Operation, decode, encode, same};

@@ -126,6 +126,11 @@ impl Set {
         });
     }
 
+    /// Keeps only one field of the object and what lies below it.
+    pub(super) fn keep_below(&mut self, field: &str) {
+        self.0.retain(|element, _| matches!(element, Element::Field(name) if **name == *field));
+    }
+
     /// Keeps only the paths that another set holds too.
     pub fn intersect(&mut self, other: &Self) {
         self.0.retain(|element, node| {

@@ -8,8 +8,7 @@ use super::{
     Writer,
     compare::{Comparison, compare},
     managed::{self, Entry, ManagedError, Operation},
-    reset,
-    set::Set,
+    reset::{self, Ignored},
     versions::Versions,
 };
 use crate::{
@@ -47,7 +46,7 @@ pub fn track(
         return problem;
     }
     let versions = Versions::new(table, kind);
-    let ignored = reset::ignored(kind, writer.subresource);
+    let ignored = Ignored::of(kind, writer.subresource);
     let nothing = Value::Object(Map::new());
     let old = old.unwrap_or(&nothing);
     let mut changes = Changes::new(&versions, &ignored, old, new);
@@ -122,7 +121,7 @@ pub(super) fn disown(changes: &mut Changes<'_>, entries: &mut Vec<Entry>) {
 /// What changed between two objects, in the terms of each version that somebody asks for.
 pub(super) struct Changes<'a> {
     pub(super) versions: &'a Versions<'a>,
-    ignored: &'a Set,
+    ignored: &'a Ignored,
     old: &'a Value,
     new: &'a Value,
     own: Comparison,
@@ -130,7 +129,7 @@ pub(super) struct Changes<'a> {
 }
 
 impl<'a> Changes<'a> {
-    pub(super) fn new(versions: &'a Versions<'a>, ignored: &'a Set, old: &'a Value, new: &'a Value) -> Self {
+    pub(super) fn new(versions: &'a Versions<'a>, ignored: &'a Ignored, old: &'a Value, new: &'a Value) -> Self {
         let own = compare(versions.own_schema().root(), old, new).without(ignored);
         Self { versions, ignored, old, new, own, others: BTreeMap::new() }
     }

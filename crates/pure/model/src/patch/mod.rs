@@ -1,6 +1,6 @@
 //! The three patches of the Kubernetes API. Start at [`apply`].
 //!
-//! Server-side apply is not here: it needs field ownership.
+//! Server-side apply is [`crate::apply`]: it needs field ownership.
 
 pub mod json;
 pub mod merge;

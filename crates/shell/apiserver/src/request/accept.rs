@@ -117,22 +117,32 @@ pub(crate) fn syntax(headers: &HeaderMap) -> Result<Syntax, ApiError> {
     }
 }
 
-/// The kind of patch, from the content type. Server-side apply is refused in words of its own.
-pub(crate) fn patch_type(headers: &HeaderMap) -> Result<PatchType, ApiError> {
-    const PATCHES: [&str; 3] =
-        ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+/// What a `PATCH` carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patching {
+    /// A patch.
+    Patch(PatchType),
+    /// A configuration to apply.
+    Apply,
+}
+
+/// What a `PATCH` carries, from its content type.
+pub(crate) fn patching(headers: &HeaderMap) -> Result<Patching, ApiError> {
+    const PATCHES: [&str; 4] = [
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+        "application/apply-patch+yaml",
+    ];
     let essence = essence(headers)?;
-    if let Some(patch_type) = PatchType::from_content_type(&essence) {
-        return Ok(patch_type);
+    match PatchType::from_content_type(&essence) {
+        Some(patch_type) => Ok(Patching::Patch(patch_type)),
+        // JSON is YAML; some clients say so.
+        None if matches!(essence.as_str(), "application/apply-patch+yaml" | "application/apply-patch+json") => {
+            Ok(Patching::Apply)
+        }
+        None => Err(ApiError::unsupported_media_type(&PATCHES)),
     }
-    let mut error = ApiError::unsupported_media_type(&PATCHES);
-    if essence.starts_with("application/apply-patch") {
-        let list = PATCHES.join(", ");
-        error.message = format!(
-            "server-side apply is not supported yet; use kubectl apply without --server-side, or one of {list}"
-        );
-    }
-    Err(error)
 }
 
 fn essence(headers: &HeaderMap) -> Result<String, ApiError> {
@@ -181,10 +191,11 @@ mod tests {
         let of = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
-            patch_type(&headers).map_err(|it| (it.code, it.message.contains("server-side apply")))
+            patching(&headers).map_err(|it| (it.code, it.message.contains("apply-patch+yaml")))
         };
-        assert_eq!(of("application/merge-patch+json; charset=utf-8"), Ok(PatchType::Merge));
-        assert_eq!(of("application/apply-patch+yaml"), Err((415, true)));
-        assert_eq!(of("application/json"), Err((415, false)));
+        assert_eq!(of("application/merge-patch+json; charset=utf-8"), Ok(Patching::Patch(PatchType::Merge)));
+        assert_eq!(of("application/apply-patch+yaml"), Ok(Patching::Apply));
+        assert_eq!(of("application/apply-patch+cbor"), Err((415, true)));
+        assert_eq!(of("application/json"), Err((415, true)));
     }
 }

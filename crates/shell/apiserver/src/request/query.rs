@@ -26,6 +26,10 @@ pub(crate) struct Query {
     pub(crate) timeout_seconds: Option<u64>,
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
+    /// Who owns what the write sets; empty when not said.
+    pub(crate) field_manager: String,
+    /// Whether an apply takes fields from others.
+    pub(crate) force: Option<bool>,
     pub(crate) grace_period_seconds: Option<i64>,
     pub(crate) propagation_policy: Option<String>,
     pub(crate) orphan_dependents: Option<bool>,
@@ -69,6 +73,11 @@ impl Query {
                     causes.push(Cause::not_supported("fieldValidation", &Value::from(value), &known));
                 }
             },
+            "fieldManager" => {
+                causes.extend(check_manager(&value));
+                self.field_manager = value;
+            }
+            "force" => self.force = Some(flag(&value)),
             "gracePeriodSeconds" => self.grace_period_seconds = number(&value)?,
             "propagationPolicy" => self.propagation_policy = Some(value).filter(|it| !it.is_empty()),
             "orphanDependents" => self.orphan_dependents = Some(flag(&value)),
@@ -77,6 +86,16 @@ impl Query {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Refuses combinations of options that a patch, or an apply, cannot have.
+    pub(crate) fn check_patch(&self, is_apply: bool) -> Result<(), ApiError> {
+        let cause = match is_apply {
+            true if self.field_manager.is_empty() => Cause::required("fieldManager", "is required for apply patch"),
+            false if self.force.is_some() => Cause::forbidden("force", "may not be specified for non-apply patch"),
+            _ => return Ok(()),
+        };
+        Err(ApiError::invalid_options("PatchOptions", vec![cause]))
     }
 
     /// Refuses combinations of options that a list or watch cannot have.
@@ -133,6 +152,18 @@ impl Query {
 }
 
 const MATCH: &str = "resourceVersionMatch";
+
+/// Longest name of an owner in bytes.
+pub(crate) const MANAGER_MAX: usize = 128;
+
+fn check_manager(name: &str) -> Option<Cause> {
+    if name.len() > MANAGER_MAX {
+        return Some(Cause::too_long("fieldManager", MANAGER_MAX));
+    }
+    let (at, bad) = name.char_indices().find(|(_, it)| it.is_control())?;
+    let why = format!("invalid character U+{:04X} (at position {at})", u32::from(bad));
+    Some(Cause::invalid("fieldManager", &Value::from(name), &why))
+}
 
 /// The kind of options that a method takes.
 fn options_kind(method: &Method) -> &'static str {
@@ -195,18 +226,40 @@ mod tests {
 
     #[test]
     fn names_the_option_that_is_wrong() {
+        let long = format!("fieldManager={}", "x".repeat(129));
         for (bad, code) in [
             ("limit=x", 400),
             ("timeoutSeconds=1h", 400),
             ("gracePeriodSeconds=soon", 400),
             ("dryRun=Some", 422),
             ("fieldValidation=strict", 422),
+            ("fieldManager=a%0Ab", 422),
+            (long.as_str(), 422),
         ] {
             let error = parse(bad).unwrap_err();
             let key = bad.split('=').next().unwrap();
             assert_eq!(error.code, code, "{bad}");
             assert!(error.message.contains(key), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn an_apply_names_its_manager_and_alone_may_use_force() {
+        let check = |query: &str, is_apply| parse(query).unwrap().check_patch(is_apply).map_err(|it| it.message);
+        assert_eq!(check("fieldManager=a&force=true", true), Ok(()));
+        assert_eq!(check("fieldManager=a", false), Ok(()));
+        assert_eq!(
+            check("force=true", true),
+            Err(r#"PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#
+                .into())
+        );
+        assert_eq!(
+            check("force=false", false),
+            Err(
+                r#"PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch"#
+                    .into()
+            )
+        );
     }
 
     #[test]

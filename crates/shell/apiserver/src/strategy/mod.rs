@@ -21,6 +21,13 @@ pub(crate) struct Prepared {
     pub(crate) warnings: Vec<String>,
 }
 
+/// Puts what a client may write in short where it belongs, so that its owner owns the right field.
+pub(crate) fn unfold(kind: &Kind, object: &mut Value) {
+    if kind.is("", "Secret") {
+        secret::merge_string_data(object);
+    }
+}
+
 /// Completes a new object, after defaults and before admission.
 pub(crate) fn create(server: &Shared, kind: &Kind, object: &mut Value) -> Result<Prepared, ApiError> {
     let mut prepared = Prepared::default();

@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(crate) use pod::bind_posted;
-pub(crate) use scale::{set_replicas, view_as as scale_of};
+pub(crate) use scale::{replicas as scale_replicas, set_replicas, view_as as scale_of};
 
 /// Answers a request for a subresource of the object called `name`.
 pub(crate) async fn answer(

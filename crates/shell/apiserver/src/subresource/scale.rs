@@ -15,8 +15,12 @@ use serde_json::{Value, json};
 use crate::{
     Body,
     call::Call,
+    request::accept::{self, Patching},
     respond,
-    verbs::update::{self, Aspect, read_patch},
+    verbs::{
+        apply,
+        update::{self, Aspect, read_patch},
+    },
 };
 
 /// Answers `GET`, `PUT` and `PATCH` of `scale`.
@@ -32,14 +36,21 @@ pub(super) async fn answer(
             let sent = call.decode(&body)?.value;
             change(call, name, |_| Ok(sent.clone())).await?
         }
-        _ => {
-            let (patch_type, patch) = read_patch(call, &body)?;
-            // The kind Scale has no merge keys, so a strategic patch of it is a merge patch.
-            let patch_type = if patch_type == PatchType::Strategic { PatchType::Merge } else { patch_type };
-            let kind = call.kind.clone();
-            let apply = |old: &Value| patch::apply(&kind, patch_type, old, &patch).map_err(|it| it.status(&kind, name));
-            change(call, name, apply).await?
-        }
+        _ => match accept::patching(&call.headers)? {
+            Patching::Apply => {
+                let changed = apply::scale(call, name, &body).await?;
+                crate::present::parse(call, &changed.value)?
+            }
+            Patching::Patch(patch_type) => {
+                let patch = read_patch(call, &body)?;
+                // The kind Scale has no merge keys, so a strategic patch of it is a merge patch.
+                let patch_type = if patch_type == PatchType::Strategic { PatchType::Merge } else { patch_type };
+                let kind = call.kind.clone();
+                let apply =
+                    |old: &Value| patch::apply(&kind, patch_type, old, &patch).map_err(|it| it.status(&kind, name));
+                change(call, name, apply).await?
+            }
+        },
     };
     Ok(respond::json(200, &view_as(&call.kind, &scaled)?))
 }
@@ -69,7 +80,8 @@ async fn change(
     crate::present::parse(call, &changed.value)
 }
 
-fn replicas(call: &Call, name: &str, scale: &Value) -> Result<i64, ApiError> {
+/// How many replicas a Scale asks for.
+pub(crate) fn replicas(call: &Call, name: &str, scale: &Value) -> Result<i64, ApiError> {
     let wanted = scale.pointer("/spec/replicas").unwrap_or(&Value::Null);
     match wanted {
         Value::Null => Ok(0),

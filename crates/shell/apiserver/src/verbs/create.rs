@@ -14,7 +14,7 @@ use crate::{
     admit::{Attempt, Operation, Options, admit},
     call::Call,
     commit::{self, Stored},
-    incoming, present, strategy,
+    incoming, owners, present, strategy,
 };
 
 /// Names tried for one `generateName` before giving up; each has 27⁵ possibilities.
@@ -31,7 +31,7 @@ pub(crate) async fn create(call: &mut Call, body: Bytes) -> Result<Response<Body
     for attempt in 1.. {
         let name = name(call, &object)?;
         let retry = if generated { Some(object.clone()) } else { None };
-        match create_named(call, object, &name).await? {
+        match create_named(call, object, &name, owners::created).await? {
             Ok(response) => return Ok(response),
             Err(WriteError::Exists { .. }) if generated && attempt < NAMES_MAX => {}
             Err(error) => return Err(commit::error(&call.kind, &name, &error)),
@@ -54,13 +54,16 @@ fn name(call: &Call, object: &Value) -> Result<String, ApiError> {
     }
 }
 
-async fn create_named(
+/// Creates an object of that name; `note` notes who owns what.
+pub(super) async fn create_named(
     call: &mut Call,
     mut object: Value,
     name: &str,
+    note: fn(&mut Call, &mut Value),
 ) -> Result<Result<Response<Body>, WriteError>, ApiError> {
     meta::metadata_mut(&mut object).insert("name".into(), name.into());
     defaults::apply(&call.kind, &mut object);
+    note(call, &mut object);
     let uid = uuid::Uuid::new_v4().to_string();
     prepare::create(&call.kind, &mut object, &uid, jiff::Timestamp::now());
     let prepared = strategy::create(call.shared(), &call.kind, &mut object)?;

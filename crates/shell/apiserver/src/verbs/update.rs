@@ -22,9 +22,13 @@ use crate::{
     admit::{self, Attempt, Operation, Options},
     call::Call,
     commit::{self, Stored},
-    incoming, present,
-    request::{accept, decode},
+    incoming, owners, present,
+    request::{
+        accept::{self, Patching},
+        decode,
+    },
     strategy, subresource,
+    verbs::apply,
 };
 
 /// Attempts against concurrent writers before a conflict is answered.
@@ -67,7 +71,10 @@ pub(crate) async fn patch(
     aspect: Aspect,
     body: Bytes,
 ) -> Result<Response<Body>, ApiError> {
-    let (patch_type, patch) = read_patch(call, &body)?;
+    let patch_type = match accept::patching(&call.headers)? {
+        Patching::Patch(patch_type) => patch_type,
+        Patching::Apply => return apply::apply(call, name, aspect, body).await,
+    };
     if patch_type == PatchType::Strategic && call.kind.custom.is_some() {
         // Nothing says how lists of custom kinds merge by this kind of patch.
         return Err(ApiError::unsupported_media_type(&[
@@ -76,8 +83,9 @@ pub(crate) async fn patch(
             "application/apply-patch+yaml",
         ]));
     }
+    let patch = read_patch(call, &body)?;
     let changed = change(call, name, aspect, |call, old| {
-        let patched = apply(call, name, patch_type, old, &patch)?;
+        let patched = patched(call, name, patch_type, old, &patch)?;
         let mut new = incoming::fields(call, patched, Vec::new())?;
         incoming::settle(call, &mut new, Some(name))?;
         Ok(new)
@@ -87,13 +95,12 @@ pub(crate) async fn patch(
 }
 
 /// Reads the patch in a request's body.
-pub(crate) fn read_patch(call: &mut Call, body: &Bytes) -> Result<(PatchType, Value), ApiError> {
-    let patch_type = accept::patch_type(&call.headers)?;
-    let decoded = decode::decode(body, accept::Syntax::Json)?;
-    Ok((patch_type, decoded.value))
+pub(crate) fn read_patch(call: &Call, body: &Bytes) -> Result<Value, ApiError> {
+    call.query.check_patch(false)?;
+    Ok(decode::decode(body, accept::Syntax::Json)?.value)
 }
 
-fn apply(call: &Call, name: &str, patch_type: PatchType, old: &Value, patch: &Value) -> Result<Value, ApiError> {
+fn patched(call: &Call, name: &str, patch_type: PatchType, old: &Value, patch: &Value) -> Result<Value, ApiError> {
     let patched = patch::apply(&call.kind, patch_type, old, patch).map_err(|it| it.status(&call.kind, name))?;
     for field in ["apiVersion", "kind"] {
         if patched.get(field) != old.get(field) {
@@ -105,11 +112,22 @@ fn apply(call: &Call, name: &str, patch_type: PatchType, old: &Value, patch: &Va
     Ok(patched)
 }
 
-/// Replaces an object by what `make` makes of it.
+/// Replaces an object by what `make` makes of it. The writer owns what changes.
 pub(crate) async fn change(
     call: &mut Call,
     name: &str,
     aspect: Aspect,
+    make: impl FnMut(&mut Call, &Value) -> Result<Value, ApiError>,
+) -> Result<Changed, ApiError> {
+    change_noted(call, name, aspect, owners::updated, make).await
+}
+
+/// Replaces an object by what `make` makes of it; `note` notes who owns what.
+pub(crate) async fn change_noted(
+    call: &mut Call,
+    name: &str,
+    aspect: Aspect,
+    note: owners::Note,
     mut make: impl FnMut(&mut Call, &Value) -> Result<Value, ApiError>,
 ) -> Result<Changed, ApiError> {
     let warnings = call.warnings.len();
@@ -119,7 +137,7 @@ pub(crate) async fn change(
         let old = call.parse(&entry)?;
         let new = make(call, &old)?;
         check_preconditions(call, name, &new, &old)?;
-        match step(call, name, aspect, &entry, old, new).await? {
+        match step(call, name, (aspect, note), &entry, old, new).await? {
             Ok(changed) => return Ok(changed),
             Err(WriteError::Conflict { .. }) => {}
             Err(error) => return Err(commit::error(&call.kind, name, &error)),
@@ -153,17 +171,17 @@ fn check_preconditions(call: &Call, name: &str, new: &Value, old: &Value) -> Res
 async fn step(
     call: &mut Call,
     name: &str,
-    aspect: Aspect,
+    (aspect, note): (Aspect, owners::Note),
     entry: &Arc<Entry>,
     old: Value,
     mut new: Value,
 ) -> Result<Result<Changed, WriteError>, ApiError> {
-    let claims = prepare(call, aspect, &mut new, &old)?;
+    let claims = prepare(call, (aspect, note), &mut new, &old)?;
     judge(call, name, aspect, &mut new, &old).await?;
     check_finalizers(call, name, &new, &old)?;
     let version = old["metadata"]["resourceVersion"].clone();
     meta::metadata_mut(&mut new).insert("resourceVersion".into(), version);
-    if new == old {
+    if owners::is_unchanged(&mut new, &old) {
         return Ok(Ok(Changed { value: entry.value.clone() }));
     }
     let gone = is_finished(&new);
@@ -186,10 +204,18 @@ async fn step(
 }
 
 /// Settles what the aspect allows, and completes the object.
-fn prepare(call: &mut Call, aspect: Aspect, new: &mut Value, old: &Value) -> Result<Vec<strategy::Claim>, ApiError> {
+fn prepare(
+    call: &mut Call,
+    (aspect, note): (Aspect, owners::Note),
+    new: &mut Value,
+    old: &Value,
+) -> Result<Vec<strategy::Claim>, ApiError> {
     let kind = call.kind.clone();
     let mut claims = Vec::new();
     defaults::apply(&kind, new);
+    if !matches!(aspect, Aspect::Own | Aspect::Finalize) {
+        note(call, new, old);
+    }
     match aspect {
         Aspect::Whole | Aspect::Spec | Aspect::Scale => {
             prepare::update(&kind, new, old);

@@ -34,7 +34,7 @@ async fn what_cannot_be_served_is_named() {
         (
             Method::PATCH,
             "/api/v1/namespaces/default",
-            "application/apply-patch+yaml",
+            "application/apply-patch+cbor",
             "{}",
             415,
             "UnsupportedMediaType",

@@ -1,6 +1,7 @@
 //! Drives the API server in process through its tower service, on a real store.
 
 mod access;
+mod apply;
 mod certificates;
 mod conformance;
 mod custom;

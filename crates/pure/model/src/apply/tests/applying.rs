@@ -265,3 +265,15 @@ fn what_contradicts_the_schema_is_refused_as_a_whole() {
         "failed to create typed patch object (/x; apps/v1, Kind=Deployment): .spec.replicsa: field not declared in schema"
     );
 }
+
+#[test]
+fn configurations_are_compared_as_they_are_stored() {
+    let sent = json!({"spec": {"replicas": null, "unknown": 1, "template": {"spec": {"volumes": [], "containers": [{
+        "name": "c", "args": [], "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}},
+    }]}}}});
+    let mut wanted = sent.clone();
+    wanted["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] =
+        json!({"cpu": "500m", "memory": "1Gi"});
+    assert_eq!(canonical(kind("apps/v1", "Deployment"), sent), Ok(wanted));
+    assert!(canonical(kind("apps/v1", "Deployment"), json!({"spec": {"replicas": "3"}})).is_err());
+}
