@@ -103,6 +103,35 @@ async fn a_token_bound_to_a_pod_lives_and_dies_with_it() {
 }
 
 #[tokio::test]
+async fn pods_get_a_token_where_they_or_their_account_say_so() {
+    let server = Server::start().await;
+    account(&server, "quiet").await;
+    let loud = json!({"metadata": {"name": "loud"}, "automountServiceAccountToken": true});
+    assert_eq!(server.post(ACCOUNTS, loud).await.code, 201);
+    let volumes = async |name: &str, account: &str, mount: Value| {
+        let mut sent = pod(name);
+        sent["spec"]["serviceAccountName"] = account.into();
+        sent["spec"]["automountServiceAccountToken"] = mount;
+        let created = server.post(PODS, sent).await;
+        assert_eq!(created.code, 201, "{}", created.body);
+        created.body["spec"]["volumes"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(volumes("a", "quiet", Value::Null).await, 0);
+    assert_eq!(volumes("b", "quiet", true.into()).await, 1);
+    assert_eq!(volumes("c", "loud", Value::Null).await, 1);
+    assert_eq!(volumes("d", "loud", false.into()).await, 0);
+    let mut lost = pod("e");
+    lost["spec"]["serviceAccountName"] = "nobody".into();
+    let refused = server.post(PODS, lost).await;
+    assert_eq!(refused.code, 403);
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(
+        message.contains(r#"error looking up service account default/nobody: serviceaccount "nobody" not found"#),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn requests_for_tokens_are_checked() {
     let server = Server::start().await;
     account(&server, "bot").await;
