@@ -55,6 +55,8 @@ pub struct Pod {
     pub node: String,
     /// Host name it asks for within this Service's domain.
     pub hostname: Option<String>,
+    /// Zone of its node.
+    pub zone: Option<String>,
     /// Its `Ready` condition is true.
     pub ready: bool,
     /// Being deleted.
@@ -78,6 +80,8 @@ pub struct Endpoint {
     pub node: String,
     /// Host name within the Service's domain.
     pub hostname: Option<String>,
+    /// Zone of its node.
+    pub zone: Option<String>,
     /// Takes new traffic.
     pub ready: bool,
     /// Answers, even while terminating.
@@ -174,6 +178,7 @@ pub(crate) fn endpoint(pod: &Pod, publish_not_ready: bool) -> Endpoint {
         ip: pod.ip.clone(),
         node: pod.node.clone(),
         hostname: pod.hostname.clone(),
+        zone: pod.zone.clone(),
         ready: publish_not_ready || (pod.ready && !pod.terminating),
         serving: pod.ready,
         terminating: pod.terminating,

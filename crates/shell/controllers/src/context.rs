@@ -265,6 +265,10 @@ impl Context {
                 wake(&stores.replica_sets, &queues.replica_sets, &pod.meta, |it| &it.spec.selector);
                 wake(&stores.stateful_sets, &queues.stateful_sets, &pod.meta, |it| &it.spec.selector);
                 wake(&stores.daemon_sets, &queues.daemon_sets, &pod.meta, |it| &it.spec.selector);
+                wake(&stores.jobs, &queues.jobs, &pod.meta, |it| &it.spec.selector);
+                if pod.meta.finalizers.iter().any(|it| **it == *crate::job::TRACKING) {
+                    queues.job_orphans.add(pod.meta.key());
+                }
                 let controllers = &stores.replication_controllers;
                 wake(controllers, &queues.replication_controllers, &pod.meta, |it| &it.0.spec.selector);
             }

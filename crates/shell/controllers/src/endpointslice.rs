@@ -1,6 +1,9 @@
 //! Keeps each Service's EndpointSlices.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use eyot_plan::endpointslice::{self as plan, Endpoint, Slice};
 use serde_json::{Map, Value, json};
@@ -20,6 +23,8 @@ use crate::{
 pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
+/// Label of nodes.
+const ZONE: &str = "topology.kubernetes.io/zone";
 pub(crate) const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// The Service that a slice of ours belongs to.
@@ -74,7 +79,12 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
 /// The pods that the Service selects.
 pub(crate) fn rows(context: &Context, service: &ServiceView) -> Vec<plan::Pod> {
     let pods = context.stores.pods.in_namespace(&service.meta.namespace);
-    pods.iter().filter(|it| service.matches(&it.meta.labels)).map(|it| row(it, service)).collect()
+    let nodes = context.stores.nodes.all();
+    let zones: HashMap<&str, &str> =
+        nodes.iter().filter_map(|it| Some((&*it.meta.name, it.meta.labels.get(ZONE)?))).collect();
+    let row =
+        |it: &Arc<PodView>| plan::Pod { zone: zones.get(&*it.node).map(|it| (*it).to_owned()), ..row(it, service) };
+    pods.iter().filter(|it| service.matches(&it.meta.labels)).map(row).collect()
 }
 
 fn row(pod: &PodView, service: &ServiceView) -> plan::Pod {
@@ -85,6 +95,7 @@ fn row(pod: &PodView, service: &ServiceView) -> plan::Pod {
         ip: pod.ip.to_string(),
         node: pod.node.to_string(),
         hostname: host.map(|it| it.0.clone()),
+        zone: None,
         ready: pod.ready_since.is_some(),
         terminating: pod.meta.deleting(),
         finished: !pod.unfinished(),
@@ -172,6 +183,9 @@ fn endpoint(it: &Endpoint, namespace: &str) -> Value {
     }
     if !it.node.is_empty() {
         endpoint["nodeName"] = it.node.as_str().into();
+    }
+    if let Some(zone) = &it.zone {
+        endpoint["zone"] = zone.as_str().into();
     }
     if let Some(hostname) = &it.hostname {
         endpoint["hostname"] = hostname.as_str().into();

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::{ApiError, DeleteOptions, JOBS, PODS, Target},
+    claim::{self, Claim},
     context::Context,
     events::Severity,
     pods::{Blueprint, Pods, remove_finalizer},
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Keeps a pod until its end is counted.
-const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+pub(crate) const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 
 /// What `managedBy` says of a Job that is ours.
 const MANAGER: &str = "kubernetes.io/job-controller";
@@ -47,7 +48,7 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     }
     // Wishes are read before pods: see `expect`.
     let wishes = context.expectations.snapshot(&job.meta.uid);
-    let mut pods = context.stores.pods.controlled_by(&job.meta.uid);
+    let mut pods = claim(&context, &job, &owner).await?;
     let known: HashSet<&str> = pods.iter().map(|it| &*it.meta.name).collect();
     let creating: Vec<Option<i32>> =
         wishes.creates.iter().filter(|it| !known.contains(it.0.as_str())).map(|it| *it.1).collect();
@@ -61,6 +62,24 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     }
     execute(&context, &job, &owner, &pods, &plan).await?;
     Ok(plan.wait.map(|it| Duration::from_secs(it.unsigned_abs())))
+}
+
+/// The pods of the Job; those that match and nobody controls are adopted, those that no longer match are let go.
+async fn claim(context: &Context, job: &JobView, owner: &Pods<'_>) -> Result<Vec<Arc<PodView>>, ApiError> {
+    let selector = job.spec.selector.compile();
+    if selector.is_empty() {
+        return Ok(context.stores.pods.controlled_by(&job.meta.uid));
+    }
+    let claim = Claim {
+        api: &context.api,
+        store: &context.stores.pods,
+        resource: &PODS,
+        owner: &job.meta,
+        reference: owner.owner_reference(),
+        selector: &selector,
+        member: claim::anything,
+    };
+    claim.settle().await
 }
 
 async fn execute(
@@ -166,7 +185,12 @@ async fn release_all(context: &Context, job: &JobView) -> Outcome {
 /// One pass over a pod whose Job may be gone: nobody else would take its finalizer off.
 pub(crate) async fn orphan_pass(context: Arc<Context>, key: Key) -> Outcome {
     let Some(pod) = context.stores.pods.get(&key) else { return Ok(None) };
-    let Some(owner) = pod.meta.controller().filter(|it| &*it.kind == "Job") else { return Ok(None) };
+    let Some(owner) = pod.meta.controller() else {
+        return remove_finalizer(&context.api, &PODS, &pod.meta, TRACKING).await.map(|()| None);
+    };
+    if &*owner.kind != "Job" {
+        return Ok(None);
+    }
     let here = |uid: &str| uid == &*owner.uid;
     if context.stores.jobs.get(&Key::new(&key.namespace, &owner.name)).is_some_and(|it| here(&it.meta.uid)) {
         return Ok(None);

@@ -85,10 +85,10 @@ pub(crate) fn drives_out(node: &NodeView) -> bool {
 fn state(node: &NodeView) -> State {
     let holds = |kind: &str| node.status.conditions.iter().any(|it| it.kind == kind && it.status == "True");
     State {
-        // A node that has not told its state yet is not ready.
+        // A node that registers tells its state a moment later; a taint until then would only come and go.
         ready: match node.ready() {
             Some("Unknown") => None,
-            other => Some(other == Some("True")),
+            other => Some(other != Some("False")),
         },
         memory_pressure: holds("MemoryPressure"),
         disk_pressure: holds("DiskPressure"),

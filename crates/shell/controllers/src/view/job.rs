@@ -7,7 +7,7 @@ use eyot_plan::job::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Condition, Meta, Time, View, nullable};
+use super::{Condition, LabelSelector, Meta, Time, View, nullable};
 
 /// A Job.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -32,6 +32,8 @@ pub(crate) struct JobSpec {
     pub(crate) pod_replacement_policy: Option<String>,
     pub(crate) ttl_seconds_after_finished: Option<i64>,
     pub(crate) managed_by: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) selector: LabelSelector,
     #[serde(deserialize_with = "nullable")]
     pub(crate) pod_failure_policy: Rules<FailureRule>,
     #[serde(deserialize_with = "nullable")]

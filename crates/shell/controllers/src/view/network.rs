@@ -131,6 +131,7 @@ struct EndpointWire {
     #[serde(deserialize_with = "nullable")]
     node_name: String,
     hostname: Option<String>,
+    zone: Option<String>,
     #[serde(deserialize_with = "nullable")]
     target_ref: TargetRef,
 }
@@ -202,6 +203,7 @@ impl AddressWire {
             ip: self.ip,
             node: self.node_name,
             hostname: self.hostname,
+            zone: None,
             ready,
             serving: ready,
             terminating: false,
@@ -246,6 +248,7 @@ impl EndpointWire {
             ip: self.addresses.into_iter().next().unwrap_or_default(),
             node: self.node_name,
             hostname: self.hostname,
+            zone: self.zone,
             ready: self.conditions.ready.unwrap_or(true),
             serving: self.conditions.serving.unwrap_or(true),
             terminating: self.conditions.terminating.unwrap_or(false),

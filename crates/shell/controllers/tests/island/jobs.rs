@@ -105,3 +105,25 @@ async fn policies_decide_what_failures_and_successes_mean() {
     let theirs = world.get(&format!("{JOBS}/theirs")).await.unwrap();
     assert!(theirs["status"].as_object().is_none_or(serde_json::Map::is_empty), "{theirs:#}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_adopts_what_matches_and_lets_go_of_what_does_not() {
+    let world = World::start().await;
+    job(&world, "work", "run", json!({"parallelism": 2, "completions": 2})).await;
+    let path = format!("{JOBS}/work");
+    world.until(&path, "running", |it| number(&it["status"]["ready"]) == 2).await;
+    let name = |pod: &Value| format!("{PODS}/{}", pod["metadata"]["name"].as_str().unwrap());
+    let pods = world.list(PODS).await;
+    let (lost, freed) = (name(&pods[0]), name(&pods[1]));
+    world.merge(&freed, json!({"metadata": {"labels": {"batch.kubernetes.io/controller-uid": null}}})).await;
+    let alone = |it: &Value| {
+        ["ownerReferences", "finalizers"].iter().all(|field| it["metadata"][field].as_array().is_none_or(Vec::is_empty))
+    };
+    world.until(&freed, "let go", alone).await;
+    world.until(&path, "replaced", |it| number(&it["status"]["ready"]) == 2).await;
+    world.merge(&path, json!({"spec": {"parallelism": 3}})).await;
+    world.merge(&lost, json!({"metadata": {"ownerReferences": []}})).await;
+    // It is taken back, or was one too many by then and is gone.
+    let taken = |it: &Value| it.is_null() || it["metadata"]["ownerReferences"][0]["name"] == "work";
+    world.until(&lost, "taken back", taken).await;
+}

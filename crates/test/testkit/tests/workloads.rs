@@ -1,0 +1,122 @@
+//! What keeps pods beside Deployments: StatefulSets, DaemonSets, CronJobs; and draining a node.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use eyot_testkit::{Node, eventually, with_node};
+
+const SOON: Duration = Duration::from_secs(90);
+
+/// A workload of `kind` that runs hello; `rest` goes into its spec.
+fn manifest(kind: &str, rest: &str) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: web}}
+spec:
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      containers:
+      - name: hello
+        image: localhost:5000/hello:v1
+        ports: [{{containerPort: 8080}}]
+        env: [{{name: GREETING, value: first}}]
+  {rest}
+"
+    )
+}
+
+async fn names(node: &Node) -> Result<String> {
+    node.kubectl(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}"]).await
+}
+
+async fn greeting(node: &Node, pod: &str) -> Result<String> {
+    let path = "jsonpath={.spec.containers[0].env[0].value}";
+    node.kubectl(&["get", "pod", pod, "-o", path]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stateful_set_rolls_out_and_is_undone() {
+    with_node(async |node| {
+        node.push("hello").await?;
+        let said = node.apply_text(&manifest("StatefulSet", "replicas: 3\n  serviceName: web")).await?;
+        ensure!(!said.contains("Warning"), "{said}");
+        node.kubectl(&["rollout", "status", "statefulset/web", "--timeout=120s"]).await?;
+        ensure!(names(node).await? == "web-0 web-1 web-2", "{}", names(node).await?);
+        node.kubectl(&["set", "env", "statefulset/web", "GREETING=second"]).await?;
+        node.kubectl(&["rollout", "status", "statefulset/web", "--timeout=120s"]).await?;
+        ensure!(greeting(node, "web-0").await? == "second");
+        let history = node.kubectl(&["rollout", "history", "statefulset/web"]).await?;
+        ensure!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
+        node.kubectl(&["rollout", "undo", "statefulset/web"]).await?;
+        node.kubectl(&["rollout", "status", "statefulset/web", "--timeout=120s"]).await?;
+        ensure!(greeting(node, "web-0").await? == "first");
+        node.kubectl(&["scale", "statefulset/web", "--replicas=1"]).await?;
+        node.kubectl(&["wait", "--for=delete", "pod/web-1", "pod/web-2", "--timeout=120s"]).await?;
+        let table = node.kubectl(&["get", "statefulset", "web", "--no-headers"]).await?;
+        ensure!(table.contains("1/1"), "{table}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_set_rolls_out_and_stays_through_a_drain_with_a_budget() {
+    with_node(async |node| {
+        node.push("hello").await?;
+        node.apply_text(&manifest("DaemonSet", "minReadySeconds: 0")).await?;
+        node.kubectl(&["rollout", "status", "daemonset/web", "--timeout=120s"]).await?;
+        node.kubectl(&["set", "env", "daemonset/web", "GREETING=second"]).await?;
+        node.kubectl(&["rollout", "status", "daemonset/web", "--timeout=120s"]).await?;
+        ensure!(greeting(node, &names(node).await?).await? == "second");
+        node.kubectl(&["rollout", "undo", "daemonset/web"]).await?;
+        node.kubectl(&["rollout", "status", "daemonset/web", "--timeout=120s"]).await?;
+
+        node.apply("hello").await?;
+        node.rolled_out("hello").await?;
+        node.kubectl(&["create", "pdb", "hello", "--selector=app=hello", "--min-available=1"]).await?;
+        let wait = "--for=jsonpath={.status.disruptionsAllowed}=1";
+        node.kubectl(&["wait", wait, "pdb/hello", "--timeout=60s"]).await?;
+        let name = node.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]).await?;
+        // One of two pods may go; a cordoned node takes no other in its place, so the last one stays.
+        let drain = ["drain", &name, "--ignore-daemonsets", "--force", "--timeout=12s"];
+        let drained = node.kubectl_outcome(&drain).await?;
+        ensure!(drained.code != 0 && drained.stderr.contains("disruption budget"), "{drained:?}");
+        let running = "--field-selector=status.phase=Running";
+        let left = node.kubectl(&["get", "pods", "-l", "app=hello", running, "-o", "name"]).await?;
+        ensure!(left.lines().count() == 1, "{left}");
+        node.kubectl(&["delete", "pdb", "hello"]).await?;
+        node.kubectl(&["drain", &name, "--ignore-daemonsets", "--force", "--timeout=60s"]).await?;
+        ensure!(names(node).await?.starts_with("web-"), "the daemon stays");
+        let said = node.kubectl(&["describe", "pods", "-l", "app=hello"]).await?;
+        ensure!(said.contains("0/1 nodes are available: 1 node(s) were unschedulable"), "{said}");
+        node.kubectl(&["uncordon", &name]).await?;
+        node.rolled_out("hello").await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cron_job_fires_and_can_be_started_by_hand() {
+    with_node(async |node| {
+        node.push("hello").await?;
+        let made = ["create", "cronjob", "tick", "--image=localhost:5000/hello:v1", "--schedule=* * * * *"];
+        let made: Vec<String> = made.iter().map(|it| node.localized(it)).collect();
+        let made: Vec<&str> = made.iter().map(String::as_str).collect();
+        node.kubectl(&made).await?;
+        node.kubectl(&["create", "job", "now", "--from=cronjob/tick"]).await?;
+        node.kubectl(&["get", "job", "now"]).await?;
+        eventually("the schedule starts a Job", SOON, async || {
+            let jobs = node.kubectl(&["get", "jobs", "-o", "name"]).await?;
+            ensure!(jobs.contains("job.batch/tick-"), "{jobs}");
+            Ok(())
+        })
+        .await?;
+        let table = node.kubectl(&["get", "cronjob", "tick", "--no-headers"]).await?;
+        ensure!(table.contains("* * * * *") && !table.contains("<none>   <none>"), "{table}");
+        Ok(())
+    })
+    .await;
+}
