@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     Config,
-    api::Api,
+    api::{self, Api},
     events::Recorder,
     expect::Expectations,
     gc::Collector,
@@ -147,6 +147,18 @@ impl Context {
         let it = Arc::downgrade(self);
         // The caches belong to the context, so they must not keep it alive.
         macro_rules! on {
+            // A cache of every object of a resource, which the collector takes part in.
+            ($store:ident of $resource:expr, $handle:expr) => {{
+                let (it, resource) = (it.clone(), Arc::new($resource.clone()));
+                self.collector.share(&resource);
+                stores.$store.listen(move |change| {
+                    if let Some(it) = it.upgrade() {
+                        it.collector.changed(&resource, change);
+                        let handle: fn(&Context, &Change<_>) = $handle;
+                        handle(&it, change);
+                    }
+                });
+            }};
             ($store:ident, $handle:expr) => {{
                 let it = it.clone();
                 stores.$store.listen(move |change| {
@@ -157,24 +169,24 @@ impl Context {
                 });
             }};
         }
-        on!(pods, Context::pod_changed);
-        on!(replica_sets, Context::replica_set_changed);
-        on!(deployments, |it, change| it.queue(&it.queues.deployments, change));
-        on!(stateful_sets, |it, change| it.queue(&it.queues.stateful_sets, change));
-        on!(daemon_sets, |it, change| it.queue(&it.queues.daemon_sets, change));
-        on!(replication_controllers, |it, change| it.queue(&it.queues.replication_controllers, change));
-        on!(revisions, Context::revision_changed);
-        on!(jobs, Context::job_changed);
-        on!(budgets, |it, change| it.queue(&it.queues.budgets, change));
-        on!(cron_jobs, |it, change| it.queue(&it.queues.cron_jobs, change));
-        on!(services, |it, change| {
+        on!(pods of api::PODS, Context::pod_changed);
+        on!(replica_sets of api::REPLICA_SETS, Context::replica_set_changed);
+        on!(deployments of api::DEPLOYMENTS, |it, change| it.queue(&it.queues.deployments, change));
+        on!(stateful_sets of api::STATEFUL_SETS, |it, change| it.queue(&it.queues.stateful_sets, change));
+        on!(daemon_sets of api::DAEMON_SETS, |it, change| it.queue(&it.queues.daemon_sets, change));
+        on!(replication_controllers of api::REPLICATION_CONTROLLERS, |it, change| it.queue(&it.queues.replication_controllers, change));
+        on!(revisions of api::CONTROLLER_REVISIONS, Context::revision_changed);
+        on!(jobs of api::JOBS, Context::job_changed);
+        on!(budgets of api::BUDGETS, |it, change| it.queue(&it.queues.budgets, change));
+        on!(cron_jobs of api::CRON_JOBS, |it, change| it.queue(&it.queues.cron_jobs, change));
+        on!(services of api::SERVICES, |it, change| {
             it.queue(&it.queues.services, change);
             it.queue(&it.queues.endpoints, change);
             it.queue(&it.queues.mirrors, change);
         });
         on!(hand_made, |it, change| it.queue(&it.queues.mirrors, change));
-        on!(slices, Context::slice_changed);
-        on!(nodes, |it, change| {
+        on!(slices of api::ENDPOINT_SLICES, Context::slice_changed);
+        on!(nodes of api::NODES, |it, change| {
             it.node_changed(change);
             let changed = it.scheduler.node_changed(change);
             if changed {
@@ -185,7 +197,7 @@ impl Context {
                 it.stores.daemon_sets.all().iter().for_each(|set| it.queues.daemon_sets.add(set.meta.key()));
             }
         });
-        on!(namespaces, |it, change| {
+        on!(namespaces of api::NAMESPACES, |it, change| {
             it.queue(&it.queues.namespaces, change);
             it.queue(&it.queues.accounts, change);
         });
@@ -205,7 +217,6 @@ impl Context {
 
     fn pod_changed(&self, change: &Change<PodView>) {
         self.settle_expectations(change);
-        self.collector.pod_changed(change);
         if self.scheduler.pod_changed(change, &self.queues.pending_pods) {
             self.scheduler.retry(&self.queues.pending_pods);
         }

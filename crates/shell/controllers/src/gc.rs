@@ -1,13 +1,13 @@
 //! The garbage collector: applies what [`eyot_plan::gc::Graph`] decides.
 //!
-//! Entry points: [`Collector::pod_changed`] takes pods from the shared cache; [`run`] watches every other resource that
-//! the server has and that can be deleted.
+//! Entry points: [`Collector::changed`] takes objects from the caches that the controllers share; [`run`] watches every
+//! other resource that the server has and that can be deleted.
 //!
 //! It starts with an owner that it does not know by asking the API, so it may start before all watches are in.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    api::{Api, ApiError, DeleteOptions, EVENTS, PODS, Resource, Target},
+    api::{Api, ApiError, DeleteOptions, EVENTS, Resource, Target},
     bounded::bounded,
     context::Context,
     discovery::discover,
@@ -26,7 +26,7 @@ use crate::{
     queue::{Outcome, Queue},
     reflect::{Sink, Source, reflect},
     store::Change,
-    view::{Meta, OwnerReference, cluster::MetaView, pod::PodView},
+    view::{Meta, OwnerReference, View, cluster::MetaView},
 };
 
 /// An owner unknown to the graph is usually just late; asking the API waits this long.
@@ -36,14 +36,14 @@ const IN_FLIGHT_MAX: usize = 64;
 /// Passes under way.
 pub(crate) const WORKERS: usize = 64;
 
-static POD: LazyLock<Arc<Resource>> = LazyLock::new(|| Arc::new(PODS.clone()));
-
 /// The owner graph, and the objects to decide about.
 pub(crate) struct Collector {
     api: Api,
     graph: Mutex<Graph<Arc<Resource>>>,
     /// By group and kind.
     kinds: RwLock<HashMap<(String, String), Arc<Resource>>>,
+    /// Resources that reach it through the controllers' caches.
+    shared: Mutex<Vec<Arc<Resource>>>,
     pub(crate) queue: Arc<Queue<Uid>>,
     /// A resource may have been added to the server.
     rediscover: Notify,
@@ -55,30 +55,46 @@ impl Collector {
             api,
             graph: Mutex::default(),
             kinds: RwLock::default(),
+            shared: Mutex::default(),
             queue: Queue::new("garbage-collector", Duration::from_millis(10)),
             rediscover: Notify::new(),
         })
     }
 
-    pub(crate) fn pod_changed(&self, change: &Change<PodView>) {
+    /// A cache here holds every object of the resource, and will tell of each change: it need not be watched again.
+    pub(crate) fn share(&self, resource: &Arc<Resource>) {
+        self.know(resource);
+        self.shared.lock().push(resource.clone());
+    }
+
+    /// Takes in what a shared cache was told.
+    pub(crate) fn changed<T: View>(&self, resource: &Arc<Resource>, change: &Change<T>) {
         match (&change.old, &change.new) {
             (_, Some(new)) => {
-                let same = |old: &Arc<PodView>| {
-                    old.meta.uid == new.meta.uid
-                        && old.meta.owner_references == new.meta.owner_references
-                        && old.meta.deleting() == new.meta.deleting()
-                        && old.meta.finalizers == new.meta.finalizers
+                let new = new.meta();
+                let same = |old: &Meta| {
+                    old.uid == new.uid
+                        && old.owner_references == new.owner_references
+                        && old.deleting() == new.deleting()
+                        && old.finalizers == new.finalizers
                 };
-                if let Some(old) = change.old.as_ref().filter(|old| old.meta.uid != new.meta.uid) {
-                    self.remove(&old.meta.uid);
+                let old = change.old.as_ref().map(|it| it.meta());
+                if let Some(old) = old.filter(|old| old.uid != new.uid) {
+                    self.remove(&old.uid);
                 }
-                if !change.old.as_ref().is_some_and(same) {
-                    self.apply(&POD, &new.meta);
+                if !old.is_some_and(same) {
+                    self.apply(resource, new);
                 }
             }
-            (Some(old), None) => self.remove(&old.meta.uid),
+            (Some(old), None) => self.remove(&old.meta().uid),
             (None, None) => {}
         }
+    }
+
+    /// Owners of this kind can be asked for.
+    fn know(&self, resource: &Arc<Resource>) {
+        let group = resource.api_version.split_once('/').map_or("", |it| it.0).to_owned();
+        self.kinds.write().insert((group, resource.kind.to_string()), resource.clone());
     }
 
     fn apply(&self, resource: &Arc<Resource>, meta: &Meta) {
@@ -295,8 +311,8 @@ impl Sink<MetaView> for Feed {
 /// Watches every resource whose objects can be owners or owned, until `token` is cancelled.
 pub(crate) async fn run(context: Arc<Context>, token: CancellationToken) {
     let collector = &context.collector;
-    let mut watched: HashSet<Resource> = [PODS.clone(), EVENTS.clone()].into();
-    collector.kinds.write().insert((String::new(), "Pod".into()), POD.clone());
+    let mut watched: HashSet<Resource> = collector.shared.lock().iter().map(|it| (**it).clone()).collect();
+    watched.insert(EVENTS.clone());
     let mut watches = JoinSet::new();
     loop {
         let pause = match discover(&context.api.client).await {
@@ -327,8 +343,7 @@ pub(crate) async fn run(context: Arc<Context>, token: CancellationToken) {
 
 fn start(collector: &Arc<Collector>, resource: &Resource, watches: &mut JoinSet<()>, token: &CancellationToken) {
     let resource = Arc::new(resource.clone());
-    let group = resource.api_version.split_once('/').map_or("", |it| it.0).to_owned();
-    collector.kinds.write().insert((group, resource.kind.to_string()), resource.clone());
+    collector.know(&resource);
     let feed = Feed {
         collector: collector.clone(),
         resource: resource.clone(),
