@@ -41,8 +41,8 @@ async fn greeting(node: &Node, pod: &str) -> Result<String> {
 async fn a_stateful_set_rolls_out_and_is_undone() {
     with_node(async |node| {
         node.push("hello").await?;
-        let said = node.apply_text(&manifest("StatefulSet", "replicas: 3\n  serviceName: web")).await?;
-        ensure!(!said.contains("Warning"), "{said}");
+        let made = node.apply_outcome(&manifest("StatefulSet", "replicas: 3\n  serviceName: web")).await?;
+        ensure!(made.code == 0 && made.stderr.is_empty(), "{made:?}");
         node.kubectl(&["rollout", "status", "statefulset/web", "--timeout=120s"]).await?;
         ensure!(names(node).await? == "web-0 web-1 web-2", "{}", names(node).await?);
         node.kubectl(&["set", "env", "statefulset/web", "GREETING=second"]).await?;
@@ -102,10 +102,8 @@ async fn a_daemon_set_rolls_out_and_stays_through_a_drain_with_a_budget() {
 async fn a_cron_job_fires_and_can_be_started_by_hand() {
     with_node(async |node| {
         node.push("hello").await?;
-        let made = ["create", "cronjob", "tick", "--image=localhost:5000/hello:v1", "--schedule=* * * * *"];
-        let made: Vec<String> = made.iter().map(|it| node.localized(it)).collect();
-        let made: Vec<&str> = made.iter().map(String::as_str).collect();
-        node.kubectl(&made).await?;
+        let image = "--image=localhost:5000/hello:v1";
+        node.kubectl(&["create", "cronjob", "tick", image, "--schedule=* * * * *"]).await?;
         node.kubectl(&["create", "job", "now", "--from=cronjob/tick"]).await?;
         node.kubectl(&["get", "job", "now"]).await?;
         eventually("the schedule starts a Job", SOON, async || {
@@ -116,6 +114,22 @@ async fn a_cron_job_fires_and_can_be_started_by_hand() {
         .await?;
         let table = node.kubectl(&["get", "cronjob", "tick", "--no-headers"]).await?;
         ensure!(table.contains("* * * * *") && !table.contains("<none>   <none>"), "{table}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_what_nothing_acts_on_is_told() {
+    with_node(async |node| {
+        let policy = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: quiet}
+spec: {podSelector: {}}
+";
+        let made = node.apply_outcome(policy).await?;
+        let warning = "Warning: nothing acts on networkpolicies here: no traffic is held back, the object is only stored";
+        ensure!(made.code == 0 && made.stderr.contains(warning), "{made:?}");
         Ok(())
     })
     .await;
