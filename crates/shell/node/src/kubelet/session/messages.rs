@@ -10,7 +10,10 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Error, Message},
+    tungstenite::{
+        Error, Message,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
 };
 
 use super::{Client, OUT_MAX, Wanted, Work};
@@ -67,6 +70,9 @@ where
         let work = async { Ok::<Value, Error>(work(Client { stdin, out }).await) };
         let (status, ()) = tokio::try_join!(work, print)?;
         sink.send(Message::Binary(framed(ERROR, status.to_string().as_bytes()))).await?;
+        // kubectl takes any other end for a failure.
+        let end = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        sink.send(Message::Close(Some(end))).await?;
         sink.close().await
     };
     tokio::select! {
