@@ -66,3 +66,53 @@ fn addresses(service: &Service) -> Vec<IpAddr> {
     found.dedup();
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use eyot_dispatch::Endpoints;
+
+    use super::*;
+    use crate::{
+        Config,
+        kinds::{Name, ServicePort, ServiceSpec},
+    };
+
+    fn gateway() -> Arc<Gateway> {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
+        });
+        let client = kube::Client::new(silent, "default");
+        Gateway::new(client, Arc::new(Endpoints::new()), Config::default())
+    }
+
+    #[tokio::test]
+    async fn services_are_known_by_name_and_reached_by_address() {
+        let gateway = gateway();
+        let spec = |ip: Option<&str>| ServiceSpec {
+            cluster_ip: ip.map(str::to_owned),
+            ports: Some(vec![ServicePort { port: 80, ..ServicePort::default() }]),
+            ..ServiceSpec::default()
+        };
+        gateway.services.apply(&Name::new("shop", "web"), &spec(Some("10.43.0.7")));
+        gateway.services.apply(&Name::new("shop", "headless"), &spec(Some("None")));
+        let pod: SocketAddr = "10.42.0.9:8080".parse().unwrap();
+        for name in ["web", "headless"] {
+            gateway.services.pool(&Name::new("shop", name), 80).unwrap().set(&[pod]);
+        }
+        let caller = Caller { namespace: "shop".into(), pod: "p".into() };
+        let resolve = |name: &str| -> Option<Vec<String>> {
+            gateway.resolve(&caller, name).map(|it| it.iter().map(IpAddr::to_string).collect())
+        };
+        let known = |ip: &str| Some(vec![ip.to_owned()]);
+        assert_eq!(resolve("web"), known("10.43.0.7"));
+        assert_eq!(resolve("web.shop.svc.cluster.local"), known("10.43.0.7"));
+        assert_eq!(resolve("headless.shop"), known("10.42.0.9"), "a headless Service is its pods");
+        assert_eq!(resolve("none"), Some(vec![]), "a name of the cluster that stands for nothing");
+        assert_eq!(resolve("www.example.com"), None, "the host's resolver is asked");
+        assert_eq!(gateway.route(&caller, "10.43.0.7:80".parse().unwrap()), pod);
+        for elsewhere in ["10.43.0.7:81", "93.184.216.34:80"] {
+            let elsewhere = elsewhere.parse().unwrap();
+            assert_eq!(gateway.route(&caller, elsewhere), elsewhere);
+        }
+    }
+}

@@ -6,6 +6,8 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
+    io::Read,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -132,14 +134,20 @@ impl Reached<'_> {
             if !is_small {
                 continue;
             }
-            let content = fs::read(self.blobs.path(&digest)).unwrap_or_default();
-            if content.first() == Some(&b'{')
-                && let Ok(json) = serde_json::from_slice::<Value>(&content)
-            {
+            if let Some(json) = json(&self.blobs.path(&digest)) {
                 open.extend(references(&json));
             }
         }
     }
+}
+
+/// What is in a file if that is JSON; of others one byte is read.
+fn json(path: &Path) -> Option<Value> {
+    let mut file = fs::File::open(path).ok()?;
+    let mut content = vec![0];
+    file.read_exact(&mut content).ok().filter(|()| content[0] == b'{')?;
+    file.read_to_end(&mut content).ok()?;
+    serde_json::from_slice(&content).ok()
 }
 
 /// The digests of a manifest's descriptors.

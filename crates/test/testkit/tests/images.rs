@@ -17,9 +17,7 @@ async fn a_push_starts_pods_that_wait_for_the_image() {
         )
         .await?;
         eventually("the pull to be given up for a while", Duration::from_secs(60), async || {
-            let reason = node
-                .kubectl(&["get", "pod", "early", "-o", "jsonpath={..waiting.reason}"])
-                .await?;
+            let reason = node.kubectl(&["get", "pod", "early", "-o", "jsonpath={..waiting.reason}"]).await?;
             ensure!(reason == "ImagePullBackOff", "{reason}");
             Ok(())
         })
