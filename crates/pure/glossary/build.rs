@@ -32,22 +32,33 @@ fn main() {
 
 /// Where the newest API version of k8s-openapi lies.
 fn sources() -> Option<PathBuf> {
+    let versions = fs::read_dir(downloaded().or_else(told_by_cargo)?.join("src")).ok()?.flatten().map(|it| it.path());
+    let minor = |it: &PathBuf| it.file_name()?.to_str()?.strip_prefix("v1_")?.parse::<u32>().ok();
+    versions.filter(|it| minor(it).is_some()).max_by_key(minor)
+}
+
+/// The locked version, where cargo unpacks what it downloads: it has done so before it builds anything.
+fn downloaded() -> Option<PathBuf> {
+    let lock = fs::read_to_string("../../../Cargo.lock").ok()?;
+    let (_, rest) = lock.split_once("name = \"k8s-openapi\"\nversion = \"")?;
+    let version = rest.split('"').next()?;
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))?;
+    let registries = fs::read_dir(home.join("registry/src")).ok()?.flatten();
+    registries.map(|it| it.path().join(format!("k8s-openapi-{version}"))).find(|it| it.is_dir())
+}
+
+/// As cargo knows it, which also finds vendored sources.
+fn told_by_cargo() -> Option<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // Only this target's dependencies: those of other systems need not have been downloaded.
-    let target = env::var_os("TARGET")?;
-    let mut metadata = Command::new(cargo);
-    metadata.args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform"]).arg(target);
-    let output = metadata.output().ok()?;
+    let output = Command::new(cargo).args(["metadata", "--format-version", "1", "--offline"]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let manifests = text.split(r#""manifest_path":""#).skip(1).filter_map(|it| it.split('"').next());
     let manifest = manifests.map(PathBuf::from).find(|it| {
         let folder = it.parent().and_then(Path::file_name).and_then(|it| it.to_str());
-        folder
-            .is_some_and(|it| it == "k8s-openapi" || it.starts_with("k8s-openapi-0") || it.starts_with("k8s-openapi-1"))
+        folder.is_some_and(|it| it == "k8s-openapi" || it.starts_with("k8s-openapi-0") || it.starts_with("k8s-openapi-1"))
     })?;
-    let versions = fs::read_dir(manifest.parent()?.join("src")).ok()?.flatten().map(|it| it.path());
-    let minor = |it: &PathBuf| it.file_name()?.to_str()?.strip_prefix("v1_")?.parse::<u32>().ok();
-    versions.filter(|it| minor(it).is_some()).max_by_key(minor)
+    manifest.parent().map(Path::to_owned)
 }
 
 fn collect(folder: &Path, types: &mut BTreeMap<String, String>) -> io::Result<()> {

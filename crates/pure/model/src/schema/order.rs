@@ -97,9 +97,8 @@ impl<'de> Visitor<'de> for Seek<'_> {
         while let Some(key) = entries.next_key::<String>()? {
             let dot = if length == 0 { "" } else { "." };
             self.path.push_str(&format!("{dot}{key}"));
-            match self.wanted.get(self.path.as_str()) {
-                Some(path) => self.seen.push(path.clone()),
-                None => {}
+            if let Some(path) = self.wanted.get(self.path.as_str()) {
+                self.seen.push(path.clone());
             }
             // Nothing below can be wanted when no wanted path begins so.
             if self.wanted.iter().any(|it| it.starts_with(self.path.as_str())) {

@@ -30,6 +30,7 @@ pub(super) fn check(kind: &Kind, new: &At<'_>, old: &At<'_>, causes: &mut Vec<Ca
             }
         }
         ("", "PersistentVolumeClaim") => claim(new, old, causes),
+        ("", "PersistentVolume") => super::storage::same_source(&new.get("spec"), &old.get("spec"), causes),
         _ => {}
     }
 }
@@ -61,6 +62,8 @@ fn fields(kind: &Kind) -> &'static [&'static str] {
         ("storage.k8s.io", "VolumeAttachment") => &["spec"],
         ("storage.k8s.io", "VolumeAttributesClass") => &["driverName", "parameters"],
         ("networking.k8s.io", "IPAddress") => &["spec"],
+        ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") => &["spec"],
+        ("certificates.k8s.io", "ClusterTrustBundle") => &["spec.signerName"],
         ("gateway.networking.k8s.io", "GatewayClass") => &["spec.controllerName"],
         _ => &[],
     }

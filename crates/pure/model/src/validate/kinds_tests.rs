@@ -103,6 +103,34 @@ fn storage() {
 }
 
 #[test]
+fn what_was_said_stands() {
+    let volume = |path: &str| {
+        json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": path}}})
+    };
+    refused(
+        "v1",
+        "PersistentVolume",
+        volume("/b"),
+        Some(volume("/a")),
+        expect![[r#"
+            FieldValueForbidden spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation
+        "#]],
+    );
+    let claim = |class: &str| {
+        json!({"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": class}}]}}})
+    };
+    refused(
+        "resource.k8s.io/v1",
+        "ResourceClaimTemplate",
+        json!({"spec": claim("b")}),
+        Some(json!({"spec": claim("a")})),
+        expect![[r#"
+            FieldValueInvalid spec: Invalid value: {"spec":{"devices":{"requests":[{"exactly":{"deviceClassName":"b"},"name":"r"}]}}}: field is immutable
+        "#]],
+    );
+}
+
+#[test]
 fn events() {
     refused(
         "v1",

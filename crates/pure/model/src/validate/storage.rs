@@ -148,6 +148,13 @@ pub(super) fn attachment(spec: &At<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
+/// Where a volume is stands once it was said.
+pub(super) fn same_source(new: &At<'_>, old: &At<'_>, causes: &mut Vec<Cause>) {
+    if SOURCES.iter().any(|it| new.get(it).value != old.get(it).value) {
+        causes.push(Cause::forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"));
+    }
+}
+
 /// Fields of a volume that say where it is; exactly one of them must be there.
 const SOURCES: [&str; 22] = [
     "awsElasticBlockStore",
@@ -221,9 +228,5 @@ fn local_volume(spec: &At<'_>, causes: &mut Vec<Cause>) {
     if !spec.get("local").is_absent() && spec.at("nodeAffinity.required").is_absent() {
         causes.push(spec.get("nodeAffinity").required("Local volume requires node affinity"));
     }
-    if let csi @ At { .. } = spec.get("csi")
-        && !csi.is_absent()
-    {
-        driver_name(&csi.get("driver"), causes);
-    }
+    driver_name(&spec.at("csi.driver"), causes);
 }

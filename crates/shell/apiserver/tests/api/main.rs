@@ -10,6 +10,7 @@ mod lists;
 mod objects;
 mod patches;
 mod pods;
+mod schema;
 mod server;
 mod tokens;
 mod watches;

@@ -19,7 +19,7 @@ pub(super) fn of(table: &Table) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, Known> = BTreeMap::new();
     for (group, versions) in table.groups() {
         for version in versions {
-            let kinds = table.iter().filter(|it| it.group == group && it.version == version).cloned().collect();
+            let kinds: Vec<_> = table.iter().filter(|it| it.group == group && it.version == version).cloned().collect();
             let path = path_of(group, version);
             if let Some(hash) = remembered(&path, &kinds).or_else(|| made(table, group, version)) {
                 found.insert(path, (kinds, hash));
@@ -31,7 +31,7 @@ pub(super) fn of(table: &Table) -> BTreeMap<String, String> {
     hashes
 }
 
-fn remembered(path: &str, kinds: &Vec<Arc<Kind>>) -> Option<String> {
+fn remembered(path: &str, kinds: &[Arc<Kind>]) -> Option<String> {
     let known = KNOWN.lock();
     let (of, hash) = known.get(path)?;
     let same = of.len() == kinds.len() && of.iter().zip(kinds).all(|(a, b)| Arc::ptr_eq(a, b));

@@ -137,3 +137,64 @@ async fn defaults_come_with_requests_and_from_storage() {
     assert_eq!((&two["a"], &two["b"]), (&"A".into(), &"B".into()), "what was stored stays");
     assert_eq!(expect(server.get(&format!("{collection}/one")).await, 200)["a"], Value::Null);
 }
+
+/// A definition of a kind in a group, with these versions, the first of which is stored.
+fn published(group: &str, plural: &str, versions: &[(&str, bool)]) -> Value {
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
+        "description": "Specification of Foo", "properties": {"bars": {"type": "array", "items": {"type": "string"}}}}}});
+    let version = |(at, (name, served)): (usize, &(&str, bool))| {
+        json!({"name": name, "served": served, "storage": at == 0, "schema": {"openAPIV3Schema": schema}})
+    };
+    let versions: Vec<Value> = versions.iter().enumerate().map(version).collect();
+    json!({
+        "metadata": {"name": format!("{plural}.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "versions": versions,
+            "names": {"plural": plural, "singular": format!("one{plural}"), "kind": format!("Kind{plural}")}},
+    })
+}
+
+/// What the schema says of a kind's `spec`, in both of its versions; `None` when neither knows the kind.
+async fn schema_of(server: &Server, group: &str, version: &str, plural: &str) -> Option<String> {
+    let of_kind = json!({"group": group, "version": version, "kind": format!("Kind{plural}")});
+    let find = |schemas: &Value| {
+        let is = |it: &&Value| {
+            it["x-kubernetes-group-version-kind"].as_array().is_some_and(|marks| marks.contains(&of_kind))
+        };
+        let found = schemas.as_object()?.values().find(is)?;
+        found["properties"]["spec"]["description"].as_str().map(str::to_owned)
+    };
+    let two = server.get("/openapi/v2").await.body;
+    let three = server.get(&format!("/openapi/v3/apis/{group}/{version}")).await.body;
+    let found = (find(&two["definitions"]), find(&three["components"]["schemas"]));
+    assert_eq!(found.0, found.1, "both versions of the schema say the same");
+    found.0
+}
+
+#[tokio::test]
+async fn published_schemas_follow_their_definitions() {
+    let server = Server::start().await;
+    let (one, two) = ("one.e2e.example.com", "two.e2e.example.com");
+    let said = Some("Specification of Foo".to_owned());
+    for object in [
+        published(one, "foos", &[("v1", true), ("v2", true)]),
+        published(one, "bars", &[("v1", true)]),
+        published(two, "foos", &[("v1", true)]),
+    ] {
+        expect(server.post(DEFINITIONS, object).await, 201);
+    }
+    for (group, version, plural) in [(one, "v1", "foos"), (one, "v2", "foos"), (one, "v1", "bars"), (two, "v1", "foos")] {
+        assert_eq!(schema_of(&server, group, version, plural).await, said, "{group}/{version} {plural}");
+    }
+    let change = async |versions: &[(&str, bool)]| {
+        let uri = format!("{DEFINITIONS}/foos.{one}");
+        let mut object = expect(server.get(&uri).await, 200);
+        object["spec"]["versions"] = published(one, "foos", versions)["spec"]["versions"].clone();
+        expect(server.put(&uri, object).await, 200);
+    };
+    change(&[("v1", true), ("v2", false)]).await;
+    assert_eq!(schema_of(&server, one, "v2", "foos").await, None, "a version that is no longer served");
+    assert_eq!(schema_of(&server, one, "v1", "foos").await, said);
+    change(&[("v1", true), ("v4", true)]).await;
+    assert_eq!(schema_of(&server, one, "v4", "foos").await, said, "a version of another name");
+    assert_eq!(schema_of(&server, one, "v2", "foos").await, None);
+}
