@@ -152,9 +152,20 @@ impl Quantity {
         self.nanos % NANO == 0
     }
 
-    /// The sum, in the format of `self`.
+    /// The difference, in the format of `self`.
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self { nanos: (self.nanos - other.nanos).clamp(-MAX, MAX), format: self.format }
+    }
+
+    /// How many times `other` goes into it.
+    pub fn ratio(self, other: Self) -> f64 {
+        self.nanos as f64 / other.nanos as f64
+    }
+
+    /// The sum, in the format of `self`, or of `other` where `self` is zero.
     pub fn saturating_add(self, other: Self) -> Self {
-        Self { nanos: (self.nanos + other.nanos).clamp(-MAX, MAX), format: self.format }
+        let format = if self.nanos == 0 { other.format } else { self.format };
+        Self { nanos: (self.nanos + other.nanos).clamp(-MAX, MAX), format }
     }
 }
 

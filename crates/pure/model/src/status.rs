@@ -59,6 +59,8 @@ pub enum Reason {
     Timeout,
     TooManyRequests,
     Unauthorized,
+    /// Shown as no reason at all.
+    Unknown,
     UnsupportedMediaType,
 }
 
@@ -251,6 +253,11 @@ impl ApiError {
         if !self.details.continue_token.is_empty() {
             status["metadata"]["continue"] = self.details.continue_token.as_str().into();
         }
+        if self.reason == Reason::Unknown
+            && let Some(status) = status.as_object_mut()
+        {
+            status.remove("reason");
+        }
         let details = self.details.to_value();
         if details.as_object().is_some_and(|it| !it.is_empty()) {
             status["details"] = details;
@@ -307,8 +314,35 @@ impl Reason {
             Self::Timeout => "Timeout",
             Self::TooManyRequests => "TooManyRequests",
             Self::Unauthorized => "Unauthorized",
+            Self::Unknown => "",
             Self::UnsupportedMediaType => "UnsupportedMediaType",
         }
+    }
+}
+
+impl Reason {
+    /// The reason of that name, if it is one that this server gives.
+    pub fn parse(name: &str) -> Option<Reason> {
+        const ALL: [Reason; 17] = [
+            Reason::AlreadyExists,
+            Reason::BadRequest,
+            Reason::Conflict,
+            Reason::Expired,
+            Reason::Forbidden,
+            Reason::Gone,
+            Reason::InternalError,
+            Reason::Invalid,
+            Reason::MethodNotAllowed,
+            Reason::NotAcceptable,
+            Reason::NotFound,
+            Reason::RequestEntityTooLarge,
+            Reason::ServiceUnavailable,
+            Reason::Timeout,
+            Reason::TooManyRequests,
+            Reason::Unauthorized,
+            Reason::UnsupportedMediaType,
+        ];
+        ALL.into_iter().find(|it| it.as_str() == name)
     }
 }
 

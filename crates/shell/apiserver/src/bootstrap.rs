@@ -1,11 +1,12 @@
 //! The objects every cluster begins with. Entry point: [`bootstrap`], called at each start; it makes what is missing.
 
-use eyot_model::meta;
+use eyot_model::{defaults, meta, prepare};
+use eyot_store::WriteError;
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use crate::{ApiServer, Body, Identity, access::roles, handle::handle, server::Shared};
+use crate::{ApiServer, Body, Identity, access::roles, commit, commit::Stored, flow, handle::handle, server::Shared};
 
 /// An object every cluster begins with could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -23,11 +24,13 @@ pub struct BootstrapError {
 /// Nothing that exists is changed, so that an administrator's edits stay; only roles get rules that they came to lack.
 pub async fn bootstrap(server: &ApiServer) -> Result<(), BootstrapError> {
     // Namespaces first, since what lives in them needs them; the rest shares the disk's flushes.
+    let presets = flow::presets().into_iter().map(|object| store(server, object));
+    let presets = futures::future::try_join_all(presets);
     let [namespaces, rest] = waves(&server.0).map(|wave| {
         let creations = wave.into_iter().map(|object| create(server, object));
         futures::future::try_join_all(creations)
     });
-    namespaces.await?;
+    futures::future::try_join(namespaces, presets).await?;
     let roles = async {
         let fail = |it: eyot_model::status::ApiError| BootstrapError {
             object: "the built-in roles".to_owned(),
@@ -36,6 +39,7 @@ pub async fn bootstrap(server: &ApiServer) -> Result<(), BootstrapError> {
         roles::ensure(&server.0).await.map_err(fail)
     };
     futures::future::try_join(rest, roles).await?;
+    server.0.quotas.resume(&server.0);
     Ok(())
 }
 
@@ -47,6 +51,12 @@ fn waves(server: &Shared) -> [Vec<Value>; 2] {
             "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
             "metadata": {"name": "wasm"}, "handler": "wasm",
         }),
+        priority_class(
+            "system-cluster-critical",
+            2_000_000_000,
+            "For pods of the cluster itself that may move to another node.",
+        ),
+        priority_class("system-node-critical", 2_000_001_000, "For pods of the cluster itself that their node needs."),
         json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
             "metadata": {"name": "eyot"}, "spec": {"controllerName": "eyot.io/gateway"},
@@ -75,6 +85,37 @@ fn waves(server: &Shared) -> [Vec<Value>; 2] {
         }),
     ];
     [namespaces.to_vec(), rest]
+}
+
+/// Stores an object that needs nothing of what a request goes through.
+async fn store(server: &ApiServer, mut object: Value) -> Result<(), BootstrapError> {
+    let name = meta::name(&object).unwrap_or_default().to_owned();
+    let fail = |message: String| BootstrapError { object: name.clone(), message };
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let kind = eyot_model::kinds::builtin().by_api_version(text("apiVersion"), text("kind"));
+    let kind = kind.ok_or_else(|| fail("the kind is not served".to_owned()))?;
+    let key = eyot_store::Key::new(kind.storage.as_str(), "", name.as_str());
+    if server.0.store.get(&key).is_some() {
+        return Ok(());
+    }
+    let status = object["status"].take();
+    defaults::apply(kind, &mut object);
+    prepare::create(kind, &mut object, &uuid::Uuid::new_v4().to_string(), jiff::Timestamp::now());
+    if !status.is_null() {
+        object["status"] = status;
+    }
+    let stored = Stored::new(kind, object).map_err(|it| fail(it.message))?;
+    match commit::found(&server.0, key, stored).await {
+        Ok(_) | Err(WriteError::Exists { .. }) => Ok(()),
+        Err(error) => Err(fail(error.to_string())),
+    }
+}
+
+fn priority_class(name: &str, value: i64, description: &str) -> Value {
+    json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+        "value": value, "description": description,
+    })
 }
 
 async fn create(server: &ApiServer, object: Value) -> Result<(), BootstrapError> {

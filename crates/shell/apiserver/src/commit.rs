@@ -11,7 +11,7 @@ use eyot_model::{
 use eyot_store::{Attributes, Entry, Key, Revision, Write, WriteError};
 use serde_json::Value;
 
-use crate::{definitions, object, object::Encoded, server::Shared};
+use crate::{admit::Charge, definitions, flow, object, object::Encoded, server::Shared};
 
 /// Labels and selectable fields of stored bytes; pass it to [`eyot_store::Options::new`].
 pub fn attributes(resource: &str, value: &[u8]) -> Attributes {
@@ -39,6 +39,7 @@ fn attributes_of(kind: &Kind, object: &Value) -> Attributes {
 pub(crate) struct Stored {
     encoded: Encoded,
     attributes: Attributes,
+    charge: Option<Charge>,
 }
 
 impl Stored {
@@ -49,7 +50,12 @@ impl Stored {
             Some(stored) => attributes_of(stored, &object),
             None => labels_of(&object),
         };
-        Ok(Stored { encoded: Encoded::new(&object)?, attributes })
+        Ok(Stored { encoded: Encoded::new(&object)?, attributes, charge: None })
+    }
+
+    /// Takes along the room that admission took for the object, until it is written.
+    pub(crate) fn charged(self, charge: Option<Charge>) -> Stored {
+        Stored { charge, ..self }
     }
 
     /// The bytes for the answer to a dry run: at the version that is there, or without one.
@@ -60,30 +66,26 @@ impl Stored {
 
 /// The write that creates an object.
 pub(crate) fn creation(key: Key, stored: Stored) -> Write {
-    let Stored { encoded, attributes } = stored;
+    let Stored { encoded, attributes, .. } = stored;
     Write::create(key, move |it| encoded.at(it)).with_attributes(attributes)
 }
 
 /// The write that replaces version `expect` of an object.
 pub(crate) fn replacement(key: Key, expect: Revision, stored: Stored) -> Write {
-    let Stored { encoded, attributes } = stored;
+    let Stored { encoded, attributes, .. } = stored;
     Write::update(key, expect, move |it| encoded.at(it)).with_attributes(attributes)
 }
 
 /// Creates an object.
-pub(crate) async fn create(server: &Shared, key: Key, stored: Stored) -> Result<Arc<Entry>, WriteError> {
-    let written = server.store.write(creation(key, stored)).await;
-    followed(server, written).await
+pub(crate) async fn create(server: &Shared, key: Key, mut stored: Stored) -> Result<Arc<Entry>, WriteError> {
+    let charge = stored.charge.take();
+    write(server, creation(key, stored), charge).await
 }
 
-/// A definition that was written changes what is served, before its writer hears of it.
-async fn followed(server: &Shared, written: Result<Arc<Entry>, WriteError>) -> Result<Arc<Entry>, WriteError> {
-    if let Ok(entry) = &written
-        && &*entry.key.resource == definitions::STORAGE
-    {
-        definitions::follow(server, &entry.key.name).await;
-    }
-    written
+/// Creates an object that is there from the beginning: nobody has to hear of it.
+pub(crate) async fn found(server: &Shared, key: Key, stored: Stored) -> Result<Arc<Entry>, WriteError> {
+    let Stored { encoded, attributes, .. } = stored;
+    server.store.write(Write::create(key, move |it| encoded.at(it)).with_attributes(attributes)).await
 }
 
 /// Replaces version `expect` of an object.
@@ -91,10 +93,10 @@ pub(crate) async fn replace(
     server: &Shared,
     key: Key,
     expect: Revision,
-    stored: Stored,
+    mut stored: Stored,
 ) -> Result<Arc<Entry>, WriteError> {
-    let written = server.store.write(replacement(key, expect, stored)).await;
-    followed(server, written).await
+    let charge = stored.charge.take();
+    write(server, replacement(key, expect, stored), charge).await
 }
 
 /// Removes the given version of an object; watchers see it as `last`, or as it was.
@@ -108,8 +110,35 @@ pub(crate) async fn remove(
         Some(last) => last.encoded.at(it),
         None => object::restamp(&value, it),
     };
-    let write = Write::delete(entry.key.clone(), Some(entry.revision), produce);
-    followed(server, server.store.write(write).await).await
+    write(server, Write::delete(entry.key.clone(), Some(entry.revision), produce), None).await
+}
+
+/// Hands a write to the store and tells those who follow what is stored.
+async fn write(server: &Shared, write: Write, charge: Option<Charge>) -> Result<Arc<Entry>, WriteError> {
+    let key = write.key.clone();
+    if charge.is_none() && !server.quotas.counts(&key) {
+        let written = server.store.write(write).await?;
+        follow(server, &key).await;
+        return Ok(written);
+    }
+    // Where it counts, a client that goes away must not take the accounting with it.
+    let server = server.quotas.server().ok_or(WriteError::Closed)?;
+    let task = tokio::spawn(async move {
+        let written = server.store.write(write).await;
+        follow(&server, &key).await;
+        drop(charge);
+        written
+    });
+    task.await.unwrap_or(Err(WriteError::Closed))
+}
+
+async fn follow(server: &Shared, key: &Key) {
+    server.quotas.changed(server, key);
+    flow::follow(server, key);
+    // A definition changes what is served, before its writer hears of it.
+    if &*key.resource == definitions::STORAGE {
+        definitions::follow(server, &key.name).await;
+    }
 }
 
 /// The answer to a write that failed.

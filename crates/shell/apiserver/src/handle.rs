@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use eyot_model::{kinds::Kind, rbac, status::ApiError};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, header};
 
 use crate::{
     ApiServer, Body, Identity, access,
@@ -12,7 +12,7 @@ use crate::{
     call::Call,
     definitions,
     discovery::{self, Ask},
-    inert,
+    flow, inert,
     request::{
         accept::{self, Form},
         path::{self, Path, Resource},
@@ -59,6 +59,24 @@ async fn route(
         return discovery::answer(&server.kinds(), path, &Ask::new(&server, &request));
     }
     let identity = access::identify(&server.0, identity, request.headers_mut())?;
+    // Only what came over a connection queues up: parts of this process must not wait for their own clients.
+    let networked = request.extensions().get::<Closing>().is_some();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let pass = flow::gate(&server.0, &identity, networked, &method, &uri, path.as_ref()).await?;
+    let mut answered = answer(server, identity, path, request).await;
+    if let (Some(pass), Ok(response)) = (&pass, &mut answered) {
+        pass.mark(response);
+    }
+    answered
+}
+
+/// Answers a request of somebody known, whose turn it is.
+async fn answer(
+    server: ApiServer,
+    identity: Arc<Identity>,
+    path: Option<Path>,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
     let path = match path {
         Some(Path::Resource(resource)) => return objects(server, identity, resource, request).await,
         path => path,
@@ -205,6 +223,13 @@ fn verb(method: &Method, path: &Resource, query: &Query) -> &'static str {
 
 /// Reads a request's body within the limits of size and time.
 pub(crate) async fn read_body(request: Request<Body>) -> Result<Bytes, ApiError> {
+    // Kubernetes takes no compressed bodies either; saying so is kinder than calling the bytes malformed.
+    if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING).filter(|it| *it != "identity") {
+        let encoding = encoding.to_str().unwrap_or("unknown");
+        let mut error = ApiError::unsupported_media_type(&[]);
+        error.message = format!("the body of the request is compressed ({encoding}), which is not supported");
+        return Err(error);
+    }
     let read = tokio::time::timeout(BODY_TIME_MAX, body::collect(request.into_body(), BODY_MAX)).await;
     let read = read.map_err(|_| ApiError::timeout("the body of the request did not arrive in time", 1))?;
     read.map_err(|error| match error {

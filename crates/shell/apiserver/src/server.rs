@@ -8,7 +8,9 @@ use eyot_store::Store;
 use crate::{
     ApiService, Identity,
     access::Authority,
+    admit::{GlobalDefault, Quotas, Webhooks},
     definitions::Definitions,
+    flow::Flows,
     kubelet::Kubelets,
     pki::Credentials,
     strategy::{Addresses, bind::OnlyNode},
@@ -37,6 +39,10 @@ pub(crate) struct Shared {
     pub(crate) definitions: Definitions,
     pub(crate) authority: Authority,
     credentials: OnceLock<Credentials>,
+    pub(crate) global_default: GlobalDefault,
+    pub(crate) quotas: Quotas,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) flows: Flows,
 }
 
 impl Shared {
@@ -56,7 +62,7 @@ impl ApiServer {
     /// An API server over `store`, which must have been opened with [`attributes`](crate::attributes). Nothing is
     /// written until a request or [`bootstrap`](crate::bootstrap) asks.
     pub fn new(store: Store, config: Config) -> Self {
-        ApiServer(Arc::new(Shared {
+        ApiServer(Arc::new_cyclic(|server| Shared {
             definitions: Definitions::load(&store),
             store,
             kubelets: Kubelets::default(),
@@ -64,6 +70,10 @@ impl ApiServer {
             only_node: OnlyNode::default(),
             authority: Authority::default(),
             credentials: OnceLock::new(),
+            global_default: GlobalDefault::default(),
+            quotas: Quotas::new(server.clone()),
+            webhooks: Webhooks::default(),
+            flows: Flows::default(),
             config,
         }))
     }

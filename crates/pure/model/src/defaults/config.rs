@@ -100,6 +100,45 @@ pub(super) fn matched(spec: &mut Object, field: &str) {
     }
 }
 
+/// A container's limit is at most the maximum, and what it asks for is what it may use, or the minimum.
+pub(super) fn limit_range(spec: &mut Object) {
+    each(spec, "limits", |item| {
+        if text(item, "type") != "Container" {
+            return;
+        }
+        for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
+            let Some(amounts) = item.get(from).and_then(Value::as_object).cloned() else { continue };
+            let target = make(item, to);
+            for (name, amount) in amounts {
+                target.entry(name).or_insert(amount);
+            }
+        }
+    });
+}
+
+pub(super) fn flow_schema(spec: &mut Object) {
+    set(spec, "matchingPrecedence", 1000);
+}
+
+pub(super) fn priority_level(spec: &mut Object) {
+    if text(spec, "type") == "Exempt" {
+        let exempt = make(spec, "exempt");
+        set(exempt, "nominalConcurrencyShares", 0);
+        set(exempt, "lendablePercent", 0);
+        return;
+    }
+    let Some(limited) = spec.get_mut("limited").and_then(Value::as_object_mut) else { return };
+    set(limited, "nominalConcurrencyShares", 30);
+    set(limited, "lendablePercent", 0);
+    let response = make(limited, "limitResponse");
+    if text(response, "type") == "Queue" {
+        let queuing = make(response, "queuing");
+        for (field, number) in [("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)] {
+            set(queuing, field, number);
+        }
+    }
+}
+
 pub(super) fn definition(spec: &mut Object) {
     let names = make(spec, "names");
     let kind = text(names, "kind").to_owned();

@@ -53,6 +53,11 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         ("gateway.networking.k8s.io", "GRPCRoute") => network::grpc_route(make(object, "spec")),
         ("", "Secret") => config::secret(object),
         ("", "Namespace") => config::namespace(object),
+        ("", "LimitRange") => config::limit_range(make(object, "spec")),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => config::flow_schema(make(object, "spec")),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => {
+            config::priority_level(make(object, "spec"));
+        }
         ("", "Node") => config::node(object),
         ("", "PersistentVolume") => {
             let spec = make(object, "spec");
@@ -68,10 +73,9 @@ pub fn apply(kind: &Kind, object: &mut Value) {
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy") => {
             config::admission_policy(make(object, "spec"));
         }
-        (
-            "admissionregistration.k8s.io",
-            "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding",
-        ) => config::matched(make(object, "spec"), "matchResources"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding") => {
+            config::matched(make(object, "spec"), "matchResources")
+        }
         ("apiregistration.k8s.io", "APIService") => {
             if let Some(service) = make(object, "spec").get_mut("service").and_then(Value::as_object_mut) {
                 set(service, "port", 443);

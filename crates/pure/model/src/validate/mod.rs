@@ -5,11 +5,13 @@
 //! the other modules what their kinds ask for. Admission and references to other objects are not checked here.
 
 mod addresses;
+mod admission;
 pub(crate) mod at;
 mod config;
 mod container;
 mod event;
 mod immutable;
+mod limits;
 mod metadata;
 pub mod names;
 mod network;
@@ -136,6 +138,15 @@ fn own(kind: &Kind, object: &At<'_>, causes: &mut Vec<Cause>) {
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => policy::mutating(&spec, causes),
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => policy::binding(&spec, true, causes),
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => policy::binding(&spec, false, causes),
+        ("", "LimitRange") => limits::limit_range(&spec, causes),
+        ("", "ResourceQuota") => limits::resource_quota(&spec, causes),
+        ("scheduling.k8s.io", "PriorityClass") => limits::priority_class(object, causes),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => admission::webhooks(object, true, causes),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => {
+            admission::webhooks(object, false, causes);
+        }
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => admission::flow_schema(&spec, causes),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => admission::priority_level(&spec, causes),
         _ => {}
     }
 }

@@ -7,16 +7,28 @@
 //! A step is told the whole [`Attempt`] and returns at once when the attempt is not its business: the way of a pod from
 //! `POST` to Ready goes through here.
 
+mod fallback;
 mod lifecycle;
+mod limits;
+mod priority;
+mod quota;
+mod runtime_class;
+mod security;
+mod webhook;
 
 use eyot_model::{
     defaults,
     kinds::Kind,
+    meta, prepare,
     status::{ApiError, Cause},
     validate,
 };
 use futures::future::BoxFuture;
 use serde_json::Value;
+
+pub(crate) use priority::GlobalDefault;
+pub(crate) use quota::{Charge, Quotas};
+pub(crate) use webhook::Webhooks;
 
 use crate::{Identity, access, csr, definitions, request::query::Query, server::Shared, strategy, verbs::delete};
 
@@ -63,6 +75,9 @@ pub(crate) enum Options<'a> {
 pub(crate) struct Admitted {
     /// Become `Warning` headers.
     pub(crate) warnings: Vec<String>,
+    /// Room taken in quotas: goes with the object to the store, by [`Stored::charged`](crate::commit::Stored::charged).
+    pub(crate) charge: Option<Charge>,
+    webhooks: webhook::History,
 }
 
 /// A step that completes an object or refuses it. Doing it twice must change nothing more.
@@ -70,7 +85,6 @@ enum Mutate {
     /// Runs at once.
     Now(fn(&Shared, &Attempt<'_>, &mut Value, &mut Admitted) -> Result<(), ApiError>),
     /// Waits for something outside. Costs nothing but the question when nobody `wants` the attempt.
-    #[allow(dead_code, reason = "for steps that ask other servers")]
     Later { wants: fn(&Shared, &Attempt<'_>) -> bool, change: Change },
 }
 
@@ -79,7 +93,6 @@ enum Validate {
     /// Runs at once.
     Now(fn(&Shared, &Attempt<'_>, &Value, &mut Admitted) -> Result<(), ApiError>),
     /// Waits for something outside. Costs nothing but the question when nobody `wants` the attempt.
-    #[allow(dead_code, reason = "for steps that ask other servers")]
     Later { wants: fn(&Shared, &Attempt<'_>) -> bool, judge: Judge },
 }
 
@@ -101,9 +114,24 @@ pub(crate) enum Round {
     Again,
 }
 
-const MUTATING: &[Mutate] = &[Mutate::Now(lifecycle::namespace), Mutate::Now(strategy::account::complete)];
+const MUTATING: &[Mutate] = &[
+    Mutate::Now(lifecycle::namespace),
+    Mutate::Now(limits::complete),
+    Mutate::Now(priority::complete),
+    Mutate::Now(strategy::account::complete),
+    Mutate::Now(runtime_class::complete),
+    Mutate::Now(fallback::complete),
+    webhook::MUTATE,
+];
 
-const VALIDATING: &[Validate] = &[];
+const VALIDATING: &[Validate] = &[
+    Validate::Now(limits::judge),
+    Validate::Now(security::judge),
+    Validate::Now(priority::judge),
+    webhook::VALIDATE,
+    // Last, since it takes room for what all others let pass.
+    Validate::Now(quota::judge),
+];
 
 impl Attempt<'_> {
     /// Whether it creates an object of that group and kind.
@@ -139,8 +167,12 @@ pub(crate) async fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut V
     if mutate(server, attempt, Round::First, object, &mut admitted).await? {
         mutate(server, attempt, Round::Again, object, &mut admitted).await?;
     }
-    // After all others, since it decides on what they made of the pod.
-    strategy::bind::place(server, attempt, object);
+    if attempt.creates("", "Pod") {
+        // After all others, since these depend on what they made of the pod.
+        let class = prepare::qos_class(object);
+        meta::entry(object, "status").insert("qosClass".into(), class.into());
+        strategy::bind::place(server, attempt, object);
+    }
     if attempt.is_of_the_kind() {
         csr::stamp(attempt, object)?;
         access::check_escalation(server, attempt, object)?;

@@ -79,7 +79,7 @@ pub(super) async fn create_named(
     };
     let admitted = admit(call.shared(), &attempt, &mut object).await?;
     let warnings = prepared.warnings.into_iter().chain(admitted.warnings);
-    let stored = Stored::new(&call.kind, object)?;
+    let stored = Stored::new(&call.kind, object)?.charged(admitted.charge);
     let key = call.key(name);
     if call.query.dry_run {
         if let Some(current) = call.shared().store.get(&key) {

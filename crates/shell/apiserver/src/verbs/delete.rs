@@ -297,6 +297,15 @@ fn set_finalizers(kind: &Kind, object: &mut Value, propagation: Option<Propagati
 }
 
 impl Options {
+    /// What becomes of dependents, as `DeleteOptions` names it.
+    pub(crate) fn propagation_policy(&self) -> Option<&'static str> {
+        self.propagation.map(|it| match it {
+            Propagation::Background => "Background",
+            Propagation::Foreground => "Foreground",
+            Propagation::Orphan => "Orphan",
+        })
+    }
+
     fn read(call: &Call, body: &Bytes) -> Result<Options, ApiError> {
         let sent = if body.is_empty() { Value::Null } else { call.decode(body)?.value };
         Options::from(&call.query, &sent)

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     Body,
-    admit::{self, Attempt, Operation, Options},
+    admit::{self, Attempt, Charge, Operation, Options},
     call::Call,
     commit::{self, Stored},
     incoming, owners, present,
@@ -177,7 +177,7 @@ async fn step(
     mut new: Value,
 ) -> Result<Result<Changed, WriteError>, ApiError> {
     let claims = prepare(call, (aspect, note), &mut new, &old)?;
-    judge(call, name, aspect, &mut new, &old).await?;
+    let charge = judge(call, name, aspect, &mut new, &old).await?;
     check_finalizers(call, name, &new, &old)?;
     let version = old["metadata"]["resourceVersion"].clone();
     meta::metadata_mut(&mut new).insert("resourceVersion".into(), version);
@@ -185,7 +185,7 @@ async fn step(
         return Ok(Ok(Changed { value: entry.value.clone() }));
     }
     let gone = is_finished(&new);
-    let stored = Stored::new(&call.kind, new)?;
+    let stored = Stored::new(&call.kind, new)?.charged(charge);
     if call.query.dry_run {
         return Ok(Ok(Changed { value: stored.rehearsed(Some(entry.revision)) }));
     }
@@ -239,7 +239,13 @@ fn prepare(
 }
 
 /// Has the new version admitted.
-async fn judge(call: &mut Call, name: &str, aspect: Aspect, new: &mut Value, old: &Value) -> Result<(), ApiError> {
+async fn judge(
+    call: &mut Call,
+    name: &str,
+    aspect: Aspect,
+    new: &mut Value,
+    old: &Value,
+) -> Result<Option<Charge>, ApiError> {
     let attempt = Attempt {
         operation: Operation::Update,
         kind: &call.kind,
@@ -251,7 +257,7 @@ async fn judge(call: &mut Call, name: &str, aspect: Aspect, new: &mut Value, old
         old: Some(old),
     };
     let admitted = match aspect {
-        Aspect::Own => return Ok(()),
+        Aspect::Own => return Ok(None),
         Aspect::Scale => {
             let before = subresource::scale_of(&call.kind, old)?;
             let mut scale = subresource::scale_of(&call.kind, new)?;
@@ -263,7 +269,7 @@ async fn judge(call: &mut Call, name: &str, aspect: Aspect, new: &mut Value, old
         _ => admit::admit(call.shared(), &attempt, new).await?,
     };
     call.warnings.extend(admitted.warnings);
-    Ok(())
+    Ok(admitted.charge)
 }
 
 /// An object that is being deleted takes no new finalizers.

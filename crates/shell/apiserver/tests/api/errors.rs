@@ -110,3 +110,61 @@ async fn a_stranger_learns_nothing_but_health_and_version() {
     let request = Request::get(PODS).header(header::ACCEPT, "application/json").body(Body::empty()).unwrap();
     assert_eq!(read(server.send(request).await).await.code, 403);
 }
+
+#[tokio::test]
+async fn numbers_texts_and_selectors_that_are_none_are_refused() {
+    let server = Server::start().await;
+    let json = "application/json";
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let deep_patch = format!("{{\"data\":{}1{}}}", "{\"a\":".repeat(3000), "}".repeat(3000));
+    for (method, uri, content_type, body, code, reason) in [
+        (Method::POST, deployments, json, "{\"spec\":{\"replicas\":1e400}}", 400, "BadRequest"),
+        (Method::POST, deployments, json, "{\"spec\":{\"replicas\":99999999999999999999}}", 400, "BadRequest"),
+        (Method::POST, deployments, json, "{\"spec\":{\"replicas\":1.5}}", 400, "BadRequest"),
+        (Method::POST, MAPS, json, "{\"metadata\":{\"name\":\"\\ud800\"}}", 400, "BadRequest"),
+        (Method::POST, MAPS, json, "\u{feff}{}", 400, "BadRequest"),
+        (Method::PATCH, "/api/v1/namespaces/default", "application/merge-patch+json", &deep_patch, 400, "BadRequest"),
+        (Method::PATCH, "/api/v1/namespaces/default", "application/json-patch+json", "{}", 400, "BadRequest"),
+        (Method::GET, "/api/v1/pods?labelSelector=a%20in%20(b", json, "", 400, "BadRequest"),
+        (Method::GET, "/api/v1/pods?labelSelector=a%3Db%2C%2C", json, "", 400, "BadRequest"),
+        (Method::GET, "/api/v1/pods?labelSelector=%2Fx%3Db", json, "", 400, "BadRequest"),
+        (Method::GET, "/api/v1/pods?fieldSelector=metadata.name", json, "", 400, "BadRequest"),
+        (Method::GET, "/api/v1/pods?continue=eyJ2IjoxfQ", json, "", 400, "BadRequest"),
+        (Method::GET, "/api/v1/pods?limit=99999999999999999999999", json, "", 400, "BadRequest"),
+        (Method::GET, "/api/v1/namespaces/%ff/pods", json, "", 404, "NotFound"),
+    ] {
+        check(&server, method, uri, content_type, body, code, reason).await;
+    }
+    let raw = server.call(Method::POST, MAPS, json, &b"{\"metadata\":{\"name\":\"\xff\xfe\"}}"[..]).await;
+    assert_eq!((raw.code, &raw.body["reason"]), (400, &json!("BadRequest")), "{}", raw.body);
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_given_up_at_the_limit() {
+    let server = Server::start().await;
+    let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = sent.clone();
+    let endless = futures::stream::repeat_with(move || {
+        counted.fetch_add(64 << 10, std::sync::atomic::Ordering::Relaxed);
+        Ok::<_, std::io::Error>(http_body::Frame::data(bytes::Bytes::from(vec![b' '; 64 << 10])))
+    });
+    let body = Body::new(http_body_util::StreamBody::new(endless));
+    let request = Request::post(MAPS).header(header::CONTENT_TYPE, "application/json").body(body).unwrap();
+    let answer = read(server.send(request).await).await;
+    assert_eq!((answer.code, &answer.body["reason"]), (413, &json!("RequestEntityTooLarge")), "{}", answer.body);
+    let sent = sent.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(sent <= 4 << 20, "{sent} bytes were read");
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_by_name() {
+    let server = Server::start().await;
+    let request = Request::post(MAPS)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CONTENT_ENCODING, "gzip")
+        .body(Body::full(&b"\x1f\x8b\x08\x00"[..]))
+        .unwrap();
+    let answer = read(server.send(request).await).await;
+    assert_eq!((answer.code, &answer.body["reason"]), (415, &json!("UnsupportedMediaType")), "{}", answer.body);
+    assert!(answer.body["message"].as_str().unwrap().contains("gzip"), "{}", answer.body);
+}

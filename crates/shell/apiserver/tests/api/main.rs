@@ -1,6 +1,7 @@
 //! Drives the API server in process through its tower service, on a real store.
 
 mod access;
+mod admission;
 mod apply;
 mod certificates;
 mod conformance;
@@ -10,7 +11,8 @@ mod lists;
 mod objects;
 mod patches;
 mod pods;
+mod quotas;
 mod schema;
 mod server;
-mod tokens;
 mod watches;
+mod webhooks;

@@ -1,0 +1,126 @@
+//! An HTTPS client for one webhook: its own authorities, a few connections kept open. Entry point: [`Client::post`].
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::Full;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{Target, service};
+use crate::{
+    Body,
+    body::{self, CollectError},
+    server::Shared,
+};
+
+/// Largest answer in bytes: a patch may hold a whole object, in base64.
+const ANSWER_MAX: usize = 8 << 20;
+/// Connections kept for the next request.
+const IDLE_MAX: usize = 8;
+
+/// Speaks to one webhook.
+pub(crate) struct Client {
+    tls: TlsConnector,
+    idle: Mutex<Vec<(Vec<SocketAddr>, SendRequest<Full<Bytes>>)>>,
+}
+
+impl Client {
+    /// A client that trusts certificates of these authorities only, given in PEM.
+    pub(crate) fn new(authorities: &[u8]) -> Result<Client, String> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(authorities) {
+            let certificate = certificate.map_err(|it| format!("caBundle: {it}"))?;
+            roots.add(certificate).map_err(|it| format!("caBundle: {it}"))?;
+        }
+        if roots.is_empty() {
+            // The authorities of the public web sign no webhook of a cluster.
+            return Err("tls: failed to verify certificate: x509: certificate signed by unknown authority \
+                        (clientConfig.caBundle is empty)"
+                .to_owned());
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|it| it.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Client { tls: TlsConnector::from(Arc::new(config)), idle: Mutex::default() })
+    }
+
+    /// Posts JSON and returns the body of the answer, which must be a success.
+    pub(crate) async fn post(&self, server: &Shared, target: &Target, url: &str, body: Bytes) -> Result<Bytes, String> {
+        let uri: http::Uri = url.parse().map_err(|it| format!("{it}"))?;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = uri.port_u16().unwrap_or(443);
+        let path = uri.path_and_query().map_or("/", |it| it.as_str());
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::HOST, uri.authority().map_or(host.as_str(), |it| it.as_str()))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, "eyot-admission")
+            .body(Full::new(body))
+            .map_err(|it| it.to_string())?;
+        let addresses = match target {
+            Target::Url(_) => resolve(&host, port).await?,
+            Target::Service { namespace, name, port, .. } => service::addresses(server, namespace, name, *port)?,
+        };
+        let mut sender = match self.kept(&addresses) {
+            Some(sender) => sender,
+            None => self.connect(&host, &addresses).await?,
+        };
+        let response = sender.send_request(request).await.map_err(|it| it.to_string())?;
+        let status = response.status();
+        let answer = body::collect(Body::new(response.into_body()), ANSWER_MAX).await.map_err(|it| match it {
+            CollectError::TooLarge(limit) => format!("the answer is larger than {limit} bytes"),
+            CollectError::Broken(error) => error.to_string(),
+        })?;
+        self.keep(addresses, sender);
+        if !status.is_success() {
+            return Err(format!("the server answered {status}"));
+        }
+        Ok(answer)
+    }
+
+    fn kept(&self, addresses: &[SocketAddr]) -> Option<SendRequest<Full<Bytes>>> {
+        let mut idle = self.idle.lock();
+        // What leads elsewhere, or was closed meanwhile, is of no use any more.
+        idle.retain(|(known, sender)| known == addresses && sender.is_ready());
+        idle.pop().map(|it| it.1)
+    }
+
+    fn keep(&self, addresses: Vec<SocketAddr>, sender: SendRequest<Full<Bytes>>) {
+        let mut idle = self.idle.lock();
+        if idle.len() < IDLE_MAX && !sender.is_closed() {
+            idle.push((addresses, sender));
+        }
+    }
+
+    async fn connect(&self, host: &str, addresses: &[SocketAddr]) -> Result<SendRequest<Full<Bytes>>, String> {
+        let stream = TcpStream::connect(addresses).await.map_err(|it| format!("dial tcp: {it}"))?;
+        stream.set_nodelay(true).ok();
+        let name = ServerName::try_from(host.to_owned()).map_err(|it| it.to_string())?;
+        let stream = self.tls.connect(name, stream).await.map_err(|it| format!("tls: {it}"))?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|it| it.to_string())?;
+        // Ends when the sender is dropped, which closes the connection.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection to a webhook");
+            }
+        });
+        Ok(sender)
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|it| format!("dial tcp: lookup {host}: {it}"))?;
+    Ok(found.collect())
+}
