@@ -223,6 +223,9 @@ fn fill(attempt: &Attempt<'_>, object: &mut Value) {
 
 /// What rules in CEL have against an object whose schema holds.
 fn rules(attempt: &Attempt<'_>, object: &Value) -> Vec<Cause> {
+    if webhook::is_configuration(attempt.kind) {
+        return webhook::flaws(object);
+    }
     let changed = || attempt.old.is_none_or(|old| old.get("spec") != object.get("spec"));
     match definitions::is_definition(attempt.kind) {
         true if changed() => definitions::rules::flaws(object),

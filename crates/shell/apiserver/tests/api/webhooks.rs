@@ -332,6 +332,27 @@ async fn a_service_leads_to_the_addresses_behind_it() {
 }
 
 #[tokio::test]
+async fn conditions_tell_a_hooks_requests_from_others() {
+    let server = Server::start().await;
+    let hooks = Hooks::start(allow).await;
+    let conditions = json!([
+        {"name": "not-mine", "expression": "!request.userInfo.username.startsWith('system:node')"},
+        {"name": "large", "expression": "object.data.size() > 1"},
+    ]);
+    let hook = with(hooks.hook("/large", &["configmaps"]), json!({"matchConditions": conditions}));
+    configure(&server, VALIDATING, "v", &[hook]).await;
+    let map = |name: &str, data: Value| json!({"metadata": {"name": name}, "data": data});
+    assert_eq!(server.post(MAPS, map("small", json!({"a": "b"}))).await.code, 201);
+    assert_eq!(hooks.asked().len(), 0);
+    assert_eq!(server.post(MAPS, map("large", json!({"a": "b", "c": "d"}))).await.code, 201);
+    assert_eq!(hooks.asked().len(), 1);
+    // There is no data to count, and the hook must not be left out by accident.
+    let failed = server.post(MAPS, json!({"metadata": {"name": "none"}})).await;
+    assert_eq!(failed.code, 403, "{}", failed.body);
+    assert!(failed.body["message"].as_str().unwrap().contains("large: "), "{}", failed.body);
+}
+
+#[tokio::test]
 async fn a_wrong_configuration_is_refused() {
     let server = Server::start().await;
     let hooks = Hooks::start(allow).await;
@@ -342,6 +363,8 @@ async fn a_wrong_configuration_is_refused() {
         (json!({"timeoutSeconds": 31}), "the timeout value must be between 1 and 30 seconds"),
         (json!({"sideEffects": "Some"}), "Unsupported value: \"Some\""),
         (json!({"admissionReviewVersions": ["v9"]}), "must include at least one of v1, v1beta1"),
+        (json!({"matchConditions": [{"name": "x", "expression": "object."}]}), "matchConditions[0].expression"),
+        (json!({"matchConditions": [{"name": "x", "expression": "authorizer.path('/')"}]}), "compilation failed"),
     ] {
         let hook = with(hooks.hook("/x", &["pods"]), change);
         let refused = server.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [hook]})).await;

@@ -29,10 +29,12 @@ struct Waiting {
 impl Reports {
     /// Has the status of a namespace's quotas written soon.
     pub(super) fn ask(&self, quotas: &Quotas, namespace: Arc<str>) {
+        // When the process ends nobody is left to write; the next start looks at every quota.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let mut waiting = self.0.lock();
         waiting.namespaces.insert(namespace);
         if !std::mem::replace(&mut waiting.running, true) {
-            tokio::spawn(run(quotas.clone()));
+            runtime.spawn(run(quotas.clone()));
         }
     }
 

@@ -13,13 +13,14 @@ mod rules;
 
 use std::sync::Arc;
 
-use eyot_model::{meta, schema, status::ApiError};
+use eyot_model::{kinds::Kind, meta, schema, status::ApiError};
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 
 use super::{Admitted, Attempt, Mutate, Operation, Round, Validate};
 use crate::{memo::Memo, server::Shared};
 use call::{Failure, ask};
+pub(super) use conditions::flaws;
 use hook::Hook;
 use rules::Wanted;
 
@@ -27,6 +28,11 @@ pub(super) const MUTATE: Mutate = Mutate::Later { wants: any_mutating, change: m
 pub(super) const VALIDATE: Validate = Validate::Later { wants: any_validating, judge: validate };
 
 const GROUP: &str = "admissionregistration.k8s.io";
+
+/// Whether it is a kind of webhook configuration.
+pub(super) fn is_configuration(kind: &Kind) -> bool {
+    kind.is(GROUP, "MutatingWebhookConfiguration") || kind.is(GROUP, "ValidatingWebhookConfiguration")
+}
 
 /// The hooks of all configurations, in the order in which they are asked.
 pub(crate) struct Webhooks {
