@@ -250,3 +250,34 @@ async fn a_certificate_that_was_asked_for_opens_the_api() {
         (&"ann".into(), &serde_json::json!(["night", "system:authenticated"]))
     );
 }
+
+#[tokio::test]
+async fn who_has_no_share_is_told_to_come_back_and_masters_are_never_held_up() {
+    const LEVELS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations";
+    let running = start().await;
+    let as_jane = || {
+        let request = Request::get("/api/v1/namespaces").header(header::HOST, "localhost");
+        request.header("impersonate-user", "jane").body(String::new()).unwrap()
+    };
+    let exempt = json(get(&running, true, &format!("{LEVELS}/exempt")).await).await;
+    let answer = get(&running, true, "/api/v1/namespaces").await;
+    assert_eq!(answer.headers()["x-kubernetes-pf-prioritylevel-uid"], exempt["metadata"]["uid"].as_str().unwrap());
+    assert!(answer.headers().contains_key("x-kubernetes-pf-flowschema-uid"));
+    // Jane may do nothing, but is listened to.
+    assert_eq!(send(&running, true, as_jane()).await.status(), 403);
+    let nothing = serde_json::json!({"spec": {"limited": {
+        "nominalConcurrencyShares": 0, "limitResponse": {"type": "Reject", "queuing": null},
+    }}});
+    let patch = Request::patch(format!("{LEVELS}/global-default"))
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/merge-patch+json")
+        .body(nothing.to_string())
+        .unwrap();
+    let patched = send(&running, true, patch).await;
+    assert_eq!(patched.status(), 200, "{}", json(patched).await);
+    let refused = send(&running, true, as_jane()).await;
+    assert_eq!((refused.status().as_u16(), refused.headers()[header::RETRY_AFTER].to_str().unwrap()), (429, "1"));
+    assert_eq!(json(refused).await["reason"], "TooManyRequests");
+    assert_eq!(get(&running, true, "/api/v1/namespaces").await.status(), 200);
+    assert_eq!(get(&running, false, "/livez").await.status(), 200);
+}
