@@ -30,14 +30,18 @@ async fn a_quota_and_a_limit_range_hold_a_namespace() {
         })
         .await?;
         let refused = node.kubectl_outcome(&["-n", "small", "create", "configmap", "b"]).await?;
-        has(&refused.stderr, &["(Forbidden)", "exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"]);
+        has(
+            &refused.stderr,
+            &["(Forbidden)", "exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"],
+        );
         let range = "apiVersion: v1\nkind: LimitRange\nmetadata: {name: r, namespace: small}\nspec:\n  limits:\n  \
                      - {type: Container, max: {cpu: 800m}, defaultRequest: {cpu: 300m}}\n";
         node.apply_text(range).await?;
         node.kubectl(&["-n", "small", "run", "one", "--image=localhost:5000/none:1"]).await?;
         let cpu = ["-n", "small", "get", "pod", "one", "-o", "jsonpath={.spec.containers[0].resources.requests.cpu}"];
         assert_eq!(node.kubectl(&cpu).await?, "300m");
-        let large = r#"--overrides={"spec":{"containers":[{"name":"two","image":"x","resources":{"limits":{"cpu":"2"}}}]}}"#;
+        let large =
+            r#"--overrides={"spec":{"containers":[{"name":"two","image":"x","resources":{"limits":{"cpu":"2"}}}]}}"#;
         let refused = node.kubectl_outcome(&["-n", "small", "run", "two", "--image=x", large]).await?;
         has(&refused.stderr, &["maximum cpu usage per Container is 800m, but limit is 2"]);
         // A restart forgets nothing of it.
@@ -55,12 +59,15 @@ async fn pod_security_refuses_and_warns() {
     with_node(async |node| {
         node.kubectl(&["create", "namespace", "strict"]).await?;
         let labels = ["pod-security.kubernetes.io/enforce=baseline", "pod-security.kubernetes.io/warn=restricted"];
-        node.kubectl(&[&["label", "namespace", "strict"], &labels[..]].concat()).await?;
+        node.kubectl(&[&["label", "namespace", "strict"][..], &labels[..]].concat()).await?;
         let open = r#"--overrides={"spec":{"hostNetwork":true}}"#;
         let refused = node.kubectl_outcome(&["-n", "strict", "run", "open", "--image=x", open]).await?;
         has(&refused.stderr, &["violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"]);
         let warned = node.kubectl_outcome(&["-n", "strict", "create", "deployment", "web", "--image=x"]).await?;
-        has(&warned.stderr, &["Warning: would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false"]);
+        has(
+            &warned.stderr,
+            &["Warning: would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false"],
+        );
         has(&warned.stdout, &["deployment.apps/web created"]);
         let wrong = ["label", "namespace", "strict", "--overwrite", "pod-security.kubernetes.io/enforce=hard"];
         has(&node.kubectl_outcome(&wrong).await?.stderr, &["must be one of privileged, baseline, restricted"]);
@@ -79,7 +86,10 @@ async fn a_webhook_that_is_away_stops_writes_until_it_is_taken_away() {
                     apiGroups: [\"\"], apiVersions: [v1], resources: [configmaps], scope: Namespaced}\n";
         node.apply_text(hook).await?;
         let refused = node.kubectl_outcome(&["create", "configmap", "a"]).await?;
-        has(&refused.stderr, &["failed calling webhook \"away.example.com\"", "https://hook.default.svc:443/judge?timeout=1s"]);
+        has(
+            &refused.stderr,
+            &["failed calling webhook \"away.example.com\"", "https://hook.default.svc:443/judge?timeout=1s"],
+        );
         // Not for a moment after a restart is it forgotten.
         node.kill().await?;
         node.restart().await?;
@@ -98,7 +108,14 @@ async fn priorities_and_flows_are_there_from_the_start() {
         let classes = node.kubectl(&["get", "priorityclasses"]).await?;
         has(&classes, &["system-cluster-critical 2000000000 false", "system-node-critical 2000001000 false"]);
         let flows = node.kubectl(&["get", "flowschemas"]).await?;
-        has(&flows, &["exempt exempt 1 <none>", "global-default global-default 9900 ByUser", "catch-all catch-all 10000 ByUser"]);
+        has(
+            &flows,
+            &[
+                "exempt exempt 1 <none>",
+                "global-default global-default 9900 ByUser",
+                "catch-all catch-all 10000 ByUser",
+            ],
+        );
         let levels = node.kubectl(&["get", "prioritylevelconfigurations"]).await?;
         has(&levels, &["exempt Exempt", "workload-low Limited 100 128 6 50"]);
         Ok(())

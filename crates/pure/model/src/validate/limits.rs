@@ -107,7 +107,7 @@ pub(super) fn resource_quota(spec: &At<'_>, causes: &mut Vec<Cause>) {
         let value = serde_json::Value::from(name);
         if plain && !known {
             causes.push(Cause::invalid(&at.path, &value, "must be a standard resource for quotas"));
-        } else if let Err(why) = names::qualified_name(name.strip_prefix("count/").map_or(name, |it| it)) {
+        } else if let Err(why) = names::qualified_name(name.strip_prefix("count/").unwrap_or(name)) {
             causes.push(Cause::invalid(&at.path, &value, &why));
         }
     }

@@ -30,7 +30,7 @@ pub(crate) use priority::GlobalDefault;
 pub(crate) use quota::{Charge, Quotas};
 pub(crate) use webhook::Webhooks;
 
-use crate::{Identity, access, csr, definitions, request::query::Query, server::Shared, strategy, verbs::delete};
+use crate::{Identity, access, csr, definitions, flow, request::query::Query, server::Shared, strategy, verbs::delete};
 
 /// What is being done to the object, in the words of `admission.k8s.io/v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,8 @@ const MUTATING: &[Mutate] = &[
     Mutate::Now(strategy::account::complete),
     Mutate::Now(runtime_class::complete),
     Mutate::Now(fallback::complete),
+    Mutate::Now(quota::complete),
+    Mutate::Now(flow::complete),
     webhook::MUTATE,
 ];
 

@@ -144,15 +144,14 @@ impl Drop for Seat {
 /// The queues a flow may use: a different hand for each flow, so that a flood in some leaves others free.
 fn hand(flow: u64, limits: &Limits) -> impl Iterator<Item = usize> {
     let (queues, mut seed) = (limits.queues as u64, flow);
-    let cards = (0..limits.hand).map(move |_| {
+    (0..limits.hand).map(move |_| {
         // A step of splitmix64: good enough to deal cards.
         seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut card = seed;
         card = (card ^ (card >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         card = (card ^ (card >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((card ^ (card >> 31)) % queues) as usize
-    });
-    cards
+    })
 }
 
 #[cfg(test)]

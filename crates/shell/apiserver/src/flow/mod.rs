@@ -29,7 +29,7 @@ use schema::{Asked, Target};
 
 pub(crate) use config::Flows;
 pub(crate) use presets::objects as presets;
-pub(crate) use status::follow;
+pub(crate) use status::{complete, follow};
 
 /// Who was let in, and how it was found out.
 pub(crate) struct Pass {

@@ -1,32 +1,49 @@
-//! Tells in a flow schema's status whether the priority level that it names is there. Entry point: [`follow`].
+//! Tells in a flow schema's status whether the priority level that it names is there. Entry points: [`complete`] for a
+//! schema that is written, [`follow`] for levels.
 
-use eyot_model::{kinds, meta};
+use eyot_model::{kinds, meta, status::ApiError};
 use eyot_store::{Key, Page, Scope};
 use serde_json::{Value, json};
 
 use super::config::{LEVELS, SCHEMAS};
 use crate::{
+    admit::{Admitted, Attempt, Operation},
     commit::{self, Stored},
     object,
     server::Shared,
 };
 
-/// Looks at the schemas that a write of this key concerns, in the background.
+const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+
+/// Completes a schema that is written.
+pub(crate) fn complete(
+    server: &Shared,
+    attempt: &Attempt<'_>,
+    schema: &mut Value,
+    _: &mut Admitted,
+) -> Result<(), ApiError> {
+    let written = matches!(attempt.operation, Operation::Create | Operation::Update);
+    if written && attempt.kind.is(GROUP, "FlowSchema") {
+        judge(server, schema);
+    }
+    Ok(())
+}
+
+/// Looks at all schemas in the background when a level came or went.
 pub(crate) fn follow(server: &Shared, key: &Key) {
-    if &*key.resource != SCHEMAS && &*key.resource != LEVELS {
+    if &*key.resource != LEVELS {
         return;
     }
     let Some(server) = server.quotas.server() else { return };
-    let schema = (&*key.resource == SCHEMAS).then(|| key.name.clone());
     tokio::spawn(async move {
-        let scope = Scope::all(SCHEMAS);
-        let scope = schema.map_or(scope.clone(), |name| scope.named(name));
-        let found = server.store.list(&scope, &Page::default()).map_or(Vec::new(), |it| it.entries);
+        let found = server.store.list(&Scope::all(SCHEMAS), &Page::default()).map_or(Vec::new(), |it| it.entries);
         for entry in found {
-            let Ok(object) = object::parse(&entry) else { continue };
-            let Some(updated) = judged(&server, object) else { continue };
-            let kind = kinds::builtin().by_plural("flowcontrol.apiserver.k8s.io", "v1", "flowschemas");
-            let Some(stored) = kind.and_then(|it| Stored::new(it, updated).ok()) else { continue };
+            let Ok(mut schema) = object::parse(&entry) else { continue };
+            if !judge(&server, &mut schema) {
+                continue;
+            }
+            let kind = kinds::builtin().by_plural(GROUP, "v1", "flowschemas");
+            let Some(stored) = kind.and_then(|it| Stored::new(it, schema).ok()) else { continue };
             // Who was faster has asked for a look too.
             let written = Box::pin(commit::replace(&server, entry.key.clone(), entry.revision, stored)).await;
             if let Err(error) = written {
@@ -36,17 +53,20 @@ pub(crate) fn follow(server: &Shared, key: &Key) {
     });
 }
 
-/// The schema with its condition, if that is not what it says already.
-fn judged(server: &Shared, mut schema: Value) -> Option<Value> {
-    let level = schema["spec"]["priorityLevelConfiguration"]["name"].as_str().unwrap_or_default().to_owned();
-    let there = server.store.get(&Key::new(LEVELS, "", level.as_str())).is_some();
-    let known = meta::list(schema.pointer("/status/conditions")).iter().find(|it| it["type"] == "Dangling");
-    let condition = dangling(&level, there);
+/// Puts the condition into a schema, and says whether that changed anything. Other conditions stay.
+fn judge(server: &Shared, schema: &mut Value) -> bool {
+    let level = schema["spec"]["priorityLevelConfiguration"]["name"].as_str().unwrap_or_default();
+    let there = server.store.get(&Key::new(LEVELS, "", level)).is_some();
+    let condition = dangling(level, there);
+    let mut conditions = meta::list(schema.pointer("/status/conditions")).to_vec();
+    let known = conditions.iter().find(|it| it["type"] == condition["type"]);
     if known.is_some_and(|it| it["status"] == condition["status"] && it["message"] == condition["message"]) {
-        return None;
+        return false;
     }
-    schema["status"] = json!({"conditions": [condition]});
-    Some(schema)
+    conditions.retain(|it| it["type"] != condition["type"]);
+    conditions.push(condition);
+    meta::entry(schema, "status").insert("conditions".into(), conditions.into());
+    true
 }
 
 /// The condition of a schema that names this level.

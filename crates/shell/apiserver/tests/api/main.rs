@@ -14,5 +14,6 @@ mod pods;
 mod quotas;
 mod schema;
 mod server;
+mod tokens;
 mod watches;
 mod webhooks;

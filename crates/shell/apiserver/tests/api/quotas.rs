@@ -126,3 +126,78 @@ async fn a_status_that_somebody_wrote_is_put_right() {
     used(&server, json!({"configmaps": "0"})).await;
     assert_eq!(server.get(&format!("{QUOTAS}/q")).await.body["status"]["hard"], json!({"configmaps": "5"}));
 }
+
+#[tokio::test]
+async fn each_counted_kind_is_captured_and_released() {
+    let server = Server::start().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
+    let claim = json!({
+        "storageClassName": "gold", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+    });
+    for (uri, spec, hard, taken, free) in [
+        ("/api/v1/namespaces/default/secrets", json!(null), json!({"secrets": "1"}), "1", "0"),
+        (
+            "/api/v1/namespaces/default/replicationcontrollers",
+            json!({"selector": {"a": "b"}, "template": template}),
+            json!({"replicationcontrollers": "1"}),
+            "1",
+            "0",
+        ),
+        (
+            "/apis/apps/v1/namespaces/default/replicasets",
+            json!({"selector": {"matchLabels": {"a": "b"}}, "template": template}),
+            json!({"count/replicasets.apps": "1"}),
+            "1",
+            "0",
+        ),
+        (
+            "/api/v1/namespaces/default/persistentvolumeclaims",
+            claim,
+            json!({"gold.storageclass.storage.k8s.io/requests.storage": "1Gi"}),
+            "1Gi",
+            "0",
+        ),
+    ] {
+        limit(&server, json!({"hard": hard})).await;
+        let name = hard.as_object().unwrap().keys().next().unwrap().clone();
+        used(&server, json!({&name: free})).await;
+        let object = |name: &str| match &spec {
+            Value::Null => json!({"metadata": {"name": name}}),
+            spec => json!({"metadata": {"name": name}, "spec": spec}),
+        };
+        let made = server.post(uri, object("a")).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        used(&server, json!({&name: taken})).await;
+        assert_eq!(server.post(uri, object("b")).await.code, 403, "{name}");
+        server.delete(&format!("{uri}/a"), json!({"propagationPolicy": "Background"})).await;
+        used(&server, json!({&name: free})).await;
+        server.delete(&format!("{QUOTAS}/q"), Value::Null).await;
+    }
+}
+
+#[tokio::test]
+async fn scopes_count_the_pods_they_name() {
+    let server = Server::start().await;
+    let ending = |name: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["activeDeadlineSeconds"] = 3600.into();
+        pod
+    };
+    for (scope, counted, other) in [
+        ("Terminating", ending("in"), pod("out")),
+        ("NotTerminating", pod("in"), ending("out")),
+        ("BestEffort", pod("in"), asking("out", "1")),
+        ("NotBestEffort", asking("in", "1"), pod("out")),
+    ] {
+        limit(&server, json!({"hard": {"pods": "5"}, "scopes": [scope]})).await;
+        for pod in [counted, other] {
+            let made = server.post(PODS, pod).await;
+            assert_eq!(made.code, 201, "{}", made.body);
+        }
+        used(&server, json!({"pods": "1"})).await;
+        server.delete(&format!("{PODS}/in"), Value::Null).await;
+        used(&server, json!({"pods": "0"})).await;
+        server.delete(&format!("{PODS}/out"), Value::Null).await;
+        server.delete(&format!("{QUOTAS}/q"), Value::Null).await;
+    }
+}

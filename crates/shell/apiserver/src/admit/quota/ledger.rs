@@ -130,6 +130,18 @@ impl Ledger {
     }
 }
 
+/// What a namespace uses of a quota, counted from the store.
+pub(super) fn count(store: &Store, namespace: &str, quota: &Quota) -> Amounts {
+    let mut used = Amounts::new();
+    for resource in quota.resources() {
+        let scope = Scope::namespaced(resource.as_str(), namespace);
+        for entry in store.list(&scope, &Page::default()).map_or(Vec::new(), |it| it.entries) {
+            resources::add(&mut used, &quota.part(&read_use(&entry)));
+        }
+    }
+    used
+}
+
 fn read_use(entry: &Entry) -> Use {
     // What cannot be read counts as one of its kind.
     quota::usage(&entry.key.resource, &object::parse(entry).unwrap_or_default())

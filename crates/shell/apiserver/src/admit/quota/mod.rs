@@ -16,7 +16,8 @@ use std::{
 };
 
 use eyot_model::{
-    quota,
+    meta,
+    quota::{self, Quota},
     resources::{self, Amounts},
     status::ApiError,
 };
@@ -48,6 +49,22 @@ pub(crate) struct Charge {
     quotas: Quotas,
     key: Key,
     ticket: u64,
+}
+
+/// Gives a quota that is written the status that is true then, so that nobody has to wait for it.
+pub(super) fn complete(
+    server: &Shared,
+    attempt: &Attempt<'_>,
+    object: &mut Value,
+    _: &mut Admitted,
+) -> Result<(), ApiError> {
+    let written = matches!(attempt.operation, Operation::Create | Operation::Update) && attempt.subresource.is_empty();
+    if written && attempt.kind.is("", "ResourceQuota") {
+        let quota = Quota::parse(object);
+        let used = ledger::count(&server.store, attempt.namespace, &quota);
+        meta::as_map(object).insert("status".into(), quota::status(&quota, &used));
+    }
+    Ok(())
 }
 
 /// Refuses what goes beyond a quota, and takes room for what does not.

@@ -88,7 +88,8 @@ impl Round<'_> {
             }
         }
         let resources = expect(server.get(&self.root()).await, 200);
-        let named = |name: &str| resources["resources"].as_array().unwrap().iter().find(|it| it["name"] == name).cloned();
+        let named =
+            |name: &str| resources["resources"].as_array().unwrap().iter().find(|it| it["name"] == name).cloned();
         let resource = named(self.plural).expect("the resource is listed");
         for verb in ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"] {
             assert!(resource["verbs"].as_array().unwrap().contains(&verb.into()), "{verb}");
@@ -131,6 +132,15 @@ fn lay(target: &mut Value, patch: &Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(patch)) => {
             patch.iter().for_each(|(key, it)| lay(target.entry(key).or_insert(Value::Null), it));
+        }
+        // Conditions are known by their type, and controllers add their own.
+        (Value::Array(target), Value::Array(patch)) if patch.iter().all(|it| it["type"].is_string()) => {
+            for it in patch {
+                match target.iter_mut().find(|known| known["type"] == it["type"]) {
+                    Some(known) => lay(known, it),
+                    None => target.push(it.clone()),
+                }
+            }
         }
         (target, patch) => *target = patch.clone(),
     }
