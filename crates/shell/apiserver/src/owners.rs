@@ -5,7 +5,7 @@
 //! track, they join.
 
 use eyot_model::{
-    apply::{self, ManagedError, Writer},
+    apply::{self, Writer},
     meta,
 };
 use http::header;
@@ -39,7 +39,7 @@ fn note(call: &mut Call, new: &mut Value, old: Option<&Value>) {
     let manager = manager(call);
     let writer = Writer { manager: &manager, subresource: &call.subresource, now: jiff::Timestamp::now() };
     let noted = apply::track(&call.server.kinds(), &call.kind, &writer, old, new);
-    if let Err(error @ (ManagedError::NotAList | ManagedError::Entry { .. } | ManagedError::Fields { .. })) = noted {
+    if let Err(error) = noted {
         call.warnings.push(format!("{error}; the list was left as it was"));
     }
 }
@@ -50,12 +50,13 @@ pub(crate) fn manager(call: &Call) -> String {
         return call.query.field_manager.clone();
     }
     let agent = call.headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let name: String = agent.split('/').next().unwrap_or_default().chars().filter(|it| !it.is_control()).collect();
+    let mut name: String = agent.split('/').next().unwrap_or_default().chars().filter(|it| !it.is_control()).collect();
     if name.is_empty() {
         return call.identity.as_component().unwrap_or_default().to_owned();
     }
-    // Headers that read as text are ASCII.
-    name.get(..MANAGER_MAX).map_or(name.clone(), str::to_owned)
+    // Headers that read as text are ASCII, so that this cuts between characters.
+    name.truncate(MANAGER_MAX);
+    name
 }
 
 /// Whether a write would change nothing but the times at which owners wrote.
