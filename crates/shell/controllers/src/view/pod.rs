@@ -127,7 +127,7 @@ impl PodView {
         }
     }
 
-    /// It has a node, or is meant for none yet, and other pods must stay apart from it.
+    /// Some pods must stay apart from it.
     pub(crate) fn repels(&self) -> bool {
         self.rules.as_ref().is_some_and(|it| !it.apart.is_empty())
     }

@@ -92,3 +92,29 @@ async fn a_deleted_namespace_is_emptied_and_goes() {
     world.merge(held, json!({"metadata": {"finalizers": null}})).await;
     world.until("/api/v1/namespaces/team", "gone", Value::is_null).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_leave_a_deleted_namespace_before_everything_else() {
+    let world = World::start().await;
+    let team = "/api/v1/namespaces/team";
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}});
+    world.create("/api/v1/namespaces", namespace).await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "held", "finalizers": ["example.com/hold"]},
+        "spec": {"containers": [{"name": "main", "image": "i"}]}});
+    world.create(&format!("{team}/pods"), pod).await;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "needed"}});
+    world.create(&format!("{team}/configmaps"), map).await;
+    world.request(Method::DELETE, team, Value::Null).await.unwrap();
+    let told = |it: &Value| {
+        let message = crate::world::condition(it, "NamespaceContentRemaining")["message"].as_str();
+        message.is_some_and(|it| it.contains("pods"))
+    };
+    world.until(team, "pods remain", told).await;
+    let needed = world.get(&format!("{team}/configmaps/needed")).await.expect("still there");
+    assert!(needed["metadata"].get("deletionTimestamp").is_none(), "{needed:#}");
+    let pod = world.get(&format!("{team}/pods/held")).await.expect("held");
+    assert!(pod["metadata"].get("deletionTimestamp").is_some(), "{pod:#}");
+    world.merge(&format!("{team}/pods/held"), json!({"metadata": {"finalizers": null}})).await;
+    world.until(team, "gone", Value::is_null).await;
+}

@@ -144,3 +144,47 @@ async fn a_replication_controller_keeps_its_pods() {
     world.until(&path, "one", ready(1)).await;
     assert_eq!(world.pods("old").await[0]["metadata"]["ownerReferences"][0]["kind"], "ReplicationController");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_and_lost_daemons_come_back_and_so_does_their_revision() {
+    let world = World::start().await;
+    daemons(&world, json!({})).await;
+    world.until(LOGS, "settled", |it| settled(it, 1)).await;
+    let only = world.pods("logs").await.remove(0);
+    let path = format!("{PODS}/{}", only["metadata"]["name"].as_str().unwrap());
+    world.merge(&format!("{path}/status"), json!({"status": {"phase": "Failed"}})).await;
+    world.until(&path, "removed", Value::is_null).await;
+    world.until(LOGS, "settled", |it| settled(it, 1)).await;
+    let again = world.pods("logs").await.remove(0);
+    assert_ne!(again["metadata"]["uid"], only["metadata"]["uid"]);
+    world.delete(&format!("{PODS}/{}", again["metadata"]["name"].as_str().unwrap()), "Background").await;
+    let another = |it: &Value| {
+        let pods = it["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        pods.len() == 1 && pods[0]["metadata"]["uid"] != again["metadata"]["uid"]
+    };
+    world.until(PODS, "another", another).await;
+    let revision = world.list(REVISIONS).await.remove(0);
+    world.delete(&format!("{REVISIONS}/{}", revision["metadata"]["name"].as_str().unwrap()), "Background").await;
+    let made_anew = |it: &Value| {
+        let all = it["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        all.len() == 1 && all[0]["metadata"]["uid"] != revision["metadata"]["uid"]
+    };
+    world.until(REVISIONS, "made anew", made_anew).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replication_controller_adopts_what_it_selects() {
+    let world = World::start().await;
+    let mut pod = template("old", json!({}));
+    pod["metadata"]["name"] = "stray".into();
+    world.create(PODS, pod).await;
+    let body = json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "old"},
+        "spec": {"replicas": 1, "selector": {"app": "old"}, "template": template("old", json!({}))}});
+    world.create(CONTROLLERS, body).await;
+    // It is taken in, unless the one made in its place was older by then.
+    let taken = |it: &Value| it.is_null() || it["metadata"]["ownerReferences"][0]["name"] == "old";
+    world.until(&format!("{PODS}/stray"), "taken in", taken).await;
+    world.until(&format!("{CONTROLLERS}/old"), "one", |it| number(&it["status"]["readyReplicas"]) == 1).await;
+    let one = |it: &Value| it["items"].as_array().is_some_and(|it| it.len() == 1);
+    world.until(PODS, "one pod", one).await;
+}
