@@ -128,7 +128,8 @@ metadata: {name: quiet}
 spec: {podSelector: {}}
 ";
         let made = node.apply_outcome(policy).await?;
-        let warning = "Warning: nothing acts on networkpolicies here: no traffic is held back, the object is only stored";
+        let warning =
+            "Warning: nothing acts on networkpolicies here: no traffic is held back, the object is only stored";
         ensure!(made.code == 0 && made.stderr.contains(warning), "{made:?}");
         Ok(())
     })
