@@ -1,4 +1,5 @@
-//! Removes events when they are an hour old, as Kubernetes does. Entry point: [`run`].
+//! Removes events when they are an hour old, and requests for certificates that are done with, as Kubernetes does. Entry
+//! point: [`run`].
 
 use std::time::Duration;
 
@@ -8,14 +9,17 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::{ApiServer, commit};
+use crate::{ApiServer, commit, csr};
 
 /// How long an event is kept after it last happened.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
-/// How often old events are looked for.
+/// How often old objects are looked for.
 const PERIOD: Duration = Duration::from_secs(300);
-/// Events looked at before other tasks get their turn, and deletes that wait for the disk together.
+/// Objects looked at before other tasks get their turn, and deletes that wait for the disk together.
 const AT_ONCE: usize = 64;
+
+/// What is swept, and when it has had its time.
+const SWEPT: [(&str, fn(&Value, Timestamp) -> bool); 2] = [("/events", is_old), (csr::STORAGE, csr::is_over)];
 
 /// Sweeps from time to time; never returns.
 pub(crate) async fn run(server: ApiServer) {
@@ -25,20 +29,29 @@ pub(crate) async fn run(server: ApiServer) {
         ticks.tick().await;
         let swept = sweep(&server, Timestamp::now()).await;
         if swept > 0 {
-            tracing::debug!(swept, "removed old events");
+            tracing::debug!(swept, "removed old objects");
         }
     }
 }
 
 /// Removes what is too old at `now`, and says how many.
 pub(crate) async fn sweep(server: &ApiServer, now: Timestamp) -> usize {
+    let mut swept = 0;
+    for (resource, is_over) in SWEPT {
+        let is_over = |it: &Entry| serde_json::from_slice(&it.value).is_ok_and(|it| is_over(&it, now));
+        swept += sweep_one(server, resource, is_over).await;
+    }
+    swept
+}
+
+async fn sweep_one(server: &ApiServer, resource: &'static str, is_over: impl Fn(&Entry) -> bool) -> usize {
     let mut page = Page { limit: Some(AT_ONCE), ..Page::default() };
     let mut swept = 0;
     loop {
-        let Ok(list) = server.0.store.list(&Scope::all("/events"), &page) else { return swept };
+        let Ok(list) = server.0.store.list(&Scope::all(resource), &page) else { return swept };
         let Some(last) = list.entries.last() else { return swept };
         page.after = Some((last.key.namespace.clone(), last.key.name.clone()));
-        let old = list.entries.into_iter().filter(|it| is_old(it, now));
+        let old = list.entries.into_iter().filter(|it| is_over(it));
         let removals = old.map(|it| {
             let server = server.clone();
             async move { commit::remove(&server.0, &it, None).await }
@@ -49,9 +62,8 @@ pub(crate) async fn sweep(server: &ApiServer, now: Timestamp) -> usize {
     }
 }
 
-fn is_old(entry: &Entry, now: Timestamp) -> bool {
-    let Ok(event) = serde_json::from_slice::<Value>(&entry.value) else { return false };
-    last_seen(&event).is_some_and(|it| now.duration_since(it) > KEPT)
+fn is_old(event: &Value, now: Timestamp) -> bool {
+    last_seen(event).is_some_and(|it| now.duration_since(it) > KEPT)
 }
 
 /// When an event last happened, by the newest of its times.

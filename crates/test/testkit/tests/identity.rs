@@ -27,6 +27,32 @@ fn reader() -> Result<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_mounted_by_itself_opens_the_api() {
+    with_node(async |node| {
+        node.push_bytes(&reader()?, "reader:v1").await?;
+        node.kubectl(&["create", "serviceaccount", "robot"]).await?;
+        node.apply_text(
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: reader}\nspec:\n  serviceAccountName: robot\n  restartPolicy: Never\n  \
+             automountServiceAccountToken: true\n  containers: [{name: main, image: localhost:5000/reader:v1}]\n",
+        )
+        .await?;
+        let token = eventually("the token in the log", Duration::from_secs(60), async || {
+            let log = node.kubectl(&["logs", "reader"]).await?;
+            ensure!(log.split('.').count() == 3, "no token: {log:?}");
+            Ok(log.trim().to_owned())
+        })
+        .await?;
+        let place = |path: &str| format!("jsonpath={{.clusters[0].cluster.{path}}}");
+        let server = node.kubectl(&["config", "view", "--raw", "-o", &place("server")]).await?;
+        let who = ["--kubeconfig=/dev/null", "--insecure-skip-tls-verify", "--server", &server, "--token", &token];
+        let who = node.kubectl(&[&who[..], &["auth", "whoami"]].concat()).await?;
+        ensure!(who.contains("system:serviceaccount:default:robot") && who.contains("pod-name"), "{who}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mounted_token_is_its_service_accounts() {
     with_node(async |node| {
         node.push_bytes(&reader()?, "reader:v1").await?;

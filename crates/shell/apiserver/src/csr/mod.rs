@@ -14,7 +14,7 @@ use eyot_model::{
     status::{ApiError, Cause},
 };
 use eyot_store::Key;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -26,12 +26,32 @@ use crate::{
     server::Shared,
 };
 
+/// Where requests are stored.
+pub(crate) const STORAGE: &str = "certificates.k8s.io/certificatesigningrequests";
+
 const GROUP: &str = "certificates.k8s.io";
 const KIND: &str = "CertificateSigningRequest";
+/// How long a request is kept that was decided, and one that waits for it.
+const KEPT: [SignedDuration; 2] = [SignedDuration::from_hours(1), SignedDuration::from_hours(24)];
 /// Shortest life of a certificate that can be asked for.
 const SECONDS_MIN: i64 = 600;
 /// Rounds against concurrent writers.
 const ROUNDS_MAX: usize = 8;
+
+/// Whether a request has had its time: it was signed, denied or failed an hour ago, or nobody decided for a day.
+pub(crate) fn is_over(request: &Value, now: Timestamp) -> bool {
+    let conditions = meta::list(request.pointer("/status/conditions"));
+    let decided = conditions.iter().filter(|it| matches!(it["type"].as_str(), Some("Approved" | "Denied" | "Failed")));
+    let decided: Vec<&Value> = decided.collect();
+    let waits = request.pointer("/status/certificate").is_none();
+    // Approved and not signed: its signer may still come.
+    if waits && decided.iter().any(|it| it["type"] == "Approved") && decided.len() == 1 {
+        return false;
+    }
+    let last = decided.iter().filter_map(|it| meta::time(it.get("lastUpdateTime"))).max();
+    let kept = KEPT[usize::from(decided.is_empty())];
+    last.or_else(|| meta::created(request)).is_some_and(|it| now.duration_since(it) > kept)
+}
 
 /// Whether it is the kind that this module is about.
 pub(crate) fn is_request(kind: &Kind) -> bool {
@@ -206,5 +226,30 @@ pub(crate) async fn settle(server: &Shared, name: &str) {
             Ok(_) => return,
             Err(error) => return tracing::error!(%error, name, "storing a certificate"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_kept_until_they_are_done_with() {
+        let over = |status: Value, hours: i64| {
+            let created = "2026-01-01T00:00:00Z";
+            let request = json!({"metadata": {"creationTimestamp": created}, "status": status});
+            let now = created.parse::<Timestamp>().unwrap();
+            is_over(&request, now.checked_add(SignedDuration::from_hours(hours)).unwrap())
+        };
+        let condition = |of_type: &str| json!({"type": of_type, "lastUpdateTime": "2026-01-01T00:00:00Z"});
+        assert!(!over(json!({}), 23) && over(json!({}), 25));
+        let approved = json!({"conditions": [condition("Approved")]});
+        assert!(!over(approved.clone(), 100), "its signer may still come");
+        let mut signed = approved.clone();
+        signed["certificate"] = "x".into();
+        assert!(over(signed, 2));
+        assert!(over(json!({"conditions": [condition("Approved"), condition("Failed")]}), 2));
+        assert!(over(json!({"conditions": [condition("Denied")]}), 2));
+        assert!(!over(json!({"conditions": [condition("Denied")]}), 1));
     }
 }
