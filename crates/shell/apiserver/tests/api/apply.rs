@@ -312,3 +312,66 @@ async fn creating_by_apply_needs_the_right_to_create() {
     server.identify(Identity::new("eve", []));
     assert_eq!(server.apply(&uri, "fieldManager=m", &map(json!({"x": "1"}))).await.code, 200);
 }
+
+#[tokio::test]
+async fn custom_objects_merge_by_their_own_schema() {
+    let server = server().await;
+    let spec = json!({"type": "object", "properties": {
+        "size": {"type": "integer", "default": 1},
+        "hosts": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        "ports": {
+            "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port", "protocol"],
+            "items": {"type": "object", "required": ["port"], "properties": {
+                "port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"}, "name": {"type": "string"},
+            }},
+        },
+    }});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}});
+    let served = json!({
+        "name": "v1", "served": true, "storage": true, "schema": schema,
+        "subresources": {"scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}},
+    });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.x.io"},
+        "spec": {
+            "group": "x.io", "scope": "Namespaced", "versions": [served],
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+        },
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.x.io";
+    let defined = server.apply(definitions, "fieldManager=m", &definition).await;
+    assert_eq!(defined.code, 201, "{}", defined.body);
+    let uri = "/apis/x.io/v1/namespaces/default/widgets/w";
+    let widget =
+        |spec: Value| json!({"apiVersion": "x.io/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": spec});
+    let one = widget(json!({"hosts": ["a", "b"], "ports": [{"port": 80, "name": "http"}]}));
+    let created = server.apply(uri, "fieldManager=one", &one).await;
+    assert_eq!(created.code, 201, "{}", created.body);
+    let two = widget(json!({"hosts": ["b", "c"], "ports": [{"port": 81}]}));
+    let both = server.apply(uri, "fieldManager=two", &two).await.body;
+    assert_eq!(
+        both["spec"],
+        json!({
+            "size": 1, "hosts": ["a", "b", "c"],
+            "ports": [{"port": 80, "name": "http", "protocol": "TCP"}, {"port": 81, "protocol": "TCP"}],
+        })
+    );
+    let again = server.apply(uri, "fieldManager=one", &one).await.body;
+    assert_eq!(version(&again), version(&both));
+    let less = server.apply(uri, "fieldManager=one", &widget(json!({"hosts": ["b"]}))).await.body;
+    assert_eq!(less["spec"], json!({"size": 1, "hosts": ["b", "c"], "ports": [{"port": 81, "protocol": "TCP"}]}));
+    let refused = server.apply(uri, "fieldManager=one", &widget(json!({"nope": 1}))).await;
+    assert_eq!(
+        refused.body["message"],
+        "failed to create typed patch object (/w; x.io/v1, Kind=Widget): .spec.nope: field not declared in schema"
+    );
+    let scale =
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "w"}, "spec": {"replicas": 4}});
+    let scaled = server.apply(&format!("{uri}/scale"), "fieldManager=hpa", &scale).await;
+    assert_eq!((scaled.code, &scaled.body["spec"]["replicas"]), (200, &4.into()), "{}", scaled.body);
+    let owned = server.get(uri).await.body;
+    assert_eq!(owners(&owned), ["hpa Apply scale", "one Apply ", "two Apply "]);
+    let patch = server.call(Method::PATCH, uri, "application/strategic-merge-patch+json", "{}").await;
+    assert_eq!(patch.code, 415);
+}
