@@ -9,7 +9,9 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use crate::{
-    ApiServer, Identity, object,
+    ApiServer, Identity,
+    definitions::conversion::{self, Converted},
+    object,
     request::{
         accept::{self, Form},
         decode::{self, Decoded},
@@ -37,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) closing: Option<Closing>,
     /// Become `Warning` headers.
     pub(crate) warnings: Vec<String>,
+    /// What webhooks made of stored objects.
+    pub(crate) converted: Converted,
 }
 
 impl Call {
@@ -59,8 +63,34 @@ impl Call {
         decode::decode(body, accept::syntax(&self.headers)?)
     }
 
+    /// Makes stored objects readable in the version of this request, where a webhook must convert them. Costs nothing
+    /// where none must.
+    pub(crate) async fn prepare(&self, stored: impl IntoIterator<Item = &Bytes>) -> Result<(), ApiError> {
+        match self.form {
+            Form::Partial(_) => Ok(()),
+            _ => self.converted.prepare(self.shared(), &self.kind, stored).await,
+        }
+    }
+
+    /// Whether stored bytes need [`Call::prepare`] before they can be read.
+    pub(crate) fn needs_preparing(&self, stored: &Bytes) -> bool {
+        let wanted = !matches!(self.form, Form::Partial(_)) && conversion::is_wanted(&self.kind, stored);
+        wanted && self.converted.get(stored).is_none()
+    }
+
+    /// Whether writing the object again would store other bytes although nothing changes: another version, or fields
+    /// that its definition has dropped or given defaults since.
+    pub(crate) fn is_outdated(&self, stored: &[u8]) -> bool {
+        let Some(custom) = &self.kind.custom else { return false };
+        let head = object::head(stored).filter(|it| it.api_version == self.kind.stored_as.0);
+        head.is_none_or(|it| it.revision <= custom.definition().revision)
+    }
+
     /// A stored object in the version of this request.
     pub(crate) fn parse(&self, entry: &Entry) -> Result<Value, ApiError> {
+        if let Some(converted) = self.converted.get(&entry.value) {
+            return serde_json::from_slice(&converted).map_err(ApiError::internal);
+        }
         let stored = object::parse(entry)?;
         Ok(if self.is_as_stored(&entry.value) { stored } else { convert::from_stored(&self.kind, stored) })
     }
@@ -79,6 +109,9 @@ impl Call {
     pub(crate) fn bytes(&self, stored: &Bytes) -> Result<Bytes, ApiError> {
         if self.is_as_stored(stored) {
             return Ok(stored.clone());
+        }
+        if let Some(converted) = self.converted.get(stored) {
+            return Ok(converted);
         }
         let value = serde_json::from_slice(stored).map_err(|it| ApiError::internal(format!("damaged object: {it}")))?;
         Ok(Bytes::from(convert::from_stored(&self.kind, value).to_string()))

@@ -10,7 +10,7 @@ use crate::{
     ApiServer, Body, Identity, access,
     body::{self, CollectError},
     call::Call,
-    definitions,
+    definitions::{self, conversion::Converted},
     discovery::{self, Ask},
     flow, inert,
     request::{
@@ -122,6 +122,7 @@ async fn objects(
         namespace: path.namespace.clone(),
         kind: kind.clone(),
         subresource: path.subresource.clone().unwrap_or_default(),
+        converted: Converted::default(),
         warnings: inert::warnings(kind, verb, path.subresource.as_deref()),
         verb,
         server,
@@ -165,8 +166,8 @@ async fn dispatch(
         return Err(ApiError::method_not_supported(&call.kind, verb));
     }
     match (verb, path.name.as_deref()) {
-        ("get", Some(name)) => list::get(call, name),
-        ("list", _) => list::list(take(call)),
+        ("get", Some(name)) => list::get(call, name).await,
+        ("list", _) => list::list(take(call)).await,
         ("watch", name) => {
             if let Some(name) = name {
                 narrow(&mut call.query, name);
@@ -197,6 +198,7 @@ fn take(call: &mut Call) -> Call {
         headers: http::HeaderMap::new(),
         closing: call.closing.take(),
         warnings: Vec::new(),
+        converted: call.converted.clone(),
     }
 }
 

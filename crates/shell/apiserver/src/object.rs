@@ -90,6 +90,12 @@ pub(crate) struct Head<'a> {
     pub(crate) revision: u64,
 }
 
+/// The version that stored bytes are in; also of bytes that were not stored in the end.
+pub(crate) fn api_version(stored: &[u8]) -> Option<&str> {
+    let (_, rest) = until_quote(stored.strip_prefix(br#"{"kind":""#)?)?;
+    Some(until_quote(rest.strip_prefix(br#","apiVersion":""#)?)?.0)
+}
+
 /// Reads the beginning of stored bytes, without parsing the rest.
 pub(crate) fn head(stored: &[u8]) -> Option<Head<'_>> {
     let rest = stored.strip_prefix(br#"{"kind":""#)?;

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use kube::Client;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::api::Resource;
 
@@ -28,8 +30,77 @@ pub(crate) struct Discovery {
     pub(crate) failed: Vec<String>,
 }
 
-/// Asks the server for all its resources.
+/// Asks the server for all its resources: in two requests where it can tell all at once, else group by group.
 pub(crate) async fn discover(client: &Client) -> Result<Discovery, kube::Error> {
+    match aggregated(client).await? {
+        Some(discovery) => Ok(discovery),
+        None => group_by_group(client).await,
+    }
+}
+
+/// `apidiscovery.k8s.io/v2 APIGroupDiscoveryList`.
+#[derive(Deserialize)]
+struct Groups {
+    kind: String,
+    #[serde(default)]
+    items: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    #[serde(default)]
+    metadata: GroupMeta,
+    #[serde(default)]
+    versions: Vec<Version>,
+}
+
+#[derive(Default, Deserialize)]
+struct GroupMeta {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+    #[serde(default)]
+    freshness: String,
+    #[serde(default)]
+    resources: Vec<Served>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Served {
+    resource: String,
+    #[serde(default)]
+    response_kind: Option<ResponseKind>,
+    scope: String,
+    #[serde(default)]
+    verbs: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ResponseKind {
+    kind: String,
+}
+
+/// What a server tells of all groups at once; `None` when it does not know how.
+async fn aggregated(client: &Client) -> Result<Option<Discovery>, kube::Error> {
+    const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let mut discovery = Discovery::default();
+    let mut seen = HashSet::new();
+    for path in ["/api", "/apis"] {
+        let request = http::Request::get(path).header(http::header::ACCEPT, ACCEPT).body(Vec::new());
+        let value: Value = client.request(request.map_err(kube::Error::HttpError)?).await?;
+        let groups = serde_json::from_value::<Groups>(value).ok().filter(|it| it.kind == "APIGroupDiscoveryList");
+        let Some(groups) = groups else { return Ok(None) };
+        groups.items.into_iter().for_each(|it| discovery.take_group(it, &mut seen));
+    }
+    Ok(Some(discovery))
+}
+
+async fn group_by_group(client: &Client) -> Result<Discovery, kube::Error> {
     let mut discovery = Discovery::default();
     let mut seen = HashSet::new();
     let core = client.list_core_api_resources("v1").await?;
@@ -49,6 +120,31 @@ pub(crate) async fn discover(client: &Client) -> Result<Discovery, kube::Error> 
 }
 
 impl Discovery {
+    /// Versions come in the order of preference.
+    fn take_group(&mut self, group: Group, seen: &mut HashSet<String>) {
+        for version in group.versions {
+            let api_version = match group.metadata.name.as_str() {
+                "" => version.version,
+                name => format!("{name}/{}", version.version),
+            };
+            if version.freshness == "Stale" {
+                self.failed.push(format!("{api_version}: its server does not answer"));
+            }
+            for it in version.resources {
+                let Some(kind) = it.response_kind.map(|it| it.kind) else { continue };
+                let resource = Resource {
+                    api_version: api_version.clone().into(),
+                    kind: kind.into(),
+                    plural: it.resource.into(),
+                    namespaced: it.scope == "Namespaced",
+                };
+                if seen.insert(resource.qualified()) {
+                    self.found.push(Found { resource, verbs: it.verbs });
+                }
+            }
+        }
+    }
+
     fn take(
         &mut self,
         version: &str,

@@ -13,7 +13,10 @@ use std::{
 
 use eyot_plan::gc::{Action, FOREGROUND, Graph, ORPHAN, Object, Owner, Propagation, Uid};
 use parking_lot::{Mutex, RwLock};
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{
+    sync::Notify,
+    task::{AbortHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -285,9 +288,10 @@ struct Feed {
 
 impl Sink<MetaView> for Feed {
     fn apply(&self, object: MetaView) {
-        let new = self.held.lock().insert(object.meta.uid.clone());
+        self.held.lock().insert(object.meta.uid.clone());
         self.collector.apply(&self.resource, &object.meta);
-        if new && self.defines {
+        // It may be served only now, or in other versions than before.
+        if self.defines {
             self.collector.rediscover.notify_one();
         }
     }
@@ -295,6 +299,9 @@ impl Sink<MetaView> for Feed {
     fn remove(&self, object: MetaView) {
         self.held.lock().remove(&object.meta.uid);
         self.collector.remove(&object.meta.uid);
+        if self.defines {
+            self.collector.rediscover.notify_one();
+        }
     }
 
     fn replace(&self, all: Vec<MetaView>) {
@@ -308,19 +315,33 @@ impl Sink<MetaView> for Feed {
     }
 }
 
+impl Drop for Feed {
+    /// The server has the resource no more.
+    fn drop(&mut self) {
+        let held = std::mem::take(&mut *self.held.lock());
+        held.iter().for_each(|it| self.collector.remove(it));
+    }
+}
+
 /// Watches every resource whose objects can be owners or owned, until `token` is cancelled.
 pub(crate) async fn run(context: Arc<Context>, token: CancellationToken) {
     let collector = &context.collector;
-    let mut watched: HashSet<Resource> = collector.shared.lock().iter().map(|it| (**it).clone()).collect();
-    watched.insert(EVENTS.clone());
+    // What comes from shared caches, and events, which neither own nor are owned.
+    let mut apart: HashSet<Resource> = collector.shared.lock().iter().map(|it| (**it).clone()).collect();
+    apart.insert(EVENTS.clone());
+    let mut watched: HashMap<Resource, AbortHandle> = HashMap::new();
     let mut watches = JoinSet::new();
     loop {
         let pause = match discover(&context.api.client).await {
             Ok(discovery) => {
-                for it in discovery.found.iter().filter(|it| it.can(&["list", "watch", "delete"])) {
-                    if watched.insert(it.resource.clone()) {
-                        start(collector, &it.resource, &mut watches, &token);
-                    }
+                let deletable = discovery.found.iter().filter(|it| it.can(&["list", "watch", "delete"]));
+                let found: HashSet<Resource> = deletable.map(|it| it.resource.clone()).collect();
+                if discovery.failed.is_empty() {
+                    watched.extract_if(|it, _| !found.contains(it)).for_each(|(_, watch)| watch.abort());
+                }
+                for it in found.iter().filter(|it| !apart.contains(it)) {
+                    let begin = || start(collector, it, &mut watches, &token);
+                    watched.entry(it.clone()).or_insert_with(begin);
                 }
                 None
             }
@@ -332,7 +353,7 @@ pub(crate) async fn run(context: Arc<Context>, token: CancellationToken) {
         tokio::select! {
             () = token.cancelled() => break,
             () = collector.rediscover.notified(), if pause.is_none() => {
-                // The definition is served a little after it is stored.
+                // Elsewhere a definition is served a little after it is stored; and they often come by the dozen.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
@@ -341,7 +362,12 @@ pub(crate) async fn run(context: Arc<Context>, token: CancellationToken) {
     watches.shutdown().await;
 }
 
-fn start(collector: &Arc<Collector>, resource: &Resource, watches: &mut JoinSet<()>, token: &CancellationToken) {
+fn start(
+    collector: &Arc<Collector>,
+    resource: &Resource,
+    watches: &mut JoinSet<()>,
+    token: &CancellationToken,
+) -> AbortHandle {
     let resource = Arc::new(resource.clone());
     collector.know(&resource);
     let feed = Feed {
@@ -351,5 +377,5 @@ fn start(collector: &Arc<Collector>, resource: &Resource, watches: &mut JoinSet<
         defines: resource.plural == "customresourcedefinitions",
     };
     let (api, token) = (collector.api.clone(), token.clone());
-    watches.spawn(async move { reflect(api, Source::all(&resource), feed, || {}, token).await });
+    watches.spawn(async move { reflect(api, Source::all(&resource), feed, || {}, token).await })
 }

@@ -2,13 +2,13 @@
 //!
 //! Entry point: [`Definition::parse`]. It skips over schemas; [`Version::text`] holds them for whoever wants one.
 
-use std::sync::OnceLock;
+use std::{any::Any, sync::OnceLock};
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::schema::Schema;
+use super::{kept::Kept, schema::Schema};
 use crate::meta;
 
 /// A stored CustomResourceDefinition cannot be read.
@@ -44,6 +44,7 @@ pub struct Definition {
     /// The revision of the definition: objects written later were written by its rules.
     pub revision: u64,
     bytes: Bytes,
+    kept: Kept,
 }
 
 /// `spec.names` or `status.acceptedNames`.
@@ -225,6 +226,7 @@ impl Definition {
             revision: raw.metadata.resource_version.parse().unwrap_or(u64::MAX),
             group,
             bytes: bytes.clone(),
+            kept: Kept::default(),
         })
     }
 
@@ -246,6 +248,14 @@ impl Definition {
     /// The version of that name, served or not.
     pub fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|it| it.name == name)
+    }
+
+    /// What somebody made of this definition, kept as long as it stays: made at first use.
+    ///
+    /// # Panics
+    /// When asked for things of two types: there is room for one.
+    pub fn keep<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
+        self.kept.get(make)
     }
 
     /// The definition as JSON.

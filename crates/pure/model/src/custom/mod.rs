@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub mod default;
 mod definition;
 pub mod format;
+mod kept;
 pub mod naming;
 pub mod path;
 pub mod prepare;
@@ -16,15 +17,12 @@ pub mod schema;
 pub mod value;
 pub mod version;
 
-use std::{
-    any::Any,
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{any::Any, sync::Arc};
 
 use serde_json::Value;
 
 pub use definition::{Column, Condition, Definition, DefinitionError, Details, Names, Scale, Version};
+use kept::Kept;
 use schema::Schema;
 
 use crate::kinds::{Kind, Subresource, api_version};
@@ -39,16 +37,11 @@ const ENDING: [&str; 7] = ["delete", "deletecollection", "get", "list", "patch",
 const WRITE: [&str; 3] = ["get", "patch", "update"];
 
 /// One served version of a custom kind.
+#[derive(Debug)]
 pub struct Custom {
     definition: Arc<Definition>,
     version: usize,
-    kept: OnceLock<Box<dyn Any + Send + Sync>>,
-}
-
-impl fmt::Debug for Custom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Custom({} {})", self.definition.name, self.version().name)
-    }
+    kept: Kept,
 }
 
 impl PartialEq for Custom {
@@ -75,8 +68,7 @@ impl Custom {
     /// # Panics
     /// When asked for things of two types: there is room for one.
     pub fn keep<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
-        let kept = self.kept.get_or_init(|| Box::new(make()));
-        kept.downcast_ref().expect("one thing is kept, of one type")
+        self.kept.get(make)
     }
 
     /// What objects look like; parsed at first use.
@@ -129,6 +121,6 @@ fn kind(definition: &Arc<Definition>, at: usize, stored_as: &(String, String)) -
         subresources: scale.into_iter().chain(status).collect(),
         storage: format!("{}/{}", definition.group, names.plural),
         stored_as: stored_as.clone(),
-        custom: Some(Arc::new(Custom { definition: definition.clone(), version: at, kept: OnceLock::new() })),
+        custom: Some(Arc::new(Custom { definition: definition.clone(), version: at, kept: Kept::default() })),
     }
 }

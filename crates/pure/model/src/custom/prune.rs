@@ -25,6 +25,46 @@ pub fn prune_within(value: &mut Value, schema: &Schema) -> Vec<String> {
     walk.unknown
 }
 
+/// Visits the metadata of an object, and of objects embedded in it, with their paths; ends at the first error.
+pub(crate) fn each_metadata<E>(
+    object: &mut Value,
+    schema: &Schema,
+    visit: &mut dyn FnMut(String, &mut Value) -> Result<(), E>,
+) -> Result<(), E> {
+    if let Some(metadata) = object.get_mut("metadata").filter(|it| !it.is_null()) {
+        visit("metadata".to_owned(), metadata)?;
+    }
+    embedded(object, schema, "", visit)
+}
+
+fn embedded<E>(
+    value: &mut Value,
+    schema: &Schema,
+    path: &str,
+    visit: &mut dyn FnMut(String, &mut Value) -> Result<(), E>,
+) -> Result<(), E> {
+    match value {
+        Value::Object(map) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            for (name, value) in map {
+                let path = format!("{path}{dot}{name}");
+                if schema.embedded && name == "metadata" && !dot.is_empty() && !value.is_null() {
+                    visit(path, value)?;
+                } else if let Some(property) = schema.property(name) {
+                    embedded(value, property, &path, visit)?;
+                }
+            }
+            Ok(())
+        }
+        Value::Array(list) => {
+            let Some(items) = schema.items.as_deref() else { return Ok(()) };
+            let items = |(i, item): (usize, &mut Value)| embedded(item, items, &format!("{path}[{i}]"), visit);
+            list.iter_mut().enumerate().try_for_each(items)
+        }
+        _ => Ok(()),
+    }
+}
+
 struct Walk {
     path: String,
     unknown: Vec<String>,

@@ -114,15 +114,17 @@ fn defined(
     source: Option<&[u8]>,
 ) -> Result<Decoded, ApiError> {
     let name = (kind.version.as_str(), kind.kind.as_str());
-    let mut unknown = Vec::new();
+    let mut unknown = prune::prune(&mut object, custom.schema());
     // Every kind has the same metadata.
     let shape = super::root_of("", "v1", "ConfigMap").and_then(|it| it.field("metadata"));
-    if let (Some(Field { shape, .. }), Some(metadata)) = (shape, object.get_mut("metadata")) {
-        let mut walk = Walk { path: "metadata".to_owned(), unknown, type_name: "ObjectMeta" };
-        walk.value(shape, metadata).map_err(|why| refused(name, &why))?;
-        unknown = walk.unknown;
+    if let Some(Field { shape, .. }) = shape {
+        prune::each_metadata(&mut object, custom.schema(), &mut |path, metadata| {
+            let mut walk = Walk { path, unknown: Vec::new(), type_name: "ObjectMeta" };
+            walk.value(shape, metadata).map_err(|why| refused(name, &why))?;
+            unknown.extend(walk.unknown);
+            Ok(())
+        })?;
     }
-    unknown.extend(prune::prune(&mut object, custom.schema()));
     judge(name, object, duplicates, unknown, validation, source)
 }
 

@@ -155,14 +155,12 @@ fn admin(kind: &Kind) -> Printer {
         }
         ("storage.k8s.io", "VolumeAttributesClass") => ("Name, DriverName, Age", admin::attributes_class),
         ("networking.k8s.io", "IPAddress") => ("Name, ParentRef, Age", admin::ip_address),
-        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => (
-            "Name, PriorityLevel, #MatchingPrecedence, DistinguisherMethod, Age, MissingPL",
-            admin::flow_schema,
-        ),
-        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => (
-            "Name, Type, NominalConcurrencyShares, Queues, HandSize, QueueLengthLimit, Age",
-            admin::priority_level,
-        ),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => {
+            ("Name, PriorityLevel, #MatchingPrecedence, DistinguisherMethod, Age, MissingPL", admin::flow_schema)
+        }
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => {
+            ("Name, Type, NominalConcurrencyShares, Queues, HandSize, QueueLengthLimit, Age", admin::priority_level)
+        }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
             ("Name, #Validations, ParamKind, Age", admin::validating_policy)
         }

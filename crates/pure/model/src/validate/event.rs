@@ -57,7 +57,11 @@ fn about(object: &At<'_>, field: &str, timed: bool, causes: &mut Vec<Cause>) {
     };
     if !fits {
         // Kubernetes names the field as the older group has it.
-        causes.push(Cause::invalid("involvedObject.namespace", &subject.text().into(), "does not match event.namespace"));
+        causes.push(Cause::invalid(
+            "involvedObject.namespace",
+            &subject.text().into(),
+            "does not match event.namespace",
+        ));
     }
 }
 

@@ -55,9 +55,7 @@ fn fields(kind: &Kind) -> &'static [&'static str] {
         ("networking.k8s.io", "IngressClass") => &["spec.controller"],
         ("scheduling.k8s.io", "PriorityClass") => &["value", "preemptionPolicy"],
         ("storage.k8s.io", "StorageClass") => &["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"],
-        ("storage.k8s.io", "CSIDriver") => {
-            &["spec.attachRequired", "spec.fsGroupPolicy", "spec.volumeLifecycleModes"]
-        }
+        ("storage.k8s.io", "CSIDriver") => &["spec.attachRequired", "spec.fsGroupPolicy", "spec.volumeLifecycleModes"],
         ("storage.k8s.io", "CSIStorageCapacity") => &["nodeTopology", "storageClassName"],
         ("storage.k8s.io", "VolumeAttachment") => &["spec"],
         ("storage.k8s.io", "VolumeAttributesClass") => &["driverName", "parameters"],

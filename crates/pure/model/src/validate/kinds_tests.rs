@@ -27,21 +27,24 @@ fn refused(api_version: &str, kind: &str, mut object: Value, old: Option<Value>,
 #[test]
 fn good_objects_pass() {
     let none = || expect![[""]];
-    let volume = json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}}});
+    let volume =
+        json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}}});
     refused("v1", "PersistentVolume", volume, None, none());
     refused("storage.k8s.io/v1", "StorageClass", json!({"provisioner": "e2e.io/x"}), None, none());
     refused("storage.k8s.io/v1", "CSIDriver", json!({"spec": {}}), None, none());
     refused("storage.k8s.io/v1", "CSINode", json!({"spec": {}}), None, none());
     let attachment = json!({"spec": {"attacher": "e2e", "nodeName": "n", "source": {"persistentVolumeName": "v"}}});
     refused("storage.k8s.io/v1", "VolumeAttachment", attachment, None, none());
-    let event = json!({"metadata": {"namespace": "a"}, "involvedObject": {"namespace": "a", "name": "p"}, "reason": "R"});
+    let event =
+        json!({"metadata": {"namespace": "a"}, "involvedObject": {"namespace": "a", "name": "p"}, "reason": "R"});
     refused("v1", "Event", event, None, none());
     let event = json!({
         "metadata": {"namespace": "default"}, "regarding": {"name": "n"}, "eventTime": "2026-01-01T00:00:00.000000Z",
         "reportingController": "c", "reportingInstance": "i", "action": "A", "reason": "R", "type": "Normal",
     });
     refused("events.k8s.io/v1", "Event", event, None, none());
-    let address = json!({"metadata": {"name": "10.43.0.7"}, "spec": {"parentRef": {"resource": "services", "name": "s"}}});
+    let address =
+        json!({"metadata": {"name": "10.43.0.7"}, "spec": {"parentRef": {"resource": "services", "name": "s"}}});
     refused("networking.k8s.io/v1", "IPAddress", address, None, none());
     refused("networking.k8s.io/v1", "IngressClass", json!({"spec": {"controller": "example.com/c"}}), None, none());
 }

@@ -82,13 +82,17 @@ fn once(causes: Vec<Cause>) -> Vec<Cause> {
     causes.into_iter().filter(|it| seen.insert(id(it))).collect()
 }
 
-/// What a write to `/status` must not break: metadata alone. What a status says is the writer's word.
+/// What a write to `/status` must not break: metadata, and what a definition says of versions in the store. What a status
+/// says otherwise is the writer's word.
 pub fn check_status(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     if let Some(custom) = &kind.custom {
         return defined(kind, custom, new, Some(old));
     }
     let mut causes = Vec::new();
     metadata::check(kind, &At::root(new, true), Some(&At::root(old, true)), &mut causes);
+    if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        custom::check::stored_versions(&At::root(new, true), &mut causes);
+    }
     causes
 }
 

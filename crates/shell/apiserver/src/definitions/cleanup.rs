@@ -75,7 +75,9 @@ async fn clean_all(server: &ApiServer) -> usize {
 /// Deletes the objects of a definition, and lets it go when none is left. Returns how many are.
 async fn clean(server: &ApiServer, definition: &Definition) -> usize {
     let kinds = server.kinds();
-    let kind = kinds.iter().find(|it| it.custom.as_ref().is_some_and(|it| it.definition().name == definition.name));
+    let own = |it: &&Arc<Kind>| it.custom.as_ref().is_some_and(|it| it.definition().name == definition.name);
+    // Best by the version that is stored, since no webhook needs to be asked then.
+    let kind = kinds.iter().filter(own).min_by_key(|it| it.stored_as.0 != it.api_version());
     // A definition that never came to be served, or whose kind is built in, has no objects.
     if let Some(kind) = kind {
         let scope = Scope::all(kind.storage.as_str());

@@ -4,6 +4,7 @@
 //! whole, before the write's status can be seen, so that whoever sees `Established` can use the kind.
 
 mod cleanup;
+pub(crate) mod conversion;
 pub(crate) mod rules;
 mod status;
 

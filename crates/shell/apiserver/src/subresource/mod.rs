@@ -67,7 +67,7 @@ async fn aspect(
     body: Bytes,
 ) -> Result<Response<Body>, ApiError> {
     match *method {
-        Method::GET => list::get(call, name),
+        Method::GET => list::get(call, name).await,
         Method::PUT => update::put(call, name, aspect, body).await,
         _ => update::patch(call, name, aspect, body).await,
     }

@@ -81,7 +81,12 @@ fn set_scheduled(pod: &mut Value, now: &str) {
 }
 
 /// Has what was posted to a subresource admitted, and returns it completed.
-pub(super) async fn admit(call: &mut Call, name: &str, subresource: &str, mut object: Value) -> Result<Value, ApiError> {
+pub(super) async fn admit(
+    call: &mut Call,
+    name: &str,
+    subresource: &str,
+    mut object: Value,
+) -> Result<Value, ApiError> {
     let attempt = Attempt {
         operation: Operation::Create,
         kind: &call.kind,

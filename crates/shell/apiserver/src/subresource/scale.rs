@@ -31,7 +31,11 @@ pub(super) async fn answer(
     body: Bytes,
 ) -> Result<Response<Body>, ApiError> {
     let scaled = match *method {
-        Method::GET => call.parse(&*call.get(name)?)?,
+        Method::GET => {
+            let entry = call.get(name)?;
+            call.prepare([&entry.value]).await?;
+            call.parse(&entry)?
+        }
         Method::PUT => {
             let sent = call.decode(&body)?.value;
             change(call, name, |_| Ok(sent.clone())).await?

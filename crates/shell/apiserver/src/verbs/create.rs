@@ -14,6 +14,7 @@ use crate::{
     admit::{Attempt, Operation, Options, admit},
     call::Call,
     commit::{self, Stored},
+    definitions::conversion,
     incoming, owners, present, strategy,
 };
 
@@ -79,6 +80,7 @@ pub(super) async fn create_named(
     };
     let admitted = admit(call.shared(), &attempt, &mut object).await?;
     let warnings = prepared.warnings.into_iter().chain(admitted.warnings);
+    let object = conversion::to_stored(call.shared(), &call.kind, object).await?;
     let stored = Stored::new(&call.kind, object)?.charged(admitted.charge);
     let key = call.key(name);
     if call.query.dry_run {
@@ -86,12 +88,15 @@ pub(super) async fn create_named(
             return Ok(Err(WriteError::Exists { current }));
         }
         call.warnings.extend(warnings);
-        return present::respond(call, 201, &stored.rehearsed(None)).map(Ok);
+        let rehearsed = stored.rehearsed(None);
+        call.prepare([&rehearsed]).await?;
+        return present::respond(call, 201, &rehearsed).map(Ok);
     }
     match commit::create(call.shared(), key, stored).await {
         Ok(entry) => {
             prepared.claims.into_iter().for_each(strategy::Claim::keep);
             call.warnings.extend(warnings);
+            call.prepare([&entry.value]).await?;
             present::respond(call, 201, &entry.value).map(Ok)
         }
         Err(error) => Ok(Err(error)),

@@ -23,7 +23,9 @@ use crate::{
     admit::{self, Attempt, Operation},
     call::Call,
     commit::{self, Stored},
-    definitions, present,
+    definitions,
+    definitions::conversion,
+    present,
     request::{query, query::Query},
     respond,
     select::Selection,
@@ -135,12 +137,16 @@ async fn delete_at(call: &Call, key: &eyot_store::Key, options: &Options, judged
     protect(kind, name)?;
     for _ in 0..ATTEMPTS_MAX {
         let entry = call.shared().store.get(key).ok_or_else(|| ApiError::not_found(kind, name))?;
+        call.prepare([&entry.value]).await?;
         let old = call.parse(&entry)?;
         check_preconditions(kind, name, options, &old, &entry)?;
         let warnings = if judged { judge(call, key, options, &old).await? } else { Vec::new() };
         let plan = plan(kind, &old, options, Timestamp::now());
         match carry_out(call, options, &entry, &old, plan).await? {
-            Ok(deleted) => return Ok(Deleted { warnings, ..deleted }),
+            Ok(deleted) => {
+                call.prepare([&deleted.value]).await?;
+                return Ok(Deleted { warnings, ..deleted });
+            }
             Err(WriteError::Conflict { .. }) => {}
             Err(error) => return Err(commit::error(kind, name, &error)),
         }
@@ -209,6 +215,7 @@ async fn carry_out(
             }))
         }
         Plan::Mark(marked) => {
+            let marked = conversion::to_stored(call.shared(), &call.kind, marked).await?;
             let stored = Stored::new(&call.kind, marked)?;
             if options.dry_run {
                 return Ok(Ok(Deleted {

@@ -31,11 +31,13 @@ use crate::{
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Answers `GET` of one object.
-pub(crate) fn get(call: &Call, name: &str) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn get(call: &Call, name: &str) -> Result<Response<Body>, ApiError> {
     if let Some(asked) = revision(&call.query.resource_version)? {
         check_reached(asked, call.shared().store.revision())?;
     }
-    present::respond(call, 200, &call.get(name)?.value)
+    let entry = call.get(name)?;
+    call.prepare([&entry.value]).await?;
+    present::respond(call, 200, &entry.value)
 }
 
 /// Where the next page of a list begins: the snapshot, and the last object seen.
@@ -56,9 +58,10 @@ pub(crate) struct Found {
 }
 
 /// Answers `GET` of a collection.
-pub(crate) fn list(call: Call) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn list(call: Call) -> Result<Response<Body>, ApiError> {
     let selection = Selection::parse(&call.kind, &call.query)?;
     let found = find(&call, &selection)?;
+    call.prepare(found.entries.iter().map(|it| &it.value)).await?;
     match call.form {
         Form::Table(version) => table(&call, &found, version),
         _ => Ok(respond::stream(Body::new(ListBody::new(call, found)))),

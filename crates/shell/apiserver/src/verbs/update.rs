@@ -22,6 +22,7 @@ use crate::{
     admit::{self, Attempt, Charge, Operation, Options},
     call::Call,
     commit::{self, Stored},
+    definitions::conversion,
     incoming, owners, present,
     request::{
         accept::{self, Patching},
@@ -134,11 +135,15 @@ pub(crate) async fn change_noted(
     for _ in 0..ATTEMPTS_MAX {
         call.warnings.truncate(warnings);
         let entry = call.get(name)?;
+        call.prepare([&entry.value]).await?;
         let old = call.parse(&entry)?;
         let new = make(call, &old)?;
         check_preconditions(call, name, &new, &old)?;
         match step(call, name, (aspect, note), &entry, old, new).await? {
-            Ok(changed) => return Ok(changed),
+            Ok(changed) => {
+                call.prepare([&changed.value]).await?;
+                return Ok(changed);
+            }
             Err(WriteError::Conflict { .. }) => {}
             Err(error) => return Err(commit::error(&call.kind, name, &error)),
         }
@@ -181,10 +186,11 @@ async fn step(
     check_finalizers(call, name, &new, &old)?;
     let version = old["metadata"]["resourceVersion"].clone();
     meta::metadata_mut(&mut new).insert("resourceVersion".into(), version);
-    if owners::is_unchanged(&mut new, &old) {
+    if owners::is_unchanged(&mut new, &old) && !call.is_outdated(&entry.value) {
         return Ok(Ok(Changed { value: entry.value.clone() }));
     }
     let gone = is_finished(&new);
+    let new = conversion::to_stored(call.shared(), &call.kind, new).await?;
     let stored = Stored::new(&call.kind, new)?.charged(charge);
     if call.query.dry_run {
         return Ok(Ok(Changed { value: stored.rehearsed(Some(entry.revision)) }));

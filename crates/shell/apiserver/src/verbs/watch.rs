@@ -14,7 +14,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use eyot_model::status::ApiError;
 use eyot_store::{Entry, Event, Page, Revision, Watch};
-use futures::{FutureExt, Stream};
+use futures::{FutureExt, Stream, future::BoxFuture};
 use http::Response;
 use http_body::Frame;
 use tokio::time::{Instant, Interval, Sleep};
@@ -69,6 +69,7 @@ pub(crate) fn watch(mut call: Call) -> Result<Response<Body>, ApiError> {
         deadline: Box::pin(tokio::time::sleep(timeout(call.query.timeout_seconds))),
         closing: closing.map(|it| Box::pin(it.0.cancelled_owned())),
         headers: true,
+        waiting: None,
         selection,
         call,
         ended: false,
@@ -131,23 +132,47 @@ struct WatchBody {
     closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Whether the next table event carries the column definitions.
     headers: bool,
+    /// The next event, while a webhook converts its object; later ones wait behind it.
+    waiting: Option<Waiting>,
     ended: bool,
+}
+
+/// An event whose object is being converted.
+struct Waiting {
+    kind: &'static str,
+    stored: Bytes,
+    done: BoxFuture<'static, Result<(), ApiError>>,
+}
+
+impl Waiting {
+    fn new(call: &Call, kind: &'static str, stored: Bytes) -> Waiting {
+        let (server, of, converted, bytes) =
+            (call.server.clone(), call.kind.clone(), call.converted.clone(), stored.clone());
+        let done = async move { converted.prepare(&server.0, &of, [&bytes]).await };
+        Waiting { kind, stored, done: Box::pin(done) }
+    }
 }
 
 impl WatchBody {
     /// Adds everything that is ready to `chunk`, as far as it has room.
     fn fill(&mut self, chunk: &mut BytesMut, cx: &mut Context<'_>) -> Result<(), ApiError> {
         while chunk.len() < CHUNK_BYTES {
+            if !self.resume(chunk, cx)? {
+                return Ok(());
+            }
             let Some(entry) = self.initial.next() else { break };
             self.event(chunk, "ADDED", &entry.value)?;
         }
-        if self.initial.len() > 0 {
+        if self.initial.len() > 0 || self.waiting.is_some() {
             return Ok(());
         }
         if let Some(revision) = self.initial_end.take() {
             self.bookmark(chunk, revision, true);
         }
         while chunk.len() < CHUNK_BYTES {
+            if !self.resume(chunk, cx)? {
+                return Ok(());
+            }
             match Pin::new(&mut self.changes).poll_next(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(event))) => self.change(chunk, &event)?,
@@ -175,7 +200,23 @@ impl WatchBody {
         }
     }
 
-    fn event(&mut self, chunk: &mut BytesMut, kind: &str, stored: &Bytes) -> Result<(), ApiError> {
+    /// Adds the event that waited for a webhook; false while it still waits.
+    fn resume(&mut self, chunk: &mut BytesMut, cx: &mut Context<'_>) -> Result<bool, ApiError> {
+        let Some(waiting) = &mut self.waiting else { return Ok(true) };
+        let Poll::Ready(done) = waiting.done.poll_unpin(cx) else { return Ok(false) };
+        done?;
+        if let Some(Waiting { kind, stored, .. }) = self.waiting.take() {
+            self.event(chunk, kind, &stored)?;
+            self.call.converted.clear();
+        }
+        Ok(true)
+    }
+
+    fn event(&mut self, chunk: &mut BytesMut, kind: &'static str, stored: &Bytes) -> Result<(), ApiError> {
+        if self.call.needs_preparing(stored) {
+            self.waiting = Some(Waiting::new(&self.call, kind, stored.clone()));
+            return Ok(());
+        }
         let headers = std::mem::take(&mut self.headers);
         frame(chunk, kind, &present::one(&self.call, stored, headers)?);
         Ok(())
@@ -199,7 +240,7 @@ impl WatchBody {
 
     /// Adds a bookmark when one is due and says something new.
     fn bookmark_due(&mut self, chunk: &mut BytesMut, cx: &mut Context<'_>) {
-        if self.initial.len() > 0 {
+        if self.initial.len() > 0 || self.waiting.is_some() {
             return;
         }
         while self.bookmarks.as_mut().is_some_and(|it| it.poll_tick(cx).is_ready()) {
@@ -250,7 +291,7 @@ impl http_body::Body for WatchBody {
         }
         this.ended = true;
         let progress = this.changes.progress();
-        if this.bookmarks.is_none() || progress <= this.bookmarked {
+        if this.bookmarks.is_none() || progress <= this.bookmarked || this.waiting.is_some() {
             return Poll::Ready(None);
         }
         // So that the watcher resumes from here, however long ago its last event was.

@@ -126,7 +126,7 @@ async fn a_deleted_definition_takes_its_objects_along() {
     let freed = server.put(&format!("{WIDGETS}/held"), json!({"metadata": {"name": "held"}})).await;
     assert_eq!(freed.code, 200, "{}", freed.body);
     gone(&server, &uri).await;
-    assert_eq!(server.get(WIDGETS).await.code, 404);
+    gone(&server, WIDGETS).await;
 }
 
 fn schema(properties: Value) -> Value {
@@ -297,4 +297,39 @@ async fn schemas_of_custom_kinds_are_published() {
     assert_eq!(v2["definitions"]["io.x.v1.Widget"]["properties"]["spec"]["properties"]["size"]["type"], "integer");
     let index = server.get("/openapi/v3").await.body;
     assert!(index["paths"]["apis/x.io/v1"]["serverRelativeURL"].is_string());
+}
+
+#[tokio::test]
+async fn metadata_is_checked_at_the_root_and_where_objects_are_embedded() {
+    let server = Server::start().await;
+    let template =
+        json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true});
+    let version = json!({"schema": schema(json!({"template": template}))});
+    assert_eq!(server.post(DEFINITIONS, widgets(version)).await.code, 201);
+    let object = json!({
+        "metadata": {"name": "a", "odd": 1},
+        "template": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "strange": 2}, "any": {"thing": 1}},
+    });
+    let strict = server.post(&format!("{WIDGETS}?fieldValidation=Strict"), object.clone()).await;
+    let message = strict.body["message"].as_str().unwrap();
+    assert!(message.contains(r#"unknown field "metadata.odd""#), "{message}");
+    assert!(message.contains(r#"unknown field "template.metadata.strange""#), "{message}");
+    let made = server.post(WIDGETS, object).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    assert_eq!(made.body["template"]["metadata"], json!({"name": "p"}));
+    assert_eq!(made.body["template"]["any"], json!({"thing": 1}));
+    let nameless = json!({"metadata": {"name": "b"}, "template": {"metadata": {}}});
+    assert_eq!(server.post(WIDGETS, nameless).await.body["details"]["causes"][0]["field"], "template.apiVersion");
+}
+
+#[tokio::test]
+async fn versions_in_the_store_cannot_be_forgotten() {
+    let server = Server::start().await;
+    server.post(DEFINITIONS, widgets(json!({}))).await;
+    let uri = format!("{DEFINITIONS}/widgets.x.io/status");
+    let refused = server.merge(&uri, json!({"status": {"storedVersions": ["v0"]}})).await;
+    assert_eq!(
+        (refused.code, &refused.body["details"]["causes"][0]["field"]),
+        (422, &json!("status.storedVersions[0]"))
+    );
 }

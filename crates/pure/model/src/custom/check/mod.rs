@@ -122,7 +122,7 @@ fn conversion(conversion: &At<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// Objects may be stored in these versions, so that the definition must still know them.
-fn stored_versions(object: &At<'_>, causes: &mut Vec<Cause>) {
+pub(crate) fn stored_versions(object: &At<'_>, causes: &mut Vec<Cause>) {
     let (stored, versions) = (object.at("status.storedVersions"), object.at("spec.versions"));
     let named = |name: &str| versions.items().any(|it| it.get("name").text() == name);
     for it in stored.items().filter(|it| !named(it.text())) {

@@ -39,7 +39,8 @@ async fn signing_request_operations() {
     expect(server.post(&round.collection(), object).await, 201);
     let uri = format!("{}/approved/approval", round.collection());
     let mut request = expect(server.get(&uri).await, 200);
-    request["status"] = json!({"conditions": [{"type": "Approved", "status": "True", "reason": "E2E", "message": "m"}]});
+    request["status"] =
+        json!({"conditions": [{"type": "Approved", "status": "True", "reason": "E2E", "message": "m"}]});
     let approved = expect(server.put(&uri, request).await, 200);
     assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
 }

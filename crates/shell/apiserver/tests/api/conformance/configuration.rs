@@ -71,8 +71,13 @@ async fn runtime_class_operations() {
 async fn priority_class_endpoints() {
     let object = json!({"value": 8, "description": "e"});
     let server = Server::start().await;
-    let round =
-        Round { api_version: "scheduling.k8s.io/v1", plural: "priorityclasses", namespaced: false, object, status: None };
+    let round = Round {
+        api_version: "scheduling.k8s.io/v1",
+        plural: "priorityclasses",
+        namespaced: false,
+        object,
+        status: None,
+    };
     round.go(&server).await;
     let collection = round.collection();
     expect(server.post(&collection, json!({"metadata": {"name": "p"}, "value": 1})).await, 201);
@@ -149,9 +154,12 @@ async fn pods_count_their_generations() {
 #[tokio::test]
 async fn event_lifecycle() {
     let about = json!({"namespace": "default", "name": "e", "kind": "Pod"});
-    let object = json!({"involvedObject": about, "message": "This is a test", "reason": "Test", "type": "Normal", "count": 1});
+    let object =
+        json!({"involvedObject": about, "message": "This is a test", "reason": "Test", "type": "Normal", "count": 1});
     let server = Server::start().await;
-    Round { api_version: "v1", plural: "events", namespaced: true, object: object.clone(), status: None }.go(&server).await;
+    Round { api_version: "v1", plural: "events", namespaced: true, object: object.clone(), status: None }
+        .go(&server)
+        .await;
     let events = "/api/v1/namespaces/default/events";
     let mut object = object;
     object["metadata"] = json!({"name": "series"});
@@ -174,7 +182,13 @@ async fn new_event_lifecycle() {
         "reportingController": "test-controller", "reportingInstance": "test-node",
     });
     let server = Server::start().await;
-    let round = Round { api_version: "events.k8s.io/v1", plural: "events", namespaced: true, object: object.clone(), status: None };
+    let round = Round {
+        api_version: "events.k8s.io/v1",
+        plural: "events",
+        namespaced: true,
+        object: object.clone(),
+        status: None,
+    };
     round.go(&server).await;
     let mut object = object;
     object["metadata"] = json!({"name": "series"});

@@ -72,9 +72,8 @@ async fn a_definition_has_a_status_of_its_own() {
     let condition = json!({"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from a test"});
     object["status"]["conditions"].as_array_mut().unwrap().push(condition);
     let updated = expect(server.put(&uri, object).await, 200);
-    let has = |object: &Value, of: &str| {
-        object["status"]["conditions"].as_array().unwrap().iter().any(|it| it["type"] == of)
-    };
+    let has =
+        |object: &Value, of: &str| object["status"]["conditions"].as_array().unwrap().iter().any(|it| it["type"] == of);
     assert!(has(&updated, "StatusUpdate"), "{updated}");
     let mut conditions = updated["status"]["conditions"].clone();
     let condition = json!({"type": "StatusPatch", "status": "True", "reason": "E2E", "message": "Set from a test"});

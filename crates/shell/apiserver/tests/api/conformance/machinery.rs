@@ -26,7 +26,8 @@ async fn every_group_has_a_preferred_version_and_resources() {
     let server = Server::start().await;
     let groups = expect(server.get("/apis").await, 200);
     for group in groups["groups"].as_array().unwrap() {
-        let versions: Vec<&Value> = group["versions"].as_array().unwrap().iter().map(|it| &it["groupVersion"]).collect();
+        let versions: Vec<&Value> =
+            group["versions"].as_array().unwrap().iter().map(|it| &it["groupVersion"]).collect();
         assert!(versions.contains(&&group["preferredVersion"]["groupVersion"]), "{group}");
         for version in versions.iter().map(|it| it.as_str().unwrap()) {
             let list = expect(server.get(&format!("/apis/{version}")).await, 200);
@@ -73,7 +74,8 @@ async fn aggregated_discovery_comes_by_accept_header_with_a_tag() {
         let request = Request::get("/apis").header(header::ACCEPT, accept).header(header::IF_NONE_MATCH, tag);
         let response = server.send(request.body(Body::empty()).unwrap()).await;
         let headers = response.headers().clone();
-        let text = |name| headers.get(name).map_or_else(String::new, |it: &http::HeaderValue| it.to_str().unwrap().into());
+        let text =
+            |name| headers.get(name).map_or_else(String::new, |it: &http::HeaderValue| it.to_str().unwrap().into());
         (response.status().as_u16(), text(header::CONTENT_TYPE), text(header::ETAG))
     };
     let (code, media_type, tag) = ask(&format!("{AGGREGATED},application/json"), "").await;
@@ -129,7 +131,8 @@ async fn keys_that_yaml_repeats_are_told_by_line() {
 async fn a_review_is_no_table() {
     let server = Server::start().await;
     let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    let review = json!({"spec": {"resourceAttributes": {"namespace": "default", "verb": "create", "resource": "pods"}}});
+    let review =
+        json!({"spec": {"resourceAttributes": {"namespace": "default", "verb": "create", "resource": "pods"}}});
     let request = Request::post(uri)
         .header(header::ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io")
         .header(header::CONTENT_TYPE, "application/json");
@@ -227,7 +230,9 @@ async fn fairness_kinds_go_through_the_round() {
     let rule = json!({"verbs": ["*"], "nonResourceURLs": ["*"]});
     let object = json!({"spec": {"matchingPrecedence": 10_000, "priorityLevelConfiguration": {"name": "global-default"},
         "distinguisherMethod": {"type": "ByUser"}, "rules": [{"subjects": [subject], "nonResourceRules": [rule]}]}});
-    let status = Some(json!({"conditions": [{"type": "PatchStatusFailed", "status": "False", "reason": "E2E", "message": "m"}]}));
+    let status = Some(
+        json!({"conditions": [{"type": "PatchStatusFailed", "status": "False", "reason": "E2E", "message": "m"}]}),
+    );
     Round { api_version, plural: "flowschemas", namespaced: false, object, status: status.clone() }.go(&server).await;
     let object = json!({"spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 2, "limitResponse": {"type": "Reject"}}}});
     Round { api_version, plural: "prioritylevelconfigurations", namespaced: false, object, status }.go(&server).await;
@@ -246,8 +251,11 @@ async fn admission_policies_go_through_the_round() {
     Round { api_version, plural: "validatingadmissionpolicies", namespaced: false, object, status }.go(&server).await;
     let expression = "[JSONPatch{op: 'add', path: '/spec/paused', value: true}]";
     let mutation = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}});
-    let object = json!({"spec": {"matchConstraints": matching(), "reinvocationPolicy": "Never", "mutations": [mutation]}});
-    Round { api_version, plural: "mutatingadmissionpolicies", namespaced: false, object, status: None }.go(&server).await;
+    let object =
+        json!({"spec": {"matchConstraints": matching(), "reinvocationPolicy": "Never", "mutations": [mutation]}});
+    Round { api_version, plural: "mutatingadmissionpolicies", namespaced: false, object, status: None }
+        .go(&server)
+        .await;
     let object = json!({"spec": {"policyName": "p"}});
     Round { api_version, plural: "mutatingadmissionpolicybindings", namespaced: false, object, status: None }
         .go(&server)
@@ -298,7 +306,10 @@ async fn resource_quota_lifecycle() {
     let server = Server::start().await;
     let round = Round { api_version: "v1", plural: "resourcequotas", namespaced: true, object, status: None };
     round.go(&server).await;
-    expect(server.post(&round.collection(), json!({"metadata": {"name": "q"}, "spec": {"hard": {"cpu": "1"}}})).await, 201);
+    expect(
+        server.post(&round.collection(), json!({"metadata": {"name": "q"}, "spec": {"hard": {"cpu": "1"}}})).await,
+        201,
+    );
     let uri = format!("{}/q", round.collection());
     let mut quota = expect(server.get(&uri).await, 200);
     quota["spec"]["hard"] = json!({"cpu": "2", "memory": "1Gi"});

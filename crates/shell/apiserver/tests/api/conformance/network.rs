@@ -57,7 +57,8 @@ async fn ip_address_operations() {
 
 #[tokio::test]
 async fn endpoint_slice_operations() {
-    let object = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["1.2.3.4"], "conditions": {"ready": true}}]});
+    let object =
+        json!({"addressType": "IPv4", "endpoints": [{"addresses": ["1.2.3.4"], "conditions": {"ready": true}}]});
     Round { api_version: "discovery.k8s.io/v1", plural: "endpointslices", namespaced: true, object, status: None }
         .go(&Server::start().await)
         .await;
@@ -100,7 +101,8 @@ async fn a_service_has_a_status_of_its_own() {
         "message": "Set from a test", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
     let updated = expect(server.put(&uri, object).await, 200);
     assert_eq!(updated["status"]["conditions"][0]["reason"], "E2E");
-    let patched = expect(server.merge(&format!("{services}/s"), json!({"metadata": {"labels": {"a": "b"}}})).await, 200);
+    let patched =
+        expect(server.merge(&format!("{services}/s"), json!({"metadata": {"labels": {"a": "b"}}})).await, 200);
     assert_eq!(patched["status"], updated["status"]);
 }
 
@@ -124,7 +126,8 @@ async fn a_service_changes_between_external_name_and_cluster_ip() {
     let spec = json!({"spec": {"type": "ClusterIP", "externalName": null, "ports": [{"port": 80, "protocol": "TCP"}]}});
     let inside = expect(server.merge(&uri, spec).await, 200);
     assert!(inside["spec"]["clusterIP"].as_str().is_some_and(|it| it.starts_with("10.43.")), "{inside}");
-    let spec = json!({"spec": {"type": "ExternalName", "externalName": "example.com", "clusterIP": null, "clusterIPs": null}});
+    let spec =
+        json!({"spec": {"type": "ExternalName", "externalName": "example.com", "clusterIP": null, "clusterIPs": null}});
     let outside = expect(server.merge(&uri, spec).await, 200);
     assert_eq!(outside["spec"]["clusterIP"], Value::Null, "{outside}");
 }

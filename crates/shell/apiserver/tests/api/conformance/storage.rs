@@ -25,7 +25,8 @@ async fn volume_attributes_class_lifecycle() {
 
 #[tokio::test]
 async fn csi_driver_lifecycle() {
-    let object = json!({"spec": {"attachRequired": false, "podInfoOnMount": true, "volumeLifecycleModes": ["Ephemeral"]}});
+    let object =
+        json!({"spec": {"attachRequired": false, "podInfoOnMount": true, "volumeLifecycleModes": ["Ephemeral"]}});
     Round { api_version: V1, plural: "csidrivers", namespaced: false, object, status: None }
         .go(&Server::start().await)
         .await;
@@ -106,7 +107,8 @@ async fn pods_with_inline_csi_volumes_are_stored_listed_patched_and_deleted() {
     let server = Server::start().await;
     let mut object = pod("inline");
     object["metadata"]["labels"] = json!({"inline": "yes"});
-    object["spec"]["volumes"] = json!([{"name": "v", "csi": {"driver": "e2e.example.com", "volumeAttributes": {"a": "b"}}}]);
+    object["spec"]["volumes"] =
+        json!([{"name": "v", "csi": {"driver": "e2e.example.com", "volumeAttributes": {"a": "b"}}}]);
     let created = expect(server.post(PODS, object).await, 201);
     assert_eq!(created["spec"]["volumes"][0]["csi"]["driver"], "e2e.example.com");
     let uri = format!("{PODS}/inline");
