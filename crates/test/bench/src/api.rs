@@ -157,7 +157,7 @@ impl<'a> Bench<'a> {
                 figures["per_second"] = (count as f64 / began.elapsed().as_secs_f64()).round().into();
                 Ok(figures)
             }
-            Err(error) => Ok(json!({ "refused": format!("{error:#}") })),
+            Err(error) => Ok(json!({ "refused": refusal(&error) })),
         }
     }
 
@@ -217,6 +217,14 @@ impl<'a> Bench<'a> {
         let mut figures = report::summary(&delays?.concat());
         figures["watchers"] = WATCHERS.into();
         Ok(figures)
+    }
+}
+
+/// What a server said, without the whole of its status.
+fn refusal(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => format!("{} {}", status.code, status.message),
+        _ => format!("{error:#}"),
     }
 }
 

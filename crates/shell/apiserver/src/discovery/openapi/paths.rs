@@ -11,8 +11,12 @@ use super::{
     schemas::{Dialect, name_of, name_of_shape},
 };
 
-const PATCHES: [&str; 3] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCHES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+    "application/strategic-merge-patch+json",
+];
 
 /// The paths of these kinds.
 pub(super) fn of(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
@@ -168,7 +172,7 @@ impl Describe<'_> {
         };
         let types: &[&str] = match verb {
             // The last one says nothing about lists of custom kinds.
-            "patch" if self.kind.custom.is_some() => &PATCHES[..2],
+            "patch" if self.kind.custom.is_some() => &PATCHES[..3],
             "patch" => &PATCHES,
             _ => &["application/json", "application/yaml"],
         };

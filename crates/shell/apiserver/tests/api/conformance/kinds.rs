@@ -1,6 +1,6 @@
 //! sig-api-machinery: definitions of custom kinds, and what follows from them.
 
-use http::{Request, header};
+use http::{Method, Request, header};
 use serde_json::{Value, json};
 
 use eyot_apiserver::Body;
@@ -196,4 +196,64 @@ async fn published_schemas_follow_their_definitions() {
     change(&[("v1", true), ("v4", true)]).await;
     assert_eq!(schema_of(&server, one, "v4", "foos").await, said, "a version of another name");
     assert_eq!(schema_of(&server, one, "v2", "foos").await, None);
+}
+
+/// Applies YAML to an object of a kind with this schema, as strictly as can be, and gives what is answered.
+async fn applied(schema: Value, yaml: &str) -> (u16, String) {
+    let server = Server::start().await;
+    let mut object = published("apply.e2e.example.com", "noxus", &[("v1", true)]);
+    object["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema;
+    expect(server.post(DEFINITIONS, object).await, 201);
+    let place = "/apis/apply.e2e.example.com/v1/namespaces/default/noxus/mytest";
+    let uri = format!("{place}?fieldManager=field_validation_mgr&fieldValidation=Strict");
+    let answer = server.call(Method::PATCH, &uri, "application/apply-patch+yaml", yaml.to_owned()).await;
+    (answer.code, answer.body["message"].as_str().unwrap_or_default().to_owned())
+}
+
+fn noxu(metadata: &str, rest: &str) -> String {
+    format!(
+        "\napiVersion: apply.e2e.example.com/v1\nkind: Kindnoxus\nmetadata:\n  name: mytest\n{metadata}  finalizers:\n  \
+         - e2e.example.com/test\n{rest}"
+    )
+}
+
+/// `spec` with the field `foo`, and whatever else is given.
+fn schema(spec: Value) -> Value {
+    let mut schema = json!({"type": "object", "properties": {"spec": {"type": "object",
+        "properties": {"foo": {"type": "string"}}}}});
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        schema["properties"]["spec"][key] = value.clone();
+    }
+    schema
+}
+
+#[tokio::test]
+async fn strictly_applied_objects_have_only_declared_fields() {
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let (code, message) = applied(open, &noxu("", "spec:\n  unknown: uk1\n")).await;
+    assert_eq!(code, 201, "a kind without a schema takes anything: {message}");
+    let (code, message) = applied(schema(json!({})), &noxu("", "spec:\n  foo: foo1\n")).await;
+    assert_eq!(code, 201, "{message}");
+    let (_, message) = applied(schema(json!({})), &noxu("", "unknownField: unknown\nspec:\n  foo: foo1\n")).await;
+    assert!(message.contains(".unknownField: field not declared in schema"), "{message}");
+}
+
+#[tokio::test]
+async fn strictly_applied_metadata_is_known_in_embedded_objects_too() {
+    let template = json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}}, "spec": {"type": "object"}}});
+    let spec = json!({"x-kubernetes-preserve-unknown-fields": true,
+        "properties": {"foo": {"type": "string"}, "template": template}});
+    let rest = "spec:\n  template:\n    apiVersion: foo/v1\n    kind: Sub\n    metadata:\n      unknownSubMeta: unknown\n      \
+                name: subobject\n  foo: foo1\n";
+    let (_, message) = applied(schema(spec), &noxu("  unknownMeta: unknown\n", rest)).await;
+    let told = [".spec.template.metadata.unknownSubMeta", ".metadata.unknownMeta"];
+    assert!(told.iter().any(|it| message.contains(&format!("{it}: field not declared in schema"))), "{message}");
+}
+
+#[tokio::test]
+async fn strictly_applied_keys_come_once_even_where_anything_goes() {
+    let spec = json!({"x-kubernetes-preserve-unknown-fields": true});
+    let (_, message) = applied(schema(spec), &noxu("", "spec:\n  unknown: uk1\n  foo: foo1\n  foo: foo2\n")).await;
+    assert!(message.contains("line 11: key \"foo\" already set in map"), "{message}");
 }
