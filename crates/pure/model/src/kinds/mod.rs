@@ -1,7 +1,7 @@
 //! The kinds a server knows: names, scope, verbs and subresources.
 //!
-//! Start at [`builtin`]. A [`Table`] can be cloned and extended, so that kinds defined at run time sit beside the
-//! built-in ones. Deliberately absent: the fields of a kind ([`crate::schema`]).
+//! Start at [`builtin`]. A [`Table`] can lie over another ([`Table::over`]), so that kinds defined at run time sit beside
+//! the built-in ones, which are shared. Deliberately absent: the fields of a kind ([`crate::schema`]).
 
 mod data;
 

@@ -1,6 +1,6 @@
 //! Says what is served: groups, versions, resources, health, the version, and the schema.
 //!
-//! Everything here follows from the kind table and never changes while the server runs.
+//! Everything here follows from the kind table, which changes with the definitions of custom kinds.
 
 mod ask;
 mod groups;
