@@ -55,6 +55,7 @@ pub fn apply(
     let mut held = live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
     let list = meta::metadata_mut(&mut held).remove("managedFields");
     let mut others = managed::decode(list.as_ref()).unwrap_or_default();
+    update::settle(&versions, &mut others);
     if live.is_some() && others.is_empty() {
         others = unclaimed(&versions, &ignored, writer, &held);
     }

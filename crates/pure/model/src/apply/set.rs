@@ -173,6 +173,20 @@ impl Set {
         self
     }
 
+    /// Puts values that the schema has made atomic in place of what is held below them.
+    pub(super) fn settle(&mut self, of: Type<'_>) {
+        for (element, node) in &mut self.0 {
+            let inner = match element {
+                Element::Field(name) => of.field(name).of,
+                _ => of.item(),
+            };
+            if inner.is_atomic() && !node.below.is_empty() {
+                *node = Node { member: true, below: Self::default() };
+            }
+            node.below.settle(inner);
+        }
+    }
+
     fn add_parents(&mut self, of: Type<'_>) {
         for (element, node) in &mut self.0 {
             if node.below.is_empty() {

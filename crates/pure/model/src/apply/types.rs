@@ -209,6 +209,22 @@ impl<'a> Type<'a> {
         (wanted != found).then_some(wanted)
     }
 
+    /// Whether it is a list or an object that is replaced whole.
+    pub(super) fn is_atomic(self) -> bool {
+        match self.0 {
+            Of::Shape { shape: Shape::List(_), list, .. } => *list == ListType::Atomic,
+            Of::Shape { shape: shape @ (Shape::Object(_) | Shape::Map(_)), atomic, .. } => {
+                atomic || shape.definition().is_some_and(|it| it.atomic)
+            }
+            Of::Structural { schema, .. } => match schema.of_type {
+                structural::Type::Array => schema.list == structural::ListType::Atomic,
+                structural::Type::Object => schema.atomic_map,
+                _ => false,
+            },
+            Of::Shape { .. } | Of::Free { .. } => false,
+        }
+    }
+
     /// Whether a list or map that lost its last item goes too, as in Kubernetes' own types.
     pub(super) fn vanishes_when_empty(self) -> bool {
         matches!(self.0, Of::Shape { shape: Shape::List(_) | Shape::Map(_), .. })

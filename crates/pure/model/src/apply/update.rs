@@ -58,6 +58,7 @@ pub fn track(
                 Base::Held => managed::decode(held).unwrap_or_default(),
                 Base::Sent(entries) => entries,
             };
+            settle(&versions, &mut entries);
             record(writer, &mut changes, &mut entries);
             Some(managed::encode(entries))
         }
@@ -86,6 +87,15 @@ fn base(writer: &Writer<'_>, held: Option<&Value>, sent: Option<&Value>) -> Resu
     let entries = managed::decode(sent)?;
     // A client that does not know the field must not wipe it out.
     Ok(if entries.is_empty() { Base::Held } else { Base::Sent(entries) })
+}
+
+/// Brings entries in line with a schema that has changed since they were written.
+pub(super) fn settle(versions: &Versions<'_>, entries: &mut [Entry]) {
+    for entry in entries {
+        if let Some(schema) = versions.schema(&entry.api_version) {
+            entry.fields.settle(schema.root());
+        }
+    }
 }
 
 /// Counts the changes as the writer's, and takes them from everybody else.

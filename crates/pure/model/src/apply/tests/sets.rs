@@ -320,3 +320,15 @@ fn fields_are_removed_with_all_below_them() {
     remove(schema.root(), &mut object, &gone);
     assert_eq!(object, json!({"spec": {"ports": [{"port": 1}], "hosts": [], "labels": {"a": "b"}}}));
 }
+
+#[test]
+fn what_has_become_atomic_is_held_whole() {
+    let mut set = parse(json!({"f:spec": {
+        "f:args": {"v:\"x\"": {}},
+        "f:ref": {"f:name": {}},
+        "f:ports": {"k:{\"port\":1,\"protocol\":\"TCP\"}": {"f:name": {}}},
+        "f:free": {"f:a": {"f:b": {}}},
+    }}));
+    set.settle(Schema::Structural(&custom()).root());
+    assert_eq!(lines(&set), ".spec.args\n.spec.free.a.b\n.spec.ports[port=1,protocol=\"TCP\"].name\n.spec.ref\n");
+}
