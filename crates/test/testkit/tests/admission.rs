@@ -32,7 +32,7 @@ async fn a_quota_and_a_limit_range_hold_a_namespace() {
         let refused = node.kubectl_outcome(&["-n", "small", "create", "configmap", "b"]).await?;
         has(
             &refused.stderr,
-            &["(Forbidden)", "exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"],
+            &["exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"],
         );
         let range = "apiVersion: v1\nkind: LimitRange\nmetadata: {name: r, namespace: small}\nspec:\n  limits:\n  \
                      - {type: Container, max: {cpu: 800m}, defaultRequest: {cpu: 300m}}\n";
