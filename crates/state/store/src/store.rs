@@ -204,6 +204,12 @@ impl Store {
         self.shared().published()
     }
 
+    /// The newest change of a resource; zero when there never was one. Costs next to nothing, for those who keep what
+    /// they made of all its objects.
+    pub fn changed(&self, resource: &str) -> Revision {
+        self.shared().find(resource).map_or(Revision(0), |it| it.state.read().latest)
+    }
+
     /// Resources that hold objects, with their count.
     pub fn resources(&self) -> Vec<(Arc<str>, usize)> {
         let tables = self.shared().tables();

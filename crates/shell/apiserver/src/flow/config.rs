@@ -102,3 +102,23 @@ fn with_presets(entries: &[Arc<Entry>], kind: &str) -> Vec<Value> {
     }
     objects
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ApiServer, Config as ServerConfig, bootstrap};
+
+    #[tokio::test]
+    async fn requests_of_a_level_share_its_seats() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), eyot_store::Options::new(crate::attributes)).unwrap();
+        let config = ServerConfig { service_cidr: "10.43.0.0/16".parse().unwrap(), api_port: 6443 };
+        let server = ApiServer::new(store.clone(), config);
+        bootstrap(&server).await.unwrap();
+        let jane = Identity::new("jane", []);
+        let level = || server.0.flows.get(&store).classify(&jane, &Asked::default()).1.clone();
+        let first = level();
+        assert!(Arc::ptr_eq(&first, &level()));
+        assert_eq!(&*first.name, "global-default");
+    }
+}
