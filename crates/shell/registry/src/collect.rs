@@ -78,8 +78,12 @@ fn collect(blobs: &Blobs, in_use: &HashSet<String>, wanted: u64, age: Duration) 
     let extracted: Vec<Digest> = catalog.extracted.keys().filter(|it| !seen.contains(it)).cloned().collect();
     if !forgotten.is_empty() || !extracted.is_empty() {
         blobs.rename(|it| {
-            forgotten.iter().for_each(|reference| drop(it.pulled.remove(reference)));
-            extracted.iter().for_each(|manifest| drop(it.extracted.remove(manifest)));
+            for reference in &forgotten {
+                it.pulled.remove(reference);
+            }
+            for manifest in &extracted {
+                it.extracted.remove(manifest);
+            }
         })?;
     }
     for (digest, file) in files.iter().filter(|(digest, it)| it.is_old && !seen.contains(digest)) {
