@@ -56,7 +56,8 @@ fn told_by_cargo() -> Option<PathBuf> {
     let manifests = text.split(r#""manifest_path":""#).skip(1).filter_map(|it| it.split('"').next());
     let manifest = manifests.map(PathBuf::from).find(|it| {
         let folder = it.parent().and_then(Path::file_name).and_then(|it| it.to_str());
-        folder.is_some_and(|it| it == "k8s-openapi" || it.starts_with("k8s-openapi-0") || it.starts_with("k8s-openapi-1"))
+        folder
+            .is_some_and(|it| it == "k8s-openapi" || it.starts_with("k8s-openapi-0") || it.starts_with("k8s-openapi-1"))
     })?;
     manifest.parent().map(Path::to_owned)
 }

@@ -9,14 +9,8 @@ use serde_json::{Value, json};
 use crate::{custom, kinds::Kind, meta, quantity::Quantity};
 
 /// Metadata fields that only the server sets. `managedFields` is not here: [`crate::apply`] decides about it before.
-const OWNED: &[&str] = &[
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-    "selfLink",
-];
+const OWNED: &[&str] =
+    &["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"];
 
 /// Whether the kind counts generations: `metadata.generation` grows with each change of what is asked for.
 pub fn has_generation(kind: &Kind) -> bool {

@@ -131,11 +131,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Times `count` requests, some at once.
-    async fn each(
-        &self,
-        count: usize,
-        make: impl Fn(usize) -> Result<http::Request<Vec<u8>>>,
-    ) -> Result<Value> {
+    async fn each(&self, count: usize, make: impl Fn(usize) -> Result<http::Request<Vec<u8>>>) -> Result<Value> {
         let next = AtomicUsize::new(0);
         let began = Instant::now();
         let lanes = (0..CONNECTIONS).map(|_| async {

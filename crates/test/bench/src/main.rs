@@ -73,16 +73,8 @@ enum Name {
     All,
 }
 
-const EACH: [Name; 8] = [
-    Name::Startup,
-    Name::Pods,
-    Name::Scale,
-    Name::Memory,
-    Name::Http,
-    Name::Store,
-    Name::Runtime,
-    Name::Api,
-];
+const EACH: [Name; 8] =
+    [Name::Startup, Name::Pods, Name::Scale, Name::Memory, Name::Http, Name::Store, Name::Runtime, Name::Api];
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -117,12 +117,7 @@ pub(super) fn policy_binding(object: &Value, now: Timestamp) -> Vec<Value> {
         Some(Value::Object(_)) => super::format::selector(object, "/spec/paramRef/selector"),
         _ => UNSET.to_owned(),
     };
-    vec![
-        meta::name(object).into(),
-        text(object, "/spec/policyName").into(),
-        parameters.into(),
-        age(object, now).into(),
-    ]
+    vec![meta::name(object).into(), text(object, "/spec/policyName").into(), parameters.into(), age(object, now).into()]
 }
 
 pub(super) fn trust_bundle(object: &Value, _now: Timestamp) -> Vec<Value> {

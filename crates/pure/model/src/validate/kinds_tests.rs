@@ -107,9 +107,7 @@ fn storage() {
 
 #[test]
 fn what_was_said_stands() {
-    let volume = |path: &str| {
-        json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": path}}})
-    };
+    let volume = |path: &str| json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": path}}});
     refused(
         "v1",
         "PersistentVolume",
@@ -119,9 +117,7 @@ fn what_was_said_stands() {
             FieldValueForbidden spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation
         "#]],
     );
-    let claim = |class: &str| {
-        json!({"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": class}}]}}})
-    };
+    let claim = |class: &str| json!({"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": class}}]}}});
     refused(
         "resource.k8s.io/v1",
         "ResourceClaimTemplate",

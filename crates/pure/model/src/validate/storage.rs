@@ -151,7 +151,10 @@ pub(super) fn attachment(spec: &At<'_>, causes: &mut Vec<Cause>) {
 /// Where a volume is stands once it was said.
 pub(super) fn same_source(new: &At<'_>, old: &At<'_>, causes: &mut Vec<Cause>) {
     if SOURCES.iter().any(|it| new.get(it).value != old.get(it).value) {
-        causes.push(Cause::forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"));
+        causes.push(Cause::forbidden(
+            "spec.persistentvolumesource",
+            "spec.persistentvolumesource is immutable after creation",
+        ));
     }
 }
 

@@ -111,8 +111,7 @@ fn merge(call: &Call, live: Option<&Value>, config: &Value) -> Result<Value, Api
 pub(crate) async fn scale(call: &mut Call, name: &str, body: &Bytes) -> Result<Changed, ApiError> {
     let scale = read(call, body, ("autoscaling/v1", "Scale"))?;
     let replicas = subresource::scale_replicas(call, name, &scale)?;
-    let mut config =
-        json!({"apiVersion": call.kind.api_version(), "kind": call.kind.kind, "metadata": {"name": name}});
+    let mut config = json!({"apiVersion": call.kind.api_version(), "kind": call.kind.kind, "metadata": {"name": name}});
     subresource::set_replicas(&call.kind, &mut config, replicas.into());
     update::change_noted(call, name, Aspect::Scale, owners::applied, |call, old| merge(call, Some(old), &config)).await
 }

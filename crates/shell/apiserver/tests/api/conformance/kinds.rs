@@ -141,9 +141,7 @@ async fn defaults_come_with_requests_and_from_storage() {
 fn published(group: &str, plural: &str, versions: &[(&str, bool)]) -> Value {
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
         "description": "Specification of Foo", "properties": {"bars": {"type": "array", "items": {"type": "string"}}}}}});
-    let version = |(at, (name, served)): (usize, &(&str, bool))| {
-        json!({"name": name, "served": served, "storage": at == 0, "schema": {"openAPIV3Schema": schema}})
-    };
+    let version = |(at, (name, served)): (usize, &(&str, bool))| json!({"name": name, "served": served, "storage": at == 0, "schema": {"openAPIV3Schema": schema}});
     let versions: Vec<Value> = versions.iter().enumerate().map(version).collect();
     json!({
         "metadata": {"name": format!("{plural}.{group}")},
@@ -181,7 +179,8 @@ async fn published_schemas_follow_their_definitions() {
     ] {
         expect(server.post(DEFINITIONS, object).await, 201);
     }
-    for (group, version, plural) in [(one, "v1", "foos"), (one, "v2", "foos"), (one, "v1", "bars"), (two, "v1", "foos")] {
+    for (group, version, plural) in [(one, "v1", "foos"), (one, "v2", "foos"), (one, "v1", "bars"), (two, "v1", "foos")]
+    {
         assert_eq!(schema_of(&server, group, version, plural).await, said, "{group}/{version} {plural}");
     }
     let change = async |versions: &[(&str, bool)]| {
