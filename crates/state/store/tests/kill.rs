@@ -106,7 +106,7 @@ fn one_life(dir: &Path, random: &mut Random) -> Vec<String> {
         .spawn()
         .unwrap();
     let (ready, lines) = drain(&mut child);
-    ready.recv_timeout(Duration::from_secs(30)).expect("the writer begins");
+    ready.recv_timeout(Duration::from_secs(120)).expect("the writer begins");
     std::thread::sleep(Duration::from_micros(random.below(90_000)));
     child.kill().unwrap();
     child.wait().unwrap();

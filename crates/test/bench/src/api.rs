@@ -108,6 +108,7 @@ impl<'a> Bench<'a> {
             let mut object = changed(at, "apply");
             object["apiVersion"] = "v1".into();
             object["kind"] = "ConfigMap".into();
+            object["metadata"]["name"] = format!("applied-{at}").into();
             let uri = format!("{maps}/applied-{at}?fieldManager=bench&force=true");
             request(Method::PATCH, &uri, APPLY, &object)
         });

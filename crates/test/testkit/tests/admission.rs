@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use eyot_testkit::{eventually, with_node};
 
 const SOON: Duration = Duration::from_secs(30);

@@ -16,8 +16,8 @@ type Decide = dyn Fn(&str, &Value) -> Value + Send + Sync;
 
 /// A server of webhooks: one that is called at a path with a request, and decides.
 pub(crate) struct Hooks {
-    port: u16,
-    ca: String,
+    pub(crate) port: u16,
+    pub(crate) ca: String,
     asked: Arc<Mutex<Vec<Value>>>,
 }
 
