@@ -18,8 +18,11 @@ const PERIOD: Duration = Duration::from_secs(300);
 /// Objects looked at before other tasks get their turn, and deletes that wait for the disk together.
 const AT_ONCE: usize = 64;
 
+/// Whether an object has had its time.
+type Over = fn(&Value, Timestamp) -> bool;
+
 /// What is swept, and when it has had its time.
-const SWEPT: [(&str, fn(&Value, Timestamp) -> bool); 2] = [("/events", is_old), (csr::STORAGE, csr::is_over)];
+const SWEPT: [(&str, Over); 2] = [("/events", is_old), (csr::STORAGE, csr::is_over)];
 
 /// Sweeps from time to time; never returns.
 pub(crate) async fn run(server: ApiServer) {

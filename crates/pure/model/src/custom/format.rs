@@ -100,7 +100,7 @@ fn in_words(unit: &str) -> Option<f64> {
 fn is_base64(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     let ok = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'+' | b'/');
-    text.len() % 4 == 0 && text.len() - body.len() <= 2 && body.bytes().all(ok)
+    text.len().is_multiple_of(4) && text.len() - body.len() <= 2 && body.bytes().all(ok)
 }
 
 fn is_uuid(format: &str, text: &str) -> bool {

@@ -186,7 +186,8 @@ impl Parser<'_> {
                     steps.push(self.name()?);
                 }
             } else if self.eat(".") {
-                if !self.rest.starts_with('[') && !(self.rest.is_empty() && steps.is_empty()) {
+                let is_root = self.rest.is_empty() && steps.is_empty();
+                if !is_root && !self.rest.starts_with('[') {
                     steps.push(self.name()?);
                 }
             } else if self.eat("[") {

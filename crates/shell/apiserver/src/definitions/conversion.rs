@@ -110,7 +110,7 @@ async fn convert(server: &Shared, kind: &Kind, desired: &str, objects: Vec<Value
         return Err(failed(format!("returned {} objects, expected {}", converted.len(), objects.len())));
     }
     let restored = objects.iter().zip(converted).map(|(original, it)| restore(original, it, desired));
-    restored.collect::<Result<_, _>>().map_err(|why| failed(why))
+    restored.collect::<Result<_, _>>().map_err(failed)
 }
 
 /// Accepts what a webhook made of an object, but for metadata that is none of its business.

@@ -25,10 +25,13 @@ const ANSWER_MAX: usize = 8 << 20;
 /// Connections kept for the next request.
 const IDLE_MAX: usize = 8;
 
+/// A connection without a request, and the addresses it was made for.
+type Idle = (Vec<SocketAddr>, SendRequest<Full<Bytes>>);
+
 /// Speaks to one webhook.
 pub(crate) struct Client {
     tls: TlsConnector,
-    idle: Mutex<Vec<(Vec<SocketAddr>, SendRequest<Full<Bytes>>)>>,
+    idle: Mutex<Vec<Idle>>,
 }
 
 impl Client {

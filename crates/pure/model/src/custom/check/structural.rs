@@ -103,7 +103,8 @@ fn kind_of(schema: &At<'_>, level: Level, causes: &mut Vec<Cause>) {
 fn supported(schema: &At<'_>, causes: &mut Vec<Cause>) {
     for name in UNSUPPORTED.iter().filter(|it| **it != "$schema") {
         let at = schema.get(name);
-        if !at.is_absent() && !(at.value.is_object() && at.is_empty()) {
+        let says_nothing = at.is_absent() || (at.value.is_object() && at.is_empty());
+        if !says_nothing {
             causes.push(at.forbidden(&format!("{name} is not supported")));
         }
     }

@@ -58,11 +58,11 @@ impl Default for Webhooks {
 
 impl Webhooks {
     fn mutating(&self, server: &Shared) -> Arc<Vec<Arc<Hook>>> {
-        self.mutating.get(&server.store, |entries| hook::read(entries))
+        self.mutating.get(&server.store, hook::read)
     }
 
     fn validating(&self, server: &Shared) -> Arc<Vec<Arc<Hook>>> {
-        self.validating.get(&server.store, |entries| hook::read(entries))
+        self.validating.get(&server.store, hook::read)
     }
 }
 
