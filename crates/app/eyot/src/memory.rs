@@ -1,5 +1,5 @@
 //! Takes as much memory as is needed, and gives back what only the start needed. The only unsafe code of this binary.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "neither call has a safe wrapper among the dependencies")]
 
 /// Has the kernel give memory out by the page of 4 KiB. Its huge pages of 2 MiB, which the allocator asks for where it
 /// may, are made for few large heaps: here many threads and guests touch a little of much, and a node at rest would hold
