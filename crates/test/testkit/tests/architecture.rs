@@ -11,6 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("eyot-route", &[]),
     ("eyot-instance", &[]),
     ("eyot-glossary", &[]),
+    ("eyot-advise", &[]),
     ("eyot-rules", &["eyot-model"]),
     ("eyot-policy", &["eyot-model"]),
     ("eyot-store", &[]),
@@ -24,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "eyot",
         &[
+            "eyot-advise",
             "eyot-apiserver",
             "eyot-controllers",
             "eyot-dispatch",
@@ -36,7 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("eyot-testkit", &[]),
-    ("eyot-bench", &["eyot-testkit", "eyot-store", "eyot-dispatch", "eyot-runtime"]),
+    ("eyot-bench", &["eyot-advise", "eyot-testkit", "eyot-store", "eyot-dispatch", "eyot-runtime"]),
     ("xtask", &[]),
 ];
 

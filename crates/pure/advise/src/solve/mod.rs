@@ -1,0 +1,5 @@
+//! The answer to a scenario: [`Decision`].
+
+mod answer;
+
+pub use answer::*;
