@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod flaw;
 pub mod formal;
 pub mod layer;
+pub mod migrate;
 pub mod reason;
 pub mod scenario;
 pub mod solve;

@@ -1,6 +1,6 @@
 //! Words in two languages. Entry points: [`Lang`], [`Text`].
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A language that the advisor speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Lang {
 }
 
 /// The same words in every language.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
     /// In English.
     pub en: String,
