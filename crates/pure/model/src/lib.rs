@@ -14,6 +14,7 @@ pub mod cron;
 pub mod custom;
 pub mod defaults;
 pub mod fields;
+pub mod inert;
 pub mod kinds;
 pub mod limits;
 pub mod meta;

@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("eyot-route", &[]),
     ("eyot-instance", &[]),
     ("eyot-glossary", &[]),
-    ("eyot-advise", &[]),
+    ("eyot-advise", &["eyot-model"]),
     ("eyot-rules", &["eyot-model"]),
     ("eyot-policy", &["eyot-model"]),
     ("eyot-store", &[]),

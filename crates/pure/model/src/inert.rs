@@ -1,0 +1,67 @@
+//! Kinds that are stored while nothing acts on them. Entry point: [`warning`].
+//!
+//! The API server answers a write of such an object with a `Warning` header, and the advisor marks it in what it renders,
+//! so that nobody waits for an effect that will not come. A row leaves the table with the commit that makes something act
+//! on its kind.
+
+use crate::kinds::Kind;
+
+/// Group, kinds, and what does not happen.
+const ROWS: &[(&str, &[&str], &str)] = &[
+    ("", &["PersistentVolumeClaim", "PersistentVolume"], "no volume is provisioned, bound or mounted"),
+    ("apiregistration.k8s.io", &["APIService"], "requests are not passed on to other API servers"),
+    ("autoscaling", &["HorizontalPodAutoscaler"], "nothing is scaled"),
+    ("certificates.k8s.io", &["ClusterTrustBundle", "PodCertificateRequest"], "no pod gets certificates"),
+    ("lifecycle.k8s.io", &["EvictionRequest", "Eviction"], "no pod is evicted"),
+    ("networking.k8s.io", &["IPAddress", "ServiceCIDR"], "addresses of Services do not come from it"),
+    ("networking.k8s.io", &["NetworkPolicy"], "no traffic is held back"),
+    (
+        "resource.k8s.io",
+        &[
+            "DeviceClass",
+            "DeviceTaintRule",
+            "ResourceClaim",
+            "ResourceClaimTemplate",
+            "ResourcePoolStatusRequest",
+            "ResourceSlice",
+        ],
+        "no device is given to pods",
+    ),
+    ("scheduling.k8s.io", &["CompositePodGroup", "PodGroup", "Workload"], "pods are scheduled one by one"),
+    (
+        "storage.k8s.io",
+        &["CSIDriver", "CSINode", "CSIStorageCapacity", "StorageClass", "VolumeAttachment", "VolumeAttributesClass"],
+        "no volume is provisioned, bound or mounted",
+    ),
+    ("storagemigration.k8s.io", &["StorageVersionMigration"], "stored objects need no migration"),
+];
+
+/// What to tell who writes an object of this kind; nothing when something acts on it.
+pub fn warning(kind: &Kind) -> Option<String> {
+    let row = ROWS.iter().find(|it| it.0 == kind.group && it.1.contains(&kind.kind.as_str()))?;
+    Some(format!("nothing acts on {} here: {}, the object is only stored", kind.plural, row.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::builtin as table;
+
+    #[test]
+    fn rows_name_kinds_that_exist_and_what_acts_is_not_warned_about() {
+        for (group, kinds, _) in ROWS {
+            for kind in *kinds {
+                let known = table().iter().any(|it| it.group == *group && it.kind == *kind);
+                assert!(known, "{group}/{kind}");
+            }
+        }
+        let of = |group: &str, plural: &str| warning(table().by_plural(group, "v1", plural).unwrap());
+        assert_eq!(of("apps", "deployments"), None);
+        assert_eq!(of("", "configmaps"), None);
+        let policies = of("networking.k8s.io", "networkpolicies").unwrap();
+        assert_eq!(
+            policies,
+            "nothing acts on networkpolicies here: no traffic is held back, the object is only stored"
+        );
+    }
+}
