@@ -9,6 +9,7 @@ mod deploy;
 mod flags;
 mod manifests;
 mod memory;
+mod policies;
 mod publish;
 mod push;
 mod telemetry;

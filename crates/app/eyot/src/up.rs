@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     flags::{Config, UpFlags},
-    manifests, memory, publish, telemetry,
+    manifests, memory, policies, publish, telemetry,
 };
 
 /// Runs a node until SIGTERM or SIGINT.
@@ -127,7 +127,7 @@ impl Island {
         let store = Store::open(dir, eyot_store::Options::new(eyot_apiserver::attributes))
             .with_context(|| format!("--data-dir {}", dir.display()))?;
         let server = eyot_apiserver::Config { service_cidr: config.service_cidr, api_port: api_address.port() };
-        let api = ApiServer::new(store.clone(), server);
+        let api = ApiServer::with_engines(store.clone(), server, policies::engines());
         let names = pki::ServerNames {
             dns: [config.node_name.clone()].into(),
             ips: [Some(api_address.ip()), config.service_cidr.nth(1).map(Into::into)].into_iter().flatten().collect(),

@@ -94,6 +94,8 @@ pub enum CauseReason {
     ResourceVersionTooLarge,
     DisruptionBudget,
     NamespaceTerminating,
+    /// Shown as no reason at all.
+    Unspecified,
 }
 
 impl ApiError {
@@ -365,6 +367,7 @@ impl CauseReason {
             Self::ResourceVersionTooLarge => "ResourceVersionTooLarge",
             Self::DisruptionBudget => "DisruptionBudget",
             Self::NamespaceTerminating => "NamespaceTerminating",
+            Self::Unspecified => "",
         }
     }
 }
@@ -443,7 +446,10 @@ impl Cause {
     }
 
     fn to_value(&self) -> Value {
-        let mut cause = json!({"reason": self.reason.as_str(), "message": self.message});
+        let mut cause = json!({"message": self.message});
+        if self.reason != CauseReason::Unspecified {
+            cause["reason"] = self.reason.as_str().into();
+        }
         if !self.field.is_empty() {
             cause["field"] = self.field.as_str().into();
         }

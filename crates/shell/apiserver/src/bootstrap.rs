@@ -6,7 +6,9 @@ use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use crate::{ApiServer, Body, Identity, access::roles, commit, commit::Stored, flow, handle::handle, server::Shared};
+use crate::{
+    ApiServer, Body, Identity, access::roles, commit, commit::Stored, definitions, flow, handle::handle, server::Shared,
+};
 
 /// An object every cluster begins with could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +20,8 @@ pub struct BootstrapError {
     pub message: String,
 }
 
-/// Makes the namespaces, the `wasm` RuntimeClass, the default Gateway, the `kubernetes` Service and the built-in roles,
-/// where missing.
+/// Makes the namespaces, the `wasm` RuntimeClass, the default Gateway, the `kubernetes` Service, the built-in roles and the
+/// definitions of policies, where missing.
 ///
 /// Nothing that exists is changed, so that an administrator's edits stay; only roles get rules that they came to lack.
 pub async fn bootstrap(server: &ApiServer) -> Result<(), BootstrapError> {
@@ -38,7 +40,14 @@ pub async fn bootstrap(server: &ApiServer) -> Result<(), BootstrapError> {
         };
         roles::ensure(&server.0).await.map_err(fail)
     };
-    futures::future::try_join(rest, roles).await?;
+    let definitions = async {
+        let fail = |it: eyot_model::status::ApiError| BootstrapError {
+            object: "the definitions of policies".to_owned(),
+            message: it.message,
+        };
+        definitions::install(&server.0, server.0.policies.definitions()).await.map_err(fail)
+    };
+    futures::future::try_join3(rest, roles, definitions).await?;
     server.0.quotas.resume(&server.0);
     Ok(())
 }

@@ -11,7 +11,7 @@ use eyot_model::{
 use eyot_store::{Attributes, Entry, Key, Revision, Write, WriteError};
 use serde_json::Value;
 
-use crate::{admit::Charge, definitions, flow, object, object::Encoded, server::Shared};
+use crate::{admit::Charge, definitions, flow, object, object::Encoded, policy, server::Shared};
 
 /// Labels and selectable fields of stored bytes; pass it to [`eyot_store::Options::new`].
 pub fn attributes(resource: &str, value: &[u8]) -> Attributes {
@@ -116,12 +116,13 @@ pub(crate) async fn remove(
 /// Hands a write to the store and tells those who follow what is stored.
 async fn write(server: &Shared, write: Write, charge: Option<Charge>) -> Result<Arc<Entry>, WriteError> {
     let key = write.key.clone();
-    if charge.is_none() && !server.quotas.counts(&key) {
+    let consequences = &*key.resource == definitions::STORAGE || server.policies.follows(server, &key);
+    if charge.is_none() && !consequences && !server.quotas.counts(&key) {
         let written = server.store.write(write).await?;
         follow(server, &key).await;
         return Ok(written);
     }
-    // Where it counts, a client that goes away must not take the accounting with it.
+    // Where it counts, a client that goes away must not take the accounting with it, nor what follows from a policy.
     let server = server.quotas.server().ok_or(WriteError::Closed)?;
     let task = tokio::spawn(async move {
         let written = server.store.write(write).await;
@@ -138,6 +139,10 @@ async fn follow(server: &Shared, key: &Key) {
     // A definition changes what is served, before its writer hears of it.
     if &*key.resource == definitions::STORAGE {
         definitions::follow(server, &key.name).await;
+    }
+    // So does a policy change what is allowed.
+    if let Some(companions) = policy::follow(server, key) {
+        companions.await;
     }
 }
 

@@ -27,6 +27,7 @@ mod memo;
 mod object;
 mod owners;
 pub mod pki;
+mod policy;
 mod present;
 mod request;
 mod respond;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use eyot_model::{cidr::Cidr, kinds::Table, status::ApiError};
+use eyot_policy::Engine;
 use eyot_store::Store;
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     flow::Flows,
     kubelet::Kubelets,
     pki::Credentials,
+    policy::Policies,
     strategy::{Addresses, bind::OnlyNode},
 };
 
@@ -42,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) global_default: GlobalDefault,
     pub(crate) quotas: Quotas,
     pub(crate) webhooks: Webhooks,
+    pub(crate) policies: Policies,
     pub(crate) flows: Flows,
 }
 
@@ -62,7 +65,13 @@ impl ApiServer {
     /// An API server over `store`, which must have been opened with [`attributes`](crate::attributes). Nothing is
     /// written until a request or [`bootstrap`](crate::bootstrap) asks.
     pub fn new(store: Store, config: Config) -> Self {
-        ApiServer(Arc::new_cyclic(|server| Shared {
+        ApiServer::with_engines(store, config, Vec::new())
+    }
+
+    /// An API server whose writes are judged by these engines of policy, in this order. Policies that are stored are in
+    /// force when it returns.
+    pub fn with_engines(store: Store, config: Config, engines: Vec<Arc<dyn Engine>>) -> Self {
+        let server = ApiServer(Arc::new_cyclic(|server| Shared {
             definitions: Definitions::load(&store),
             store,
             kubelets: Kubelets::default(),
@@ -73,9 +82,12 @@ impl ApiServer {
             global_default: GlobalDefault::default(),
             quotas: Quotas::new(server.clone()),
             webhooks: Webhooks::default(),
+            policies: Policies::new(engines, server.clone()),
             flows: Flows::default(),
             config,
-        }))
+        }));
+        server.0.policies.load(&server.0.store, &server.kinds());
+        server
     }
 
     /// The kinds that are served now: the built-in ones and those of CustomResourceDefinitions.

@@ -32,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "eyot-gateway",
             "eyot-model",
             "eyot-node",
+            "eyot-policy",
             "eyot-registry",
             "eyot-runtime",
             "eyot-store",

@@ -2,7 +2,7 @@
 //!
 //! Two lists of steps run inside every write, before anything is stored: first those that complete or refuse, then,
 //! once the object has its final form and its schema holds, those that only judge. What passes here is what clients
-//! see. Policies join these two lists; nothing else in the server needs to know them.
+//! see. Policies are steps of these two lists.
 //!
 //! A step is told the whole [`Attempt`] and returns at once when the attempt is not its business: the way of a pod from
 //! `POST` to Ready goes through here.
@@ -19,10 +19,12 @@ mod webhook;
 use eyot_model::{
     defaults,
     kinds::Kind,
-    meta, prepare,
+    meta, prepare, schema,
     status::{ApiError, Cause},
     validate,
 };
+pub(crate) use eyot_policy::Operation;
+use eyot_policy::Turns;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
@@ -30,16 +32,9 @@ pub(crate) use priority::GlobalDefault;
 pub(crate) use quota::{Charge, Quotas};
 pub(crate) use webhook::Webhooks;
 
-use crate::{Identity, access, csr, definitions, flow, request::query::Query, server::Shared, strategy, verbs::delete};
-
-/// What is being done to the object, in the words of `admission.k8s.io/v1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    Create,
-    Update,
-    Delete,
-    Connect,
-}
+use crate::{
+    Identity, access, csr, definitions, flow, policy, request::query::Query, server::Shared, strategy, verbs::delete,
+};
 
 /// Something that wants to happen.
 #[derive(Clone, Copy)]
@@ -77,11 +72,12 @@ pub(crate) struct Admitted {
     pub(crate) warnings: Vec<String>,
     /// Room taken in quotas: goes with the object to the store, by [`Stored::charged`](crate::commit::Stored::charged).
     pub(crate) charge: Option<Charge>,
-    webhooks: webhook::History,
+    /// Who changed the object, of policies and webhooks.
+    pub(crate) turns: Turns,
 }
 
 /// A step that completes an object or refuses it. Doing it twice must change nothing more.
-enum Mutate {
+pub(crate) enum Mutate {
     /// Runs at once.
     Now(fn(&Shared, &Attempt<'_>, &mut Value, &mut Admitted) -> Result<(), ApiError>),
     /// Waits for something outside. Costs nothing but the question when nobody `wants` the attempt.
@@ -89,7 +85,7 @@ enum Mutate {
 }
 
 /// A step that judges an object in its final form.
-enum Validate {
+pub(crate) enum Validate {
     /// Runs at once.
     Now(fn(&Shared, &Attempt<'_>, &Value, &mut Admitted) -> Result<(), ApiError>),
     /// Waits for something outside. Costs nothing but the question when nobody `wants` the attempt.
@@ -97,14 +93,14 @@ enum Validate {
 }
 
 /// Says whether the object changed.
-type Change = for<'a> fn(
+pub(crate) type Change = for<'a> fn(
     &'a Shared,
     &'a Attempt<'a>,
     Round,
     &'a mut Value,
     &'a mut Admitted,
 ) -> BoxFuture<'a, Result<bool, ApiError>>;
-type Judge =
+pub(crate) type Judge =
     for<'a> fn(&'a Shared, &'a Attempt<'a>, &'a Value, &'a mut Admitted) -> BoxFuture<'a, Result<(), ApiError>>;
 
 /// What somebody outside changed goes through the mutating steps once more.
@@ -123,6 +119,7 @@ const MUTATING: &[Mutate] = &[
     Mutate::Now(fallback::complete),
     Mutate::Now(quota::complete),
     Mutate::Now(flow::complete),
+    policy::step::MUTATE,
     webhook::MUTATE,
 ];
 
@@ -130,6 +127,7 @@ const VALIDATING: &[Validate] = &[
     Validate::Now(limits::judge),
     Validate::Now(security::judge),
     Validate::Now(priority::judge),
+    policy::step::VALIDATE,
     webhook::VALIDATE,
     // Last, since it takes room for what all others let pass.
     Validate::Now(quota::judge),
@@ -167,6 +165,7 @@ impl Attempt<'_> {
 pub(crate) async fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut Value) -> Result<Admitted, ApiError> {
     let mut admitted = Admitted::default();
     if mutate(server, attempt, Round::First, object, &mut admitted).await? {
+        admitted.turns.begin_again();
         mutate(server, attempt, Round::Again, object, &mut admitted).await?;
     }
     if attempt.creates("", "Pod") {
@@ -180,6 +179,7 @@ pub(crate) async fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut V
         access::check_escalation(server, attempt, object)?;
     }
     check(attempt, object)?;
+    policy::step::check(server, attempt, object, &mut admitted)?;
     for step in VALIDATING {
         match step {
             Validate::Now(judge) => judge(server, attempt, object, &mut admitted)?,
@@ -214,6 +214,24 @@ async fn mutate(
         }
     }
     Ok(changed)
+}
+
+/// Takes over what somebody made of an object: unknown fields are dropped, defaults filled in.
+///
+/// # Errors
+/// When it is not an object of that kind any more, or another one.
+pub(crate) fn settle(attempt: &Attempt<'_>, before: &Value, mut new: Value) -> Result<Value, String> {
+    if attempt.is_of_the_kind() {
+        let decoded = schema::decode(attempt.kind, new, Vec::new(), schema::FieldValidation::Ignore);
+        new = decoded.map_err(|it| it.message)?.object;
+        fill(attempt, &mut new);
+    }
+    // What the request is about is settled by its URL.
+    let identity = |it: &Value| [meta::name(it), meta::namespace(it), meta::uid(it)].map(|it| it.map(str::to_owned));
+    if identity(&new) != identity(before) {
+        return Err("name, namespace and uid of an object cannot be changed".to_owned());
+    }
+    Ok(new)
 }
 
 /// Gives what a step added its defaults.

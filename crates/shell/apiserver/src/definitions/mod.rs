@@ -5,6 +5,7 @@
 
 mod cleanup;
 pub(crate) mod conversion;
+mod install;
 pub(crate) mod rules;
 mod status;
 
@@ -17,6 +18,7 @@ use eyot_model::{
     kinds::{self, Kind, Table},
 };
 use eyot_store::{Entry, Key, Page, Scope, Store};
+pub(crate) use install::install;
 use serde_json::Value;
 use tokio::sync::{Mutex, Notify};
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use eyot_model::{
-    custom::{Condition, Names, naming},
+    custom::{
+        Condition, Names,
+        naming::{self, Settled},
+    },
     meta,
     status::ApiError,
 };
@@ -44,9 +47,7 @@ pub(super) async fn settle(server: &Shared, catalog: &mut Catalog, name: &str) -
         let key = Key::new(STORAGE, "", name);
         let Some(entry) = server.store.get(&key) else { return Ok(()) };
         let mut object = object::parse(&entry).map_err(StatusError::Damaged)?;
-        let status = meta::entry(&mut object, "status");
-        status.insert("acceptedNames".into(), names(&settled.accepted));
-        status.insert("conditions".into(), settled.conditions.iter().map(condition).collect());
+        note(&mut object, &settled);
         let encoded = Encoded::new(&object).map_err(StatusError::Damaged)?;
         // Served before anybody can see that it is.
         let early = encoded.at(entry.revision);
@@ -64,6 +65,13 @@ pub(super) async fn settle(server: &Shared, catalog: &mut Catalog, name: &str) -
         }
     }
     Err(StatusError::Busy)
+}
+
+/// Writes into a definition's status what was decided.
+pub(super) fn note(object: &mut Value, settled: &Settled) {
+    let status = meta::entry(object, "status");
+    status.insert("acceptedNames".into(), names(&settled.accepted));
+    status.insert("conditions".into(), settled.conditions.iter().map(condition).collect());
 }
 
 fn names(names: &Names) -> Value {

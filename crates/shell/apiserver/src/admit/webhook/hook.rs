@@ -7,6 +7,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use eyot_model::{meta, selector::LabelSelector};
+use eyot_policy::rule::Rule;
 use eyot_store::Entry;
 use serde_json::Value;
 
@@ -40,15 +41,6 @@ pub(super) struct Hook {
     pub(super) authorities: Vec<u8>,
     /// Made at the first call; keeps connections open.
     pub(super) client: OnceLock<Result<Client, String>>,
-}
-
-/// Which requests a hook is about.
-pub(super) struct Rule {
-    pub(super) operations: Vec<String>,
-    pub(super) groups: Vec<String>,
-    pub(super) versions: Vec<String>,
-    pub(super) resources: Vec<String>,
-    pub(super) scope: String,
 }
 
 /// Reads the hooks of all configurations, in the order of their names.
@@ -96,18 +88,6 @@ impl Hook {
             authorities: config["caBundle"].as_str().and_then(|it| STANDARD.decode(it).ok()).unwrap_or_default(),
             client: OnceLock::new(),
             name,
-        }
-    }
-}
-
-impl Rule {
-    fn read(rule: &Value) -> Rule {
-        Rule {
-            operations: texts(rule.get("operations")),
-            groups: texts(rule.get("apiGroups")),
-            versions: texts(rule.get("apiVersions")),
-            resources: texts(rule.get("resources")),
-            scope: rule["scope"].as_str().unwrap_or("*").to_owned(),
         }
     }
 }

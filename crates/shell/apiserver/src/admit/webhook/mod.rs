@@ -13,7 +13,7 @@ mod rules;
 
 use std::sync::Arc;
 
-use eyot_model::{kinds::Kind, meta, schema, status::ApiError};
+use eyot_model::{kinds::Kind, status::ApiError};
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 
@@ -38,13 +38,6 @@ pub(super) fn is_configuration(kind: &Kind) -> bool {
 pub(crate) struct Webhooks {
     mutating: Memo<Vec<Arc<Hook>>>,
     validating: Memo<Vec<Arc<Hook>>>,
-}
-
-/// Which hooks were asked, and how often the object had been changed by then.
-#[derive(Default)]
-pub(super) struct History {
-    asked: Vec<(String, usize)>,
-    changes: usize,
 }
 
 impl Default for Webhooks {
@@ -78,14 +71,14 @@ fn any_validating(server: &Shared, attempt: &Attempt<'_>) -> bool {
 fn mutate<'a>(
     server: &'a Shared,
     attempt: &'a Attempt<'a>,
-    round: Round,
+    _: Round,
     object: &'a mut Value,
     admitted: &'a mut Admitted,
 ) -> BoxFuture<'a, Result<bool, ApiError>> {
     async move {
         let mut changed = false;
         for hook in server.webhooks.mutating(server).iter() {
-            if round == Round::Again && !admitted.webhooks.wants_again(hook) {
+            if !admitted.turns.is_due(&hook.id, hook.reinvoked) {
                 continue;
             }
             let Some(wanted) = rules::wanted(server, hook, attempt, object)? else { continue };
@@ -97,25 +90,16 @@ fn mutate<'a>(
                 }
             };
             admitted.warnings.extend(answer.warnings);
-            if let Some(patch) = answer.patch {
-                let applied = apply(hook, &wanted, attempt, object, &patch)?;
-                admitted.webhooks.changes += usize::from(applied);
-                changed |= applied;
-            }
-            let history = &mut admitted.webhooks;
-            history.asked.retain(|it| it.0 != hook.id);
-            history.asked.push((hook.id.clone(), history.changes));
+            let applied = match answer.patch {
+                Some(patch) => apply(hook, &wanted, attempt, object, &patch)?,
+                None => false,
+            };
+            changed |= applied;
+            admitted.turns.took(&hook.id, applied);
         }
         Ok(changed)
     }
     .boxed()
-}
-
-impl History {
-    /// Whether a hook asked to see what others changed after its turn.
-    fn wants_again(&self, hook: &Hook) -> bool {
-        hook.reinvoked && self.asked.iter().any(|(id, changes)| *id == hook.id && *changes < self.changes)
-    }
 }
 
 /// Asks all validating hooks at once; the first refusal in their order is told.
@@ -174,18 +158,7 @@ fn apply(
     }
     let seen = wanted.convert(attempt.kind, object.clone());
     let patched = eyot_model::patch::json::apply(&seen, patch).map_err(|it| failed(it.to_string()))?;
-    let mut new = wanted.convert_back(attempt.kind, patched);
-    if attempt.is_of_the_kind() {
-        let decoded = schema::decode(attempt.kind, new, Vec::new(), schema::FieldValidation::Ignore)
-            .map_err(|it| failed(it.message))?;
-        new = decoded.object;
-        super::fill(attempt, &mut new);
-    }
-    // What the request is about is settled by its URL.
-    let identity = |it: &Value| [meta::name(it), meta::namespace(it), meta::uid(it)].map(|it| it.map(str::to_owned));
-    if identity(&new) != identity(object) {
-        return Err(failed("name, namespace and uid of an object cannot be changed".to_owned()));
-    }
+    let new = super::settle(attempt, object, wanted.convert_back(attempt.kind, patched)).map_err(failed)?;
     let changed = new != *object;
     *object = new;
     Ok(changed)

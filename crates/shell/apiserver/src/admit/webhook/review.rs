@@ -3,18 +3,16 @@
 //! Entry points: [`request`] and [`read`]. Audit annotations of answers are dropped, since there is no audit log.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use eyot_model::{
-    kinds::Kind,
-    status::{ApiError, Reason},
-};
-use serde_json::{Map, Value, json};
+use eyot_model::status::{ApiError, Reason};
+use serde_json::{Value, json};
 
 use super::{
-    super::{Attempt, Operation, Options},
+    super::{Attempt, Operation},
     call::Failure,
     hook::Hook,
     rules::Wanted,
 };
+use crate::policy;
 
 /// What a hook answered to something it allows.
 #[derive(Debug, Default)]
@@ -33,89 +31,15 @@ pub(super) fn review(hook: &Hook, uid: &str, wanted: &Wanted, attempt: &Attempt<
     })
 }
 
-/// `AdmissionRequest` of an attempt.
+/// `AdmissionRequest` of an attempt, in the version that a hook wants.
 pub(super) fn request(uid: &str, wanted: &Wanted, attempt: &Attempt<'_>, object: &Value) -> Value {
-    let seen = wanted.kind(attempt.kind);
     let convert = |it: &Value| match attempt.is_of_the_kind() || attempt.operation == Operation::Delete {
         true => wanted.convert(attempt.kind, it.clone()),
         false => it.clone(),
     };
-    let mut request = Map::new();
-    let mut put = |field: &str, value: Value| drop(request.insert(field.to_owned(), value));
-    put("uid", uid.into());
-    put("kind", kind_of(seen, attempt.subresource));
-    put("resource", resource_of(seen));
-    put("requestKind", kind_of(attempt.kind, attempt.subresource));
-    put("requestResource", resource_of(attempt.kind));
-    for (field, text) in [
-        ("subResource", attempt.subresource),
-        ("requestSubResource", attempt.subresource),
-        ("name", attempt.name),
-        ("namespace", attempt.namespace),
-    ] {
-        if !text.is_empty() {
-            put(field, text.into());
-        }
-    }
-    // A namespace is in itself, as far as hooks are concerned.
-    if attempt.kind.is("", "Namespace") {
-        put("namespace", attempt.name.into());
-    }
-    let operation = match attempt.operation {
-        Operation::Create => "CREATE",
-        Operation::Update => "UPDATE",
-        Operation::Delete => "DELETE",
-        Operation::Connect => "CONNECT",
-    };
-    put("operation", operation.into());
-    put("userInfo", attempt.identity.to_value());
-    put("object", convert(object));
-    put("oldObject", attempt.old.map_or(Value::Null, convert));
-    put("dryRun", attempt.dry_run().into());
-    put("options", options(attempt, object));
-    Value::Object(request)
-}
-
-fn kind_of(kind: &Kind, subresource: &str) -> Value {
-    match kind.subresource(subresource).filter(|_| !subresource.is_empty()) {
-        Some(it) => json!({"group": it.group, "version": it.version, "kind": it.kind}),
-        None => json!({"group": kind.group, "version": kind.version, "kind": kind.kind}),
-    }
-}
-
-fn resource_of(kind: &Kind) -> Value {
-    json!({"group": kind.group, "version": kind.version, "resource": kind.plural})
-}
-
-fn options(attempt: &Attempt<'_>, object: &Value) -> Value {
-    let made = |kind: &str| {
-        let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
-        if attempt.dry_run() {
-            options["dryRun"] = json!(["All"]);
-        }
-        options
-    };
-    match attempt.options {
-        Options::Create(_) => made("CreateOptions"),
-        Options::Update(_) => made("UpdateOptions"),
-        Options::Patch(_) => made("PatchOptions"),
-        Options::Delete(options) => {
-            let mut made = made("DeleteOptions");
-            if let Some(seconds) = options.grace_seconds {
-                made["gracePeriodSeconds"] = seconds.into();
-            }
-            if let Some(policy) = options.propagation_policy() {
-                made["propagationPolicy"] = policy.into();
-            }
-            for (field, value) in [("uid", &options.uid), ("resourceVersion", &options.resource_version)] {
-                if let Some(value) = value {
-                    made["preconditions"][field] = value.as_str().into();
-                }
-            }
-            made
-        }
-        Options::Connect => object.clone(),
-    }
+    let (object, old) = (convert(object), attempt.old.map(convert));
+    let now = jiff::Timestamp::now();
+    policy::step::review(attempt, &object, now).seen_as(wanted.kind(attempt.kind), &object, old.as_ref()).request(uid)
 }
 
 /// What an answer means.

@@ -6,11 +6,7 @@ use eyot_model::{convert, kinds::Kind, status::ApiError};
 use eyot_store::Key;
 use serde_json::Value;
 
-use super::{
-    super::{Attempt, Operation},
-    conditions,
-    hook::{Hook, Rule},
-};
+use super::{super::Attempt, conditions, hook::Hook};
 use crate::server::Shared;
 
 /// How a hook wants to see an attempt.
@@ -64,7 +60,7 @@ pub(super) fn wanted(
 }
 
 fn matched(server: &Shared, hook: &Hook, attempt: &Attempt<'_>) -> Option<Wanted> {
-    if hook.rules.iter().any(|rule| rule.matches(attempt, attempt.kind)) {
+    if is_about(hook, attempt, attempt.kind) {
         return Some(Wanted { other: None });
     }
     if !hook.equivalent {
@@ -72,39 +68,13 @@ fn matched(server: &Shared, hook: &Hook, attempt: &Attempt<'_>) -> Option<Wanted
     }
     let kinds = server.definitions.table();
     let mut others = kinds.iter().filter(|it| it.storage == attempt.kind.storage && !it.create_only());
-    let other = others.find(|it| hook.rules.iter().any(|rule| rule.matches(attempt, it)))?;
+    let other = others.find(|it| is_about(hook, attempt, it))?;
     Some(Wanted { other: Some(other.clone()) })
 }
 
-impl Rule {
-    fn matches(&self, attempt: &Attempt<'_>, kind: &Kind) -> bool {
-        let operation = match attempt.operation {
-            Operation::Create => "CREATE",
-            Operation::Update => "UPDATE",
-            Operation::Delete => "DELETE",
-            Operation::Connect => "CONNECT",
-        };
-        let holds = |list: &[String], word: &str| list.iter().any(|it| it == "*" || it == word);
-        holds(&self.operations, operation)
-            && holds(&self.groups, &kind.group)
-            && holds(&self.versions, &kind.version)
-            && self.resources.iter().any(|it| names(it, &kind.plural, attempt.subresource))
-            && match self.scope.as_str() {
-                "Namespaced" => kind.namespaced,
-                "Cluster" => !kind.namespaced,
-                _ => true,
-            }
-    }
-}
-
-/// Whether `pods`, `pods/status`, `pods/*`, `*/scale`, `*` or `*/*` means a resource and subresource.
-fn names(pattern: &str, plural: &str, subresource: &str) -> bool {
-    let (resource, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
-    let sub_matches = match sub {
-        "*" => true,
-        sub => sub == subresource,
-    };
-    (resource == "*" || resource == plural) && sub_matches
+/// Whether a rule of the hook is about an attempt, as a version of its kind shows it.
+fn is_about(hook: &Hook, attempt: &Attempt<'_>, kind: &Kind) -> bool {
+    hook.rules.iter().any(|it| it.matches(attempt.operation, kind, attempt.subresource, attempt.name))
 }
 
 fn takes_namespace(server: &Shared, hook: &Hook, attempt: &Attempt<'_>, object: &Value) -> bool {
@@ -127,29 +97,4 @@ fn takes_namespace(server: &Shared, hook: &Hook, attempt: &Attempt<'_>, object: 
 fn takes_object(hook: &Hook, attempt: &Attempt<'_>, object: &Value) -> bool {
     let has = |it: &Value| it.get("metadata").is_some_and(|it| it.is_object()) && hook.objects.matches_object(it);
     hook.objects.is_empty() || has(object) || attempt.old.is_some_and(has)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_name_resources_and_subresources() {
-        for (pattern, subresource, want) in [
-            ("pods", "", true),
-            ("pods", "status", false),
-            ("pods/status", "status", true),
-            ("pods/*", "status", true),
-            ("pods/*", "", true),
-            ("*", "", true),
-            ("*", "status", false),
-            ("*/*", "", true),
-            ("*/*", "exec", true),
-            ("*/scale", "scale", true),
-            ("*/scale", "", false),
-            ("services", "", false),
-        ] {
-            assert_eq!(names(pattern, "pods", subresource), want, "{pattern} {subresource}");
-        }
-    }
 }
