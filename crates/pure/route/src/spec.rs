@@ -28,12 +28,14 @@ pub struct HostScope {
     pub pattern: HostPattern,
     /// Names that a more specific listener of the same Gateway takes away.
     pub except: Vec<HostPattern>,
+    /// `namespace/name` of the Gateway whose listener it is; empty where there is none.
+    pub via: Arc<str>,
 }
 
 impl HostScope {
     /// All names of `pattern`.
     pub fn all(pattern: HostPattern) -> Self {
-        Self { pattern, except: Vec::new() }
+        Self { pattern, except: Vec::new(), via: "".into() }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Found<'a, B> {
     pub action: &'a Arc<Action<B>>,
     /// How many bytes of the path the rule's prefix matched; the whole path for an exact match.
     pub matched: usize,
+    /// `namespace/name` of the Gateway that it came through; empty where there is none.
+    pub via: &'a Arc<str>,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,7 @@ struct Entry<B> {
     conditions: Conditions,
     one_label: bool,
     except: Box<[HostPattern]>,
+    via: Arc<str>,
     age: Age,
     action: Arc<Action<B>>,
 }
@@ -97,6 +100,7 @@ impl<B> Table<B> {
                         conditions: Conditions::of(one),
                         one_label,
                         except: scope.except.clone().into(),
+                        via: scope.via.clone(),
                         age: age.clone(),
                         action: rule.action.clone(),
                     };
@@ -166,7 +170,7 @@ impl<B> Paths<B> {
         if let Some(entries) = self.exact.get(asked.path)
             && let Some(at) = first(entries)
         {
-            return Some(Found { action: &entries[at].action, matched: asked.path.len() });
+            return Some(entries[at].found(asked.path.len()));
         }
         if self.prefix.is_empty() {
             return None;
@@ -174,12 +178,16 @@ impl<B> Paths<B> {
         prefixes(asked.path, self.prefix_longest).find_map(|prefix| {
             let entries = self.prefix.get(prefix)?;
             let at = first(entries)?;
-            Some(Found { action: &entries[at].action, matched: prefix.len() })
+            Some(entries[at].found(prefix.len()))
         })
     }
 }
 
 impl<B> Entry<B> {
+    fn found(&self, matched: usize) -> Found<'_, B> {
+        Found { action: &self.action, matched, via: &self.via }
+    }
+
     fn rank(&self) -> (Reverse<bool>, Reverse<usize>, Reverse<usize>, &Age) {
         let Conditions { method, headers, query } = &self.conditions;
         (Reverse(method.is_some()), Reverse(headers.len()), Reverse(query.len()), &self.age)

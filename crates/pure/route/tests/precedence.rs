@@ -174,7 +174,7 @@ fn the_older_route_wins_then_the_first_by_name_then_the_first_rule() {
 fn a_more_specific_listener_keeps_its_hosts_from_routes_of_another() {
     let mut all = route("ns/all", 0, &[], &["/ -> all"]);
     let except = vec![HostPattern::parse("*.example.com", false).unwrap()];
-    all.hosts = vec![HostScope { pattern: HostPattern::Any, except }];
+    all.hosts = vec![HostScope { except, ..HostScope::all(HostPattern::Any) }];
     check(
         &[all, route("ns/some", 0, &["a.example.com"], &["/ -> some"])],
         &["GET a.example.com/", "GET b.example.com/", "GET example.com/"],

@@ -48,6 +48,7 @@ fn host_scope() -> impl Strategy<Value = HostScope> {
     (pattern(), any::<bool>(), proptest::option::of(pattern())).prop_map(|(pattern, one_label, except)| HostScope {
         pattern: HostPattern::parse(pattern, one_label).unwrap(),
         except: except.map(|it| HostPattern::parse(it, false).unwrap()).into_iter().collect(),
+        via: "".into(),
     })
 }
 

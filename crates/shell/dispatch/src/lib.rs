@@ -2,10 +2,12 @@
 //!
 //! `runtime` implements [`Handler`] for a guest, `node` publishes it in [`Endpoints`] under the pod's address, and
 //! `gateway` looks it up there. In the other direction a guest's outgoing requests leave through [`Outbound`], which
-//! `gateway` implements, as it does [`Names`], which tells what the cluster calls things.
+//! `gateway` implements, as it does [`Names`], which tells what the cluster calls things. [`Authorize`] decides whether a
+//! request is carried at all.
 //!
 //! Invariant: this crate knows neither wasmtime nor Kubernetes.
 
+mod authorize;
 mod body;
 mod endpoints;
 mod names;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 
+pub use authorize::{Asking, Authorize, Changes, Decision, Sender, Way};
 pub use body::{Body, BoxError, empty, full};
 pub use endpoints::Endpoints;
 pub use names::{Announced, AnnouncedPort, Names};

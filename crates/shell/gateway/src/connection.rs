@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) gateway: Arc<Gateway>,
     /// Address of the client, as `X-Forwarded-For` gives it.
     pub(crate) peer: HeaderValue,
+    /// The same with its port.
+    pub(crate) address: SocketAddr,
     pub(crate) marks: Marks,
     /// Ends what outlives the connection's requests: upgraded streams.
     pub(crate) cut: CancellationToken,
@@ -55,11 +57,11 @@ pub(crate) struct Marks {
 pub(crate) struct Exchange(Arc<Connection>);
 
 impl Connection {
-    pub(crate) fn new(gateway: Arc<Gateway>, peer: SocketAddr, cut: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(gateway: Arc<Gateway>, address: SocketAddr, cut: CancellationToken) -> Arc<Self> {
         // An IP address is a valid header value.
-        let peer = HeaderValue::try_from(peer.ip().to_canonical().to_string());
+        let peer = HeaderValue::try_from(address.ip().to_canonical().to_string());
         let peer = peer.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Arc::new(Self { gateway, peer, marks: Marks::default(), cut })
+        Arc::new(Self { gateway, peer, address, marks: Marks::default(), cut })
     }
 
     /// Marks the start of a request.

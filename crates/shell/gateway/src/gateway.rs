@@ -1,9 +1,13 @@
 //! The gateway itself: what its watches fill and its data path reads.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use arc_swap::ArcSwap;
-use eyot_dispatch::Endpoints;
+use eyot_dispatch::{Authorize, Endpoints};
 use eyot_route::Table;
 use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
 use tokio::sync::{Semaphore, watch};
@@ -39,6 +43,8 @@ pub struct Gateway {
     /// Connections that may still be opened.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) http: Builder<TokioExecutor>,
+    /// Judges requests before they are carried, where anybody does.
+    pub(crate) authorizer: OnceLock<Arc<dyn Authorize>>,
 }
 
 impl Gateway {
@@ -59,6 +65,7 @@ impl Gateway {
             synced: watch::Sender::new(false),
             slots: Arc::new(Semaphore::new(connections_max)),
             http: server::protocol(),
+            authorizer: OnceLock::new(),
         })
     }
 
@@ -71,6 +78,13 @@ impl Gateway {
     /// Takes the networks that pods really have in place of the configured ones.
     pub fn set_pod_networks(&self, networks: Vec<(IpAddr, u8)>) {
         self.pod_networks.store(Arc::new(networks));
+    }
+
+    /// Has every request judged by `authorizer` before it is carried. To be called once, before anything is served.
+    pub fn set_authorizer(&self, authorizer: Arc<dyn Authorize>) {
+        if self.authorizer.set(authorizer).is_err() {
+            tracing::error!("the gateway has an authorizer already; the second one is not asked");
+        }
     }
 
     /// What was counted since the start.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use eyot_dispatch::{Body, CallError, Caller, Outbound};
+use eyot_dispatch::{Asking, Body, CallError, Caller, Changes, Decision, Outbound, Sender, full};
 use eyot_route::canonical_host;
 use futures::future::BoxFuture;
 use http::{
@@ -80,9 +80,15 @@ impl Gateway {
         }
         match way {
             Way::Pool(pool) => {
+                let changes = match self.judge(caller, &head, &pool) {
+                    Ok(changes) => changes,
+                    Err(refusal) => return Ok((refusal, None)),
+                };
+                changes.apply_to_request(&mut head.headers);
                 let sent = forward::forward(self, &pool, &head, body, None).await;
                 let Sent { mut response, busy } = sent.map_err(forward::ForwardError::into_call_error)?;
                 strip_hop(response.headers_mut());
+                changes.apply_to_response(response.headers_mut());
                 Ok((response, busy))
             }
             Way::Pod(address) => {
@@ -96,6 +102,26 @@ impl Gateway {
             Way::Alias(host) => {
                 head.uri = aliased(&head.uri, &authority, &host)?;
                 Ok((self.leave(head, body).await?, None))
+            }
+        }
+    }
+
+    /// Asks whoever authorises requests to a Service. The error is what the guest is answered.
+    fn judge(&self, caller: &Caller, head: &Parts, pool: &Pool) -> Result<Changes, Response<Body>> {
+        let Some(authorizer) = self.authorizer.get() else { return Ok(Changes::default()) };
+        let way = eyot_dispatch::Way { service: Some(pool.service()), ..Default::default() };
+        if !authorizer.is_concerned(&way) {
+            return Ok(Changes::default());
+        }
+        let host = head.headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let asking = Asking { way, head, host, sender: Sender::Guest(caller), listener: None };
+        match authorizer.authorize(&asking) {
+            Decision::Allow(changes) => Ok(changes),
+            Decision::Deny { status, headers, body } => {
+                self.counters.denied.fetch_add(1, Relaxed);
+                let mut response = Response::new(full(body));
+                (*response.status_mut(), *response.headers_mut()) = (status, headers);
+                Err(response)
             }
         }
     }

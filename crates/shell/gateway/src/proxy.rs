@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering::Relaxed};
 
-use eyot_dispatch::{Body, full};
+use eyot_dispatch::{Asking, Body, Changes, Decision, Sender, Way, full};
 use eyot_route::{Action, Asked, Forwarded, Redirect, canonical_host, choose};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
@@ -83,19 +83,28 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
             headers: &head.headers,
         };
         let table = gateway.table.load();
-        table.find(&asked).map(|found| (found.action.clone(), found.matched))
+        table.find(&asked).map(|found| (found.action.clone(), found.matched, found.via.clone()))
     };
-    let Some((action, matched)) = found else {
+    let Some((action, matched, via)) = found else {
         gateway.counters.unmatched.fetch_add(1, Relaxed);
         return Answer::text(
             StatusCode::NOT_FOUND,
             &format!("no route for host {host_name:?} and path {:?}", head.uri.path()),
         );
     };
+    let backend = choose::weighted(&action.backends, random::next());
+    let service = backend.and_then(|it| it.target.as_ref().ok());
+    let changes = match judge(connection, &head, host_text, &via, &action, service) {
+        Judged::Pass(changes) => changes,
+        Judged::Refused(answer) => return answer,
+    };
+    if let Some(changes) = &changes {
+        changes.apply_to_request(&mut head.headers);
+    }
     if let Some(redirect) = &action.redirect {
         return redirected(redirect, &action, &head.uri, &host_name, matched, gateway.config.http_port);
     }
-    let pool = match choose::weighted(&action.backends, random::next()) {
+    let pool = match backend {
         Some(backend) => match &backend.target {
             Ok(pool) => pool,
             Err(why) => {
@@ -107,7 +116,49 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
         }
     };
     let upgrade = prepare(connection, &mut head, host.as_ref(), &action, matched);
-    carry(connection, &action, pool, head, body, upgrade).await
+    let mut answer = carry(connection, &action, pool, head, body, upgrade).await;
+    if let Some(changes) = &changes {
+        changes.apply_to_response(answer.response.headers_mut());
+    }
+    answer
+}
+
+/// What authorisation made of a request.
+enum Judged {
+    Pass(Option<Changes>),
+    Refused(Answer),
+}
+
+/// Asks whoever authorises requests, where anybody is concerned with this one.
+fn judge(
+    connection: &Connection,
+    head: &Parts,
+    host: &str,
+    via: &str,
+    action: &Action<Arc<Pool>>,
+    pool: Option<&Arc<Pool>>,
+) -> Judged {
+    let gateway = &connection.gateway;
+    let Some(authorizer) = gateway.authorizer.get() else { return Judged::Pass(None) };
+    let service = pool.map(|it| it.service());
+    let way = match via {
+        "" => Way { ingress: Some(&action.route), service, ..Way::default() },
+        via => Way { gateway: Some(via), route: Some(&action.route), service, ..Way::default() },
+    };
+    if !authorizer.is_concerned(&way) {
+        return Judged::Pass(None);
+    }
+    let listener = gateway.config.addresses.first().map(|it| (*it, gateway.config.http_port).into());
+    let asking = Asking { way, head, host, sender: Sender::Client(connection.address), listener };
+    match authorizer.authorize(&asking) {
+        Decision::Allow(changes) => Judged::Pass(Some(changes)),
+        Decision::Deny { status, headers, body } => {
+            gateway.counters.denied.fetch_add(1, Relaxed);
+            let mut response = Response::new(full(body));
+            (*response.status_mut(), *response.headers_mut()) = (status, headers);
+            Judged::Refused(Answer::new(response))
+        }
+    }
 }
 
 /// Refuses malformed heads. Returns the host asked for, which is then also in the `Host` header.

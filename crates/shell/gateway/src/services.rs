@@ -112,6 +112,11 @@ impl Pool {
         }
     }
 
+    /// `namespace/service`, without the port.
+    pub(crate) fn service(&self) -> &str {
+        self.name.rsplit_once(':').map_or(&*self.name, |it| it.0)
+    }
+
     /// Chooses an endpoint other than those in `tried`; if all were tried, `None`.
     pub(crate) fn choose(&self, tried: &[SocketAddr]) -> Option<Busy> {
         let endpoints = self.endpoints.load();

@@ -12,6 +12,7 @@ pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
     pub(crate) unmatched: AtomicU64,
     pub(crate) rejected: AtomicU64,
+    pub(crate) denied: AtomicU64,
     pub(crate) outbound: AtomicU64,
     pub(crate) compiles: AtomicU64,
 }
@@ -29,6 +30,8 @@ pub struct Stats {
     pub unmatched: u64,
     /// Requests refused before routing, such as those without a host.
     pub rejected: u64,
+    /// Requests that a policy denied.
+    pub denied: u64,
     /// Requests of guests.
     pub outbound: u64,
     /// How often the routing table was compiled.
@@ -69,6 +72,7 @@ impl Counters {
             requests: self.requests.load(Relaxed),
             unmatched: self.unmatched.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
+            denied: self.denied.load(Relaxed),
             outbound: self.outbound.load(Relaxed),
             compiles: self.compiles.load(Relaxed),
             services,

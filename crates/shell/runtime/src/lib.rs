@@ -2,7 +2,7 @@
 //!
 //! Start at [`Runtime::load`]: it turns a file into a [`Program`], compiled once per digest. [`Program::serve`] makes a
 //! [`HttpGuest`] (a `wasi:http` component, a fresh instance per request) and [`Program::spawn`] a [`Process`] (a
-//! `wasi:cli` command or preview-1 module with an exit code).
+//! `wasi:cli` command or preview-1 module with an exit code). [`Runtime::opa_policy`] loads what OPA compiled.
 //!
 //! Deliberately absent: Kubernetes, images and registries, log files, probes and restarts; those are the node's. Requests
 //! that leave a guest go to [`eyot_dispatch::Outbound`].
@@ -23,6 +23,7 @@ mod machine;
 mod meter;
 mod native;
 mod net;
+mod opa;
 mod outgoing;
 mod output;
 mod process;
@@ -36,6 +37,7 @@ mod trap;
 
 pub use config::RuntimeConfig;
 pub use error::{LoadError, RuntimeError, StartError};
+pub use opa::{OpaBounds, OpaBuiltins, OpaError, OpaPolicy};
 pub use process::{Exit, ExitReason, Process, ProcessStats, Stdin};
 pub use program::{Loaded, LoadedFrom, Program, ProgramKind};
 pub use runtime::Runtime;

@@ -69,6 +69,11 @@ impl Loader {
         Ok(Self { core, http, command, modules, module_imports })
     }
 
+    /// Code for the engine of commands, which policies share.
+    pub(crate) fn command_cache(&self) -> &Cache {
+        &self.command.cache
+    }
+
     /// Whether [`Loader::cached`] takes no longer than a turn of a guest: the file is small and was read before.
     pub(crate) fn is_quick(&self, digest: &str) -> bool {
         const BYTES_MAX: u64 = 8 << 20;

@@ -117,6 +117,11 @@ impl Runtime {
         };
         Ok(Program { code, loaded: Loaded { from, took: started.elapsed() } })
     }
+
+    /// What policies run on.
+    pub(crate) fn opa_parts(&self) -> (Arc<Core>, &Cache) {
+        (Arc::clone(&self.inner.core), self.inner.loader.command_cache())
+    }
 }
 
 impl Inner {

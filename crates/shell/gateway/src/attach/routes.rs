@@ -217,8 +217,9 @@ fn scopes(
         return Err(no("NoMatchingParent", format!("no accepted listener of Gateway {gateway_name}: {why}")));
     }
     let mut scopes = Vec::new();
+    let via: Arc<str> = gateway_name.to_string().into();
     for at in served {
-        let through = through(hosts, at, &gateway.listeners);
+        let through = through(hosts, at, &gateway.listeners, &via);
         if !through.is_empty() {
             gateway.listeners[at].attached += 1;
         }
@@ -232,7 +233,7 @@ fn scopes(
 }
 
 /// The hosts that a route serves through one listener, without those that a more specific listener takes.
-fn through(hosts: &[HostPattern], at: usize, listeners: &[Listener]) -> Vec<HostScope> {
+fn through(hosts: &[HostPattern], at: usize, listeners: &[Listener], via: &Arc<str>) -> Vec<HostScope> {
     let listener = &listeners[at];
     let specific = listeners.iter().filter(|it| {
         it.refusal.is_none()
@@ -244,7 +245,7 @@ fn through(hosts: &[HostPattern], at: usize, listeners: &[Listener]) -> Vec<Host
     shared
         .map(|pattern| {
             let except = specific.iter().filter(|it| it.intersect(&pattern).is_some()).map(|it| (*it).clone());
-            HostScope { except: except.collect(), pattern }
+            HostScope { except: except.collect(), pattern, via: via.clone() }
         })
         .collect()
 }
