@@ -1,0 +1,250 @@
+//! Arrays, sets and objects.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Cx, Failure, Made, Row, whole, wrong_type};
+use crate::value::Value;
+
+pub(super) const TABLE: &[Row] = &[
+    ("array.concat", 2, |cx, a| {
+        let (x, y) = (array(a, 0)?, array(a, 1)?);
+        cx.charge_bytes((x.len() + y.len()) * size_of::<Value>())?;
+        Ok(Value::array(x.iter().chain(y).cloned().collect()))
+    }),
+    ("array.slice", 3, slice),
+    ("array.reverse", 1, |cx, a| {
+        let items = array(a, 0)?;
+        cx.charge_bytes(size_of_val(items))?;
+        Ok(Value::array(items.iter().rev().cloned().collect()))
+    }),
+    ("array.flatten", 1, flatten),
+    ("and", 2, |cx, a| both(cx, a, |x, y| x.intersection(y).cloned().collect())),
+    ("or", 2, |cx, a| both(cx, a, |x, y| x.union(y).cloned().collect())),
+    ("set_diff", 2, |cx, a| both(cx, a, |x, y| x.difference(y).cloned().collect())),
+    ("intersection", 1, |cx, a| nested(cx, a, |x, y| x.intersection(y).cloned().collect())),
+    ("union", 1, |cx, a| nested(cx, a, |x, y| x.union(y).cloned().collect())),
+    ("object.get", 3, get),
+    ("object.keys", 1, |cx, a| {
+        let fields = object(a, 0)?;
+        cx.charge_bytes(fields.len() * size_of::<Value>())?;
+        Ok(Value::set(fields.keys().cloned()))
+    }),
+    ("object.remove", 2, |cx, a| chosen(cx, a, |listed| !listed)),
+    ("object.filter", 2, |cx, a| chosen(cx, a, |listed| listed)),
+    ("object.union", 2, |cx, a| {
+        object(a, 0)?;
+        object(a, 1)?;
+        merged(cx, &a[0], &a[1])
+    }),
+    ("object.union_n", 1, |cx, a| {
+        array(a, 0)?.iter().try_fold(Value::object([]), |out, next| match next {
+            Value::Object(_) => merged(cx, &out, next),
+            _ => Err("object.union_n: expected objects".into()),
+        })
+    }),
+    ("object.subset", 2, |cx, a| Ok(subset(cx, &a[0], &a[1])?.into())),
+    ("json.remove", 2, |cx, a| paths(a, 1)?.iter().try_fold(a[0].clone(), |out, path| without(cx, &out, path))),
+    ("json.filter", 2, |cx, a| {
+        let mut out = Value::object([]);
+        for path in paths(a, 1)? {
+            if let Some(kept) = only(cx, &a[0], &path)? {
+                out = merged(cx, &out, &kept)?;
+            }
+        }
+        Ok(out)
+    }),
+];
+
+fn array(args: &[Value], at: usize) -> Result<&[Value], Failure> {
+    match &args[at] {
+        Value::Array(items) => Ok(items),
+        _ => Err(wrong_type(args, at, "array")),
+    }
+}
+
+fn object(args: &[Value], at: usize) -> Result<&BTreeMap<Value, Value>, Failure> {
+    match &args[at] {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(wrong_type(args, at, "object")),
+    }
+}
+
+fn set(args: &[Value], at: usize) -> Result<&BTreeSet<Value>, Failure> {
+    match &args[at] {
+        Value::Set(members) => Ok(members),
+        _ => Err(wrong_type(args, at, "set")),
+    }
+}
+
+fn slice(cx: &mut Cx, args: &[Value]) -> Made {
+    let items = array(args, 0)?;
+    let clamp = |n: i128| n.clamp(0, items.len() as i128) as usize;
+    let (from, to) = (clamp(whole(args, 1)?), clamp(whole(args, 2)?));
+    cx.charge_bytes(to.saturating_sub(from) * size_of::<Value>())?;
+    Ok(Value::array(if from < to { items[from..to].to_vec() } else { Vec::new() }))
+}
+
+fn flatten(cx: &mut Cx, args: &[Value]) -> Made {
+    fn add(cx: &mut Cx, from: &[Value], out: &mut Vec<Value>) -> Result<(), Failure> {
+        for item in from {
+            cx.charge_bytes(size_of::<Value>())?;
+            match item {
+                Value::Array(items) => add(cx, items, out)?,
+                other => out.push(other.clone()),
+            }
+        }
+        Ok(())
+    }
+    let mut out = Vec::new();
+    add(cx, array(args, 0)?, &mut out)?;
+    Ok(Value::array(out))
+}
+
+type Join = fn(&BTreeSet<Value>, &BTreeSet<Value>) -> BTreeSet<Value>;
+
+fn both(cx: &mut Cx, args: &[Value], join: Join) -> Made {
+    let (a, b) = (set(args, 0)?, set(args, 1)?);
+    cx.charge_bytes((a.len() + b.len()) * size_of::<Value>())?;
+    Ok(Value::Set(Arc::new(join(a, b))))
+}
+
+fn nested(cx: &mut Cx, args: &[Value], join: Join) -> Made {
+    let mut out: Option<BTreeSet<Value>> = None;
+    for member in set(args, 0)? {
+        let Value::Set(next) = member else { return Err(wrong_type(args, 0, "set of sets")) };
+        cx.charge_bytes(next.len() * size_of::<Value>())?;
+        out = Some(out.map_or_else(|| (**next).clone(), |out| join(&out, next)));
+    }
+    Ok(Value::Set(Arc::new(out.unwrap_or_default())))
+}
+
+fn get(_: &mut Cx, args: &[Value]) -> Made {
+    object(args, 0)?;
+    let found = match &args[1] {
+        Value::Array(path) => path.iter().try_fold(&args[0], |value, key| value.get(key)),
+        key => args[0].get(key),
+    };
+    Ok(found.unwrap_or(&args[2]).clone())
+}
+
+fn chosen(cx: &mut Cx, args: &[Value], keep: fn(bool) -> bool) -> Made {
+    let fields = object(args, 0)?;
+    let listed = |key: &Value| match &args[1] {
+        Value::Array(items) => Ok(items.contains(key)),
+        Value::Set(members) => Ok(members.contains(key)),
+        Value::Object(fields) => Ok(fields.contains_key(key)),
+        _ => Err(wrong_type(args, 1, "array, set or object")),
+    };
+    cx.charge_bytes(fields.len() * 2 * size_of::<Value>())?;
+    let mut out = BTreeMap::new();
+    for (key, value) in fields {
+        if keep(listed(key)?) {
+            out.insert(key.clone(), value.clone());
+        }
+    }
+    Ok(Value::Object(Arc::new(out)))
+}
+
+/// `a` with the fields of `b`, object into object.
+fn merged(cx: &mut Cx, a: &Value, b: &Value) -> Made {
+    let (Value::Object(x), Value::Object(y)) = (a, b) else { return Ok(b.clone()) };
+    cx.charge_bytes((x.len() + y.len()) * 2 * size_of::<Value>())?;
+    let mut out = (**x).clone();
+    for (key, value) in y.iter() {
+        let value = match out.get(key) {
+            Some(old) => merged(cx, old, value)?,
+            None => value.clone(),
+        };
+        out.insert(key.clone(), value);
+    }
+    Ok(Value::Object(Arc::new(out)))
+}
+
+fn subset(cx: &mut Cx, whole: &Value, part: &Value) -> Result<bool, Failure> {
+    cx.step(part.len().unwrap_or(1) as u64)?;
+    Ok(match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            for (key, value) in part.iter() {
+                let Some(other) = whole.get(key) else { return Ok(false) };
+                let collections = value.len().is_some() && other.type_name() == value.type_name();
+                if !(if collections { subset(cx, other, value)? } else { other == value }) {
+                    return Ok(false);
+                }
+            }
+            true
+        }
+        (Value::Set(whole), Value::Set(part)) => part.is_subset(whole),
+        (Value::Array(whole), Value::Array(part)) if part.is_empty() => whole.len() >= part.len(),
+        (Value::Array(whole), Value::Array(part)) => whole.windows(part.len()).any(|window| window == part.as_slice()),
+        (Value::Array(whole), Value::Set(part)) => part.iter().all(|member| whole.contains(member)),
+        _ => return Err("both arguments must be objects, sets or arrays".into()),
+    })
+}
+
+/// Paths given as arrays of keys or as strings with slashes.
+fn paths(args: &[Value], at: usize) -> Result<Vec<Vec<Value>>, Failure> {
+    let all: Vec<&Value> = match &args[at] {
+        Value::Array(items) => items.iter().collect(),
+        Value::Set(members) => members.iter().collect(),
+        _ => return Err(wrong_type(args, at, "array or set")),
+    };
+    all.into_iter()
+        .map(|path| match path {
+            Value::Array(keys) => Ok(keys.to_vec()),
+            Value::String(text) => {
+                let keys = text.trim_start_matches('/').split('/');
+                Ok(keys.map(|key| Value::string(&key.replace("~1", "/").replace("~0", "~"))).collect())
+            }
+            _ => Err(wrong_type(args, at, "a collection of paths")),
+        })
+        .collect()
+}
+
+/// A key of a path as it is meant for `value`: in arrays, a number may be written as text.
+fn key_for(value: &Value, key: &Value) -> Value {
+    match (value, key) {
+        (Value::Array(_), Value::String(text)) => text.parse::<i64>().map_or_else(|_| key.clone(), Value::int),
+        _ => key.clone(),
+    }
+}
+
+fn without(cx: &mut Cx, value: &Value, path: &[Value]) -> Made {
+    let Some((first, rest)) = path.split_first() else { return Ok(value.clone()) };
+    let key = key_for(value, first);
+    let Some(inner) = value.get(&key) else { return Ok(value.clone()) };
+    let inner = if rest.is_empty() { None } else { Some(without(cx, inner, rest)?) };
+    cx.charge_bytes(value.len().unwrap_or(0) * 2 * size_of::<Value>())?;
+    Ok(match value {
+        Value::Object(fields) => {
+            let mut out = (**fields).clone();
+            match inner {
+                Some(inner) => out.insert(key, inner),
+                None => out.remove(&key),
+            };
+            Value::Object(Arc::new(out))
+        }
+        Value::Array(items) => {
+            let at = |n: usize| Value::int(n as i128) == key;
+            let kept =
+                items.iter().enumerate().filter_map(|(n, item)| if at(n) { inner.clone() } else { Some(item.clone()) });
+            Value::array(kept.collect())
+        }
+        Value::Set(members) => Value::set(members.iter().filter(|member| **member != key).cloned()),
+        other => other.clone(),
+    })
+}
+
+/// The part of `value` that `path` leads to, in the collections around it.
+fn only(cx: &mut Cx, value: &Value, path: &[Value]) -> Result<Option<Value>, Failure> {
+    cx.step(1)?;
+    let Some((first, rest)) = path.split_first() else { return Ok(Some(value.clone())) };
+    let key = key_for(value, first);
+    let Some(inner) = value.get(&key) else { return Ok(None) };
+    let Some(inner) = only(cx, inner, rest)? else { return Ok(None) };
+    Ok(Some(match value {
+        Value::Array(_) => Value::array(vec![inner]),
+        Value::Set(_) => Value::set([inner]),
+        _ => Value::object([(key, inner)]),
+    }))
+}

@@ -1,0 +1,161 @@
+//! Built-in functions.
+//!
+//! Each file offers a `TABLE` of name, number of arguments and function. A function that fails says why and makes its
+//! call undefined, as in OPA; only an exceeded bound stops the evaluation.
+
+mod aggregates;
+mod arith;
+mod collections;
+mod compare;
+mod convert;
+mod encoding;
+mod format;
+mod globs;
+mod net;
+mod regexes;
+mod strings;
+mod time;
+mod units;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use crate::program::Bounds;
+use crate::value::Value;
+
+pub(crate) use compare::is_member;
+
+/// Why a call has no value.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The function can not do this with these arguments.
+    Error(String),
+    /// An argument is of a type that the function does not take.
+    Type(String),
+    /// The evaluation took more steps than it may.
+    Steps(u64),
+    /// The evaluation built more bytes than it may.
+    Bytes(u64),
+}
+
+impl From<&str> for Failure {
+    fn from(message: &str) -> Failure {
+        Failure::Error(message.to_owned())
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure::Error(message)
+    }
+}
+
+/// What a call gives.
+pub(crate) type Made = Result<Value, Failure>;
+/// A function.
+pub(crate) type Call = fn(&mut Cx, &[Value]) -> Made;
+/// A row of a table: name, number of arguments, function.
+pub(crate) type Row = (&'static str, usize, Call);
+
+/// A built-in function.
+#[derive(Debug)]
+pub(crate) struct Builtin {
+    pub(crate) name: &'static str,
+    pub(crate) arity: usize,
+    pub(crate) call: Call,
+}
+
+/// What functions may know of the evaluation, and where they account for what they cost.
+#[derive(Debug)]
+pub(crate) struct Cx {
+    bounds: Bounds,
+    steps: u64,
+    bytes: u64,
+    now_ns: i64,
+}
+
+impl Cx {
+    pub(crate) fn new(bounds: Bounds, now_ns: i64) -> Cx {
+        Cx { bounds, steps: 0, bytes: 0, now_ns }
+    }
+
+    /// Accounts for `n` units of work.
+    pub(crate) fn step(&mut self, n: u64) -> Result<(), Failure> {
+        self.steps = self.steps.saturating_add(n);
+        if self.steps > self.bounds.steps { Err(Failure::Steps(self.bounds.steps)) } else { Ok(()) }
+    }
+
+    /// Accounts for `n` bytes that are about to be built.
+    pub(crate) fn charge_bytes(&mut self, n: usize) -> Result<(), Failure> {
+        self.bytes = self.bytes.saturating_add(n as u64);
+        if self.bytes > self.bounds.bytes { Err(Failure::Bytes(self.bounds.bytes)) } else { Ok(()) }
+    }
+
+    /// Accounts for a string and makes it a value.
+    pub(crate) fn text(&mut self, text: &str) -> Made {
+        self.charge_bytes(text.len() + 16)?;
+        Ok(Value::string(text))
+    }
+
+    /// What time it is, in nanoseconds since 1970.
+    pub(crate) fn now_ns(&self) -> i64 {
+        self.now_ns
+    }
+
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+}
+
+/// The function called `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
+    static ALL: OnceLock<HashMap<&'static str, Builtin>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let tables: [&[Row]; 13] = [
+            aggregates::TABLE,
+            arith::TABLE,
+            collections::TABLE,
+            compare::TABLE,
+            convert::TABLE,
+            encoding::TABLE,
+            format::TABLE,
+            globs::TABLE,
+            net::TABLE,
+            regexes::TABLE,
+            strings::TABLE,
+            time::TABLE,
+            units::TABLE,
+        ];
+        let rows = tables.into_iter().flatten();
+        rows.map(|(name, arity, call)| (*name, Builtin { name, arity: *arity, call: *call })).collect()
+    });
+    all.get(name)
+}
+
+/// The arguments as strings.
+pub(crate) fn text<'a>(args: &'a [Value], at: usize) -> Result<&'a str, Failure> {
+    args[at].as_str().ok_or_else(|| wrong_type(args, at, "string"))
+}
+
+/// An argument as a whole number.
+pub(crate) fn whole(args: &[Value], at: usize) -> Result<i128, Failure> {
+    match &args[at] {
+        Value::Number(n) => n.as_whole().ok_or_else(|| Failure::Type(format!("operand {} must be an integer", at + 1))),
+        _ => Err(wrong_type(args, at, "number")),
+    }
+}
+
+pub(crate) fn wrong_type(args: &[Value], at: usize, wanted: &str) -> Failure {
+    Failure::Type(format!("operand {} must be {wanted} but got {}", at + 1, args[at].type_name()))
+}
+
+/// The members of an array or a set of strings.
+pub(crate) fn texts<'a>(args: &'a [Value], at: usize) -> Result<Vec<&'a str>, Failure> {
+    let items: Vec<&Value> = match &args[at] {
+        Value::Array(items) => items.iter().collect(),
+        Value::Set(members) => members.iter().collect(),
+        _ => return Err(wrong_type(args, at, "array or set")),
+    };
+    let all: Option<Vec<&str>> = items.into_iter().map(Value::as_str).collect();
+    all.ok_or_else(|| wrong_type(args, at, "a collection of strings"))
+}

@@ -1,0 +1,110 @@
+//! Regular expressions. They run in time linear to the text, and their size is bounded, so none can be a bomb.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use regex::{Regex, RegexBuilder};
+
+use super::{Cx, Failure, Made, Row, text, whole};
+use crate::value::Value;
+
+pub(super) const TABLE: &[Row] = &[
+    ("regex.match", 2, matches),
+    ("re_match", 2, matches),
+    ("regex.is_valid", 1, |_, a| Ok(a[0].as_str().is_some_and(|pattern| compiled(pattern).is_ok()).into())),
+    ("regex.split", 2, |cx, a| {
+        let s = charged(cx, a, 1)?;
+        cx.charge_bytes(s.len() * 4 + 64)?;
+        Ok(Value::array(compiled(text(a, 0)?)?.split(s).map(Value::string).collect()))
+    }),
+    ("regex.replace", 3, |cx, a| {
+        let s = charged(cx, a, 0)?;
+        let regex = compiled(text(a, 1)?)?;
+        let with = go_template(text(a, 2)?);
+        cx.charge_bytes(regex.find_iter(s).count().saturating_mul(with.len() + s.len().min(256)))?;
+        let replaced = regex.replace_all(s, with.as_str());
+        cx.text(&replaced)
+    }),
+    ("regex.find_n", 3, |cx, a| {
+        let s = charged(cx, a, 1)?;
+        let count = usize::try_from(whole(a, 2)?).unwrap_or(usize::MAX);
+        cx.charge_bytes(s.len() * 4 + 64)?;
+        Ok(Value::array(compiled(text(a, 0)?)?.find_iter(s).take(count).map(|m| Value::string(m.as_str())).collect()))
+    }),
+    ("regex.find_all_string_submatch_n", 3, |cx, a| {
+        let s = charged(cx, a, 1)?;
+        let count = usize::try_from(whole(a, 2)?).unwrap_or(usize::MAX);
+        let mut out = Vec::new();
+        for found in compiled(text(a, 0)?)?.captures_iter(s).take(count) {
+            cx.charge_bytes(64 * found.len() + found[0].len())?;
+            out.push(Value::array(found.iter().map(|m| Value::string(m.map_or("", |m| m.as_str()))).collect()));
+        }
+        Ok(Value::array(out))
+    }),
+    ("regex.template_match", 4, template_match),
+];
+
+/// The largest compiled expression, in bytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+/// How many compiled expressions are kept.
+const CACHE_MAX: usize = 256;
+
+/// `pattern`, compiled; the last few hundred are kept.
+pub(super) fn compiled(pattern: &str) -> Result<Regex, Failure> {
+    static CACHE: Mutex<Option<HashMap<String, Regex>>> = Mutex::new(None);
+    if let Some(regex) = CACHE.lock().get_or_insert_default().get(pattern) {
+        return Ok(regex.clone());
+    }
+    let regex = RegexBuilder::new(pattern)
+        .size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(REGEX_BYTES_MAX)
+        .build()
+        .map_err(|error| Failure::Error(format!("invalid regular expression: {error}")))?;
+    let mut cache = CACHE.lock();
+    let cache = cache.get_or_insert_default();
+    if cache.len() >= CACHE_MAX {
+        cache.clear();
+    }
+    cache.insert(pattern.to_owned(), regex.clone());
+    Ok(regex)
+}
+
+/// A text that an expression will run over, accounted for.
+fn charged<'a>(cx: &mut Cx, args: &'a [Value], at: usize) -> Result<&'a str, Failure> {
+    let s = text(args, at)?;
+    cx.step(s.len() as u64 / 16)?;
+    Ok(s)
+}
+
+fn matches(cx: &mut Cx, args: &[Value]) -> Made {
+    let s = charged(cx, args, 1)?;
+    Ok(compiled(text(args, 0)?)?.is_match(s).into())
+}
+
+/// Go ends the name of a group at the first character that can not be part of it, as this crate's `$1` does; only `$1x`
+/// means the group `1x` in both.
+fn go_template(with: &str) -> String {
+    with.to_owned()
+}
+
+/// Whether a text fits a template in which expressions stand between delimiters.
+fn template_match(cx: &mut Cx, args: &[Value]) -> Made {
+    let template = text(args, 0)?;
+    let s = charged(cx, args, 1)?;
+    let (open, close) = (text(args, 2)?, text(args, 3)?);
+    if open.is_empty() || close.is_empty() {
+        return Err("delimiters must be one character".into());
+    }
+    let mut pattern = String::from("^");
+    let mut rest = template;
+    while let Some(at) = rest.find(open) {
+        pattern.push_str(&regex::escape(&rest[..at]));
+        rest = &rest[at + open.len()..];
+        let end = rest.find(close).ok_or("unbalanced delimiters")?;
+        pattern.push_str(&format!("(?:{})", &rest[..end]));
+        rest = &rest[end + close.len()..];
+    }
+    pattern.push_str(&regex::escape(rest));
+    pattern.push('$');
+    Ok(compiled(&pattern)?.is_match(s).into())
+}
