@@ -6,7 +6,9 @@
 //!
 //! Deliberately absent: files, clocks, measurements. Whoever calls reads the texts and prints the answer.
 
+pub mod audit;
 pub mod catalog;
+mod condition;
 pub mod flaw;
 pub mod formal;
 pub mod layer;
@@ -20,8 +22,9 @@ pub mod unit;
 mod words;
 
 pub use catalog::Catalog;
+pub use condition::Condition;
 pub use flaw::{Flaw, Severity};
 pub use scenario::Scenario;
-pub use solve::{Decision, NoAnswer};
+pub use solve::{Decision, NoAnswer, advise};
 pub use text::{Lang, Named, Text};
 pub use tree::Position;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde::{Serialize, Serializer};
 
 use crate::{
+    condition::Condition,
     layer::{DIMENSIONS, Feature, Layer, Level, Metric},
     text::Text,
     tree::Position,
@@ -66,8 +67,11 @@ pub struct Technology {
     pub parts: Vec<Id>,
     /// Versions that the documents name.
     pub versions: Vec<String>,
-    /// The cloud that it exists in only, if any.
-    pub cloud: Option<String>,
+    /// Options of other layers that it brings along, so that they take nothing further to set up.
+    pub includes: Vec<Id>,
+    /// The scenarios that it is an option for.
+    #[serde(skip)]
+    pub when: Condition,
     /// Its numbers.
     pub specs: BTreeMap<Metric, Spec>,
     /// Its properties; what is not named is absent.

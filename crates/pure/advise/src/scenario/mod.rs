@@ -1,6 +1,9 @@
 //! A scenario: what somebody needs, in their own numbers. Entry points: [`Scenario::parse`], [`Scenario::set`], [`FIELDS`].
 
+mod contradiction;
 mod fields;
+mod parse;
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -8,7 +11,12 @@ use serde::Serialize;
 
 pub use fields::{FIELDS, Field, Kind, Sense};
 
-use crate::{catalog::Id, layer::Dimension, tree::Position, unit::Range};
+use crate::{
+    catalog::Id,
+    layer::Dimension,
+    tree::{Node, Position},
+    unit::Range,
+};
 
 /// A checked scenario. Holding one means that every key was known, every unit right, and nothing contradictory.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -27,6 +35,9 @@ pub struct Scenario {
     pub strict: Vec<Named>,
     /// Where weights stand.
     pub weight_positions: BTreeMap<Dimension, Position>,
+    /// What it was read from, for [`Scenario::set`].
+    #[serde(skip)]
+    pub(crate) node: Option<Node>,
 }
 
 /// A name that the scenario mentions.

@@ -1,0 +1,104 @@
+//! Walks the product of the options. Entry points: [`ranked`], [`is_feasible`].
+
+use super::space::Space;
+use crate::layer::{DIMENSIONS, LAYERS};
+
+/// A combination, by the place of each option in its layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) choice: [u8; LAYERS],
+    /// Stars times layer weights, summed over the layers.
+    pub(super) sums: [i64; DIMENSIONS],
+    /// The sums times the weights.
+    pub(super) score: i64,
+}
+
+impl Found {
+    /// The better one first: by score, then by all stars together (so that a dominated combination never comes first),
+    /// then by the order of the catalogue.
+    pub(super) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let stars = |it: &Self| it.sums.iter().sum::<i64>();
+        other
+            .score
+            .cmp(&self.score)
+            .then_with(|| stars(other).cmp(&stars(self)))
+            .then_with(|| self.choice.cmp(&other.choice))
+    }
+}
+
+/// Every combination that is left, best first.
+pub(super) fn ranked(space: &Space<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
+    walk(space, true, &mut |one| {
+        found.push(one);
+        true
+    });
+    found.sort_unstable_by(Found::order);
+    found
+}
+
+/// Whether any combination is left.
+pub(super) fn is_feasible(space: &Space<'_>) -> bool {
+    let mut any = false;
+    walk(space, true, &mut |_| {
+        any = true;
+        false
+    });
+    any
+}
+
+/// The best of the combinations that `wanted` allows in each layer, also of those that are ruled out if `any`.
+pub(super) fn best(space: &Space<'_>, wanted: &[u128; LAYERS], any: bool) -> Option<Found> {
+    let mut narrowed = space.clone();
+    for (layer, mask) in narrowed.layers.iter_mut().zip(wanted) {
+        for choice in layer.iter_mut() {
+            if choice.bit & mask == 0 {
+                choice.with = 0;
+            }
+        }
+    }
+    let mut best: Option<Found> = None;
+    walk(&narrowed, !any, &mut |one| {
+        if best.is_none_or(|it| one.order(&it).is_lt()) {
+            best = Some(one);
+        }
+        true
+    });
+    best
+}
+
+/// Calls `take` with every combination whose options go together, until it says no.
+fn walk(space: &Space<'_>, constrained: bool, take: &mut dyn FnMut(Found) -> bool) {
+    let start = Found { choice: [0; LAYERS], sums: [0; DIMENSIONS], score: 0 };
+    step(space, constrained, 0, u128::MAX, 0, start, take);
+}
+
+fn step(
+    space: &Space<'_>,
+    constrained: bool,
+    layer: usize,
+    with: u128,
+    brought: u128,
+    so_far: Found,
+    take: &mut dyn FnMut(Found) -> bool,
+) -> bool {
+    if layer == LAYERS {
+        let score = so_far.sums.iter().zip(&space.weights).map(|(sum, weight)| sum * weight.0).sum();
+        return take(Found { score, ..so_far });
+    }
+    for (at, choice) in space.layers[layer].iter().enumerate() {
+        if with & choice.bit == 0 || choice.with == 0 || constrained && choice.out.is_some() {
+            continue;
+        }
+        let stars = if brought & choice.bit == 0 { &choice.stars } else { &choice.included };
+        let mut next = so_far;
+        next.choice[layer] = at as u8;
+        for (sum, star) in next.sums.iter_mut().zip(stars) {
+            *sum += star * space.layer_weights[layer];
+        }
+        if !step(space, constrained, layer + 1, with & choice.with, brought | choice.brings, next, take) {
+            return false;
+        }
+    }
+    true
+}
