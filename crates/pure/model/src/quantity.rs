@@ -162,6 +162,17 @@ impl Quantity {
         self.nanos as f64 / other.nanos as f64
     }
 
+    /// A multiple, rounded down to a billionth, in the format of `self`; nothing for what is no number.
+    pub fn scale(self, by: f64) -> Option<Self> {
+        let scaled = self.nanos as f64 * by;
+        scaled.is_finite().then(|| {
+            // Whole factors stay exact.
+            let exact = if by.fract() == 0.0 && by.abs() < 9e15 { self.nanos.checked_mul(by as i128) } else { None };
+            let nanos = exact.unwrap_or(scaled.round() as i128);
+            Self { nanos: nanos.clamp(-MAX, MAX), format: self.format }
+        })
+    }
+
     /// The sum, in the format of `self`, or of `other` where `self` is zero.
     pub fn saturating_add(self, other: Self) -> Self {
         let format = if self.nanos == 0 { other.format } else { self.format };

@@ -24,7 +24,7 @@ pub fn json(value: &Json) -> Value {
         },
         Json::String(text) => Value::String(Arc::new(text.clone())),
         Json::Array(list) => Value::List(Arc::new(list.iter().map(json).collect())),
-        Json::Object(map) => object(map.iter().map(|(name, it)| (name.clone(), json(it)))),
+        Json::Object(map) => self::map(map.iter().map(|(name, it)| (name.clone(), json(it)))),
     }
 }
 
@@ -47,7 +47,7 @@ pub fn typed(value: &Json, schema: &Schema) -> Value {
         }
         Json::Object(map) => {
             let is_map = schema.additional != Additional::Absent;
-            object(map.iter().map(|(name, it)| {
+            self::map(map.iter().map(|(name, it)| {
                 let value = schema.property(name).map_or_else(|| json(it), |property| typed(it, property));
                 (if is_map { name.clone() } else { escape(name) }, value)
             }))
@@ -56,7 +56,8 @@ pub fn typed(value: &Json, schema: &Schema) -> Value {
     }
 }
 
-fn object(fields: impl Iterator<Item = (String, Value)>) -> Value {
+/// A map with texts as keys.
+pub fn map(fields: impl Iterator<Item = (String, Value)>) -> Value {
     let map: HashMap<Key, Value> = fields.map(|(name, it)| (Key::String(Arc::new(name)), it)).collect();
     Value::Map(Map { map: Arc::new(map) })
 }

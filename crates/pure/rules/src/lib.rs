@@ -16,7 +16,7 @@ mod rules;
 mod scope;
 
 pub use budget::Budget;
-pub use convert::{json, typed};
+pub use convert::{json, map, typed};
 pub use kube_cel::cel::Value;
 pub use program::{CompileError, Program, RunError};
 pub use rules::{Flaw, Rules};

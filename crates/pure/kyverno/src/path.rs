@@ -1,0 +1,128 @@
+//! Paths of the API server as questions to a [`Source`].
+//!
+//! Entry point: [`answer`]. Understood: `/api/v1/…` and `/apis/GROUP/VERSION/…`, lists and single objects, with
+//! `labelSelector`. Deliberately absent: `fieldSelector`, subresources and `limit`, which are refused by name.
+
+use eyot_model::{kinds, selector::LabelSelector};
+use serde_json::{Value, json};
+
+use crate::source::{Lookup, Source};
+
+/// What a path asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Question<'a> {
+    pub(crate) api_version: String,
+    pub(crate) plural: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) labels: Option<&'a str>,
+}
+
+/// Reads a path.
+pub(crate) fn parse(path: &str) -> Result<Question<'_>, String> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let parts: Vec<&str> = path.split('/').filter(|it| !it.is_empty()).collect();
+    let (api_version, rest) = match parts.as_slice() {
+        ["api", version, rest @ ..] => ((*version).to_owned(), rest),
+        ["apis", group, version, rest @ ..] => (format!("{group}/{version}"), rest),
+        _ => return Err(format!("{path} is no path of resources")),
+    };
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ [_, ..]] => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let (plural, name) = match rest {
+        [plural] => (*plural, ""),
+        [plural, name] => (*plural, *name),
+        _ => return Err(format!("{path}: subresources are not read from policies")),
+    };
+    let mut labels = None;
+    for (key, value) in query.split('&').filter(|it| !it.is_empty()).map(|it| it.split_once('=').unwrap_or((it, ""))) {
+        match key {
+            "labelSelector" => labels = Some(value),
+            other => return Err(format!("{path}: the parameter {other} is not read from policies")),
+        }
+    }
+    Ok(Question { api_version, plural, namespace, name, labels })
+}
+
+/// Answers a path from a source.
+pub fn answer(path: &str, source: &(impl Source + ?Sized)) -> Lookup {
+    let question = match parse(path) {
+        Ok(it) => it,
+        Err(why) => return Lookup::Failed(why),
+    };
+    let Some(kind) = kind_of(&question, source) else {
+        return Lookup::Failed(format!("{path}: the server has no such resource"));
+    };
+    if !question.name.is_empty() {
+        return match source.get(&question.api_version, &kind, question.namespace, question.name) {
+            Ok(Some(it)) => Lookup::Found(Value::clone(&it)),
+            Ok(None) => Lookup::Failed(format!("{} \"{}\" not found", question.plural, question.name)),
+            Err(why) => Lookup::Failed(why),
+        };
+    }
+    let labels = match question.labels.map(|it| LabelSelector::parse(&decoded(it))).transpose() {
+        Ok(it) => it,
+        Err(why) => return Lookup::Failed(why.to_string()),
+    };
+    let all = match source.list(&question.api_version, &kind, question.namespace) {
+        Ok(all) => all,
+        Err(why) => return Lookup::Failed(why),
+    };
+    let all = all.into_iter().filter(|it| labels.as_ref().is_none_or(|labels| labels.matches_object(it)));
+    let items: Vec<Value> = all.map(|it| Value::clone(&it)).collect();
+    Lookup::Found(json!({
+        "apiVersion": question.api_version,
+        "kind": format!("{kind}List"),
+        "metadata": {},
+        "items": items,
+    }))
+}
+
+/// The kind behind a plural: a built-in one, or one that a definition in the source names.
+fn kind_of(question: &Question<'_>, source: &(impl Source + ?Sized)) -> Option<String> {
+    let (group, version) = kinds::split_api_version(&question.api_version);
+    if let Some(kind) = kinds::builtin().by_plural(group, version, question.plural) {
+        return Some(kind.kind.to_string());
+    }
+    let name = format!("{}.{group}", question.plural);
+    let definition = source.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &name).ok()??;
+    definition["spec"]["names"]["kind"].as_str().map(str::to_owned)
+}
+
+/// Text without percent signs.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|it| u8::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_a_resource() {
+        let found = parse("/apis/apps/v1/namespaces/a/deployments/b").unwrap();
+        assert_eq!((found.api_version.as_str(), found.plural, found.namespace, found.name), ("apps/v1", "deployments", "a", "b"));
+        let found = parse("/api/v1/namespaces/a").unwrap();
+        assert_eq!((found.plural, found.namespace, found.name), ("namespaces", "", "a"));
+        assert_eq!(parse("/api/v1/pods?labelSelector=a%3Db").unwrap().labels, Some("a%3Db"));
+        assert!(parse("/healthz").is_err() && parse("/api/v1/pods?limit=1").is_err());
+        assert_eq!(decoded("a%3Db%"), "a=b%");
+    }
+}

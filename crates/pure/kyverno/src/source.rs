@@ -1,0 +1,96 @@
+//! What policies may ask about the cluster.
+//!
+//! The trait [`Source`] has two implementations: the API server's store, and the files of a test. Deliberately absent:
+//! registries of images and services elsewhere; a write does not wait for other machines.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::Value;
+
+/// An answer about something outside of the request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lookup {
+    /// This source cannot tell, and the question is skipped.
+    Off,
+    /// What it is.
+    Found(Value),
+    /// Why there is no answer.
+    Failed(String),
+}
+
+/// The cluster as policies see it.
+pub trait Source {
+    /// A ConfigMap, as the object that it is.
+    fn config_map(&self, namespace: &str, name: &str) -> Lookup;
+    /// The answer to a GET (or to a POST with that body) on a path of the API server.
+    fn api_call(&self, path: &str, body: Option<&Value>) -> Lookup;
+    /// A service elsewhere, or an entry of a registry; `what` names it.
+    fn remote(&self, what: &str) -> Lookup;
+    /// The content of a GlobalContextEntry.
+    fn global(&self, name: &str) -> Lookup;
+    /// An object by its kind (`Group/Version/Kind` in parts) and name.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, String>;
+    /// Objects of a kind in a namespace, or everywhere where it is empty.
+    ///
+    /// # Errors
+    /// When they cannot be told, or are too many.
+    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Vec<Arc<Value>>, String>;
+}
+
+/// A source with nothing in it but what it was given.
+#[derive(Debug, Default)]
+pub struct Fixed {
+    /// Objects that can be got and listed.
+    pub objects: Vec<Arc<Value>>,
+    /// Answers by path, with `POST:` before those to a body.
+    pub calls: HashMap<String, Value>,
+    /// Contents of GlobalContextEntries.
+    pub globals: HashMap<String, Value>,
+    /// Whether paths and ConfigMaps are looked up among the objects, too.
+    pub is_cluster: bool,
+}
+
+impl Source for Fixed {
+    fn config_map(&self, namespace: &str, name: &str) -> Lookup {
+        match self.get("v1", "ConfigMap", namespace, name) {
+            _ if !self.is_cluster => Lookup::Off,
+            Ok(Some(it)) => Lookup::Found(Value::clone(&it)),
+            Err(why) => Lookup::Failed(why),
+            Ok(None) => Lookup::Failed(format!("configmaps \"{name}\" not found")),
+        }
+    }
+
+    fn api_call(&self, path: &str, body: Option<&Value>) -> Lookup {
+        let key = if body.is_some() { format!("POST:{path}") } else { format!("GET:{path}") };
+        match self.calls.get(&key).or_else(|| self.calls.get(path)) {
+            Some(it) => Lookup::Found(it.clone()),
+            None if self.is_cluster && body.is_none() => crate::path::answer(path, self),
+            None => Lookup::Off,
+        }
+    }
+
+    fn remote(&self, _: &str) -> Lookup {
+        Lookup::Off
+    }
+
+    fn global(&self, name: &str) -> Lookup {
+        self.globals.get(name).map_or(Lookup::Off, |it| Lookup::Found(it.clone()))
+    }
+
+    fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, String> {
+        let all = self.list(api_version, kind, namespace)?;
+        Ok(all.into_iter().find(|it| it["metadata"]["name"] == name))
+    }
+
+    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Vec<Arc<Value>>, String> {
+        let fits = |it: &&Arc<Value>| {
+            it["kind"] == kind
+                && (api_version.is_empty() || it["apiVersion"] == api_version)
+                && (namespace.is_empty() || it["metadata"]["namespace"] == namespace)
+        };
+        Ok(self.objects.iter().filter(fits).cloned().collect())
+    }
+}

@@ -1,0 +1,73 @@
+//! Globs: `*` stands for any text, `?` for one character.
+//!
+//! Entry point: [`matches`]. It takes time in proportion to the product of both lengths at worst, and never recurses.
+
+/// Whether the whole text fits the glob.
+pub fn matches(glob: &str, text: &str) -> bool {
+    if glob == "*" || glob == text {
+        return true;
+    }
+    let (glob, text): (Vec<char>, Vec<char>) = (glob.chars().collect(), text.chars().collect());
+    let (mut at, mut from) = (0, 0);
+    // Where to resume: behind the last star, and what it has swallowed so far.
+    let mut star: Option<(usize, usize)> = None;
+    while from < text.len() {
+        match glob.get(at) {
+            Some('*') => {
+                star = Some((at + 1, from));
+                at += 1;
+            }
+            Some(it) if *it == '?' || *it == text[from] => (at, from) = (at + 1, from + 1),
+            _ => match &mut star {
+                Some((behind, swallowed)) => {
+                    *swallowed += 1;
+                    (at, from) = (*behind, *swallowed);
+                }
+                None => return false,
+            },
+        }
+    }
+    glob[at..].iter().all(|it| *it == '*')
+}
+
+/// Whether a text has a character that makes it a glob.
+pub fn is_glob(text: &str) -> bool {
+    text.contains(['*', '?'])
+}
+
+/// Whether any of the globs fits.
+pub fn any<'a>(globs: impl IntoIterator<Item = &'a str>, text: &str) -> bool {
+    globs.into_iter().any(|it| matches(it, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_and_question_marks_stand_for_text() {
+        for (glob, text, fits) in [
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("?*", "", false),
+            ("?*", "a", true),
+            ("*:latest", "nginx:latest", true),
+            ("*:latest", "nginx:1", false),
+            ("a*b*c", "aXbXbYc", true),
+            ("a*b*c", "aXbXbY", false),
+            ("pod-?", "pod-1", true),
+            ("pod-?", "pod-12", false),
+            ("ä*", "äö", true),
+            ("**a", "bba", true),
+        ] {
+            assert_eq!(matches(glob, text), fits, "{glob} {text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_do_not_take_exponential_time() {
+        let text = "a".repeat(2_000);
+        assert!(!matches(&format!("{}b", "a*".repeat(200)), &text));
+    }
+}
