@@ -71,5 +71,8 @@ fn main() {
             }
         }
     }
-    println!("{passed} of {} tests pass, {unjudged} of other kinds; {good} of {rows} rows, {excluded} excluded", tests - unjudged);
+    println!(
+        "{passed} of {} tests pass, {unjudged} of other kinds; {good} of {rows} rows, {excluded} excluded",
+        tests - unjudged
+    );
 }

@@ -141,19 +141,25 @@ impl Matcher {
         match pattern {
             Value::Object(pattern) => {
                 let Value::Object(resource) = resource else {
-                    return Err(Failure::plain(path, format!(
-                        "pattern and resource have different structures. Path: {path}. Expected map[string]interface {{}}, found {}",
-                        type_name(resource)
-                    )));
+                    return Err(Failure::plain(
+                        path,
+                        format!(
+                            "pattern and resource have different structures. Path: {path}. Expected map[string]interface {{}}, found {}",
+                            type_name(resource)
+                        ),
+                    ));
                 };
                 self.note(pattern, resource);
                 self.map(resource, pattern, path)
             }
             Value::Array(pattern) => {
                 let Value::Array(resource) = resource else {
-                    return Err(Failure::plain(path, format!(
-                        "validation rule failed at path {path}, resource does not satisfy the expected overlay pattern"
-                    )));
+                    return Err(Failure::plain(
+                        path,
+                        format!(
+                            "validation rule failed at path {path}, resource does not satisfy the expected overlay pattern"
+                        ),
+                    ));
                 };
                 self.array(resource, pattern, path)
             }
@@ -277,9 +283,12 @@ impl Matcher {
             Some(Value::Array(_)) => {
                 if resource.len() < pattern.len() {
                     let (is, should) = (resource.len(), pattern.len());
-                    return Err(Failure::plain("", format!(
-                        "validate Array failed, array length mismatch, resource Array len is {is} and pattern Array len is {should}"
-                    )));
+                    return Err(Failure::plain(
+                        "",
+                        format!(
+                            "validate Array failed, array length mismatch, resource Array len is {is} and pattern Array len is {should}"
+                        ),
+                    ));
                 }
                 self.each(resource.iter().zip(pattern), path)
             }
@@ -332,9 +341,9 @@ fn ordered<'p>(pattern: &'p Map<String, Value>, is_anchor: impl Fn(&str) -> bool
 
 fn has_anchors(pattern: &Value) -> bool {
     match pattern {
-        Value::Object(all) => all.iter().any(|(key, value)| {
-            modifier(key).is_some_and(|it| it != Modifier::AddIfAbsent) || has_anchors(value)
-        }),
+        Value::Object(all) => all
+            .iter()
+            .any(|(key, value)| modifier(key).is_some_and(|it| it != Modifier::AddIfAbsent) || has_anchors(value)),
         Value::Array(all) => all.iter().any(has_anchors),
         _ => false,
     }
@@ -353,7 +362,8 @@ fn expand_metadata(pattern: &Map<String, Value>, resource: &Map<String, Value>) 
     let mut any = false;
     for tag in ["labels", "annotations"] {
         let Some(key) = find(metadata, tag) else { continue };
-        let (Some(wanted), Some(given)) = (metadata[&key].as_object(), given.get(tag).and_then(Value::as_object)) else {
+        let (Some(wanted), Some(given)) = (metadata[&key].as_object(), given.get(tag).and_then(Value::as_object))
+        else {
             continue;
         };
         if !wanted.keys().any(|it| wildcard::is_glob(it)) {

@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 /// Names the controllers, comma-separated, or `none`.
 pub const ANNOTATION: &str = "pod-policies.kyverno.io/autogen-controllers";
 
-const CONTROLLERS: [&str; 6] =
-    ["DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"];
+const CONTROLLERS: [&str; 6] = ["DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"];
 const CRON_JOB: &str = "CronJob";
 /// Group and version of the controllers.
 const API_VERSIONS: [&str; 6] = ["apps/v1", "apps/v1", "batch/v1", "apps/v1", "v1", "apps/v1"];
@@ -37,9 +36,8 @@ pub fn rules(policy: &Value) -> Vec<Value> {
             made.push(moved(&controller, "spec.template"));
         }
         if (all || wanted.contains(&CRON_JOB))
-            && let Some(cron) = for_controllers(rule, &CONTROLLERS).and_then(|it| {
-                shaped(&it, &name("autogen-cronjob", rule), "jobTemplate", &[CRON_JOB], |_| true)
-            })
+            && let Some(cron) = for_controllers(rule, &CONTROLLERS)
+                .and_then(|it| shaped(&it, &name("autogen-cronjob", rule), "jobTemplate", &[CRON_JOB], |_| true))
         {
             made.push(moved(&cron, "spec.jobTemplate.spec.template"));
         }
@@ -48,6 +46,11 @@ pub fn rules(policy: &Value) -> Vec<Value> {
         return own;
     }
     own.into_iter().filter(|it| !is_made(it)).chain(made).collect()
+}
+
+/// The name of the rule that a rule was made from, or its own.
+pub(crate) fn origin(rule: &str) -> &str {
+    rule.strip_prefix("autogen-cronjob-").or_else(|| rule.strip_prefix("autogen-")).unwrap_or(rule)
 }
 
 fn is_made(rule: &Value) -> bool {

@@ -165,9 +165,10 @@ impl Demands {
             "" => {
                 let all = source.list(&kind.api_version, &kind.kind, namespace)?;
                 let fits = |it: &Arc<Value>| {
-                    which.selector.as_ref().is_none_or(|selector| {
-                        matching::selector_fits(selector, &it["metadata"]["labels"])
-                    })
+                    which
+                        .selector
+                        .as_ref()
+                        .is_none_or(|selector| matching::selector_fits(selector, &it["metadata"]["labels"]))
                 };
                 all.into_iter().filter(fits).collect()
             }

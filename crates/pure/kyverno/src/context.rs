@@ -43,7 +43,7 @@ impl QueryError {
 #[derive(Debug)]
 pub struct Mark {
     undo: usize,
-    pending: Vec<Arc<ContextEntry>>,
+    pending: Vec<ContextEntry>,
     bytes: usize,
 }
 
@@ -51,7 +51,7 @@ pub struct Mark {
 pub struct Context<'a> {
     root: Value,
     /// Entries that nothing has named yet.
-    pending: Vec<Arc<ContextEntry>>,
+    pending: Vec<ContextEntry>,
     /// What names stood for before.
     undo: Vec<(String, Option<Value>)>,
     bytes: usize,
@@ -61,6 +61,8 @@ pub struct Context<'a> {
     pub source: &'a dyn Source,
     /// Set for policies that belong to a namespace.
     pub policy_namespace: Option<String>,
+    /// Values that a test gives to rules, by the rule's name and a dotted path.
+    pub given: Vec<(String, String, Value)>,
 }
 
 thread_local! {
@@ -98,15 +100,22 @@ impl<'a> Context<'a> {
     pub fn new(request: Map<String, Value>, env: &'a Env, source: &'a dyn Source) -> Context<'a> {
         let mut root = Map::new();
         let user = request.get("userInfo").and_then(|it| it["username"].as_str()).unwrap_or_default();
-        let (namespace, name) = user
-            .strip_prefix("system:serviceaccount:")
-            .and_then(|it| it.split_once(':'))
-            .unwrap_or_default();
+        let (namespace, name) =
+            user.strip_prefix("system:serviceaccount:").and_then(|it| it.split_once(':')).unwrap_or_default();
         root.insert("serviceAccountName".to_owned(), name.into());
         root.insert("serviceAccountNamespace".to_owned(), namespace.into());
         root.insert("request".to_owned(), Value::Object(request));
         let (pending, undo) = (Vec::new(), Vec::new());
-        Context { root: Value::Object(root), pending, undo, bytes: 0, env, source, policy_namespace: None }
+        Context {
+            root: Value::Object(root),
+            pending,
+            undo,
+            bytes: 0,
+            env,
+            source,
+            policy_namespace: None,
+            given: Vec::new(),
+        }
     }
 
     /// What is being done: `CREATE` and so on.
@@ -155,6 +164,15 @@ impl<'a> Context<'a> {
         &self.root["request"][field]
     }
 
+    /// Puts in place what is given to a rule.
+    pub(crate) fn set_given(&mut self, rule: &str) {
+        let given: Vec<(String, Value)> =
+            self.given.iter().filter(|it| it.0 == rule).map(|it| (it.1.clone(), it.2.clone())).collect();
+        for (path, value) in given {
+            self.set_path(&path, value);
+        }
+    }
+
     /// Remembers where things stand.
     pub fn mark(&self) -> Mark {
         Mark { undo: self.undo.len(), pending: self.pending.clone(), bytes: self.bytes }
@@ -175,7 +193,7 @@ impl<'a> Context<'a> {
     }
 
     /// Adds entries, to be loaded when they are first named.
-    pub fn add_entries(&mut self, entries: &[Arc<ContextEntry>]) {
+    pub fn add_entries(&mut self, entries: &[ContextEntry]) {
         self.pending.extend(entries.iter().cloned());
     }
 
@@ -213,9 +231,7 @@ impl<'a> Context<'a> {
             let Some(entry) = self.pending.pop() else { break };
             let loaded = self.load(&entry);
             self.pending.extend(behind);
-            loaded.map_err(|why| {
-                QueryError::Failed(format!("failed to load context entry {}: {why}", entry.name))
-            })?;
+            loaded.map_err(|why| QueryError::Failed(format!("failed to load context entry {}: {why}", entry.name)))?;
         }
         Ok(())
     }
@@ -231,7 +247,7 @@ impl<'a> Context<'a> {
     }
 
     fn load(&mut self, entry: &ContextEntry) -> Result<(), String> {
-        let (lookup, default, path) = match &entry.source {
+        let (lookup, default, path) = match &*entry.source {
             EntrySource::Variable { value, jmes_path, default } => {
                 let value = self.variable(&entry.name, value.as_ref(), jmes_path.as_deref(), default.as_ref())?;
                 return self.store(&entry.name, value);
@@ -241,7 +257,9 @@ impl<'a> Context<'a> {
                 let lookup = match service {
                     Some(url) => {
                         let url = self.substituted_text(url)?;
-                        self.source.remote(&format!("the service {url}"))
+                        let body = data.as_ref().map(|it| variables::substitute(self, it)).transpose();
+                        let body = body.map_err(|it| it.to_string())?;
+                        self.source.service(&url, body.as_ref())
                     }
                     None => self.api_call(url_path, data.as_ref())?,
                 };
@@ -253,7 +271,7 @@ impl<'a> Context<'a> {
             }
             EntrySource::ImageRegistry { reference } => {
                 let reference = self.substituted_text(reference)?;
-                (self.source.remote(&format!("the registry of image {reference}")), None, None)
+                (self.source.image(&reference), None, None)
             }
         };
         let value = match (lookup, default) {
@@ -277,7 +295,9 @@ impl<'a> Context<'a> {
         self.bytes += value.to_string().len();
         if self.bytes > ENTRIES_BYTES_MAX {
             let size = self.bytes;
-            return Err(format!("context size limit exceeded: {size} bytes exceeds limit of {ENTRIES_BYTES_MAX} bytes"));
+            return Err(format!(
+                "context size limit exceeded: {size} bytes exceeds limit of {ENTRIES_BYTES_MAX} bytes"
+            ));
         }
         self.set(name, value);
         Ok(())
@@ -298,7 +318,8 @@ impl<'a> Context<'a> {
         let found = match (value, &path) {
             (Some(value), path) => {
                 let value = variables::substitute(self, value);
-                let value = value.map_err(|it| format!("failed to substitute variables in context entry {name}: {it}"))?;
+                let value =
+                    value.map_err(|it| format!("failed to substitute variables in context entry {name}: {it}"))?;
                 match path {
                     Some(path) => search(path, &value, self.env),
                     None => Ok(value),
@@ -332,9 +353,7 @@ impl<'a> Context<'a> {
                 namespace.clone_from(own);
             }
             if namespace != *own {
-                return Err(format!(
-                    "configMap namespace {namespace:?} is different from policy namespace {own:?}"
-                ));
+                return Err(format!("configMap namespace {namespace:?} is different from policy namespace {own:?}"));
             }
         }
         let namespace = if namespace.is_empty() { "default" } else { &namespace };
@@ -366,9 +385,9 @@ impl<'a> Context<'a> {
 /// Whether a query has a word in it.
 fn names(query: &str, word: &str) -> bool {
     let in_word = |it: char| it.is_ascii_alphanumeric() || it == '_';
-    query.match_indices(word).any(|(at, _)| {
-        !query[..at].ends_with(in_word) && !query[at + word.len()..].starts_with(in_word)
-    })
+    query
+        .match_indices(word)
+        .any(|(at, _)| !query[..at].ends_with(in_word) && !query[at + word.len()..].starts_with(in_word))
 }
 
 /// Parts of a dotted path; quotes keep dots together.
@@ -390,7 +409,7 @@ fn merge(into: &mut Value, value: Value) {
     match (into, value) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
-                merge(into.entry(key).or_default(), value);
+                merge(into.entry(key).or_insert(Value::Null), value);
             }
         }
         (into, value) => *into = value,

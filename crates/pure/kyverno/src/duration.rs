@@ -3,19 +3,11 @@
 //! Entry points: [`parse`] and [`format`]. A duration is a number of nanoseconds in an `i64`, as in Go; what does not
 //! fit is no duration.
 
-const UNITS: [(&str, f64); 8] = [
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("μs", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("m", 60e9),
-    ("h", 3600e9),
-];
+const UNITS: [(&str, f64); 8] =
+    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
 
 /// Nanoseconds of a text, if it is a duration.
-pub fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
@@ -44,7 +36,7 @@ pub fn parse(text: &str) -> Option<i64> {
 }
 
 /// The text of a duration: `1h0m0s`, `1.5s`, `0s`.
-pub fn format(nanos: i64) -> String {
+pub(crate) fn format(nanos: i64) -> String {
     if nanos == 0 {
         return "0s".to_owned();
     }

@@ -128,13 +128,14 @@ impl Maker<'_, '_> {
                 return Ok(Vec::new());
             }
             let found = self.context.source.get(&api_version, &kind, &from, &source)?;
-            let found = found
-                .ok_or_else(|| format!("source resource {api_version}/{kind}/{from}/{source} not found"))?;
+            let found =
+                found.ok_or_else(|| format!("source resource {api_version}/{kind}/{from}/{source} not found"))?;
             return Ok(vec![self.copy(&found, &namespace, &name)]);
         }
         let mut object = match &pattern.data {
-            Some(data) => variables::substitute(self.context, data)
-                .map_err(|it| format!("variable substitution failed: {it}"))?,
+            Some(data) => {
+                variables::substitute(self.context, data).map_err(|it| format!("variable substitution failed: {it}"))?
+            }
             None => Value::Object(Map::new()),
         };
         if !object.is_object() {
@@ -176,12 +177,8 @@ impl Maker<'_, '_> {
     fn copy(&self, source: &Value, namespace: &str, name: &str) -> Made {
         let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
         let metadata = &source["metadata"];
-        let place = [
-            text(&source["apiVersion"]),
-            text(&source["kind"]),
-            text(&metadata["namespace"]),
-            text(&metadata["name"]),
-        ];
+        let place =
+            [text(&source["apiVersion"]), text(&source["kind"]), text(&metadata["namespace"]), text(&metadata["name"])];
         let mut object = source.clone();
         let mut kept = Map::new();
         for field in ["labels", "annotations"] {

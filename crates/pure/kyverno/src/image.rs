@@ -122,8 +122,7 @@ pub fn of_extractors(resource: &Value, extractors: &Value) -> Result<Value, Stri
     let mut lists = serde_json::Map::new();
     for extractor in all {
         let text = |key: &str| extractor[key].as_str().unwrap_or_default();
-        let mut path: Vec<&str> =
-            text("path").split('/').map(str::trim).filter(|it| !it.is_empty()).collect();
+        let mut path: Vec<&str> = text("path").split('/').map(str::trim).filter(|it| !it.is_empty()).collect();
         let value = match text("value") {
             "" => path.pop().ok_or("an image extractor has no path")?,
             value => value,

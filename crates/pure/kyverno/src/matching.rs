@@ -165,8 +165,7 @@ impl Match {
 
     /// Whether a rule with this `exclude` leaves the object out.
     pub fn excludes(&self, subject: &Subject<'_>) -> bool {
-        let fits =
-            |filter: &Filter| (!filter.resources.is_empty() || filter.has_users()) && filter.fits(subject, true);
+        let fits = |filter: &Filter| (!filter.resources.is_empty() || filter.has_users()) && filter.fits(subject, true);
         match (self.any.is_empty(), self.all.is_empty()) {
             (false, _) => self.any.iter().any(fits),
             (true, false) => self.all.iter().all(fits),
@@ -259,10 +258,10 @@ pub fn parse_kind(text: &str) -> (String, String, String, String) {
                         || tail.is_some_and(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit())))
             })
     };
-    let made = match parts.as_slice() {
+    let made: [&str; 4] = match *parts.as_slice() {
         [kind] => ["*", "*", kind, ""],
         ["*", "*"] => ["*", "*", "*", "*"],
-        ["*", sub] if sub.to_lowercase() == *sub => ["*", "*", "*", sub],
+        ["*", sub] if sub.to_lowercase() == sub => ["*", "*", "*", sub],
         [version, kind] if is_version(version) => ["*", version, kind, ""],
         [kind, sub] => ["*", "*", kind, sub],
         [version, kind, sub] if is_version(version) => ["*", version, kind, sub],
@@ -315,9 +314,8 @@ fn expand(key: &str, value: &Value, labels: &Value) -> (String, Value) {
         return (key.to_owned(), value.clone());
     }
     let mut given = labels.as_object().into_iter().flatten();
-    let found = given.find(|(k, v)| {
-        wildcard::matches(key, k) && v.as_str().is_some_and(|it| wildcard::matches(wanted, it))
-    });
+    let found =
+        given.find(|(k, v)| wildcard::matches(key, k) && v.as_str().is_some_and(|it| wildcard::matches(wanted, it)));
     match found {
         Some((key, value)) => (key.clone(), value.clone()),
         // Labels know no globs; what is left of one must not match by chance.
@@ -376,7 +374,12 @@ mod tests {
             (one(json!({"kinds": ["Pod"], "annotations": {"a/*": "*"}})), &pod, "", true),
             (one(json!({"kinds": ["Pod"], "namespaceSelector": {"matchLabels": {"team": "b"}}})), &pod, "", false),
             (one(json!({"kinds": ["Pod"], "operations": ["DELETE"]})), &pod, "", false),
-            (json!({"any": [{"subjects": [{"kind": "ServiceAccount", "namespace": "ci", "name": "*"}]}]}), &pod, "", true),
+            (
+                json!({"any": [{"subjects": [{"kind": "ServiceAccount", "namespace": "ci", "name": "*"}]}]}),
+                &pod,
+                "",
+                true,
+            ),
             (json!({"any": [{"subjects": [{"kind": "Group", "name": "ops"}]}]}), &pod, "", false),
             (json!({"resources": {"kinds": ["Pod"]}}), &pod, "", true),
             (json!({}), &pod, "", false),

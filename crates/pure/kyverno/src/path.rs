@@ -28,7 +28,7 @@ pub(crate) fn parse(path: &str) -> Result<Question<'_>, String> {
         _ => return Err(format!("{path} is no path of resources")),
     };
     let (namespace, rest) = match rest {
-        ["namespaces", namespace, rest @ [_, ..]] => (*namespace, rest),
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
         rest => ("", rest),
     };
     let (plural, name) = match rest {
@@ -118,7 +118,10 @@ mod tests {
     #[test]
     fn paths_name_a_resource() {
         let found = parse("/apis/apps/v1/namespaces/a/deployments/b").unwrap();
-        assert_eq!((found.api_version.as_str(), found.plural, found.namespace, found.name), ("apps/v1", "deployments", "a", "b"));
+        assert_eq!(
+            (found.api_version.as_str(), found.plural, found.namespace, found.name),
+            ("apps/v1", "deployments", "a", "b")
+        );
         let found = parse("/api/v1/namespaces/a").unwrap();
         assert_eq!((found.plural, found.namespace, found.name), ("namespaces", "", "a"));
         assert_eq!(parse("/api/v1/pods?labelSelector=a%3Db").unwrap().labels, Some("a%3Db"));

@@ -64,7 +64,10 @@ pub(crate) fn judge(rule: &Rule, security: &PodSecurity, object: &Value, excused
         Err(why) => return made(Status::Error, format!("failed to parse pod security api version: {why}")),
     };
     let Some(template) = template(object) else {
-        return made(Status::Error, "Error while getting new resource: could not find correct resource type".to_owned());
+        return made(
+            Status::Error,
+            "Error while getting new resource: could not find correct resource type".to_owned(),
+        );
     };
     let pod = settled(template, &security.exclude);
     let violations = podsecurity::violations(standard, &pod);

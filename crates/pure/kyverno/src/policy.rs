@@ -383,6 +383,7 @@ impl Policy {
         }
         let mark = context.mark();
         context.policy_namespace = Some(self.namespace.clone()).filter(|it| !it.is_empty());
+        context.set_given(&rule.name);
         context.add_entries(&rule.context);
         let result = match compiled.conditions_hold(request, context) {
             Ok((true, _)) => body(context),
@@ -430,7 +431,11 @@ impl Compiled {
         fits(&request.as_subject(request.subject()))
     }
 
-    fn conditions_hold(&self, request: &Request<'_>, context: &mut Context<'_>) -> Result<(bool, String), String> {
+    pub(crate) fn conditions_hold(
+        &self,
+        request: &Request<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(bool, String), String> {
         if !self.preconditions.hold(request)? {
             return Ok((false, String::new()));
         }
@@ -440,7 +445,8 @@ impl Compiled {
 
 fn compile_rule(rule: Value, path: &str) -> Result<Compiled, Flaw> {
     let rule: Rule = crate::flaw::read(rule, path)?;
-    let bodies = [rule.validate.is_some(), rule.mutate.is_some(), rule.generate.is_some(), !rule.verify_images.is_empty()];
+    let bodies =
+        [rule.validate.is_some(), rule.mutate.is_some(), rule.generate.is_some(), !rule.verify_images.is_empty()];
     if bodies.iter().filter(|it| **it).count() != 1 {
         return Err(Flaw::new(path, "a rule has one of validate, mutate, generate, verifyImages"));
     }
@@ -455,10 +461,7 @@ fn compile_rule(rule: Value, path: &str) -> Result<Compiled, Flaw> {
         && mutate.patches_json6902.is_empty()
         && mutate.foreach.is_empty()
     {
-        return Err(Flaw::new(
-            format!("{path}.mutate"),
-            "must have patchStrategicMerge, patchesJson6902 or foreach",
-        ));
+        return Err(Flaw::new(format!("{path}.mutate"), "must have patchStrategicMerge, patchesJson6902 or foreach"));
     }
     Ok(Compiled { rule, preconditions, cel })
 }

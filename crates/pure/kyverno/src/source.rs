@@ -24,8 +24,10 @@ pub trait Source {
     fn config_map(&self, namespace: &str, name: &str) -> Lookup;
     /// The answer to a GET (or to a POST with that body) on a path of the API server.
     fn api_call(&self, path: &str, body: Option<&Value>) -> Lookup;
-    /// A service elsewhere, or an entry of a registry; `what` names it.
-    fn remote(&self, what: &str) -> Lookup;
+    /// The answer of a service elsewhere.
+    fn service(&self, url: &str, body: Option<&Value>) -> Lookup;
+    /// What a registry knows of an image.
+    fn image(&self, reference: &str) -> Lookup;
     /// The content of a GlobalContextEntry.
     fn global(&self, name: &str) -> Lookup;
     /// An object by its kind (`Group/Version/Kind` in parts) and name.
@@ -53,6 +55,13 @@ pub struct Fixed {
     pub is_cluster: bool,
 }
 
+impl Fixed {
+    fn call(&self, path: &str, body: Option<&Value>) -> Option<&Value> {
+        let method = if body.is_some() { "POST" } else { "GET" };
+        self.calls.get(&format!("{method}:{path}")).or_else(|| self.calls.get(path))
+    }
+}
+
 impl Source for Fixed {
     fn config_map(&self, namespace: &str, name: &str) -> Lookup {
         match self.get("v1", "ConfigMap", namespace, name) {
@@ -64,15 +73,18 @@ impl Source for Fixed {
     }
 
     fn api_call(&self, path: &str, body: Option<&Value>) -> Lookup {
-        let key = if body.is_some() { format!("POST:{path}") } else { format!("GET:{path}") };
-        match self.calls.get(&key).or_else(|| self.calls.get(path)) {
+        match self.call(path, body) {
             Some(it) => Lookup::Found(it.clone()),
             None if self.is_cluster && body.is_none() => crate::path::answer(path, self),
             None => Lookup::Off,
         }
     }
 
-    fn remote(&self, _: &str) -> Lookup {
+    fn service(&self, url: &str, body: Option<&Value>) -> Lookup {
+        self.call(url, body).map_or(Lookup::Off, |it| Lookup::Found(it.clone()))
+    }
+
+    fn image(&self, _: &str) -> Lookup {
         Lookup::Off
     }
 

@@ -120,7 +120,7 @@ pub struct Rule {
     pub name: String,
     /// Values by name.
     #[serde(default)]
-    pub context: Vec<Arc<ContextEntry>>,
+    pub context: Vec<ContextEntry>,
     /// Whom it is about.
     #[serde(rename = "match")]
     pub matches: Match,
@@ -203,7 +203,7 @@ pub struct ValidateEach {
     pub element_scope: Option<bool>,
     /// Values by name.
     #[serde(default)]
-    pub context: Vec<Arc<ContextEntry>>,
+    pub context: Vec<ContextEntry>,
     /// Conditions on the element.
     #[serde(default)]
     pub preconditions: Conditions,
@@ -358,7 +358,7 @@ pub struct Target {
     pub selector: Option<Value>,
     /// Values by name.
     #[serde(default)]
-    pub context: Vec<Arc<ContextEntry>>,
+    pub context: Vec<ContextEntry>,
     /// Conditions on the target.
     #[serde(default)]
     pub preconditions: Conditions,
@@ -375,7 +375,7 @@ pub struct MutateEach {
     pub order: Option<Order>,
     /// Values by name.
     #[serde(default)]
-    pub context: Vec<Arc<ContextEntry>>,
+    pub context: Vec<ContextEntry>,
     /// Conditions on the element.
     #[serde(default)]
     pub preconditions: Conditions,
@@ -427,7 +427,7 @@ pub struct GenerateEach {
     pub list: String,
     /// Values by name.
     #[serde(default)]
-    pub context: Vec<Arc<ContextEntry>>,
+    pub context: Vec<ContextEntry>,
     /// Conditions on the element.
     #[serde(default)]
     pub preconditions: Conditions,
@@ -493,9 +493,9 @@ pub struct CloneList {
 #[derive(Clone, Debug)]
 pub struct ContextEntry {
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Where it comes from.
-    pub source: EntrySource,
+    pub source: Arc<EntrySource>,
 }
 
 /// Where a value comes from.
@@ -549,7 +549,11 @@ impl<'de> Deserialize<'de> for ContextEntry {
         let raw = RawEntry::deserialize(deserializer)?;
         let name = raw.name;
         let sources = [
-            raw.variable.map(|it| EntrySource::Variable { value: it.value, jmes_path: it.jmes_path, default: it.default }),
+            raw.variable.map(|it| EntrySource::Variable {
+                value: it.value,
+                jmes_path: it.jmes_path,
+                default: it.default,
+            }),
             raw.config_map.map(|it| EntrySource::ConfigMap { name: it.name, namespace: it.namespace }),
             raw.api_call.map(|it| EntrySource::ApiCall {
                 url_path: it.url_path,
@@ -565,7 +569,7 @@ impl<'de> Deserialize<'de> for ContextEntry {
         ];
         let mut sources = sources.into_iter().flatten();
         match (sources.next(), sources.next()) {
-            (Some(source), None) => Ok(ContextEntry { name, source }),
+            (Some(source), None) => Ok(ContextEntry { name: name.into(), source: source.into() }),
             _ => Err(D::Error::custom(format!(
                 "context entry {name:?} needs one of variable, configMap, apiCall, globalReference, imageRegistry"
             ))),

@@ -5,7 +5,7 @@
 use serde_json::{Number, Value};
 
 /// A value as Go prints it: a text bare, a number in its shortest form, nothing as `<nil>`.
-pub fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(it) => it.clone(),
@@ -23,7 +23,7 @@ pub fn plain(value: &Value) -> String {
 }
 
 /// A value inside a longer text: a text bare, everything else as JSON.
-pub fn joined(value: &Value) -> String {
+pub(crate) fn joined(value: &Value) -> String {
     match value {
         Value::String(it) => it.clone(),
         Value::Number(it) => json_number(it),
@@ -32,7 +32,7 @@ pub fn joined(value: &Value) -> String {
 }
 
 /// A number without a fraction that it does not have: `3`, not `3.0`.
-pub fn json_number(number: &Number) -> String {
+pub(crate) fn json_number(number: &Number) -> String {
     match number.as_f64() {
         Some(it) if !number.is_i64() && !number.is_u64() && it.fract() == 0.0 && it.abs() < 1e15 => {
             (it as i64).to_string()
@@ -49,7 +49,7 @@ fn number(number: &Number) -> String {
 }
 
 /// A number as JSON value: whole where it is whole.
-pub fn from_f64(value: f64) -> Value {
+pub(crate) fn from_f64(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < 9e15 {
         return Value::from(value as i64);
     }
@@ -57,13 +57,13 @@ pub fn from_f64(value: f64) -> Value {
 }
 
 /// Texts that are not empty, joined.
-pub fn join_filled<'a>(texts: impl IntoIterator<Item = &'a str>, between: &str) -> String {
+pub(crate) fn join_filled<'a>(texts: impl IntoIterator<Item = &'a str>, between: &str) -> String {
     let filled: Vec<&str> = texts.into_iter().filter(|it| !it.is_empty()).collect();
     filled.join(between)
 }
 
 /// Whether two values are equal, where numbers are equal by value: `1` equals `1.0`.
-pub fn equal(left: &Value, right: &Value) -> bool {
+pub(crate) fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => left == right || left.as_f64() == right.as_f64(),
         (Value::Array(left), Value::Array(right)) => {

@@ -64,7 +64,10 @@ fn violated_before(
     context.set_object(old.clone());
     context.set_path("request.oldObject", Value::Null);
     context.set_path("request.operation", "CREATE".into());
-    let result = judge(compiled, validate, &before, context, excused);
+    let result = match compiled.conditions_hold(&before, context) {
+        Ok((true, _)) => judge(compiled, validate, &before, context, excused),
+        _ => None,
+    };
     context.restore(&mark);
     result.is_some_and(|it| it.status == Status::Fail)
 }

@@ -259,9 +259,7 @@ fn joined_path(base: &str, relative: &str) -> String {
 /// The leaf at a path, where anchors do not count.
 fn leaf_at(value: &Value, wanted: &str, path: &str) -> Option<Value> {
     match value {
-        Value::Array(all) => {
-            all.iter().enumerate().find_map(|(at, it)| leaf_at(it, wanted, &format!("{path}/{at}")))
-        }
+        Value::Array(all) => all.iter().enumerate().find_map(|(at, it)| leaf_at(it, wanted, &format!("{path}/{at}"))),
         Value::Object(all) => {
             all.iter().find_map(|(key, it)| leaf_at(it, wanted, &format!("{path}/{}", key.replace('/', "\\/"))))
         }

@@ -3,7 +3,7 @@
 //! Entry point: [`matches`]. It takes time in proportion to the product of both lengths at worst, and never recurses.
 
 /// Whether the whole text fits the glob.
-pub fn matches(glob: &str, text: &str) -> bool {
+pub(crate) fn matches(glob: &str, text: &str) -> bool {
     if glob == "*" || glob == text {
         return true;
     }
@@ -31,12 +31,12 @@ pub fn matches(glob: &str, text: &str) -> bool {
 }
 
 /// Whether a text has a character that makes it a glob.
-pub fn is_glob(text: &str) -> bool {
+pub(crate) fn is_glob(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
 /// Whether any of the globs fits.
-pub fn any<'a>(globs: impl IntoIterator<Item = &'a str>, text: &str) -> bool {
+pub(crate) fn any<'a>(globs: impl IntoIterator<Item = &'a str>, text: &str) -> bool {
     globs.into_iter().any(|it| matches(it, text))
 }
 

@@ -142,6 +142,9 @@ fn equals(key: &Value, value: &Value) -> Option<bool> {
                 return Some(key == value);
             }
             let Value::String(value) = value else { return Some(false) };
+            if let (Some(key), Some(value)) = (long_number(key_text), long_number(value)) {
+                return Some(key == value);
+            }
             match (key_text.parse::<Quantity>(), value.parse::<Quantity>()) {
                 (Ok(key), Ok(value)) => key == value,
                 // An amount and something that is none.
@@ -150,6 +153,12 @@ fn equals(key: &Value, value: &Value) -> Option<bool> {
             }
         }
     })
+}
+
+/// The digits of a whole number that is too large to be held as an amount: a key's modulus, a serial number.
+fn long_number(text: &str) -> Option<&str> {
+    let digits = text.trim_start_matches('0');
+    (digits.len() > 18 && digits.bytes().all(|it| it.is_ascii_digit())).then_some(digits)
 }
 
 fn order(key: &Value, value: &Value) -> Option<Ordering> {

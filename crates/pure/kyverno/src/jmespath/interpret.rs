@@ -49,9 +49,7 @@ pub(super) fn run<'a>(node: &'a Node, value: Cow<'a, Value>, env: &Env) -> Found
         }
         Node::Flatten(inner) => flatten(forgiving(run(inner, value, env))?, env),
         Node::Project(left, then) => project(elements(lenient(run(left, value, env))?), None, then, env),
-        Node::Filter { of, test, then } => {
-            project(elements(forgiving(run(of, value, env))?), Some(test), then, env)
-        }
+        Node::Filter { of, test, then } => project(elements(forgiving(run(of, value, env))?), Some(test), then, env),
         Node::Values(left, then) => {
             let values = match forgiving(run(left, value, env))? {
                 Cow::Borrowed(Value::Object(all)) => Some(all.values().map(Cow::Borrowed).collect()),
@@ -71,7 +69,8 @@ pub(super) fn run<'a>(node: &'a Node, value: Cow<'a, Value>, env: &Env) -> Found
             if value.is_null() {
                 return Ok(NULL);
             }
-            let all = all.iter().map(|(name, it)| Ok((name.clone(), lenient(run(it, value.clone(), env))?.into_owned())));
+            let all =
+                all.iter().map(|(name, it)| Ok((name.clone(), lenient(run(it, value.clone(), env))?.into_owned())));
             Ok(Cow::Owned(Value::Object(all.collect::<Result<Map<_, _>, _>>()?)))
         }
         Node::Call(function, arguments) => {
@@ -151,10 +150,7 @@ fn slice<'a>(parts: &[Option<i64>; 3], value: &Value, env: &Env) -> Found<'a> {
     let (start, stop) = if step > 0 {
         (parts[0].map_or(0, |it| cap(it, 0, length)), parts[1].map_or(length, |it| cap(it, 0, length)))
     } else {
-        (
-            parts[0].map_or(length - 1, |it| cap(it, -1, length - 1)),
-            parts[1].map_or(-1, |it| cap(it, -1, length - 1)),
-        )
+        (parts[0].map_or(length - 1, |it| cap(it, -1, length - 1)), parts[1].map_or(-1, |it| cap(it, -1, length - 1)))
     };
     let mut found = Vec::new();
     let mut at = start;

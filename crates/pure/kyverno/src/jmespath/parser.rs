@@ -28,7 +28,11 @@ pub(super) enum Node {
     /// Each value of a map, then what follows.
     Values(Box<Node>, Box<Node>),
     /// Elements that pass a test, then what follows.
-    Filter { of: Box<Node>, test: Box<Node>, then: Box<Node> },
+    Filter {
+        of: Box<Node>,
+        test: Box<Node>,
+        then: Box<Node>,
+    },
     List(Vec<Node>),
     Hash(Vec<(String, Node)>),
     Call(&'static Function, Vec<Node>),
@@ -212,16 +216,13 @@ impl Parser {
     }
 
     fn call(&mut self, name: &str, position: usize) -> Result<Node, SyntaxError> {
-        let function =
-            functions::find(name).ok_or_else(|| error(format!("unknown function: {name}"), position))?;
+        let function = functions::find(name).ok_or_else(|| error(format!("unknown function: {name}"), position))?;
         self.expect("(")?;
         let mut arguments = Vec::new();
         while !self.is(")") {
             arguments.push(self.expression(0)?);
             if self.is(",") {
                 self.next();
-            } else if !self.is(")") {
-                return Err(self.unexpected(&self.peek().clone()));
             }
         }
         self.expect(")")?;
@@ -306,12 +307,13 @@ impl Parser {
             };
             self.expect(":")?;
             all.push((name, self.expression(0)?));
+            // A comma may be missing between pairs.
             if self.is(",") {
                 self.next();
-                continue;
+            } else if self.is("}") {
+                self.next();
+                return Ok(Node::Hash(all));
             }
-            self.expect("}")?;
-            return Ok(Node::Hash(all));
         }
     }
 

@@ -40,7 +40,7 @@ fn merge_map(into: &mut Map<String, Value>, patch: &Map<String, Value>, shape: &
             Value::Null => drop(into.remove(name)),
             Value::Object(value) if value.get(DIRECTIVE).is_some_and(|it| it == "delete") => drop(into.remove(name)),
             Value::Object(value) => {
-                let slot = into.entry(name.as_str()).or_default();
+                let slot = into.entry(name.as_str()).or_insert(Value::Null);
                 if !slot.is_object() {
                     *slot = Value::Object(Map::new());
                 }

@@ -232,7 +232,8 @@ fn over_elements(
         context.add_entries(&each.context);
         let failed = |why: String| format!("failed to mutate elements: {why}");
         let holds = each.preconditions.evaluate(context);
-        let holds = holds.map_err(|it| failed(format!("failed to evaluate mutate.foreach[{at}].preconditions: {it}")))?;
+        let holds =
+            holds.map_err(|it| failed(format!("failed to evaluate mutate.foreach[{at}].preconditions: {it}")))?;
         if !holds.0 {
             continue;
         }

@@ -29,17 +29,20 @@ pub(super) fn apply(object: &Value, operations: &[Value]) -> Result<Value, Strin
             "remove" => drop(remove(&mut object, &path)),
             "replace" => {
                 let slot = get_mut(&mut object, &path);
-                let slot = slot.ok_or_else(|| format!("replace operation does not apply: missing path {}", text("path")))?;
+                let slot =
+                    slot.ok_or_else(|| format!("replace operation does not apply: missing path {}", text("path")))?;
                 *slot = operation.get("value").cloned().unwrap_or_default();
             }
             "copy" => {
                 let from = get_mut(&mut object, &tokens(text("from"))?).cloned();
-                let from = from.ok_or_else(|| format!("copy operation does not apply: missing path {}", text("from")))?;
+                let from =
+                    from.ok_or_else(|| format!("copy operation does not apply: missing path {}", text("from")))?;
                 add(&mut object, &path, from)?;
             }
             "move" => {
                 let from = remove(&mut object, &tokens(text("from"))?);
-                let from = from.ok_or_else(|| format!("move operation does not apply: missing path {}", text("from")))?;
+                let from =
+                    from.ok_or_else(|| format!("move operation does not apply: missing path {}", text("from")))?;
                 add(&mut object, &path, from)?;
             }
             "test" => {
@@ -87,7 +90,13 @@ fn add(value: &mut Value, path: &[String], new: Value) -> Result<(), String> {
     let mut at = value;
     for (depth, token) in way.iter().enumerate() {
         let next = &path[depth + 1];
-        let fresh = || if next == "-" || next.parse::<i64>().is_ok() { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
+        let fresh = || {
+            if next == "-" || next.parse::<i64>().is_ok() {
+                Value::Array(Vec::new())
+            } else {
+                Value::Object(Map::new())
+            }
+        };
         at = match at {
             Value::Object(all) => {
                 let slot = all.entry(token.as_str()).or_insert_with(fresh);
@@ -149,13 +158,22 @@ mod tests {
     fn operations_make_their_way() {
         let object = json!({"a": {"list": [1, 2]}});
         let with = |operation: Value| apply(&object, &[operation]);
-        assert_eq!(with(json!({"op": "add", "path": "/b/c", "value": 1})), Ok(json!({"a": {"list": [1, 2]}, "b": {"c": 1}})));
-        assert_eq!(with(json!({"op": "add", "path": "/b/0", "value": 1})), Ok(json!({"a": {"list": [1, 2]}, "b": [1]})));
+        assert_eq!(
+            with(json!({"op": "add", "path": "/b/c", "value": 1})),
+            Ok(json!({"a": {"list": [1, 2]}, "b": {"c": 1}}))
+        );
+        assert_eq!(
+            with(json!({"op": "add", "path": "/b/0", "value": 1})),
+            Ok(json!({"a": {"list": [1, 2]}, "b": [1]}))
+        );
         assert_eq!(with(json!({"op": "add", "path": "/a/list/-", "value": 3})), Ok(json!({"a": {"list": [1, 2, 3]}})));
         assert_eq!(with(json!({"op": "add", "path": "/a/list/-1", "value": 3})), Ok(json!({"a": {"list": [1, 2, 3]}})));
         assert_eq!(with(json!({"op": "add", "path": "/a/list/0", "value": 3})), Ok(json!({"a": {"list": [3, 1, 2]}})));
         assert_eq!(with(json!({"op": "remove", "path": "/x/y"})), Ok(object.clone()));
-        assert_eq!(with(json!({"op": "move", "from": "/a/list/0", "path": "/b"})), Ok(json!({"a": {"list": [2]}, "b": 1})));
+        assert_eq!(
+            with(json!({"op": "move", "from": "/a/list/0", "path": "/b"})),
+            Ok(json!({"a": {"list": [2]}, "b": 1}))
+        );
         assert!(with(json!({"op": "replace", "path": "/x", "value": 1})).is_err());
         assert!(with(json!({"op": "test", "path": "/a/list/0", "value": 2})).is_err());
         assert!(with(json!({"op": "add", "path": "/a/list/9", "value": 2})).is_err());

@@ -7,7 +7,7 @@ use super::{
     evaluate::{Outcome, Response},
     load::{self, Loaded},
 };
-use crate::{Policy, RuleKind, RuleResult, Status, generate::label, text};
+use crate::{Policy, RuleKind, RuleResult, Status, autogen, generate::label, text};
 
 /// The rows of one expectation.
 pub(super) fn rows(
@@ -25,11 +25,8 @@ pub(super) fn rows(
     for spec in &expected.resource_specs {
         chosen.extend(outcomes.iter().copied().filter(|it| is_specified(&it.resource, spec)));
     }
-    let targets: Vec<&Value> = loaded
-        .targets
-        .iter()
-        .filter(|it| expected.resources.iter().any(|name| is_named(it, name)))
-        .collect();
+    let targets: Vec<&Value> =
+        loaded.targets.iter().filter(|it| expected.resources.iter().any(|name| is_named(it, name))).collect();
     if chosen.is_empty() && targets.is_empty() {
         chosen.clone_from(&outcomes);
     }
@@ -83,8 +80,7 @@ fn is_policy(expected: &Expected, policy: &Policy) -> bool {
 }
 
 fn is_rule(expected: &Expected, rule: &str) -> bool {
-    let bare = rule.strip_prefix("autogen-cronjob-").or_else(|| rule.strip_prefix("autogen-")).unwrap_or(rule);
-    expected.rule.is_empty() || rule == expected.rule || bare == expected.rule
+    expected.rule.is_empty() || rule == expected.rule || autogen::origin(rule) == expected.rule
 }
 
 fn of_outcome(expected: &Expected, outcome: &Outcome, loaded: &Loaded, files: &dyn Files) -> Vec<Row> {
@@ -127,7 +123,8 @@ fn of_rule(
         let reason = if ok { "Ok".to_owned() } else { format!("Want {}, got {found}", expected.result) };
         Some(row(expected, &rule.rule, resource, ok, &reason, &rule.message))
     };
-    let differs = |resource: &Value, why: String| Some(row(expected, &rule.rule, resource, false, "Resource diff", &why));
+    let differs =
+        |resource: &Value, why: String| Some(row(expected, &rule.rule, resource, false, "Resource diff", &why));
     if rule.kind == RuleKind::Generation && !rule.generated.is_empty() {
         let each = rule.generated.iter().map(|made| {
             let wanted: Vec<&String> = match expected.generated_resources.is_empty() {
@@ -247,8 +244,7 @@ fn tidy(value: &Value) -> Option<Value> {
     match value {
         Value::Null => None,
         Value::Object(all) => {
-            let kept: Map<String, Value> =
-                all.iter().filter_map(|(key, it)| Some((key.clone(), tidy(it)?))).collect();
+            let kept: Map<String, Value> = all.iter().filter_map(|(key, it)| Some((key.clone(), tidy(it)?))).collect();
             (!kept.is_empty()).then_some(Value::Object(kept))
         }
         Value::Array(all) => {

@@ -134,7 +134,7 @@ impl Run<'_> {
         let (object, old) = (context.request("object").clone(), context.request("oldObject").clone());
         let old = Some(&old).filter(|it| !it.is_null());
         let request = Request { object: &object, old, ..base };
-        self.rule_values(&mut context);
+        context.given = self.rule_values();
         Ok(match phase {
             Phase::Mutate => self.policy.mutate(&request, &mut context, &self.loaded.exceptions),
             Phase::Validate => (self.policy.validate(&request, &mut context, &self.loaded.exceptions), None),
@@ -142,13 +142,13 @@ impl Run<'_> {
         })
     }
 
-    /// Values of rules are there for all rules: their names are the policy's own.
-    fn rule_values(&self, context: &mut Context<'_>) {
-        for compiled in &self.policy.rules {
-            for (path, value) in self.loaded.values.of_rule(&self.policy.name, &compiled.rule.name) {
-                context.set_path(&path, value);
-            }
-        }
+    fn rule_values(&self) -> Vec<(String, String, Value)> {
+        let rules = self.policy.rules.iter().map(|it| &it.rule.name);
+        let given = rules.flat_map(|rule| {
+            let values = self.loaded.values.of_rule(&self.policy.name, rule).into_iter();
+            values.map(move |(path, value)| (rule.clone(), path, value))
+        });
+        given.collect()
     }
 
     /// What clones copy comes from files that the expectation names.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use eyot_model::kinds;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Files, Test, values::Values};
-use crate::{Exception, Policy, matching::Requester, source::Fixed, yaml};
+use crate::{Exception, Policy, context::search, jmespath::Env, matching::Requester, source::Fixed, yaml};
 
 /// What a test is made of.
 pub(super) struct Loaded {
@@ -95,14 +96,34 @@ impl Loaded {
             self.source.calls.insert(key, call["response"]["body"].clone());
         }
         for entry in &test.global_context_entries {
-            let data = match entry.get("data") {
-                Some(data) => data.clone(),
-                None => entry.get("resources").cloned().unwrap_or_default(),
-            };
-            self.source.globals.insert(entry["name"].as_str().unwrap_or_default().to_owned(), data);
+            let name = entry["name"].as_str().unwrap_or_default().to_owned();
+            let content = global(entry, files).map_err(|it| format!("globalContextEntries {name}: {it}"))?;
+            self.source.globals.insert(name, content);
         }
         Ok(())
     }
+}
+
+/// The content of a GlobalContextEntry.
+fn global(entry: &Value, files: &dyn Files) -> Result<Value, String> {
+    let paths = entry["resourceFiles"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let paths: Vec<String> = paths.map(str::to_owned).collect();
+    let mut content = match (entry.get("data"), entry.get("resources")) {
+        (Some(data), _) => data.clone(),
+        (None, Some(resources)) => resources.clone(),
+        (None, None) => Value::Array(documents(&paths, files)?),
+    };
+    let env = Env::new(Timestamp::UNIX_EPOCH, 1);
+    if let Some(path) = entry["fieldPath"].as_str() {
+        content = search(path, &content, &env).map_err(|it| it.to_string())?;
+    }
+    let Some(projections) = entry["projections"].as_array() else { return Ok(content) };
+    let mut projected = Map::new();
+    for it in projections {
+        let (name, path) = (it["name"].as_str().unwrap_or_default(), it["path"].as_str().unwrap_or_default());
+        projected.insert(name.to_owned(), search(path, &content, &env).map_err(|it| it.to_string())?);
+    }
+    Ok(Value::Object(projected))
 }
 
 fn documents(paths: &[String], files: &dyn Files) -> Result<Vec<Value>, String> {

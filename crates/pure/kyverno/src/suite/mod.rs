@@ -128,10 +128,23 @@ impl Report {
 /// # Errors
 /// When a file cannot be read or makes no sense, or a policy does not compile.
 pub fn run(test: &str, files: &dyn Files, now: Timestamp) -> Result<Report, String> {
-    let test: Test = serde_saphyr::from_str(test).map_err(|it| format!("the test: {it}"))?;
+    let documents = crate::yaml::documents(test).map_err(|it| format!("the test: {it}"))?;
+    let mut report = Report::default();
+    for document in documents {
+        let test: Test = serde_json::from_value(document).map_err(|it| format!("the test: {it}"))?;
+        let one = run_one(&test, files, now)?;
+        if report.name.is_empty() {
+            report.name = one.name;
+        }
+        report.rows.extend(one.rows);
+    }
+    Ok(report)
+}
+
+fn run_one(test: &Test, files: &dyn Files, now: Timestamp) -> Result<Report, String> {
     let name = test.metadata["name"].as_str().filter(|it| !it.is_empty()).unwrap_or(&test.name).to_owned();
-    let loaded = load::load(&test, files)?;
-    let outcomes = evaluate::all(&test, &loaded, now)?;
+    let loaded = load::load(test, files)?;
+    let outcomes = evaluate::all(test, &loaded, now)?;
     let mut rows = Vec::new();
     for expected in &test.results {
         rows.extend(compare::rows(expected, &outcomes, &loaded, files)?);

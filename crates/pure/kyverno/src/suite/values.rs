@@ -90,7 +90,10 @@ impl Values {
     /// Values for a rule, by dotted path; of those for loops, the first.
     pub(super) fn of_rule(&self, policy: &str, rule: &str) -> Vec<(String, Value)> {
         let found = self.policies.iter().filter(|it| it.name == policy).flat_map(|it| &it.rules);
-        let Some(found) = found.into_iter().find(|it| it.name == rule) else { return Vec::new() };
+        let Some(found) = found.into_iter().find(|it| it.name == rule || it.name == crate::autogen::origin(rule))
+        else {
+            return Vec::new();
+        };
         let each = found.foreach_values.iter().map(|(key, it)| (key.clone(), it[0].clone()));
         found.values.clone().into_iter().chain(each).collect()
     }

@@ -17,8 +17,7 @@ use crate::gotime::Moment;
 pub(super) const TABLE: &[Function] = &[function("x509_decode", 1, decode)];
 
 fn decode(call: &Call<'_>) -> Result<Value, SearchError> {
-    let (_, pem) =
-        parse_x509_pem(call.text(0)?.as_bytes()).map_err(|_| call.fails("failed to decode PEM block"))?;
+    let (_, pem) = parse_x509_pem(call.text(0)?.as_bytes()).map_err(|_| call.fails("failed to decode PEM block"))?;
     match pem.label.as_str() {
         "CERTIFICATE" => {
             let (_, it) = X509Certificate::from_der(&pem.contents).map_err(|it| call.fails(it))?;
@@ -70,7 +69,7 @@ fn certificate(it: &X509Certificate<'_>) -> Result<Value, String> {
 }
 
 fn name(name: &X509Name<'_>) -> Value {
-    let common = name.iter_common_name().filter_map(|it| it.as_str().ok()).next_back().unwrap_or_default();
+    let common = name.iter_common_name().filter_map(|it| it.as_str().ok()).last().unwrap_or_default();
     let organization: Vec<&str> = name.iter_organization().filter_map(|it| it.as_str().ok()).collect();
     let unit: Vec<&str> = name.iter_organizational_unit().filter_map(|it| it.as_str().ok()).collect();
     let country: Vec<&str> = name.iter_country().filter_map(|it| it.as_str().ok()).collect();
