@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("eyot-advise", &["eyot-model"]),
     ("eyot-rules", &["eyot-model"]),
     ("eyot-policy", &["eyot-model"]),
+    ("eyot-kyverno", &["eyot-model", "eyot-policy", "eyot-rules"]),
     ("eyot-rego", &[]),
     ("eyot-store", &[]),
     ("eyot-dispatch", &[]),
