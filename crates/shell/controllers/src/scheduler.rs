@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use eyot_plan::schedule::{self, Neighbour, Node, Resources};
+use eyot_plan::schedule::{self, HostPort, Neighbour, Node, Resources};
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -44,36 +44,62 @@ pub(crate) struct Scheduler {
 struct State {
     nodes: Vec<Node>,
     /// By node name; nodes may be known from their pods only.
-    requested: HashMap<Box<str>, Resources>,
+    loads: HashMap<Box<str>, Load>,
     /// Pods being bound, which the watch has not shown yet: their node and what they take.
-    assumed: HashMap<Key, (Box<str>, Resources)>,
+    assumed: HashMap<Key, (Box<str>, Load)>,
     /// Pods that fit nowhere.
     waiting: HashSet<Key>,
     /// How many pods there are that others must stay apart from.
     repelling: usize,
 }
 
+/// What a pod, or all pods of a node, take of it.
+#[derive(Clone, Default)]
+struct Load {
+    resources: Resources,
+    ports: Vec<HostPort>,
+}
+
+impl Load {
+    fn of(pod: &PodView) -> Self {
+        Self { resources: pod.requests, ports: pod.host_ports.to_vec() }
+    }
+}
+
 impl State {
-    fn charge(&mut self, node: &str, resources: Resources) {
-        self.requested.entry(node.into()).or_default().add(resources);
+    fn charge(&mut self, node: &str, load: Load) {
+        let sum = self.loads.entry(node.into()).or_default();
+        sum.resources.add(load.resources);
+        sum.ports.extend(load.ports);
         self.refresh(node);
     }
 
-    fn discharge(&mut self, node: &str, resources: Resources) {
-        let Some(sum) = self.requested.get_mut(node) else { return };
-        sum.sub(resources);
-        if *sum == Resources::default() {
-            self.requested.remove(node);
+    fn discharge(&mut self, node: &str, load: &Load) {
+        let Some(sum) = self.loads.get_mut(node) else { return };
+        sum.resources.sub(load.resources);
+        for port in &load.ports {
+            if let Some(at) = sum.ports.iter().position(|it| it == port) {
+                sum.ports.swap_remove(at);
+            }
+        }
+        if sum.resources == Resources::default() {
+            self.loads.remove(node);
         }
         self.refresh(node);
     }
 
     fn refresh(&mut self, name: &str) {
-        let requested = self.requested.get(name).copied().unwrap_or_default();
         if let Some(node) = self.nodes.iter_mut().find(|it| it.name == name) {
-            node.requested = requested;
+            load(node, self.loads.get(name));
         }
     }
+}
+
+fn load(node: &mut Node, load: Option<&Load>) {
+    let (resources, ports) = load.map_or_else(Default::default, |it| (it.resources, it.ports.as_slice()));
+    node.requested = resources;
+    node.ports.clear();
+    node.ports.extend_from_slice(ports);
 }
 
 /// The pod takes part of a node.
@@ -86,13 +112,14 @@ impl Scheduler {
     pub(crate) fn pod_changed(&self, change: &Change<PodView>, queue: &Queue<Key>) -> bool {
         let (old, new) = (change.old.as_ref().filter(|it| occupies(it)), change.new.as_ref().filter(|it| occupies(it)));
         let same = old.zip(new).is_some_and(|(old, new)| old.node == new.node && old.requests == new.requests);
+        // Ports never change.
         let mut state = self.state.lock();
         if !same {
             if let Some(old) = old {
-                state.discharge(&old.node, old.requests);
+                state.discharge(&old.node, &Load::of(old));
             }
             if let Some(new) = new {
-                state.charge(&new.node, new.requests);
+                state.charge(&new.node, Load::of(new));
             }
         }
         let repels = |it: &Option<Arc<PodView>>| it.as_ref().is_some_and(|it| it.repels() && it.unfinished());
@@ -103,8 +130,8 @@ impl Scheduler {
         if !unbound {
             let key = pod.meta.key();
             state.waiting.remove(&key);
-            if let Some((node, resources)) = state.assumed.remove(&key) {
-                state.discharge(&node, resources);
+            if let Some((node, load)) = state.assumed.remove(&key) {
+                state.discharge(&node, &load);
             }
         }
         drop(state);
@@ -125,7 +152,8 @@ impl Scheduler {
         match (&change.new, position) {
             (Some(new), position) => {
                 let mut node = new.offer();
-                node.requested = state.requested.get(&*node.name).copied().unwrap_or_default();
+                let taken = state.loads.get(node.name.as_str());
+                load(&mut node, taken);
                 let before = position.map(|at| std::mem::replace(&mut state.nodes[at], node.clone()));
                 if position.is_none() {
                     state.nodes.push(node.clone());
@@ -160,8 +188,8 @@ impl Scheduler {
         match schedule::place(&demand, &state.nodes, &around) {
             Ok(at) => {
                 let node = state.nodes[at].name.clone();
-                state.charge(&node, pod.requests);
-                state.assumed.insert(key.clone(), (node.as_str().into(), pod.requests));
+                state.charge(&node, Load::of(pod));
+                state.assumed.insert(key.clone(), (node.as_str().into(), Load::of(pod)));
                 state.waiting.remove(key);
                 Ok(node)
             }
@@ -174,8 +202,8 @@ impl Scheduler {
 
     fn give_back(&self, key: &Key) {
         let mut state = self.state.lock();
-        if let Some((node, resources)) = state.assumed.remove(key) {
-            state.discharge(&node, resources);
+        if let Some((node, load)) = state.assumed.remove(key) {
+            state.discharge(&node, &load);
         }
     }
 }
@@ -196,7 +224,7 @@ fn demand(stores: &Stores, pod: &PodView) -> schedule::Pod {
 }
 
 /// The pods that are on nodes, or about to be.
-fn around(stores: &Stores, assumed: &HashMap<Key, (Box<str>, Resources)>) -> Vec<Neighbour> {
+fn around(stores: &Stores, assumed: &HashMap<Key, (Box<str>, Load)>) -> Vec<Neighbour> {
     let namespaces = stores.namespaces.all();
     let neighbour = |pod: &Arc<PodView>| {
         let node = match &*pod.node {

@@ -1,9 +1,10 @@
 //! Chooses a node for a pod.
 //!
 //! Entry point: [`place`]: first the filters, each of which names what is wrong with a node, then the scores.
-//! Deliberately absent: preemption, volumes, and ports of the host, which no pod gets here.
+//! Deliberately absent: preemption and volumes.
 
 mod between;
+mod ports;
 #[cfg(test)]
 mod rules_tests;
 mod score;
@@ -12,6 +13,7 @@ mod spread;
 use std::collections::BTreeMap;
 
 pub use between::{Neighbour, PodTerm};
+pub use ports::HostPort;
 pub use spread::Spread;
 
 use crate::selector::Selector;
@@ -142,6 +144,8 @@ pub struct Pod {
     pub apart_preferred: Vec<(PodTerm, i32)>,
     /// `topologySpreadConstraints`.
     pub spread: Vec<Spread>,
+    /// Ports of the node that it takes.
+    pub ports: Vec<HostPort>,
 }
 
 impl Pod {
@@ -172,6 +176,8 @@ pub struct Node {
     pub allocatable: Resources,
     /// What the pods on it asked for, those being bound included.
     pub requested: Resources,
+    /// Its ports that they have taken.
+    pub ports: Vec<HostPort>,
 }
 
 /// The taint that cordoning means.
@@ -239,6 +245,9 @@ fn obstacles(pod: &Pod, node: &Node, nodes: &[Node], around: &[Neighbour]) -> Ve
     }
     if !chooses(pod, node) {
         return vec!["node(s) didn't match Pod's node affinity/selector".into()];
+    }
+    if let Some(taken) = ports::obstacle(pod, node) {
+        return vec![taken.into()];
     }
     let shortages = shortages(pod, node);
     if !shortages.is_empty() {

@@ -86,7 +86,7 @@ impl NodeView {
                 memory_bytes: whole("memory"),
                 pods: whole("pods"),
             },
-            requested: Resources::default(),
+            ..Node::default()
         }
     }
 }

@@ -3,7 +3,7 @@
 use eyot_model::quantity::Quantity;
 use eyot_plan::{
     Seconds,
-    schedule::{self, Effect, Resources, Term, Toleration},
+    schedule::{self, Effect, HostPort, Resources, Term, Toleration},
     selector::Selector,
 };
 use serde::Deserialize;
@@ -49,6 +49,8 @@ pub(crate) struct PodView {
     pub(crate) finished: Option<Seconds>,
     pub(crate) requests: Resources,
     pub(crate) named_ports: Box<[NamedPort]>,
+    /// Ports of its node that it takes.
+    pub(crate) host_ports: Box<[HostPort]>,
     /// Host name and subdomain, when it has both.
     pub(crate) host: Option<Box<(String, String)>>,
     /// What only the scheduler asks, while there is no node yet.
@@ -123,6 +125,7 @@ impl PodView {
             preferred: pending.preferred,
             namespace: self.meta.namespace.to_string(),
             labels: self.meta.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            ports: self.host_ports.to_vec(),
             ..schedule::Pod::default()
         }
     }
@@ -185,6 +188,9 @@ struct PortWire {
     name: Box<str>,
     container_port: u16,
     protocol: Option<Box<str>>,
+    host_port: u16,
+    #[serde(rename = "hostIP")]
+    host_ip: Box<str>,
 }
 
 #[derive(Default, Deserialize)]
@@ -313,6 +319,7 @@ impl From<Wire> for PodView {
             finished: ends.map(|it| it.0).max(),
             requests: requests(&spec),
             named_ports: named_ports(&spec.containers),
+            host_ports: host_ports(&spec),
             host: spec.hostname.clone().zip(spec.subdomain.clone()).map(Box::new),
             rules: rules(&spec),
             pending: spec.node_name.is_empty().then(|| Box::new(pending(&spec, unscheduled))),
@@ -330,6 +337,19 @@ fn named_ports(containers: &[Container]) -> Box<[NamedPort]> {
             name: it.name.clone(),
             protocol: it.protocol.clone().unwrap_or_else(|| "TCP".into()),
             number: it.container_port,
+        })
+        .collect()
+}
+
+/// Initial containers that end have given their ports back by the time others ask for them.
+fn host_ports(spec: &Spec) -> Box<[HostPort]> {
+    let beside = spec.init_containers.iter().filter(|it| it.restart_policy.as_deref() == Some("Always"));
+    let ports = spec.containers.iter().chain(beside).flat_map(|it| &it.ports).filter(|it| it.host_port != 0);
+    ports
+        .map(|it| HostPort {
+            address: it.host_ip.clone(),
+            protocol: it.protocol.clone().unwrap_or_else(|| "TCP".into()),
+            port: it.host_port,
         })
         .collect()
 }
