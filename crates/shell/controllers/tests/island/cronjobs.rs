@@ -78,3 +78,63 @@ async fn a_running_job_is_listed_and_history_is_trimmed() {
     let cron = world.until(TICK, "none active", |it| it["status"].get("active").is_none()).await;
     assert_eq!(number(&cron["status"]["active"]), 0);
 }
+
+/// A Job as the CronJob started it for an earlier time, and as it still runs.
+async fn earlier(world: &World) -> Value {
+    let cron = world.get(TICK).await.unwrap();
+    let owner = json!({"apiVersion": "batch/v1", "kind": "CronJob", "name": "tick", "uid": cron["metadata"]["uid"],
+        "controller": true});
+    let body = json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "tick-earlier", "ownerReferences": [owner],
+            "annotations": {"batch.kubernetes.io/cronjob-scheduled-timestamp": "2026-01-01T00:00:00Z"}},
+        "spec": {"template": cron["spec"]["jobTemplate"]["spec"]["template"]}});
+    let job = world.create(JOBS, body).await;
+    let listed = |it: &Value| it["status"]["active"].as_array().is_some_and(|it| it.len() == 1);
+    world.until(TICK, "listed", listed).await;
+    job
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_run_side_by_side_where_that_is_allowed() {
+    let world = World::start().await;
+    cron_job(&world, "run", json!({"concurrencyPolicy": "Allow"})).await;
+    earlier(&world).await;
+    release(&world).await;
+    let two = |it: &Value| it["status"]["active"].as_array().is_some_and(|it| it.len() == 2);
+    world.until(TICK, "two are active", two).await;
+    let running = |it: &Value| {
+        let jobs = it["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        jobs.len() == 2 && jobs.iter().all(|it| number(&it["status"]["active"]) == 1)
+    };
+    world.until(JOBS, "both run", running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_runs_too_long_is_replaced_where_that_is_asked_for() {
+    let world = World::start().await;
+    cron_job(&world, "run", json!({"concurrencyPolicy": "Replace"})).await;
+    let old = earlier(&world).await;
+    release(&world).await;
+    let replaced = |it: &Value| {
+        let active = it["status"]["active"].as_array().map(Vec::as_slice).unwrap_or_default();
+        active.len() == 1 && active[0]["uid"] != old["metadata"]["uid"]
+    };
+    let cron = world.until(TICK, "another is active", replaced).await;
+    world.until(&format!("{JOBS}/tick-earlier"), "gone", Value::is_null).await;
+    let jobs = world.list(JOBS).await;
+    assert_eq!((jobs.len(), &jobs[0]["metadata"]["uid"]), (1, &cron["status"]["active"][0]["uid"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspended_cron_job_starts_nothing() {
+    let world = World::start().await;
+    cron_job(&world, "succeed", json!({})).await;
+    let past = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(150);
+    let past = past.round(jiff::Unit::Second).unwrap().to_string();
+    world.merge(&format!("{TICK}/status"), json!({"status": {"lastScheduleTime": past}})).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(world.list(JOBS).await.is_empty(), "two times have been missed");
+    assert!(world.get(TICK).await.unwrap()["status"].get("active").is_none());
+    world.merge(TICK, json!({"spec": {"suspend": false}})).await;
+    world.until(JOBS, "started", |it| it["items"].as_array().is_some_and(|it| it.len() == 1)).await;
+}

@@ -2,12 +2,12 @@ use serde_json::{Value, json};
 
 use crate::world::{PODS, World, annotation, number, template};
 
-const SETS: &str = "/apis/apps/v1/namespaces/default/daemonsets";
-const LOGS: &str = "/apis/apps/v1/namespaces/default/daemonsets/logs";
-const REVISIONS: &str = "/apis/apps/v1/namespaces/default/controllerrevisions";
-const CONTROLLERS: &str = "/api/v1/namespaces/default/replicationcontrollers";
+pub(crate) const SETS: &str = "/apis/apps/v1/namespaces/default/daemonsets";
+pub(crate) const LOGS: &str = "/apis/apps/v1/namespaces/default/daemonsets/logs";
+pub(crate) const REVISIONS: &str = "/apis/apps/v1/namespaces/default/controllerrevisions";
+pub(crate) const CONTROLLERS: &str = "/api/v1/namespaces/default/replicationcontrollers";
 
-async fn daemons(world: &World, spec: Value) {
+pub(crate) async fn daemons(world: &World, spec: Value) {
     let mut body = json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "logs"},
         "spec": {"selector": {"matchLabels": {"app": "logs"}}, "template": template("logs", json!({}))},
@@ -18,7 +18,7 @@ async fn daemons(world: &World, spec: Value) {
     world.create(SETS, body).await;
 }
 
-async fn node(world: &World, name: &str, labels: Value, taints: Value) {
+pub(crate) async fn node(world: &World, name: &str, labels: Value, taints: Value) {
     let status = json!({
         "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "100"},
         "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
@@ -29,7 +29,7 @@ async fn node(world: &World, name: &str, labels: Value, taints: Value) {
 }
 
 /// As `kubectl rollout status` judges it.
-fn settled(set: &Value, nodes: i64) -> bool {
+pub(crate) fn settled(set: &Value, nodes: i64) -> bool {
     let status = &set["status"];
     number(&status["observedGeneration"]) >= number(&set["metadata"]["generation"])
         && [

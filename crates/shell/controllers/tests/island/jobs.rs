@@ -2,9 +2,9 @@ use serde_json::{Value, json};
 
 use crate::world::{EVENTS, PODS, World, condition, number};
 
-const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
+pub(crate) const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 
-async fn job(world: &World, name: &str, fake: &str, spec: Value) {
+pub(crate) async fn job(world: &World, name: &str, fake: &str, spec: Value) {
     let mut body = json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
         "spec": {"template": {
@@ -18,7 +18,7 @@ async fn job(world: &World, name: &str, fake: &str, spec: Value) {
     world.create(JOBS, body).await;
 }
 
-fn is(job: &Value, kind: &str) -> bool {
+pub(crate) fn is(job: &Value, kind: &str) -> bool {
     condition(job, kind)["status"] == "True"
 }
 

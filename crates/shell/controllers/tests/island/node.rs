@@ -128,7 +128,8 @@ async fn play(client: Client, seen: Arc<Seen>) {
     }
 }
 
-/// What the `eyot.io/fake` annotation asks for: `stuck` never gets ready, `succeed` and `fail` end; else it runs.
+/// What the `eyot.io/fake` annotation asks for: `stuck` never gets ready, `succeed` and `fail` end, `fail-odd` does one or
+/// the other by the index in a Job, `fail-once` fails and is restarted in place first; else it runs.
 async fn act(client: Client, pod: Value, permits: Arc<Semaphore>) {
     let _permit = permits.acquire_owned().await.unwrap();
     let meta = &pod["metadata"];
@@ -138,6 +139,11 @@ async fn act(client: Client, pod: Value, permits: Arc<Semaphore>) {
         meta["name"].as_str().unwrap_or_default()
     );
     if meta.get("deletionTimestamp").is_some() {
+        // As the kubelet does: who still waits for its end is told of it.
+        let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        if meta["finalizers"].as_array().is_some_and(|it| !it.is_empty()) && !ended {
+            send(&client, Method::PATCH, &format!("{path}/status"), &json!({"status": {"phase": "Failed"}})).await;
+        }
         send(&client, Method::DELETE, &path, &json!({"gracePeriodSeconds": 0})).await;
         return;
     }
@@ -157,7 +163,20 @@ async fn act(client: Client, pod: Value, permits: Arc<Semaphore>) {
         let now = jiff::Timestamp::now();
         json!({"terminated": {"exitCode": code, "finishedAt": now.round(jiff::Unit::Second).unwrap().to_string()}})
     };
-    let fake = meta["annotations"]["eyot.io/fake"].as_str().unwrap_or_default();
+    let index = meta["annotations"]["batch.kubernetes.io/job-completion-index"].as_str();
+    let odd = index.and_then(|it| it.parse::<u32>().ok()).is_some_and(|it| it % 2 == 1);
+    let fake = match meta["annotations"]["eyot.io/fake"].as_str().unwrap_or_default() {
+        "fail-odd" if odd => "fail",
+        "fail-odd" => "succeed",
+        "fail-once" => {
+            let mut restarted = status("Running", "True", json!({"running": {}}));
+            restarted["status"]["containerStatuses"][0]["restartCount"] = 1.into();
+            restarted["status"]["containerStatuses"][0]["lastState"] = ended(1);
+            send(&client, Method::PATCH, &format!("{path}/status"), &restarted).await;
+            "succeed"
+        }
+        other => other,
+    };
     let status = match fake {
         "stuck" => status("Pending", "False", json!({"waiting": {"reason": "ImagePullBackOff"}})),
         "succeed" => status("Succeeded", "False", ended(0)),

@@ -90,6 +90,25 @@ async fn an_unready_pod_holds_the_next_back_unless_parallel() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_goes_up_and_down_past_unhealthy_pods() {
+    let world = World::start().await;
+    stateful(&world, 1, json!({"podManagementPolicy": "Parallel"})).await;
+    world.until(WEB, "settled", |it| settled(it, 1)).await;
+    let unready = json!({"status": {"conditions": [{"type": "Ready", "status": "False",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    world.merge(&format!("{PODS}/web-0/status"), unready.clone()).await;
+    world.until(WEB, "none is ready", |it| number(&it["status"]["readyReplicas"]) == 0).await;
+    world.merge(WEB, json!({"spec": {"replicas": 3}})).await;
+    world.until(WEB, "two are ready", |it| number(&it["status"]["readyReplicas"]) == 2).await;
+    assert_eq!(names(&world).await, ["web-0", "web-1", "web-2"]);
+    world.merge(&format!("{PODS}/web-1/status"), unready).await;
+    world.until(WEB, "one is ready", |it| number(&it["status"]["readyReplicas"]) == 1).await;
+    world.merge(WEB, json!({"spec": {"replicas": 0}})).await;
+    world.until(PODS, "empty", |it| it["items"].as_array().is_some_and(Vec::is_empty)).await;
+    world.until(WEB, "scaled", |it| number(&it["status"]["replicas"]) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_update_respects_the_partition_and_undo_brings_the_old_template_back() {
     let world = World::start().await;
     stateful(&world, 3, json!({})).await;

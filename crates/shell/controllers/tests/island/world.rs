@@ -152,6 +152,19 @@ pub(crate) fn template(app: &str, annotations: Value) -> Value {
     })
 }
 
+/// Waits until the list at `path` has this many items.
+pub(crate) async fn until_count(world: &World, path: &str, count: usize) -> Vec<Value> {
+    let what = format!("{count} items");
+    let has = |it: &Value| it["items"].as_array().is_some_and(|it| it.len() == count);
+    let mut list = world.until(path, &what, has).await;
+    list["items"].as_array_mut().map(std::mem::take).unwrap_or_default()
+}
+
+/// Where an object of a list of namespaced objects is.
+pub(crate) fn path_of(collection: &str, object: &Value) -> String {
+    format!("{collection}/{}", object["metadata"]["name"].as_str().unwrap_or_default())
+}
+
 pub(crate) fn number(of: &Value) -> i64 {
     of.as_i64().unwrap_or(0)
 }
