@@ -10,13 +10,15 @@ use eyot_model::{
 };
 use eyot_store::{Attributes, Entry, Event, EventKind, Scope};
 
-use crate::{call::Call, request::query::Query};
+use crate::{call::Call, definitions::conversion::Converted, request::query::Query};
 
 /// Label and field selectors of one request.
 pub(crate) struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
     custom: bool,
+    /// What webhooks made of the objects that are looked into.
+    converted: Converted,
 }
 
 /// What a change means to somebody who sees the selected objects only.
@@ -33,7 +35,17 @@ impl Selection {
         let labels = LabelSelector::parse(&query.label_selector).map_err(|it| bad(&it))?;
         let fields = FieldSelector::parse(&query.field_selector).map_err(|it| bad(&it))?;
         fields::check(kind, &fields)?;
-        Ok(Selection { labels, fields, custom: kind.custom.is_some() })
+        Ok(Selection { labels, fields, custom: kind.custom.is_some(), converted: Converted::default() })
+    }
+
+    /// The selection of a request: it looks at custom objects as they are in the version of that request.
+    pub(crate) fn of(call: &Call) -> Result<Selection, ApiError> {
+        Ok(Selection { converted: call.converted.clone(), ..Selection::parse(&call.kind, &call.query)? })
+    }
+
+    /// Whether it looks into objects, which must then be converted before.
+    pub(crate) fn looks_inside(&self) -> bool {
+        self.custom && self.fields.requirements().iter().any(|it| !it.field.starts_with("metadata."))
     }
 
     pub(crate) fn is_everything(&self) -> bool {
@@ -65,8 +77,11 @@ impl Selection {
         if !self.labels.is_empty() && !self.matches_labels(entry.attributes()) {
             return false;
         }
-        let object = match self.fields.requirements().iter().any(|it| !it.field.starts_with("metadata.")) {
-            true => serde_json::from_slice(&entry.value).unwrap_or_default(),
+        let object = match self.looks_inside() {
+            true => {
+                let shown = self.converted.get(&entry.value);
+                serde_json::from_slice(shown.as_ref().unwrap_or(&entry.value)).unwrap_or_default()
+            }
             false => serde_json::Value::Null,
         };
         let holds = |field: &str| match field {

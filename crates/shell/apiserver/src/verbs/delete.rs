@@ -79,8 +79,8 @@ pub(crate) async fn delete(call: &mut Call, name: &str, body: Bytes) -> Result<R
 /// Answers `DELETE` of a collection.
 pub(crate) async fn delete_collection(call: &mut Call, body: Bytes) -> Result<Response<Body>, ApiError> {
     let options = Options::read(call, &body)?;
-    let selection = Selection::parse(&call.kind, &call.query)?;
-    let found = list::find(call, &selection)?;
+    let selection = Selection::of(call)?;
+    let found = list::find(call, &selection).await?;
     let call = &*call;
     let deletes = stream::iter(found.entries).map(|entry| {
         let options = options.clone();

@@ -59,8 +59,8 @@ pub(crate) struct Found {
 
 /// Answers `GET` of a collection.
 pub(crate) async fn list(call: Call) -> Result<Response<Body>, ApiError> {
-    let selection = Selection::parse(&call.kind, &call.query)?;
-    let found = find(&call, &selection)?;
+    let selection = Selection::of(&call)?;
+    let found = find(&call, &selection).await?;
     call.prepare(found.entries.iter().map(|it| &it.value)).await?;
     match call.form {
         Form::Table(version) => table(&call, &found, version),
@@ -69,7 +69,7 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>, ApiError> {
 }
 
 /// Finds the objects of one page.
-pub(crate) fn find(call: &Call, selection: &Selection) -> Result<Found, ApiError> {
+pub(crate) async fn find(call: &Call, selection: &Selection) -> Result<Found, ApiError> {
     let query = &call.query;
     let (after, at) = position(call)?;
     let scope = selection.scope(call);
@@ -85,6 +85,9 @@ pub(crate) fn find(call: &Call, selection: &Selection) -> Result<Found, ApiError
         return Ok(Found { entries: list.entries, revision: list.revision, next, remaining });
     }
     let list = store.list(&scope, &Page { limit: None, after, at }).map_err(expired)?;
+    if selection.looks_inside() {
+        call.converted.prepare(call.shared(), &call.kind, list.entries.iter().map(|it| &it.value)).await?;
+    }
     let mut matching = list.entries.into_iter().filter(|it| selection.matches(it));
     let entries: Vec<_> = matching.by_ref().take(query.limit.unwrap_or(usize::MAX)).collect();
     let next = matching.next().and_then(|_| entries.last().and_then(|it| token(Some(list.revision), &it.key)));

@@ -24,6 +24,7 @@ use super::list::{CHUNK_BYTES, history_error};
 use crate::{
     Body, BoxError,
     call::{Call, revision},
+    definitions::conversion,
     object, present,
     request::accept::Form,
     respond,
@@ -38,8 +39,8 @@ const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 const TIMEOUT_MIN_SECONDS: u64 = 1800;
 
 /// Answers a watch of a collection.
-pub(crate) fn watch(mut call: Call) -> Result<Response<Body>, ApiError> {
-    let selection = Selection::parse(&call.kind, &call.query)?;
+pub(crate) async fn watch(mut call: Call) -> Result<Response<Body>, ApiError> {
+    let selection = Selection::of(&call)?;
     let scope = selection.scope(&call);
     let start = Start::parse(&call)?;
     let store = &call.shared().store;
@@ -47,6 +48,9 @@ pub(crate) fn watch(mut call: Call) -> Result<Response<Body>, ApiError> {
         Start::After(from) => (from, Vec::new()),
         Start::State { .. } => {
             let list = store.list(&scope, &Page::default()).map_err(|it| history_error(it, None))?;
+            if selection.looks_inside() {
+                call.converted.prepare(call.shared(), &call.kind, list.entries.iter().map(|it| &it.value)).await?;
+            }
             let matching = list.entries.into_iter().filter(|it| selection.matches(it));
             (list.revision, matching.collect())
         }
@@ -137,19 +141,25 @@ struct WatchBody {
     ended: bool,
 }
 
-/// An event whose object is being converted.
+/// An event whose objects are being converted.
 struct Waiting {
-    kind: &'static str,
-    stored: Bytes,
+    next: Next,
     done: BoxFuture<'static, Result<(), ApiError>>,
 }
 
+/// What is done when the objects are converted.
+enum Next {
+    /// An event is shown.
+    Show(&'static str, Bytes),
+    /// It is found out what a change means to the watcher.
+    Judge(Arc<Event>),
+}
+
 impl Waiting {
-    fn new(call: &Call, kind: &'static str, stored: Bytes) -> Waiting {
-        let (server, of, converted, bytes) =
-            (call.server.clone(), call.kind.clone(), call.converted.clone(), stored.clone());
-        let done = async move { converted.prepare(&server.0, &of, [&bytes]).await };
-        Waiting { kind, stored, done: Box::pin(done) }
+    fn new(call: &Call, next: Next, stored: Vec<Bytes>) -> Waiting {
+        let (server, of, converted) = (call.server.clone(), call.kind.clone(), call.converted.clone());
+        let done = async move { converted.prepare(&server.0, &of, &stored).await };
+        Waiting { next, done: Box::pin(done) }
     }
 }
 
@@ -175,7 +185,7 @@ impl WatchBody {
             }
             match Pin::new(&mut self.changes).poll_next(cx) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Some(Ok(event))) => self.change(chunk, &event)?,
+                Poll::Ready(Some(Ok(event))) => self.take(chunk, event)?,
                 Poll::Ready(Some(Err(_)) | None) => {
                     self.ended = true;
                     return Ok(());
@@ -183,6 +193,18 @@ impl WatchBody {
             }
         }
         Ok(())
+    }
+
+    /// Takes a change in; one that has to be looked into waits for its conversion first.
+    fn take(&mut self, chunk: &mut BytesMut, event: Arc<Event>) -> Result<(), ApiError> {
+        let sides = || event.previous.iter().chain([&event.entry]).map(|it| &it.value);
+        let unknown = |it: &&Bytes| conversion::is_wanted(&self.call.kind, it) && self.call.converted.get(it).is_none();
+        if self.selection.looks_inside() && sides().any(|it| unknown(&it)) {
+            let stored = sides().cloned().collect();
+            self.waiting = Some(Waiting::new(&self.call, Next::Judge(event), stored));
+            return Ok(());
+        }
+        self.change(chunk, &event)
     }
 
     fn change(&mut self, chunk: &mut BytesMut, event: &Event) -> Result<(), ApiError> {
@@ -205,16 +227,24 @@ impl WatchBody {
         let Some(waiting) = &mut self.waiting else { return Ok(true) };
         let Poll::Ready(done) = waiting.done.poll_unpin(cx) else { return Ok(false) };
         done?;
-        if let Some(Waiting { kind, stored, .. }) = self.waiting.take() {
-            self.event(chunk, kind, &stored)?;
+        if let Some(Waiting { next, .. }) = self.waiting.take() {
+            match next {
+                Next::Show(kind, stored) => self.event(chunk, kind, &stored)?,
+                Next::Judge(event) => self.change(chunk, &event)?,
+            }
             self.call.converted.clear();
         }
-        Ok(true)
+        // What is shown may be another object than what was judged, and wait on its own.
+        match self.waiting {
+            Some(_) => self.resume(chunk, cx),
+            None => Ok(true),
+        }
     }
 
     fn event(&mut self, chunk: &mut BytesMut, kind: &'static str, stored: &Bytes) -> Result<(), ApiError> {
         if self.call.needs_preparing(stored) {
-            self.waiting = Some(Waiting::new(&self.call, kind, stored.clone()));
+            let next = Next::Show(kind, stored.clone());
+            self.waiting = Some(Waiting::new(&self.call, next, vec![stored.clone()]));
             return Ok(());
         }
         let headers = std::mem::take(&mut self.headers);
