@@ -141,6 +141,7 @@ impl Island {
         }
         api.set_credentials(credentials);
         eyot_apiserver::bootstrap(&api).await.context("creating the first objects")?;
+        eyot_apiserver::advertise(&api, advertised(api_address)).await.context("telling where the API server is")?;
 
         let blobs = Blobs::open(dir.join("oci")).context("opening the image store")?;
         let port = registry_address.port();
@@ -153,6 +154,7 @@ impl Island {
         let gateway_config = eyot_gateway::Config {
             http_port: http_address.port(),
             addresses: vec![reachable(http_address).ip()],
+            node_ports: Some(http_address.ip()),
             pod_networks: vec![(config.cluster_cidr.base().into(), config.cluster_cidr.prefix())],
             ..Default::default()
         };
@@ -246,6 +248,20 @@ async fn terminated() -> &'static str {
         _ = term.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     }
+}
+
+/// The address that the cluster is told of for a listener: of a wildcard the one by which this machine would leave for
+/// others, if it can.
+fn advertised(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    // Connecting a datagram socket sends nothing, but makes the system choose an address.
+    let chosen = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|it| {
+        it.connect("192.0.2.1:9")?;
+        it.local_addr()
+    });
+    chosen.map_or_else(|_| reachable(address), |it| SocketAddr::new(it.ip(), address.port()))
 }
 
 /// Where a client on this machine reaches `address`: a wildcard listens on loopback too.

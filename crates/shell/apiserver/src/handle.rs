@@ -20,6 +20,7 @@ use crate::{
     },
     respond, review,
     serve::Closing,
+    shape::Shape,
     subresource, token,
     verbs::{
         create, delete, list,
@@ -40,21 +41,24 @@ pub(crate) async fn handle(
     request: Request<Body>,
 ) -> Response<Body> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    match route(server, identity, request).await {
+    let parsed = path::parse(&path);
+    let shape = Shape::of(&request, parsed.as_ref());
+    let response = match route(server, identity, parsed, request).await {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(%method, path, code = error.code, error = error.message, "API request");
             respond::error(&error)
         }
-    }
+    };
+    shape.apply(response)
 }
 
 async fn route(
     server: ApiServer,
     identity: Option<Arc<Identity>>,
+    path: Option<Path>,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    let path = path::parse(request.uri().path());
     if let Some(path) = path.as_ref().filter(|it| discovery::is_public(it)) {
         return discovery::answer(&server.kinds(), path, &Ask::new(&server, &request));
     }
@@ -103,7 +107,12 @@ async fn objects(
     path: Resource,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    let mut query = Query::parse(request.uri().query(), request.method())?;
+    // What follows a proxy is the business of what is behind it.
+    let proxied = path.subresource.as_deref() == Some("proxy");
+    let mut query = match proxied {
+        true => Query::default(),
+        false => Query::parse(request.uri().query(), request.method())?,
+    };
     query.watch |= path.watch;
     let verb = verb(request.method(), &path, &query);
     access::authorize_objects(&server.0, &identity, &path, verb, &query)?;
@@ -172,7 +181,7 @@ async fn dispatch(
             if let Some(name) = name {
                 narrow(&mut call.query, name);
             }
-            watch::watch(take(call))
+            watch::watch(take(call)).await
         }
         ("create", None) if call.kind.create_only() => review::answer(call, read_body(request).await?).await,
         ("create", None) => create::create(call, read_body(request).await?).await,
@@ -212,6 +221,7 @@ fn verb(method: &Method, path: &Resource, query: &Query) -> &'static str {
     let named = path.name.is_some();
     match *method {
         Method::GET if query.watch && path.subresource.is_none() => "watch",
+        Method::HEAD if path.subresource.as_deref() == Some("proxy") => "get",
         Method::GET if named => "get",
         Method::GET => "list",
         Method::POST => "create",

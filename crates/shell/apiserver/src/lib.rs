@@ -10,6 +10,8 @@
 
 mod access;
 mod admit;
+mod advertise;
+mod backends;
 mod body;
 mod bootstrap;
 mod call;
@@ -36,6 +38,7 @@ mod select;
 mod serve;
 mod server;
 mod service;
+mod shape;
 mod strategy;
 mod subresource;
 mod sweep;
@@ -43,6 +46,7 @@ mod token;
 mod verbs;
 mod webhook;
 
+pub use advertise::advertise;
 pub use body::{Body, BoxError};
 pub use bootstrap::{BootstrapError, bootstrap};
 pub use commit::attributes;

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ApiServer, Body, Identity, definitions, pki::Tls, sweep};
+use crate::{ApiServer, Body, Identity, definitions, pki::Tls, shape::Far, sweep};
 
 /// Most connections at once: each may hold a few tens of KiB, and the process's file limit is often 4,096.
 const CONNECTIONS_MAX: usize = 2048;
@@ -66,8 +66,8 @@ impl ApiServer {
                 accepted = listener.accept() => accepted,
                 Some(_) = tasks.join_next() => continue,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) if is_passing(&error) => {
                     tracing::warn!(%error, "accepting an API connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -81,8 +81,10 @@ impl ApiServer {
             };
             let (server, acceptor, builder) = (self.clone(), acceptor.clone(), builder.clone());
             let (watcher, closing) = (graceful.watcher(), Closing(stop.clone()));
+            let far = stream.local_addr().is_ok_and(|it| it.ip() != peer.ip()) && !peer.ip().is_loopback();
+            let origin = Origin { closing, far: far.then_some(Far) };
             tasks.spawn(async move {
-                connection(server, stream, acceptor, &builder, watcher, closing).await;
+                connection(server, stream, acceptor, &builder, watcher, origin).await;
                 drop(slot);
             });
         }
@@ -121,7 +123,7 @@ async fn connection(
     acceptor: TlsAcceptor,
     builder: &Builder<TokioExecutor>,
     watcher: hyper_util::server::graceful::Watcher,
-    closing: Closing,
+    origin: Origin,
 ) {
     // Small writes such as watch events must not wait for more.
     stream.set_nodelay(true).ok();
@@ -131,7 +133,7 @@ async fn connection(
         Err(_) => return tracing::debug!("TLS handshake timed out"),
     };
     let identity = stream.get_ref().1.peer_certificates().and_then(|it| it.first()).and_then(identity);
-    let service = Connection { server, identity: identity.map(Arc::new), closing };
+    let service = Connection { server, identity: identity.map(Arc::new), origin };
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let service = service.clone();
         async move { Ok::<_, std::convert::Infallible>(service.call(request).await) }
@@ -146,13 +148,23 @@ async fn connection(
 struct Connection {
     server: ApiServer,
     identity: Option<Arc<Identity>>,
+    origin: Origin,
+}
+
+/// What a connection says of the requests that come over it.
+#[derive(Clone)]
+struct Origin {
     closing: Closing,
+    far: Option<Far>,
 }
 
 impl Connection {
     async fn call(&self, request: http::Request<hyper::body::Incoming>) -> http::Response<Body> {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(self.closing.clone());
+        request.extensions_mut().insert(self.origin.closing.clone());
+        if let Some(far) = &self.origin.far {
+            request.extensions_mut().insert(far.clone());
+        }
         crate::handle::handle(self.server.clone(), self.identity.clone(), request).await
     }
 }

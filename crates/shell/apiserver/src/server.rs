@@ -15,7 +15,7 @@ use crate::{
     kubelet::Kubelets,
     pki::Credentials,
     policy::Policies,
-    strategy::{Addresses, bind::OnlyNode},
+    strategy::{Addresses, NodePorts, bind::OnlyNode},
 };
 
 /// What the API server needs to know beside its store.
@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) kubelets: Kubelets,
     pub(crate) addresses: Addresses,
+    pub(crate) node_ports: NodePorts,
     pub(crate) only_node: OnlyNode,
     pub(crate) definitions: Definitions,
     pub(crate) authority: Authority,
@@ -76,6 +77,7 @@ impl ApiServer {
             store,
             kubelets: Kubelets::default(),
             addresses: Addresses::new(config.service_cidr),
+            node_ports: NodePorts::default(),
             only_node: OnlyNode::default(),
             authority: Authority::default(),
             credentials: OnceLock::new(),

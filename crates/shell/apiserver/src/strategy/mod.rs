@@ -5,14 +5,33 @@
 pub(crate) mod account;
 mod addresses;
 pub(crate) mod bind;
+mod node_ports;
 mod secret;
 mod service;
 
-pub(crate) use addresses::{Addresses, Claim};
+pub(crate) use addresses::Addresses;
 use eyot_model::{kinds::Kind, status::ApiError};
+pub(crate) use node_ports::NodePorts;
 use serde_json::Value;
 
 use crate::{definitions, server::Shared, token::legacy};
+
+/// Something taken for an object that is about to be written; dropping it returns it.
+pub(crate) enum Claim {
+    Address(addresses::Claim),
+    /// Held until the Service that is stored speaks for itself.
+    Ports(#[expect(dead_code, reason = "it works by being dropped")] node_ports::Claim),
+}
+
+impl Claim {
+    /// The write happened.
+    pub(crate) fn keep(self) {
+        match self {
+            Claim::Address(claim) => claim.keep(),
+            Claim::Ports(_) => {}
+        }
+    }
+}
 
 /// What a strategy gives back: things taken on behalf of the object, returned unless the write happens, and warnings.
 #[derive(Default)]

@@ -1,4 +1,5 @@
-//! Services: cluster IPs, kept for the Service's life, and warnings about what this platform does not do.
+//! Services: cluster IPs, kept for the Service's life, ports of the node, and warnings about what this platform does not
+//! do.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +11,7 @@ use eyot_model::{
 use eyot_store::{Page, Scope};
 use serde_json::{Map, Value, json};
 
-use super::{Prepared, addresses::Refusal};
+use super::{Claim, Prepared, addresses::Refusal, node_ports};
 use crate::server::Shared;
 
 /// Gives a new Service its addresses.
@@ -21,7 +22,9 @@ pub(super) fn create(
     prepared: &mut Prepared,
 ) -> Result<(), ApiError> {
     warn(service, prepared);
-    address(server, kind, service, prepared)
+    address(server, kind, service, prepared)?;
+    prepared.claims.extend(node_ports::settle(server, kind, service, None)?.map(Claim::Ports));
+    Ok(())
 }
 
 /// Keeps the addresses a Service has; gives it some when it stops being an ExternalName.
@@ -32,6 +35,7 @@ pub(super) fn update(
     old: &Value,
     prepared: &mut Prepared,
 ) -> Result<(), ApiError> {
+    prepared.claims.extend(node_ports::settle(server, kind, new, Some(old))?.map(Claim::Ports));
     let was = cluster_ip(old).unwrap_or_default().to_owned();
     if is_external(new) {
         let spec = meta::entry(new, "spec");
@@ -77,11 +81,11 @@ fn address(server: &Shared, kind: &Kind, service: &mut Value, prepared: &mut Pre
         "None" => "None".to_owned(),
         "" => {
             let (ip, claim) = server.addresses.take_any(|| known(server)).map_err(|it| refused(server, it))?;
-            prepared.claims.push(claim);
+            prepared.claims.push(Claim::Address(claim));
             ip.to_string()
         }
         wanted => {
-            prepared.claims.push(claim(server, kind, service, wanted)?);
+            prepared.claims.push(Claim::Address(claim(server, kind, service, wanted)?));
             wanted.to_owned()
         }
     };
@@ -93,7 +97,7 @@ fn address(server: &Shared, kind: &Kind, service: &mut Value, prepared: &mut Pre
     Ok(())
 }
 
-fn claim(server: &Shared, kind: &Kind, service: &Value, wanted: &str) -> Result<super::Claim, ApiError> {
+fn claim(server: &Shared, kind: &Kind, service: &Value, wanted: &str) -> Result<super::addresses::Claim, ApiError> {
     let name = meta::name(service).unwrap_or_default();
     let invalid = |why: &str| {
         let cause = Cause::invalid("spec.clusterIPs", &json!([wanted]), why);
@@ -133,14 +137,15 @@ fn is_external(service: &Value) -> bool {
 fn warn(service: &Value, prepared: &mut Prepared) {
     let empty = Map::new();
     let spec = service.get("spec").and_then(Value::as_object).unwrap_or(&empty);
-    if let Some(kind @ ("NodePort" | "LoadBalancer")) = spec.get("type").and_then(Value::as_str) {
-        prepared.warnings.push(format!(
-            "spec.type: {kind} opens no port of its own here; the Service is reachable as ClusterIP and through routes"
-        ));
+    if spec.get("type").and_then(Value::as_str) == Some("LoadBalancer") {
+        let what =
+            "spec.type: LoadBalancer gets no address of its own here; the Service is reachable at its node ports";
+        prepared.warnings.push(what.to_owned());
     }
     let ports = meta::list(spec.get("ports"));
-    if ports.iter().any(|it| it.get("nodePort").and_then(Value::as_i64).is_some_and(|it| it != 0)) {
-        prepared.warnings.push("spec.ports: nodePort is stored, but no such port is opened".to_owned());
+    let on_the_node = matches!(spec.get("type").and_then(Value::as_str), Some("NodePort" | "LoadBalancer"));
+    if on_the_node && ports.iter().any(|it| it["protocol"].as_str().is_some_and(|it| it != "TCP")) {
+        prepared.warnings.push("spec.ports: only TCP ports of the node are opened".to_owned());
     }
     if spec.get("externalIPs").is_some_and(|it| !meta::list(Some(it)).is_empty()) {
         prepared.warnings.push("spec.externalIPs: not served".to_owned());

@@ -35,7 +35,8 @@ pub(super) async fn pass(
     }
     let query = request.uri().query().unwrap_or_default().to_owned();
     if subresource != "log" {
-        connect(call, name, namespace, subresource, &query).await?;
+        let carried = call.kind.subresource(subresource).map_or("", |it| it.kind.as_str());
+        connect(call, name, namespace, subresource, options(carried, &query)).await?;
     }
     let query = query.as_str();
     let (path, query) = match subresource {
@@ -62,8 +63,14 @@ pub(super) async fn pass(
         .map_err(|it| ApiError::internal(format!("asking node {node} for {subresource} of {name}: {it}")))
 }
 
-/// Has a session or a port-forward admitted.
-async fn connect(call: &Call, name: &str, namespace: &str, subresource: &str, query: &str) -> Result<(), ApiError> {
+/// Has a connection with these options admitted.
+pub(super) async fn connect(
+    call: &Call,
+    name: &str,
+    namespace: &str,
+    subresource: &str,
+    mut options: Value,
+) -> Result<(), ApiError> {
     let attempt = Attempt {
         operation: Operation::Connect,
         kind: &call.kind,
@@ -74,9 +81,8 @@ async fn connect(call: &Call, name: &str, namespace: &str, subresource: &str, qu
         options: admit::Options::Connect,
         old: None,
     };
-    let carried = call.kind.subresource(subresource).map_or("", |it| it.kind.as_str());
     // Nobody can change what is connected to, and an upgraded connection has no place for warnings.
-    admit::admit(call.shared(), &attempt, &mut options(carried, query)).await.map(drop)
+    admit::admit(call.shared(), &attempt, &mut options).await.map(drop)
 }
 
 /// The options of a connection as an object: `PodExecOptions` and the like.

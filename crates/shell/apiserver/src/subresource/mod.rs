@@ -3,6 +3,7 @@
 mod eviction;
 mod kubelet;
 mod pod;
+mod proxy;
 mod scale;
 
 use bytes::Bytes;
@@ -35,6 +36,9 @@ pub(crate) async fn answer(
     let subresource = path.subresource.as_deref().unwrap_or_default();
     let known = call.kind.subresource(subresource).ok_or_else(ApiError::no_such_path)?;
     let method = request.method().clone();
+    if subresource == "proxy" && call.kind.group.is_empty() {
+        return proxy::pass(call, name, request).await;
+    }
     let verb = verb(&method);
     if !known.verbs.iter().any(|it| it == verb) {
         return Err(ApiError::method_not_supported(&call.kind, verb));
@@ -54,7 +58,6 @@ pub(crate) async fn answer(
         "finalize" => aspect(call, name, Aspect::Finalize, &method, read_body(request).await?).await,
         "ephemeralcontainers" | "resize" => aspect(call, name, Aspect::Spec, &method, read_body(request).await?).await,
         "token" => token::request::issue(call, name, read_body(request).await?).await,
-        "proxy" => Err(unsupported("the proxy subresource is not served; use port-forward, or the gateway")),
         other => Err(unsupported(&format!("the subresource {other} is not served"))),
     }
 }

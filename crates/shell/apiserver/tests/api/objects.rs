@@ -156,8 +156,42 @@ async fn services_get_and_keep_their_addresses() {
     assert_eq!(server.post(uri, service("b", ip.as_str().into())).await.code, 201);
     let kubernetes = server.get(&format!("{uri}/kubernetes")).await;
     assert_eq!(kubernetes.body["spec"]["clusterIP"], "10.43.0.1");
-    let node_port = json!({"metadata": {"name": "e"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
-    assert_eq!(server.post(uri, node_port).await.warnings.len(), 1);
+}
+
+#[tokio::test]
+async fn services_get_and_keep_ports_of_the_node() {
+    let server = Server::start().await;
+    let uri = "/api/v1/namespaces/default/services";
+    let service = |name: &str, of_type: &str, node_port: Value| json!({"metadata": {"name": name}, "spec": {"type": of_type, "ports": [{"port": 80, "nodePort": node_port}]}});
+    let port = |it: &Value| it["spec"]["ports"][0]["nodePort"].as_u64();
+    let made = server.post(uri, service("a", "NodePort", Value::Null)).await;
+    assert_eq!((made.code, made.warnings.len()), (201, 0), "{}", made.body);
+    let given = port(&made.body).unwrap();
+    assert!((30000..=32767).contains(&given), "{given}");
+    let replaced = server.put(&format!("{uri}/a"), service("a", "NodePort", Value::Null)).await;
+    assert_eq!(port(&replaced.body), Some(given), "{}", replaced.body);
+    for (wanted, why) in
+        [(given, "provided port is already allocated"), (80, "provided port is not in the valid range")]
+    {
+        let refused = server.post(uri, service("b", "NodePort", wanted.into())).await;
+        let message = refused.body["message"].as_str().unwrap();
+        assert!(
+            refused.code == 422 && message.contains("spec.ports[0].nodePort") && message.contains(why),
+            "{message}"
+        );
+    }
+    let balanced = server.post(uri, service("b", "LoadBalancer", Value::Null)).await;
+    assert_eq!((balanced.code, balanced.warnings.len()), (201, 1), "{}", balanced.body);
+    assert!(port(&balanced.body).is_some_and(|it| it != given));
+    // What changes to a type without node ports gives them back.
+    let changed = server.merge(&format!("{uri}/a"), json!({"spec": {"type": "ClusterIP"}})).await;
+    assert_eq!((changed.code, port(&changed.body)), (200, None), "{}", changed.body);
+    let chosen = server.post(uri, service("c", "NodePort", given.into())).await;
+    assert_eq!((chosen.code, port(&chosen.body)), (201, Some(given)), "{}", chosen.body);
+    let external = json!({"spec": {"type": "ExternalName", "externalName": "e.example", "ports": null}});
+    let external = server.merge(&format!("{uri}/c"), external).await;
+    assert_eq!((external.code, external.body["spec"].get("clusterIP")), (200, None), "{}", external.body);
+    assert_eq!(server.post(uri, service("d", "NodePort", given.into())).await.code, 201);
 }
 
 #[tokio::test]

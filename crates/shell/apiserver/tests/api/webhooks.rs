@@ -15,11 +15,11 @@ use crate::{
     server::{MAPS, PODS, Server, pod},
 };
 
-const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
-const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+pub(crate) const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+pub(crate) const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 
 impl Hooks {
-    fn hook(&self, path: &str, resources: &[&str]) -> Value {
+    pub(crate) fn hook(&self, path: &str, resources: &[&str]) -> Value {
         json!({
             "name": format!("{}.example.com", path.trim_matches('/')), "clientConfig": self.client(path),
             "rules": [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": resources}],
@@ -28,20 +28,20 @@ impl Hooks {
     }
 }
 
-fn allow(_: &str, _: &Value) -> Value {
+pub(crate) fn allow(_: &str, _: &Value) -> Value {
     json!({"allowed": true})
 }
 
-fn patch(operations: Value) -> Value {
+pub(crate) fn patch(operations: Value) -> Value {
     json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(operations.to_string())})
 }
 
-async fn configure(server: &Server, uri: &str, name: &str, hooks: &[Value]) {
+pub(crate) async fn configure(server: &Server, uri: &str, name: &str, hooks: &[Value]) {
     let made = server.post(uri, json!({"metadata": {"name": name}, "webhooks": hooks})).await;
     assert_eq!(made.code, 201, "{}", made.body);
 }
 
-fn with(mut hook: Value, changes: Value) -> Value {
+pub(crate) fn with(mut hook: Value, changes: Value) -> Value {
     hook.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     hook
 }

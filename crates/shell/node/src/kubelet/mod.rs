@@ -2,6 +2,7 @@
 
 mod forward;
 mod logs;
+mod proxy;
 mod session;
 mod spdy;
 mod upgrade;
@@ -26,20 +27,27 @@ struct Context {
     shared: Arc<Shared>,
     /// Places for clients of `exec` and `attach`.
     sessions: Arc<Semaphore>,
+    /// Places for requests that are passed on to pods.
+    proxied: Arc<Semaphore>,
 }
 
 /// Clients of `exec` and `attach` at once; each has a program's output and input in memory.
 const SESSIONS_MAX: usize = 256;
 
+/// Requests passed on to pods at once: it is a way for people and tools, not for traffic.
+const PROXIED_MAX: usize = 512;
+
 /// The routes.
 pub(crate) fn router(pods: Arc<Pods>, shared: Arc<Shared>) -> Router {
+    let (sessions, proxied) = (Arc::new(Semaphore::new(SESSIONS_MAX)), Arc::new(Semaphore::new(PROXIED_MAX)));
     Router::new()
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
         .route("/portForward/{namespace}/{pod}", any(forward::serve))
         .route("/exec/{namespace}/{pod}/{container}", any(session::exec))
         .route("/attach/{namespace}/{pod}/{container}", any(session::attach))
+        .route("/podProxy/{*path}", any(proxy::serve))
         .route("/healthz", get(async || "ok"))
-        .with_state(Context { pods, shared, sessions: Arc::new(Semaphore::new(SESSIONS_MAX)) })
+        .with_state(Context { pods, shared, sessions, proxied })
 }
 
 impl Context {

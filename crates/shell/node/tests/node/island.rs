@@ -199,6 +199,22 @@ impl Island {
         self.node.as_ref().unwrap().kubelet()
     }
 
+    /// What the API server answers, which knows the kubelet.
+    pub(crate) async fn send(&self, method: http::Method, path: &str, body: &str) -> Response<eyot_apiserver::Body> {
+        self.server.set_kubelet("edge", self.router());
+        let request = Request::builder().method(method).uri(path).header("authorization", "Bearer x");
+        let request = request.body(eyot_apiserver::Body::full(body.to_owned())).unwrap();
+        self.server.service(Identity::component("test")).oneshot(request).await.unwrap()
+    }
+
+    /// Code and body of [`Island::send`].
+    pub(crate) async fn ask(&self, method: http::Method, path: &str, body: &str) -> (u16, String) {
+        let response = self.send(method, path, body).await;
+        let code = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (code, String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Serves the kubelet's API on a socket, for connections that are upgraded.
     pub(crate) async fn kubelet_address(&self) -> std::net::SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -5,5 +5,6 @@ mod configuration;
 mod forward;
 mod http;
 mod island;
+mod proxy;
 mod restart;
 mod session;

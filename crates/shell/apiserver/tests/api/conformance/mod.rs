@@ -9,5 +9,7 @@ mod kinds;
 mod lifecycle;
 mod machinery;
 mod network;
+mod selectable;
 mod storage;
 mod watchers;
+mod webhooks;

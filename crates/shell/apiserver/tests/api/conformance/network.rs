@@ -131,3 +131,27 @@ async fn a_service_changes_between_external_name_and_cluster_ip() {
     let outside = expect(server.merge(&uri, spec).await, 200);
     assert_eq!(outside["spec"]["clusterIP"], Value::Null, "{outside}");
 }
+
+#[tokio::test]
+async fn the_api_servers_own_endpoints_say_where_it_is() {
+    let server = Server::start().await;
+    let endpoints = "/api/v1/namespaces/default/endpoints/kubernetes";
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let mut uids = Vec::new();
+    for address in ["127.0.0.1:6443", "192.0.2.7:7443", "192.0.2.7:7443"] {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        eyot_apiserver::advertise(&server.api, address).await.unwrap();
+        let older = server.get(endpoints).await.body;
+        assert_eq!(older["subsets"][0]["addresses"], json!([{"ip": address.ip().to_string()}]), "{older}");
+        assert_eq!(older["subsets"][0]["ports"][0]["port"], address.port());
+        let list = server.get(&format!("{slices}?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes")).await.body;
+        assert_eq!(names(&list), ["kubernetes"]);
+        let slice = &list["items"][0];
+        assert_eq!(slice["endpoints"][0]["addresses"], json!([address.ip().to_string()]), "{slice}");
+        assert_eq!(slice["ports"][0]["port"], address.port());
+        uids.push(slice["metadata"]["uid"].clone());
+    }
+    assert!(uids.iter().all(|it| *it == uids[0]), "the object is put right, not made anew");
+    let service = server.get("/api/v1/namespaces/default/services/kubernetes").await.body;
+    assert_eq!(service["spec"]["ports"][0]["name"], "https");
+}

@@ -40,20 +40,37 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const PIPE_BYTES: usize = 64 << 10;
 
 /// A connection to a pod's port.
-trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// Reaches the ports of one pod.
 #[derive(Clone)]
-struct Ports {
+pub(super) struct Ports {
     shared: Arc<Shared>,
     ip: std::net::Ipv4Addr,
 }
 
 impl Ports {
+    /// Those of a pod that runs.
+    pub(super) fn of(context: &Context, namespace: &str, pod: &str) -> Result<Ports, Failure> {
+        let owner = context
+            .pods
+            .get(namespace, pod)
+            .ok_or_else(|| Failure::not_found(format!("pod \"{pod}\" is not known to this node")))?;
+        let view = owner.view();
+        let ip = view.ip.filter(|_| !view.finished);
+        let ip = ip.ok_or_else(|| Failure::bad_request(format!("pod \"{pod}\" is not running")))?;
+        Ok(Ports { shared: context.shared.clone(), ip })
+    }
+
+    /// Where a port is.
+    pub(super) fn address(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((self.ip, port))
+    }
+
     /// Connects to `port`. The error is for the user of kubectl.
-    async fn open(&self, port: u16) -> Result<Box<dyn Connection>, String> {
-        let address = SocketAddr::from((self.ip, port));
+    pub(super) async fn open(&self, port: u16) -> Result<Box<dyn Connection>, String> {
+        let address = self.address(port);
         if let Some(handler) = self.shared.endpoints.get(&address) {
             let (ours, theirs): (DuplexStream, DuplexStream) = tokio::io::duplex(PIPE_BYTES);
             tokio::spawn(network::serve(TokioIo::new(theirs), handler));
@@ -74,14 +91,7 @@ pub(super) async fn serve(
     Query(query): Query<Vec<(String, String)>>,
     mut request: Request,
 ) -> Result<Response, Failure> {
-    let owner = context
-        .pods
-        .get(&namespace, &pod)
-        .ok_or_else(|| Failure::not_found(format!("pod \"{pod}\" is not known to this node")))?;
-    let view = owner.view();
-    let ip = view.ip.filter(|_| !view.finished);
-    let ip = ip.ok_or_else(|| Failure::bad_request(format!("pod \"{pod}\" is not running")))?;
-    let ports = Ports { shared: context.shared.clone(), ip };
+    let ports = Ports::of(&context, &namespace, &pod)?;
     let upgrade = upgrade::take(&mut request)?;
     let headers = request.headers();
     match upgrade::asked(headers)? {
