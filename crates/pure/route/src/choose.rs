@@ -37,6 +37,15 @@ pub fn endpoint(count: usize, turn: usize, in_flight: impl Fn(usize) -> u32) -> 
     }
 }
 
+/// How much a client belongs to the endpoint at `address`: it goes to the one where this is most. When endpoints come and
+/// go, only the clients of those move.
+pub fn affinity(client: u64, address: std::net::SocketAddr) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    (client, address).hash(&mut hasher);
+    hasher.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,8 @@ pub struct Config {
     pub http_port: u16,
     /// Addresses of the HTTP listener, published in the status of Gateways and Ingresses.
     pub addresses: Vec<IpAddr>,
+    /// Where ports of the node are opened that Services ask for; nowhere when there is none.
+    pub node_ports: Option<IpAddr>,
     /// Networks of pods. Guests may reach loopback addresses only inside them.
     pub pod_networks: Vec<(IpAddr, u8)>,
     /// Domain of Service names.
@@ -48,6 +50,7 @@ impl Default for Config {
         Self {
             http_port: 8080,
             addresses: Vec::new(),
+            node_ports: None,
             pod_networks: vec![(IpAddr::from([10, 42, 0, 0]), 16)],
             cluster_domain: "cluster.local".to_owned(),
             connections_max: 20_000,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     Gateway,
     body::Payload,
-    services::{Busy, Pool},
+    services::{Busy, Client, Pool},
     upgrade::{self, Upgrade},
 };
 
@@ -67,6 +67,7 @@ impl ForwardError {
 pub(crate) async fn forward<B>(
     gateway: &Gateway,
     pool: &Pool,
+    client: Client,
     head: &Parts,
     body: B,
     mut upgrade: Option<Upgrade>,
@@ -81,7 +82,7 @@ where
     let mut wait = Wait::new(gateway.config.retry_timeout);
     loop {
         let changed = pool.changed();
-        let Some(busy) = pool.choose(&tried) else {
+        let Some(busy) = pool.choose(&tried, client) else {
             let Some((address, source)) = failure.take() else {
                 pool.counts.unavailable.fetch_add(1, Relaxed);
                 return Err(ForwardError::Unavailable(pool.name.to_string()));

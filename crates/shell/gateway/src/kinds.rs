@@ -95,6 +95,7 @@ pub(crate) struct ServiceSpec {
     #[serde(rename = "clusterIP")]
     pub(crate) cluster_ip: Option<String>,
     pub(crate) external_name: Option<String>,
+    pub(crate) session_affinity: Option<String>,
     pub(crate) ports: Option<Vec<ServicePort>>,
 }
 
@@ -105,6 +106,7 @@ pub(crate) struct ServicePort {
     pub(crate) port: u16,
     pub(crate) protocol: Option<String>,
     pub(crate) app_protocol: Option<String>,
+    pub(crate) node_port: Option<u16>,
 }
 
 /// Endpoints of a Service.

@@ -23,6 +23,7 @@ mod headers;
 mod kinds;
 mod limits;
 mod names;
+mod node_ports;
 mod outbound;
 mod proxy;
 mod publish;

@@ -13,7 +13,7 @@ use futures::future::{BoxFuture, FutureExt};
 use crate::{
     Gateway,
     resolve::{Destination, destination},
-    services::Service,
+    services::{Client, Service},
 };
 
 /// Longest wait for the first list of Services. A pod that starts while the API is silent does without.
@@ -38,9 +38,9 @@ impl Names for Gateway {
         }
     }
 
-    fn route(&self, _: &Caller, address: SocketAddr) -> SocketAddr {
+    fn route(&self, caller: &Caller, address: SocketAddr) -> SocketAddr {
         let service = self.services.by_address(address.ip());
-        let endpoint = service.and_then(|it| it.port(address.port())?.pool.choose(&[]));
+        let endpoint = service.and_then(|it| it.port(address.port())?.pool.choose(&[], caller_of(caller)));
         // The connection is not counted as under way: nobody would tell when it ends.
         endpoint.map_or(address, |it| it.address())
     }
@@ -55,6 +55,11 @@ impl Names for Gateway {
         }
         .boxed()
     }
+}
+
+/// A pod as a client of Services.
+pub(crate) fn caller_of(caller: &Caller) -> Client {
+    Client::of((&caller.namespace, &caller.pod))
 }
 
 fn addresses(service: &Service) -> Vec<IpAddr> {

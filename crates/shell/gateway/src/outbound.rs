@@ -20,6 +20,7 @@ use crate::{
     body::{Held, Reply},
     forward::{self, Sent},
     headers::{HOPS, strip_hop},
+    names::caller_of,
     resolve::{Destination, destination, may_dial},
     services::{Busy, Pool, Protocol, Service},
 };
@@ -85,7 +86,7 @@ impl Gateway {
                     Err(refusal) => return Ok((refusal, None)),
                 };
                 changes.apply_to_request(&mut head.headers);
-                let sent = forward::forward(self, &pool, &head, body, None).await;
+                let sent = forward::forward(self, &pool, caller_of(caller), &head, body, None).await;
                 let Sent { mut response, busy } = sent.map_err(forward::ForwardError::into_call_error)?;
                 strip_hop(response.headers_mut());
                 changes.apply_to_response(response.headers_mut());

@@ -18,7 +18,7 @@ use crate::{
     forward::{self, Sent},
     headers::{HOPS, set_forwarded, strip_hop},
     random,
-    services::{Busy, Pool},
+    services::{Busy, Client, Pool},
     upgrade::Upgrade,
 };
 
@@ -269,7 +269,7 @@ async fn carry(
     upgrade: Option<Upgrade>,
 ) -> Answer {
     let deadline = action.timeout.map(|it| Instant::now() + it);
-    let sending = forward::forward(&connection.gateway, pool, &head, body, upgrade);
+    let sending = forward::forward(&connection.gateway, pool, Client::of(&connection.peer), &head, body, upgrade);
     let sent = match deadline {
         None => sending.await,
         Some(at) => match tokio::time::timeout_at(at, sending).await {

@@ -133,7 +133,10 @@ fn serve_here(gateway: &Arc<Gateway>, listener: std::net::TcpListener, stop: Can
     })
 }
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         let Ok(permit) = slots.clone().acquire_owned().await else {
             // The semaphore is never closed.

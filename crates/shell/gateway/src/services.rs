@@ -5,10 +5,11 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -43,6 +44,8 @@ pub(crate) struct Port {
     pub(crate) number: u16,
     pub(crate) name: Box<str>,
     pub(crate) pool: Arc<Pool>,
+    /// Port of the node that leads here too.
+    pub(crate) node_port: Option<u16>,
 }
 
 /// How endpoints are spoken to over TCP.
@@ -62,8 +65,23 @@ pub(crate) struct Pool {
     pub(crate) protocol: Protocol,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     turn: AtomicUsize,
+    /// Each client keeps its endpoint, as long as that is there.
+    sticky: AtomicBool,
     changed: Notify,
     pub(crate) counts: Counts,
+}
+
+/// Who asks, as far as it decides about the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client(u64);
+
+impl Client {
+    /// Anything that tells one client from another.
+    pub(crate) fn of(who: impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        who.hash(&mut hasher);
+        Client(hasher.finish())
+    }
 }
 
 /// One endpoint.
@@ -107,6 +125,7 @@ impl Pool {
             protocol,
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
+            sticky: AtomicBool::new(false),
             changed: Notify::new(),
             counts: Counts::default(),
         }
@@ -117,9 +136,16 @@ impl Pool {
         self.name.rsplit_once(':').map_or(&*self.name, |it| it.0)
     }
 
-    /// Chooses an endpoint other than those in `tried`; if all were tried, `None`.
-    pub(crate) fn choose(&self, tried: &[SocketAddr]) -> Option<Busy> {
+    /// Chooses an endpoint other than those in `tried`; if all were tried, `None`. Where clients keep their endpoint it is
+    /// that of `client`.
+    pub(crate) fn choose(&self, tried: &[SocketAddr], client: Client) -> Option<Busy> {
         let endpoints = self.endpoints.load();
+        if self.sticky.load(Relaxed) {
+            let left = endpoints.iter().filter(|it| !tried.contains(&it.address));
+            let endpoint = left.max_by_key(|it| choose::affinity(client.0, it.address))?.clone();
+            endpoint.in_flight.fetch_add(1, Relaxed);
+            return Some(Busy(endpoint));
+        }
         let turn = self.turn.fetch_add(1, Relaxed);
         let at = choose::endpoint(endpoints.len(), turn, |at| endpoints[at].in_flight.load(Relaxed))?;
         let from_there = endpoints[at..].iter().chain(&endpoints[..at]);
@@ -237,7 +263,9 @@ impl Service {
             let kept = before.and_then(|it| it.port(port.port)).filter(|it| it.pool.protocol == protocol);
             let fresh = || Arc::new(Pool::new(format!("{key}:{}", port.port).into(), protocol));
             let pool = kept.map_or_else(fresh, |it| it.pool.clone());
-            Port { number: port.port, name: port.name.clone().unwrap_or_default().into(), pool }
+            pool.sticky.store(spec.session_affinity.as_deref() == Some("ClientIP"), Relaxed);
+            let name = port.name.clone().unwrap_or_default().into();
+            Port { number: port.port, name, pool, node_port: port.node_port.filter(|it| *it != 0) }
         });
         let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
         let mut addresses: Vec<IpAddr> = addresses.filter_map(|it| it.parse().ok()).collect();
@@ -292,7 +320,10 @@ mod tests {
         services.remove(&name);
         assert!(services.by_address([10, 43, 0, 2].into()).is_none());
         assert!(services.pool(&name, 80).is_none());
-        assert!(pool.choose(&[]).is_none(), "routes that still hold the pool of a deleted Service find nothing in it");
+        assert!(
+            pool.choose(&[], Client::of(0)).is_none(),
+            "routes that still hold the pool of a deleted Service find nothing in it"
+        );
     }
 
     #[test]
@@ -300,15 +331,42 @@ mod tests {
         let pool = Pool::new("ns/web:80".into(), Protocol::Http1);
         let addresses: Vec<SocketAddr> = (1..=2).map(|it| SocketAddr::from(([10, 42, 0, it], 80))).collect();
         pool.set(&addresses);
-        let first = pool.choose(&[]).unwrap();
-        let second = pool.choose(&[]).unwrap();
+        let anyone = Client::of(0);
+        let first = pool.choose(&[], anyone).unwrap();
+        let second = pool.choose(&[], anyone).unwrap();
         assert_ne!(first.address(), second.address());
         let free = second.address();
         drop(second);
         for _ in 0..4 {
-            assert_eq!(pool.choose(&[]).unwrap().address(), free);
+            assert_eq!(pool.choose(&[], anyone).unwrap().address(), free);
         }
-        assert_eq!(pool.choose(&[free]).unwrap().address(), first.address());
-        assert!(pool.choose(&addresses).is_none());
+        assert_eq!(pool.choose(&[free], anyone).unwrap().address(), first.address());
+        assert!(pool.choose(&addresses, anyone).is_none());
+    }
+    #[test]
+    fn a_client_keeps_its_endpoint_while_that_is_there() {
+        let services = Services::default();
+        let name = Name::new("ns", "web");
+        let mut spec = spec(&[80], "10.43.0.1");
+        let addresses: Vec<SocketAddr> = (1..=5).map(|it| SocketAddr::from(([10, 42, 0, it], 80))).collect();
+        services.apply(&name, &spec);
+        let pool = services.pool(&name, 80).unwrap();
+        pool.set(&addresses);
+        spec.session_affinity = Some("ClientIP".into());
+        services.apply(&name, &spec);
+        let of = |client: u8| pool.choose(&[], Client::of(client)).unwrap().address();
+        let before: Vec<SocketAddr> = (0..50).map(of).collect();
+        assert_eq!((0..50).map(of).collect::<Vec<_>>(), before);
+        assert!(addresses.iter().all(|it| before.contains(it)), "all of them are somebody's: {before:?}");
+        // Only who was at the one that went has to move.
+        pool.set(&addresses[1..]);
+        for (client, before) in (0..50).zip(&before).filter(|it| *it.1 != addresses[0]) {
+            assert_eq!(of(client), *before);
+        }
+        assert_ne!(pool.choose(&[of(1)], Client::of(1u8)).unwrap().address(), of(1));
+        spec.session_affinity = Some("None".into());
+        services.apply(&name, &spec);
+        let turns: std::collections::BTreeSet<SocketAddr> = (0..8).map(|_| of(1)).collect();
+        assert_eq!(turns.len(), 4);
     }
 }

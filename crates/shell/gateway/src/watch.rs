@@ -27,6 +27,7 @@ use crate::{
     Gateway,
     attach::{self, Site},
     kinds::{self, Name},
+    node_ports::NodePorts,
     publish::Publisher,
     world::World,
 };
@@ -101,11 +102,13 @@ struct Follower {
     stale_table: bool,
     not_before: Instant,
     complaints: BTreeMap<Name, String>,
+    node_ports: NodePorts,
 }
 
 impl Follower {
     fn new(gateway: Arc<Gateway>) -> Self {
         Self {
+            node_ports: NodePorts::new(gateway.clone()),
             gateway,
             publisher: Arc::default(),
             world: World::default(),
@@ -152,8 +155,14 @@ impl Follower {
                 for (name, before) in world.services.on(event, slim) {
                     match world.services.objects.get(&name) {
                         Some(now) if before.as_ref().is_some_and(|it| it.spec == now.spec) => continue,
-                        Some(now) => drop(self.gateway.services.apply(&name, &now.spec)),
-                        None => self.gateway.services.remove(&name),
+                        Some(now) => {
+                            let service = self.gateway.services.apply(&name, &now.spec);
+                            self.node_ports.set(&name, &service.ports);
+                        }
+                        None => {
+                            self.gateway.services.remove(&name);
+                            self.node_ports.set(&name, &[]);
+                        }
                     }
                     self.stale_table = true;
                     self.stale_services.insert(name);

@@ -1,0 +1,192 @@
+//! Ports of the node that lead to Services of the types NodePort and LoadBalancer.
+//!
+//! Entry point: [`NodePorts::set`], called when a Service was changed. A connection is carried to a ready endpoint as it
+//! is, so that whatever runs over TCP works. Deliberately absent: UDP.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+};
+
+use crate::{
+    Gateway,
+    kinds::Name,
+    server,
+    services::{Busy, Client, Pool, Port},
+};
+
+/// Time for an endpoint to accept a connection before another is tried.
+const DIAL_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The ports that are open.
+pub(crate) struct NodePorts {
+    gateway: Arc<Gateway>,
+    open: HashMap<u16, Open>,
+}
+
+/// An open port. Closing it leaves its connections alone.
+struct Open {
+    service: Name,
+    pool: Arc<Pool>,
+    task: AbortHandle,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl NodePorts {
+    pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
+        NodePorts { gateway, open: HashMap::new() }
+    }
+
+    /// Opens and closes ports as a Service has them now.
+    pub(crate) fn set(&mut self, service: &Name, ports: &[Port]) {
+        let Some(ip) = self.gateway.config.node_ports else { return };
+        let wanted: HashMap<u16, &Arc<Pool>> = ports.iter().filter_map(|it| Some((it.node_port?, &it.pool))).collect();
+        self.open.retain(|port, open| {
+            open.service != *service || wanted.get(port).is_some_and(|it| Arc::ptr_eq(it, &open.pool))
+        });
+        for (port, pool) in wanted {
+            if self.open.contains_key(&port) {
+                continue;
+            }
+            match self.listen(ip, port, pool.clone()) {
+                Ok(task) => {
+                    let open = Open { service: service.clone(), pool: pool.clone(), task };
+                    self.open.insert(port, open);
+                }
+                // Another program has it. The Service works by its other ways.
+                Err(error) => tracing::warn!(%service, port, %error, "a port of the node cannot be opened"),
+            }
+        }
+    }
+
+    fn listen(&self, ip: IpAddr, port: u16, pool: Arc<Pool>) -> io::Result<AbortHandle> {
+        let socket = std::net::TcpListener::bind(SocketAddr::new(ip, port))?;
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket)?;
+        let gateway = self.gateway.clone();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (stream, peer, permit) = server::accept(&listener, &gateway.slots).await;
+                let pool = pool.clone();
+                tokio::spawn(async move {
+                    carry(&pool, stream, peer).await;
+                    drop(permit);
+                });
+            }
+        });
+        Ok(serving.abort_handle())
+    }
+}
+
+/// Carries one connection to an endpoint and back, until both sides have ended it.
+async fn carry(pool: &Pool, mut client: TcpStream, peer: SocketAddr) {
+    let Some((mut endpoint, _busy)) = connect(pool, Client::of(peer.ip())).await else {
+        tracing::debug!(service = %pool.name, "no endpoint takes a connection from a port of the node");
+        return;
+    };
+    // The hint fails only on connections that are gone already.
+    let _ = (client.set_nodelay(true), endpoint.set_nodelay(true));
+    if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut endpoint).await {
+        tracing::trace!(%error, "a connection through a port of the node broke");
+    }
+}
+
+async fn connect(pool: &Pool, client: Client) -> Option<(TcpStream, Busy)> {
+    let mut tried = Vec::new();
+    loop {
+        let busy = pool.choose(&tried, client)?;
+        match tokio::time::timeout(DIAL_TIME_MAX, TcpStream::connect(busy.address())).await {
+            Ok(Ok(stream)) => return Some((stream, busy)),
+            _ => tried.push(busy.address()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eyot_dispatch::Endpoints;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::{
+        Config,
+        kinds::{ServicePort, ServiceSpec},
+    };
+
+    fn gateway() -> Arc<Gateway> {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
+        });
+        let config = Config { node_ports: Some([127, 0, 0, 1].into()), ..Config::default() };
+        Gateway::new(kube::Client::new(silent, "default"), Arc::new(Endpoints::new()), config)
+    }
+
+    /// An endpoint that answers every connection with a word, then echoes.
+    async fn endpoint(word: &'static [u8]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.write_all(word).await.unwrap();
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            }
+        });
+        address
+    }
+
+    async fn ask(port: u16) -> io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.write_all(b"!").await?;
+        stream.shutdown().await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn a_port_leads_to_ready_endpoints_while_its_service_has_it() {
+        let gateway = gateway();
+        let mut ports = NodePorts::new(gateway.clone());
+        let name = Name::new("ns", "web");
+        // A port that was free a moment ago.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let spec = |node_port| ServiceSpec {
+            ports: Some(vec![ServicePort { port: 80, node_port, ..ServicePort::default() }]),
+            ..ServiceSpec::default()
+        };
+        let service = gateway.services.apply(&name, &spec(Some(free)));
+        ports.set(&name, &service.ports);
+        assert_eq!(ask(free).await.unwrap_or_default(), "", "there is no endpoint yet");
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (one, two) = (endpoint(b"one").await, endpoint(b"two").await);
+        service.ports[0].pool.set(&[one, gone, two]);
+        let mut answers = std::collections::BTreeSet::new();
+        for _ in 0..8 {
+            answers.insert(ask(free).await.unwrap());
+        }
+        assert_eq!(answers.into_iter().collect::<Vec<_>>(), ["one!", "two!"], "what is not there is passed by");
+        let service = gateway.services.apply(&name, &spec(None));
+        ports.set(&name, &service.ports);
+        for _ in 0..100 {
+            if ask(free).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("port {free} is still open");
+    }
+}
