@@ -70,7 +70,7 @@ fn name_of(file: &std::path::Path) -> Result<String> {
 }
 
 /// Where images go: what the cluster says in `kube-public/local-registry-hosting` (KEP-1755).
-async fn registry(client: &Client) -> Result<String> {
+pub(crate) async fn registry(client: &Client) -> Result<String> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-public");
     let map = maps
         .get("local-registry-hosting")
@@ -82,7 +82,7 @@ async fn registry(client: &Client) -> Result<String> {
 }
 
 /// `address:port` of the default Gateway.
-async fn gateway(client: &Client) -> Result<String> {
+pub(crate) async fn gateway(client: &Client) -> Result<String> {
     let gateway = publish::gateways(client).get("default").await.context("reading Gateway eyot-system/default")?;
     let address = gateway.data.pointer("/status/addresses/0/value").and_then(Value::as_str);
     let port = gateway.data.pointer("/spec/listeners/0/port").and_then(Value::as_u64);
@@ -123,7 +123,7 @@ fn objects(flags: &DeployFlags, name: &str, image: &str, host: &str) -> Result<V
 }
 
 /// Waits until every replica of the newest template is available.
-async fn rolled_out(client: &Client, namespace: &str, name: &str, timeout: Duration) -> Result<()> {
+pub(crate) async fn rolled_out(client: &Client, namespace: &str, name: &str, timeout: Duration) -> Result<()> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut seen = Box::pin(watcher(api, config).applied_objects());

@@ -21,6 +21,12 @@ pub(crate) enum Command {
     Push(PushFlags),
     /// Push a WebAssembly service, create its objects, wait, and print its URL and cold start.
     Deploy(DeployFlags),
+    /// Choose the stack for a scenario, show why, and write what runs it; also: audit, migrate, catalog.
+    Advise(Box<crate::advise::AdviseFlags>),
+    /// Deploy what `advise --render` wrote, measure what it promises, and print promised, measured, verdict.
+    ///
+    /// Exits with 0 when every promise is kept, 3 when one is broken, 4 when none is broken but something was not measured.
+    Verify(Box<crate::verify::VerifyFlags>),
 }
 
 /// Flags of `eyot up`.
@@ -30,31 +36,31 @@ pub(crate) struct UpFlags {
     #[arg(long, env = "EYOT_DATA_DIR", default_value = "/var/lib/eyot")]
     data_dir: PathBuf,
     /// Address of the Kubernetes API (HTTPS); port 0 picks a free one.
-    #[arg(long, default_value = "127.0.0.1:6443")]
+    #[arg(long, env = "EYOT_API_LISTEN", default_value = "127.0.0.1:6443")]
     api_listen: SocketAddr,
     /// Address of the gateway (HTTP); port 0 picks a free one.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "EYOT_HTTP_LISTEN", default_value = "127.0.0.1:8080")]
     http_listen: SocketAddr,
     /// Address of the OCI registry (HTTP, no authentication); port 0 picks a free one.
-    #[arg(long, default_value = "127.0.0.1:5000")]
+    #[arg(long, env = "EYOT_REGISTRY_LISTEN", default_value = "127.0.0.1:5000")]
     registry_listen: SocketAddr,
     /// Directory of manifests to apply at start and whenever they change.
-    #[arg(long)]
+    #[arg(long, env = "EYOT_MANIFESTS")]
     manifests: Option<PathBuf>,
     /// Name of this node; the host name when absent.
-    #[arg(long)]
+    #[arg(long, env = "EYOT_NODE_NAME")]
     node_name: Option<String>,
     /// Range that pod addresses come from.
-    #[arg(long, default_value = "10.42.0.0/16")]
+    #[arg(long, env = "EYOT_CLUSTER_CIDR", default_value = "10.42.0.0/16")]
     cluster_cidr: Cidr,
     /// Range that Service addresses come from.
-    #[arg(long, default_value = "10.43.0.0/16")]
+    #[arg(long, env = "EYOT_SERVICE_CIDR", default_value = "10.43.0.0/16")]
     service_cidr: Cidr,
     /// CSV file of bearer tokens: token,user,uid,"group,group". Read at start; keep it at mode 0600.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "EYOT_TOKEN_AUTH_FILE", value_name = "FILE")]
     token_auth_file: Option<PathBuf>,
     /// How log lines on stderr look. `RUST_LOG` chooses what is logged.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, env = "EYOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 }
 

@@ -1,8 +1,9 @@
 //! The `eyot` binary: a Kubernetes-shaped platform for WebAssembly in one process.
 //!
 //! Start at [`up::run`], which wires the crates together. `push` and `deploy` are clients: they speak to a running
-//! node through its registry and its API, as any other tool would.
+//! node through its registry and its API, as any other tool would. `advise` needs no node; `verify` starts its own.
 
+mod advise;
 mod apply;
 mod client;
 mod deploy;
@@ -14,6 +15,7 @@ mod publish;
 mod push;
 mod telemetry;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         flags::Command::Up(flags) => up::run(*flags),
         flags::Command::Push(flags) => client::block_on(push::run(flags)),
         flags::Command::Deploy(flags) => client::block_on(deploy::run(flags)),
+        flags::Command::Advise(flags) => return advise::main(*flags),
+        flags::Command::Verify(flags) => return verify::main(*flags),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

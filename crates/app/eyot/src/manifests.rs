@@ -1,6 +1,7 @@
 //! `--manifests DIR`: what lies in the directory is applied at start and whenever it changes.
 //!
-//! Deleting a file deletes nothing: the directory says what must be there, not what must not.
+//! Deleting a file deletes nothing: the directory says what must be there, not what must not. Hidden files and folders
+//! are passed over, and so are folders that hold a file named `.eyotignore`.
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,8 @@ use crate::apply::{self, Outcome};
 const SETTLE: Duration = Duration::from_millis(100);
 /// How often a file that could not be applied is tried again, and the directory looked over for missed events.
 const RESCAN: Duration = Duration::from_secs(15);
+/// A folder with a file of this name is for somebody else.
+const PASSED_OVER: &str = eyot_advise::render::PASSED_OVER;
 /// A manifest larger than this is refused rather than read.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
@@ -83,7 +86,7 @@ fn read(path: &Path) -> Result<String> {
 }
 
 /// The manifests below `dir`, in the order of their names, so that `00-namespace.yaml` comes first.
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut pending = vec![dir.to_owned()];
     while let Some(dir) = pending.pop() {
@@ -92,6 +95,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
             match path.extension().and_then(|it| it.to_str()) {
                 _ if hidden => {}
+                _ if path.is_dir() && path.join(PASSED_OVER).exists() => {}
                 _ if path.is_dir() => pending.push(path),
                 Some("yaml" | "yml" | "json") => found.push(path),
                 _ => {}

@@ -14,6 +14,7 @@ pub mod formal;
 pub mod layer;
 pub mod migrate;
 pub mod reason;
+pub mod render;
 pub mod scenario;
 pub mod solve;
 pub mod text;

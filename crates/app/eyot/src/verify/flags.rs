@@ -1,0 +1,61 @@
+//! The command line of `eyot verify`.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::advise::flags::{Common, Format};
+
+/// Flags of `eyot verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyFlags {
+    /// The folder that `eyot advise --render` wrote.
+    #[arg(required_unless_present = "leg")]
+    dir: Option<PathBuf>,
+    /// How the verdicts are printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(super) format: Format,
+    /// Measure on this cluster instead of a node of its own; its namespace of that name is removed afterwards.
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// How often what is measured one at a time is repeated.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(5..=100_000))]
+    pub(super) samples: u32,
+    /// Most pods that the density sample starts; as many as promised, up to this.
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(2..=60_000))]
+    pub(super) density: u32,
+    /// Seconds to wait for the rollout, and for the density sample.
+    #[arg(long, default_value_t = 120)]
+    pub(super) timeout_seconds: u64,
+    /// Write the figures as measured values into this catalogue; the built-in one is written there first when it is empty.
+    #[arg(long, value_name = "CATALOG_DIR")]
+    pub(super) write_back: Option<PathBuf>,
+    /// The date that written values carry; today when absent.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    date: Option<jiff::civil::Date>,
+    /// Restarts the node of that directory where it has no network: how `verify` measures that.
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(super) leg: Option<PathBuf>,
+    /// The host that must answer then.
+    #[arg(long, hide = true, value_name = "HOST")]
+    pub(super) leg_host: Option<String>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+impl VerifyFlags {
+    /// The rendered folder.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// The date that figures carry.
+    pub(super) fn date(&self) -> String {
+        self.date.unwrap_or_else(|| jiff::Zoned::now().date()).to_string()
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds)
+    }
+}

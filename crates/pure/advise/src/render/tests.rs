@@ -1,0 +1,426 @@
+//! Whole folders, held to the API server's own schemas and checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use expect_test::expect;
+use eyot_model::{defaults, kinds::builtin, schema, validate};
+
+use super::*;
+use crate::layer::Layer;
+
+/// Kinds that are no built-in ones: whoever serves them brings their definitions.
+const FOREIGN: &[(&str, &str)] = &[
+    ("templates.gatekeeper.sh/v1", "ConstraintTemplate"),
+    ("constraints.gatekeeper.sh/v1beta1", "EyotPodRules"),
+    ("kyverno.io/v1", "ClusterPolicy"),
+    ("cilium.io/v2", "CiliumNetworkPolicy"),
+];
+
+fn promise(what: &str, bound: Bound, value: &str) -> Promise {
+    let text = |it: &str| it.to_owned();
+    Promise {
+        what: text(what),
+        bound,
+        value: text(value),
+        source: text("scenario"),
+        technology: text("wasmedge-crun"),
+        metric: text("startup"),
+    }
+}
+
+fn brief(target: Target, stack: &[(Layer, &str)]) -> Brief {
+    let stack: BTreeMap<Layer, String> = stack.iter().map(|(layer, id)| (*layer, (*id).to_owned())).collect();
+    Brief {
+        name: "mec".to_owned(),
+        title: "5G MEC".to_owned(),
+        target,
+        names: stack.iter().map(|(layer, id)| (*layer, Text::name(id))).collect(),
+        stack,
+        kind: "edge".to_owned(),
+        nodes: 1,
+        sites: 1000,
+        services: 1,
+        density: Some(3000),
+        autoscaling: "qps".to_owned(),
+        policy: "complex".to_owned(),
+        network_policy: "full".to_owned(),
+        high_availability: false,
+        gpu: true,
+        protocols: vec!["mqtt".to_owned()],
+        promises: vec![promise("coldStart", Bound::Below, "10ms"), promise("density", Bound::AtLeast, "3000")],
+        scenario: "name: 5g-mec\n".to_owned(),
+    }
+}
+
+fn edge() -> Brief {
+    let stack = [
+        (Layer::Orchestration, "k3s"),
+        (Layer::Runtime, "wasmedge-crun"),
+        (Layer::Storage, "sqlite"),
+        (Layer::Network, "flannel"),
+        (Layer::Mesh, "no-mesh"),
+        (Layer::Policy, "opa-wasm"),
+        (Layer::Monitoring, "prometheus-light"),
+    ];
+    brief(Target::Eyot, &stack)
+}
+
+fn cluster(policy: &str, network: &str, mesh: &str) -> Brief {
+    let stack = [
+        (Layer::Orchestration, "kubernetes"),
+        (Layer::Runtime, "docker-runc"),
+        (Layer::Storage, "etcd"),
+        (Layer::Network, network),
+        (Layer::Mesh, mesh),
+        (Layer::Policy, policy),
+        (Layer::Gateway, "traefik"),
+        (Layer::Monitoring, "prometheus-jaeger-grafana"),
+        (Layer::Gpu, "gpu-plugin"),
+    ];
+    Brief {
+        kind: "microservices".to_owned(),
+        nodes: 2000,
+        services: 80,
+        high_availability: true,
+        network_policy: "l7".to_owned(),
+        ..brief(Target::Cluster, &stack)
+    }
+}
+
+fn hybrid() -> Brief {
+    let stack = [
+        (Layer::Orchestration, "kubernetes+k3s"),
+        (Layer::Runtime, "docker+wasmedge"),
+        (Layer::Storage, "sqlite+etcd"),
+        (Layer::Network, "flannel+calico"),
+        (Layer::Mesh, "istio-multicluster"),
+        (Layer::Policy, "opa-wasm"),
+    ];
+    brief(Target::Both, &stack)
+}
+
+fn k3s_with_containers() -> Brief {
+    let stack = [
+        (Layer::Orchestration, "k3s"),
+        (Layer::Runtime, "docker-runc"),
+        (Layer::Storage, "embedded-etcd"),
+        (Layer::Network, "flannel"),
+        (Layer::Policy, "opa"),
+    ];
+    Brief { autoscaling: "load".to_owned(), network_policy: "basic".to_owned(), ..brief(Target::Cluster, &stack) }
+}
+
+fn every() -> Vec<Brief> {
+    vec![
+        edge(),
+        hybrid(),
+        k3s_with_containers(),
+        cluster("gatekeeper", "calico", "istio-ambient"),
+        cluster("kyverno", "cilium", "linkerd"),
+        cluster("opa", "cilium", "cilium-mesh"),
+        cluster("iam", "calico", "istio"),
+    ]
+}
+
+/// The objects of a folder, with the file of each.
+fn objects(rendering: &Rendering) -> Vec<(String, Value)> {
+    let manifests = rendering
+        .files
+        .iter()
+        .filter(|it| it.path.ends_with(".yaml") && !it.path.contains("values/") && !it.path.contains("k3s/"));
+    let parse = |file: &File| {
+        let text = String::from_utf8(file.contents.clone()).expect("text");
+        let objects: Vec<Value> =
+            serde_saphyr::from_multiple(&text).unwrap_or_else(|it| panic!("{}: {it}\n{text}", file.path));
+        objects.into_iter().map(|it| (file.path.clone(), it)).collect::<Vec<_>>()
+    };
+    manifests.flat_map(parse).collect()
+}
+
+#[test]
+fn every_object_passes_the_servers_own_checks() {
+    let mut seen = BTreeSet::new();
+    for (file, object) in every().iter().flat_map(|it| objects(&of_brief(it, Lang::En))) {
+        let (version, kind) =
+            (object["apiVersion"].as_str().expect("a version"), object["kind"].as_str().expect("a kind"));
+        let Some(known) = builtin().by_api_version(version, kind) else {
+            assert!(FOREIGN.contains(&(version, kind)), "{file}: {version} {kind} is served by nobody");
+            continue;
+        };
+        seen.insert(kind.to_owned());
+        let decoded = schema::decode(known, object.clone(), Vec::new(), schema::FieldValidation::Strict);
+        let mut decoded = decoded.unwrap_or_else(|it| panic!("{file}: {}", it.message)).object;
+        defaults::apply(known, &mut decoded);
+        let causes = validate::check(known, &decoded, None);
+        assert!(causes.is_empty(), "{file}: {kind}: {causes:?}");
+    }
+    for kind in [
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "NetworkPolicy",
+        "RuntimeClass",
+        "ValidatingAdmissionPolicy",
+        "Gateway",
+    ] {
+        assert!(seen.contains(kind), "no {kind} was rendered");
+    }
+}
+
+#[test]
+fn what_eyot_only_stores_is_marked_listed_and_told() {
+    let rendering = of_brief(&edge(), Lang::En);
+    for (file, object) in objects(&rendering) {
+        let marked = object["metadata"]["annotations"].get(ACTS).is_some();
+        assert_eq!(marked, stored_only(&object).is_some(), "{file}");
+        assert!(!marked || rendering.notes.iter().any(|it| it.about == file), "{file} is not listed");
+    }
+    let page = rendering.files.iter().find(|it| it.path == "README.md").expect("a page");
+    let page = String::from_utf8_lossy(&page.contents);
+    for note in &rendering.notes {
+        assert!(page.contains(&note.says.en), "{note:?}");
+    }
+}
+
+#[test]
+fn the_folder_of_an_edge_stack_is_this() {
+    let rendering = of_brief(&edge(), Lang::En);
+    let paths: Vec<_> = rendering.files.iter().map(|it| it.path.as_str()).collect();
+    expect![[r#"
+        00-namespace.yaml
+        01-advice.yaml
+        10-app.yaml
+        20-bounds.yaml
+        30-policy.yaml
+        40-autoscale.yaml
+        50-network.yaml
+        README.md
+        app.wasm
+        eyot.env
+        eyot.service"#]]
+    .assert_eq(&paths.join("\n"));
+    let text = |path: &str| {
+        let file = rendering.files.iter().find(|it| it.path == path).expect("a file");
+        String::from_utf8(file.contents.clone()).expect("text")
+    };
+    expect![[r#"
+        # The service, at http://mec.localhost:8080/ once its image is pushed.
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata:
+          labels:
+            app.kubernetes.io/name: mec
+          name: mec
+          namespace: mec
+        spec:
+          replicas: 1
+          selector:
+            matchLabels:
+              app.kubernetes.io/name: mec
+          strategy:
+            rollingUpdate:
+              maxSurge: 1
+              maxUnavailable: 0
+            type: RollingUpdate
+          template:
+            metadata:
+              labels:
+                app.kubernetes.io/name: mec
+            spec:
+              containers:
+              - image: localhost:5000/mec:v1
+                name: app
+                ports:
+                - containerPort: 8080
+                  name: http
+                readinessProbe:
+                  httpGet:
+                    path: /
+                    port: http
+                resources:
+                  limits:
+                    memory: 48Mi
+              runtimeClassName: wasm
+        ---
+        apiVersion: v1
+        kind: Service
+        metadata:
+          labels:
+            app.kubernetes.io/name: mec
+          name: mec
+          namespace: mec
+        spec:
+          ports:
+          - name: http
+            port: 80
+            targetPort: http
+          selector:
+            app.kubernetes.io/name: mec
+        ---
+        apiVersion: gateway.networking.k8s.io/v1
+        kind: HTTPRoute
+        metadata:
+          name: mec
+          namespace: mec
+        spec:
+          hostnames:
+          - mec.localhost
+          parentRefs:
+          - name: default
+            namespace: eyot-system
+          rules:
+          - backendRefs:
+            - name: mec
+              port: 80
+    "#]]
+    .assert_eq(&text("10-app.yaml"));
+    expect![[r##"
+        # The rules for pods, in CEL, judged by the API server itself.
+        apiVersion: admissionregistration.k8s.io/v1
+        kind: ValidatingAdmissionPolicy
+        metadata:
+          name: mec-pods
+        spec:
+          failurePolicy: Fail
+          matchConstraints:
+            resourceRules:
+            - apiGroups:
+              - ""
+              apiVersions:
+              - v1
+              operations:
+              - CREATE
+              resources:
+              - pods
+          validations:
+          - expression: object.spec.containers.all(c, c.image.startsWith('localhost:5000/'))
+            message: images must come from localhost:5000
+          - expression: >-
+              object.spec.containers.all(c, has(c.resources) && has(c.resources.limits) &&
+              'memory' in c.resources.limits)
+            message: every container needs a memory limit
+          - expression: >-
+              has(object.metadata.labels) && 'app.kubernetes.io/name' in
+              object.metadata.labels
+            message: pods need the label app.kubernetes.io/name
+        ---
+        apiVersion: admissionregistration.k8s.io/v1
+        kind: ValidatingAdmissionPolicyBinding
+        metadata:
+          name: mec-pods
+        spec:
+          matchResources:
+            namespaceSelector:
+              matchLabels:
+                kubernetes.io/metadata.name: mec
+          policyName: mec-pods
+          validationActions:
+          - Deny
+    "##]]
+    .assert_eq(&text("30-policy.yaml"));
+    expect![[r#"
+        # 5G MEC
+
+        What was chosen, and how to run it.
+
+        | layer | chosen |
+        |---|---|
+        | orchestration | k3s |
+        | runtime | wasmedge-crun |
+        | storage | sqlite |
+        | network | flannel |
+        | service mesh | no-mesh |
+        | policy | opa-wasm |
+        | monitoring | prometheus-light |
+
+        ## Run it
+
+        ```
+        eyot up --data-dir ~/.eyot --manifests .
+        ```
+
+        Pods wait until their image is there; push it from another terminal. `app.wasm` is a sample that answers every request:
+
+        ```
+        eyot push app.wasm localhost:5000/mec:v1
+        curl -H 'Host: mec.localhost' http://127.0.0.1:8080/
+        ```
+
+        Push your own component under the same name (docs/guests.md tells how to build one), or a new tag and change `10-app.yaml`: the folder is applied again when it changes.
+
+        For a machine that starts by itself: `eyot.env` and `eyot.service` are for systemd.
+
+        ## What is promised
+
+        | what | promised | who says so |
+        |---|---|---|
+        | cold start | < 10ms | scenario |
+        | pods on a node | ≥ 3000 | scenario |
+
+        `eyot verify .` measures each of them on this machine.
+
+        ## What is not honoured
+
+        Objects that are only stored carry the annotation `advise.eyot.io/acts`.
+
+        - **40-autoscale.yaml**: only stored by this version of Eyot: nothing acts on horizontalpodautoscalers here: nothing is scaled, the object is only stored
+        - **50-network.yaml**: only stored by this version of Eyot: nothing acts on networkpolicies here: no traffic is held back, the object is only stored
+        - **sites**: the folder is the same for each of the 1000 sites: copy it to each
+        - **gpu**: guests reach no graphics processor on Eyot: inference runs on the processor, inside the guest
+        - **protocols**: mqtt: Eyot brings no broker; a guest with sockets connects to one outside
+        - **monitoring**: Eyot serves no metrics for Prometheus yet: logs are JSON on stderr, events in the API
+        - **30-policy.yaml**: the rules for opa-wasm are rendered as ValidatingAdmissionPolicy in CEL, which the API server judges in its own process; `eyot verify` tells whether this version enforces it
+    "#]].assert_eq(&text("README.md"));
+}
+
+#[test]
+fn a_folder_for_both_keeps_the_clusters_part_from_eyot() {
+    let rendering = of_brief(&hybrid(), Lang::Zh);
+    let paths: Vec<_> = rendering.files.iter().map(|it| it.path.as_str()).collect();
+    assert!(paths.contains(&"cluster/.eyotignore") && paths.contains(&"cluster/02-runtime.yaml"), "{paths:?}");
+    assert!(paths.contains(&"10-app.yaml") && paths.contains(&"cluster/values/calico.yaml"), "{paths:?}");
+}
+
+#[test]
+fn a_cluster_gets_the_values_of_what_was_chosen() {
+    let values = |brief: &Brief| {
+        let rendering = of_brief(brief, Lang::En);
+        let of = rendering.files.iter().filter_map(|it| Some(it.path.strip_prefix("values/")?.to_owned()));
+        of.collect::<Vec<_>>().join(" ")
+    };
+    expect!["calico.yaml gatekeeper.yaml gpu-operator.yaml istio.yaml jaeger.yaml prometheus.yaml traefik.yaml"]
+        .assert_eq(&values(&cluster("gatekeeper", "calico", "istio-ambient")));
+    expect!["cilium.yaml gpu-operator.yaml jaeger.yaml kyverno.yaml linkerd.yaml prometheus.yaml traefik.yaml"]
+        .assert_eq(&values(&cluster("kyverno", "cilium", "linkerd")));
+    let k3s = of_brief(&k3s_with_containers(), Lang::En);
+    let config = k3s.files.iter().find(|it| it.path == "k3s/config.yaml").expect("a configuration");
+    expect![[r##"
+        # /etc/rancher/k3s/config.yaml of the servers.
+        cluster-init: true
+        kube-controller-manager-arg:
+        - node-cidr-mask-size=19
+        kubelet-arg:
+        - max-pods=3050
+        write-kubeconfig-mode: "0600"
+    "##]]
+    .assert_eq(&String::from_utf8_lossy(&config.contents));
+}
+
+#[test]
+fn promises_come_back_from_the_folder() {
+    let rendering = of_brief(&edge(), Lang::En);
+    let advice = objects(&rendering).into_iter().find(|it| it.1["metadata"]["name"] == ADVICE).expect("the advice").1;
+    let promises: Vec<Promise> =
+        serde_json::from_str(advice["data"][PROMISES].as_str().expect("text")).expect("promises");
+    assert_eq!(promises, rendering.promises);
+}
+
+#[test]
+fn the_sample_guest_is_what_its_text_says() {
+    let text = include_str!("../../../../shell/runtime/tests/guests/http.wat");
+    let built = wat::parse_str(text.replace(";;HANDLE;;", "(call $hello (local.get $outparam))")).expect("parses");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/app.wasm");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(path, &built).expect("written");
+    }
+    assert!(std::fs::read(path).expect("read") == built, "data/app.wasm is stale: run this test with UPDATE_EXPECT=1");
+}

@@ -1,0 +1,405 @@
+//! `eyot advise` and `eyot verify` as their users run them: files in, text and exit codes out.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use eyot_testkit::{Node, Options, binary, eventually, example, with_node};
+use serde_json::Value;
+
+/// Runs the binary in English, unless told otherwise.
+fn eyot(args: &[&str]) -> Result<Output> {
+    run(args, "C", None)
+}
+
+fn run(args: &[&str], locale: &str, stdin: Option<&str>) -> Result<Output> {
+    let mut command = Command::new(binary()?);
+    command.args(args).env("LC_ALL", locale);
+    command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("starting eyot")?;
+    if let (Some(text), Some(mut pipe)) = (stdin, child.stdin.take()) {
+        std::io::Write::write_all(&mut pipe, text.as_bytes())?;
+    }
+    child.wait_with_output().context("running eyot")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a successful run prints.
+fn told(args: &[&str]) -> Result<String> {
+    let output = eyot(args)?;
+    ensure!(output.status.code() == Some(0), "{args:?}: {:?}: {}", output.status.code(), stderr(&output));
+    Ok(stdout(&output))
+}
+
+fn scenario(name: &str) -> String {
+    example("scenarios").join(name).display().to_string()
+}
+
+const MEC: &str = "case1-5g-mec.yaml";
+
+#[test]
+fn an_answer_comes_in_four_formats_and_two_languages() -> Result<()> {
+    let mec = scenario(MEC);
+    let table = told(&["advise", &mec])?;
+    for word in ["Stack", "Ranking", "Requirements", "Ruled out", "How far each weight can move", "Weakest assumption"]
+    {
+        ensure!(table.contains(word), "{word} is missing:\n{table}");
+    }
+    let zh = stdout(&run(&["advise", &mec], "zh_CN.UTF-8", None)?);
+    for word in ["技术栈", "排名", "规格匹配", "被排除", "各权重的可变范围", "最弱的假设"] {
+        ensure!(zh.contains(word), "{word} is missing:\n{zh}");
+    }
+    ensure!(told(&["advise", &mec, "--lang", "zh"])? == zh, "the flag says what the locale says");
+    let json: Value = serde_json::from_str(&told(&["advise", &mec, "--format", "json"])?)?;
+    ensure!(json["ranking"][0]["stack"]["runtime"] == "wasmedge-crun", "{}", json["ranking"][0]);
+    ensure!(told(&["advise", &mec, "--format", "markdown"])?.starts_with("# "), "no title");
+    ensure!(told(&["advise", &mec, "--format", "mermaid"])?.starts_with("graph "), "no graph");
+    Ok(())
+}
+
+#[test]
+fn tables_fit_a_hundred_columns() -> Result<()> {
+    let mec = scenario(MEC);
+    let wide =
+        |letter: char| matches!(letter as u32, 0x2E80..=0xA4CF | 0xF900..=0xFAFF | 0xFE30..=0xFE4F | 0xFF00..=0xFF60);
+    for args in [&["advise", &mec][..], &["advise", &mec, "--lang", "zh"], &["advise", &mec, "--explain", "runtime"]] {
+        for line in told(args)?.lines() {
+            let width: usize = line.chars().map(|it| if wide(it) { 2 } else { 1 }).sum();
+            ensure!(width <= 100, "{width} columns: {line}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn layers_are_explained_stacks_compared_and_what_ifs_answered() -> Result<()> {
+    let mec = scenario(MEC);
+    let text = told(&["advise", &mec, "--explain", "runtime"])?;
+    ensure!(text.contains("Rules that fired") && text.contains("Specifications"), "{text}");
+    ensure!(told(&["advise", &mec, "--explain", "运行时"])? == text, "a layer has a name in either language");
+    let text = told(&["advise", &mec, "--compare", "wasmedge-crun", "docker-runc"])?;
+    ensure!(text.contains("Dimensions") && text.contains("A - B"), "{text}");
+    let text = told(&["advise", &mec, "--what-if", "policy=simple", "--what-if", "gpu=none"])?;
+    ensure!(text.contains("What if") && text.contains("policy=simple (was complex)"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn the_same_scenario_gives_the_same_bytes() -> Result<()> {
+    let mec = scenario(MEC);
+    for format in ["table", "json", "markdown", "mermaid"] {
+        let args = ["advise", &mec, "--format", format];
+        ensure!(told(&args)? == told(&args)?, "{format} differs");
+    }
+    Ok(())
+}
+
+/// What is wrong with a scenario, as the command tells it.
+fn refused(text: &str, locale: &str, code: i32, words: &[&str]) -> Result<()> {
+    let output = run(&["advise", "-"], locale, Some(text))?;
+    let said = stderr(&output) + &stdout(&output);
+    ensure!(output.status.code() == Some(code), "{text:?}: exit {:?}: {said}", output.status.code());
+    for word in words {
+        ensure!(said.contains(word), "{text:?}: {word:?} is not said: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_a_scenario_is_told_with_line_and_column() -> Result<()> {
+    refused("kind: edge\nlatency: 10\n", "C", 1, &["-:2:10", "10ms"])?;
+    refused("kind: edge\nlatency: 10\n", "zh_CN.UTF-8", 1, &["-:2:10", "10ms"])?;
+    refused("kind: edge\nltency: 10ms\n", "C", 1, &["-:2:1", "ltency", "latency"])?;
+    refused("kind: edge\nltency: 10ms\n", "zh_CN.UTF-8", 1, &["-:2:1", "未知的键"])?;
+    refused("kind: space\n", "C", 1, &["-:1:7", "edge"])?;
+    refused("kind: [\n", "C", 1, &["not YAML"])?;
+    refused("- 1\n", "C", 1, &["-:1:1"])?;
+    Ok(())
+}
+
+#[test]
+fn no_feasible_stack_is_exit_three_with_the_nearest_relaxation() -> Result<()> {
+    let text = "kind: edge\nnodes: 1\nhard:\n  require: [k3s]\n  forbid: [k3s]\n";
+    let output = run(&["advise", "-"], "C", Some(text))?;
+    ensure!(matches!(output.status.code(), Some(1 | 3)), "{:?} {}", output.status.code(), stderr(&output));
+    refused(
+        "kind: edge\nnodes: 5000\nhard:\n  require: [k3s]\n  match: [nodes]\n",
+        "C",
+        3,
+        &["Nearest changes", "nodes"],
+    )?;
+    refused(
+        "kind: edge\nnodes: 5000\nhard:\n  require: [k3s]\n  match: [nodes]\n",
+        "zh_CN.UTF-8",
+        3,
+        &["最接近的可行放宽"],
+    )?;
+    Ok(())
+}
+
+#[test]
+fn flags_that_make_no_sense_are_refused() -> Result<()> {
+    let mec = scenario(MEC);
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["advise", "/nowhere.yaml"], 1, "/nowhere.yaml"),
+        (&["advise"], 1, "give a scenario file"),
+        (&["advise", &mec, "--explain", "engine"], 1, "orchestration, runtime"),
+        (&["advise", &mec, "--what-if", "nodes"], 1, "KEY=VALUE"),
+        (&["advise", &mec, "--what-if", "nodes=many"], 1, "nodes"),
+        (&["advise", &mec, "--compare", "docker-runc"], 2, "2 values"),
+        (&["advise", &mec, "--compare", "docker-runc", "nomad"], 1, "nomad"),
+        (&["advise", "--catalog", "/nowhere", &mec], 1, "/nowhere"),
+        (&["verify", "/nowhere"], 1, "no such folder"),
+    ];
+    for (args, code, word) in cases {
+        let output = eyot(args)?;
+        let said = stderr(&output);
+        ensure!(
+            output.status.code() == Some(code) && said.contains(word),
+            "{args:?}: {:?} {said}",
+            output.status.code()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn questions_are_asked_on_a_terminal_and_written_down() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("mine.yaml");
+    // `script` gives the command a terminal.
+    let command = format!("{} advise --lang zh --output {}", binary()?.display(), file.display());
+    let mut child = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting script (bsdutils)")?;
+    let mut pipe = child.stdin.take().context("a pipe")?;
+    std::io::Write::write_all(&mut pipe, b"my-edge\nspace\nedge\n\n1\n!\n")?;
+    let output = child.wait_with_output()?;
+    let said = stdout(&output);
+    ensure!(output.status.code() == Some(0), "{:?} {said}", output.status.code());
+    ensure!(said.contains("场景类型 [kind]") && said.contains("技术栈"), "{said}");
+    drop(pipe);
+    let written = std::fs::read_to_string(&file)?;
+    ensure!(written.contains("kind: edge") && written.contains("nodes: 1"), "{written}");
+    told(&["advise", &file.display().to_string()])?;
+    Ok(())
+}
+
+#[test]
+fn the_catalogue_can_be_written_changed_and_read_again() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().display().to_string();
+    ensure!(told(&["advise", "catalog", &path])?.contains("wrote"), "nothing was written");
+    ensure!(told(&["advise", "catalog", &path])?.contains("kept"), "what is there stays");
+    let mec = scenario(MEC);
+    ensure!(
+        told(&["advise", &mec, "--catalog", &path])? == told(&["advise", &mec])?,
+        "the same catalogue answers the same"
+    );
+    let file = dir.path().join("runtime.yaml");
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, format!("{text}\nsurprise: 1\n"))?;
+    let output = eyot(&["advise", &mec, "--catalog", &path])?;
+    let said = stderr(&output);
+    ensure!(output.status.code() == Some(1) && said.contains("runtime.yaml:") && said.contains("surprise"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn the_audit_names_the_two_known_traps() -> Result<()> {
+    let output = eyot(&["advise", "audit", "--format", "json"])?;
+    let said = stdout(&output);
+    let findings: Value = serde_json::from_str(&said)?;
+    ensure!(findings.as_array().is_some_and(|it| !it.is_empty()), "{said}");
+    ensure!(said.contains("24"), "the totals of the edge matrix are not told: {said}");
+    let zh = stdout(&run(&["advise", "audit", "--lang", "zh"], "C", None)?);
+    ensure!(zh.contains("一致性报告"), "{zh}");
+    Ok(())
+}
+
+#[test]
+fn a_migration_names_steps_ways_back_and_findings() -> Result<()> {
+    let inventory = example("migration/inventory.yaml").display().to_string();
+    let to = ["--from", "kubernetes+docker+etcd", "--to", "k3s+wasmedge+sqlite"];
+    let args = |more: &[&'static str]| -> Vec<String> {
+        let args = ["advise", "migrate"].iter().chain(&to).copied().map(str::to_owned);
+        args.chain([inventory.clone()]).chain(more.iter().map(|it| (*it).to_owned())).collect()
+    };
+    let run = |args: Vec<String>| told(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let text = run(args(&[]))?;
+    ensure!(text.contains("Stage 2") && text.contains("the way back") && text.contains("1 of 10 objects"), "{text}");
+    let zh = run(args(&["--lang", "zh"]))?;
+    ensure!(zh.contains("编译到 Wasm") && zh.contains("回退") && zh.contains("阻断"), "{zh}");
+    let plan: Value = serde_json::from_str(&run(args(&["--format", "json"]))?)?;
+    let undone = |it: &Value| it["undo"]["zh"].as_str().is_some_and(|it| !it.is_empty());
+    let steps =
+        plan["stages"].as_array().context("stages")?.iter().flat_map(|it| it["steps"].as_array().into_iter().flatten());
+    ensure!(steps.clone().count() == 12 && steps.clone().all(undone), "{plan}");
+    let output = eyot(&["advise", "migrate", "--from", "nomad", "--to", "k3s"])?;
+    ensure!(output.status.code() == Some(1) && stderr(&output).contains("nomad"), "{}", stderr(&output));
+    let output = eyot(&["advise", "migrate", "--from", "k3s", "--to", "eyot", "/nowhere"])?;
+    ensure!(output.status.code() == Some(1) && stderr(&output).contains("/nowhere"), "{}", stderr(&output));
+    Ok(())
+}
+
+fn rendered(name: &str, dir: &Path) -> Result<String> {
+    let folder = dir.join("rendered").display().to_string();
+    told(&["advise", &scenario(name), "--render", &folder])?;
+    Ok(folder)
+}
+
+#[test]
+fn what_is_there_is_replaced_only_by_force() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let folder = rendered(MEC, dir.path())?;
+    let output = eyot(&["advise", &scenario(MEC), "--render", &folder])?;
+    ensure!(output.status.code() == Some(1) && stderr(&output).contains("--force"), "{}", stderr(&output));
+    told(&["advise", &scenario(MEC), "--render", &folder, "--force"]).map(drop)
+}
+
+/// The rendered folder as it is, but for the registry, which listens elsewhere in a test.
+fn localized(folder: &str, registry: &str) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path: PathBuf = entry?.path();
+        if path.extension().is_some_and(|it| it == "yaml") {
+            let text = std::fs::read_to_string(&path)?;
+            std::fs::write(&path, text.replace("localhost:5000", registry))?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eyot_up_runs_the_rendered_folder_as_it_is() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let folder = rendered(MEC, dir.path())?;
+    // A first start, to have a registry whose address the images can name.
+    let mut node = Node::start_with(Options::default()).await?;
+    localized(&folder, &node.ready().registry)?;
+    node.stop().await?;
+    let mut options = Options { data_dir: Some(node.data_dir().to_owned()), ..Options::default() };
+    for (flag, address) in [("--registry-listen", node.ready().registry.clone())] {
+        options.args.extend([flag.to_owned(), address]);
+    }
+    options.args.extend(["--manifests".to_owned(), folder.clone()]);
+    let again = Node::start_with(options).await?;
+    let wasm = Path::new(&folder).join("app.wasm");
+    let deployments = eventually_named(&again).await?;
+    again.push_file(&wasm, &format!("{deployments}:v1")).await?;
+    again
+        .kubectl(&["-n", &deployments, "rollout", "status", &format!("deployment/{deployments}"), "--timeout=120s"])
+        .await?;
+    let answer = again.get(&format!("{deployments}.localhost"), "/").await?;
+    ensure!(answer.status == 200, "{}", answer.status);
+    let log = again.log();
+    ensure!(!log.contains("manifest not applied"), "{}", again.log_tail(40));
+    Ok(())
+}
+
+/// The namespace that the folder made, which is called as its Deployment is.
+async fn eventually_named(node: &Node) -> Result<String> {
+    eventually("the folder to be applied", std::time::Duration::from_secs(60), async || {
+        let found = node
+            .kubectl(&[
+                "get",
+                "cm",
+                "-A",
+                "-o",
+                "jsonpath={.items[?(@.metadata.name=='eyot-advice')].metadata.namespace}",
+            ])
+            .await?;
+        ensure!(!found.is_empty(), "no advice yet");
+        node.kubectl(&["-n", &found, "get", "deployment", &found]).await?;
+        Ok(found)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_that_the_server_only_stores_are_those_that_are_marked() {
+    with_node(async |node| {
+        let dir = tempfile::tempdir()?;
+        let folder = rendered("case3-online-game.yaml", dir.path())?;
+        let mut marked = 0;
+        let mut files: Vec<_> = std::fs::read_dir(&folder)?.collect::<Result<_, _>>()?;
+        files.sort_by_key(|it| it.path());
+        for file in files.iter().map(|it| it.path()).filter(|it| it.extension().is_some_and(|it| it == "yaml")) {
+            let text = std::fs::read_to_string(&file)?;
+            let outcome = node.apply_outcome(&text).await?;
+            ensure!(outcome.code == 0, "{}: {}", file.display(), outcome.stderr);
+            let warned = outcome.stderr.contains("nothing acts on");
+            ensure!(warned == text.contains("advise.eyot.io/acts: "), "{}: {}", file.display(), outcome.stderr);
+            marked += usize::from(warned);
+        }
+        ensure!(marked > 0, "an autoscaler is marked while nothing scales: take this line out when something does");
+        Ok(())
+    })
+    .await;
+}
+
+#[test]
+fn verify_tells_promised_measured_and_verdict_and_writes_figures_back() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let folder = rendered(MEC, dir.path())?;
+    let catalog = dir.path().join("catalog").display().to_string();
+    let args = [
+        "verify",
+        &folder,
+        "--samples",
+        "5",
+        "--density",
+        "20",
+        "--format",
+        "json",
+        "--write-back",
+        &catalog,
+        "--date",
+        "2026-11-22",
+    ];
+    let output = eyot(&args)?;
+    let said = stdout(&output);
+    let told: Value = serde_json::from_str(&said).with_context(|| format!("{said}\n{}", stderr(&output)))?;
+    let promises = told["promises"].as_array().context("promises")?;
+    let of = |what: &str| promises.iter().find(|it| it["what"] == what);
+    let cold = of("coldStart").context("a cold start is promised")?;
+    ensure!(cold["value"].as_i64() > Some(0), "{cold}");
+    let density = of("density").context("a density is promised")?;
+    ensure!(density["verdict"] == "partly", "a sample is no proof of all: {density}");
+    for promise in promises {
+        let known = ["kept", "partly", "broken", "not_measured"].iter().any(|it| promise["verdict"] == *it);
+        let explained =
+            promise["verdict"] != "not_measured" || promise["reason"]["en"].as_str().is_some_and(|it| !it.is_empty());
+        ensure!(known && explained, "{promise}");
+    }
+    // A debug build keeps few promises; the code says what the verdicts say.
+    let any = |verdict: &str| promises.iter().any(|it| it["verdict"] == verdict);
+    let code = if any("broken") {
+        3
+    } else if any("not_measured") {
+        4
+    } else {
+        0
+    };
+    ensure!(output.status.code() == Some(code), "{:?}: {said}", output.status.code());
+    let written = std::fs::read_to_string(dir.path().join("catalog/verified.yaml"))?;
+    ensure!(written.contains("metric: startup") && written.contains("2026-11-22"), "{written}");
+    // A debug build may be too slow for the scenario it came from: another one asks less.
+    let modest = "kind: edge\nhard: {require: [wasmedge-crun]}\n";
+    let output = run(&["advise", "-", "--explain", "runtime", "--catalog", &catalog], "C", Some(modest))?;
+    let explained = stdout(&output);
+    ensure!(explained.contains("2026-11-22"), "{explained}{}", stderr(&output));
+    Ok(())
+}
