@@ -63,7 +63,13 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Flaw> {
     let node: Spanned<Tree> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let at = error.location().map(Position::from).unwrap_or_default();
         let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message).trim().to_owned();
+        let message = message
+            .split(" at line ")
+            .flat_map(|it| it.split(", set DuplicateKeyPolicy"))
+            .next()
+            .unwrap_or(&message)
+            .trim()
+            .to_owned();
         Flaw::new(file, at, Reason::NotYaml { message })
     })?;
     Ok(node.into())

@@ -11,7 +11,9 @@ mod reach;
 use std::fmt;
 
 use crate::{
+    catalog::Fact,
     scenario::{Given, Scenario},
+    text::Text,
     unit::Range,
 };
 
@@ -111,6 +113,41 @@ impl Atom {
             (Self::Within(_, bound), Some(Given::Range(given))) => given.within(bound),
             _ => false,
         }
+    }
+}
+
+impl Condition {
+    /// What it asks, with facts told in their own words.
+    pub fn means(&self, facts: &[Fact]) -> Text {
+        means(&self.expr, facts, false)
+    }
+}
+
+/// `inner` says whether it stands beside others.
+fn means(expr: &Expr, facts: &[Fact], inner: bool) -> Text {
+    let join = |all: &[Expr], en: &str, zh: &str| {
+        let all: Vec<Text> = all.iter().map(|it| means(it, facts, true)).collect();
+        let list = |of: fn(&Text) -> &str, by: &str| all.iter().map(of).collect::<Vec<_>>().join(by);
+        let (en, zh) = (list(|it| &it.en, en), list(|it| &it.zh, zh));
+        if inner { Text::new(format!("({en})"), format!("（{zh}）")) } else { Text::new(en, zh) }
+    };
+    match expr {
+        Expr::Always => Text::new("in every other case", "其他情况"),
+        Expr::All(all) => join(all, " and ", " 且 "),
+        Expr::Any(any) => join(any, " or ", " 或 "),
+        Expr::Not(it) => {
+            let Text { en, zh } = means(it, facts, true);
+            Text::new(format!("not {en}"), format!("非{zh}"))
+        }
+        Expr::Fact(name, _) => {
+            let text = facts.iter().find(|it| it.name == *name).map(|it| it.text.clone());
+            let Text { en, zh } = text.unwrap_or_else(|| Text::name(name));
+            if inner { Text::new(format!("“{en}”"), format!("“{zh}”")) } else { Text::new(en, zh) }
+        }
+        Expr::Atom(Atom::Given(key)) => Text::new(format!("{key} is given"), format!("给出 {key}")),
+        Expr::Atom(Atom::Flag(key)) => Text::name(key),
+        Expr::Atom(Atom::Word(key, word)) => Text::name(&format!("{key} = {word}")),
+        Expr::Atom(Atom::Within(key, range)) => Text::name(&format!("{key} {range}")),
     }
 }
 

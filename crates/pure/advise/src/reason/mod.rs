@@ -54,7 +54,7 @@ pub enum Reason {
     // What is ruled out.
     Forbidden,
     AnotherRequired { name: String },
-    OnlyWhen { when: String },
+    OnlyWhen { when: Text },
     MustBe { section: String, names: String },
     OnlyPartly { because: Box<Reason> },
     NothingGoesWith { layer: Layer, needed: String },
@@ -63,10 +63,12 @@ pub enum Reason {
     IsRuledOut { name: String, because: Box<Reason> },
     ExcludeEachOther { names: String },
     LayerExhausted { layer: Layer, because: Vec<(String, String, Reason)> },
+    LayersExclude { one: (Layer, String), other: (Layer, String) },
     NothingFitsTogether,
+    TooManyCombinations { most: usize },
     // Conflicts of the documents.
-    TreesDisagree { layer: Layer, one: (String, String), other: (String, String) },
-    TreeImpossible { layer: Layer, section: String, name: String, because: Box<Reason> },
+    TreesDisagree { layer: Layer, sides: Vec<(String, String)> },
+    TreeImpossible { layer: Layer, sections: String, name: String, because: Box<Reason> },
     // Contradictions of a catalogue.
     NeverFires { name: Text, line: usize, when: String },
     PartNeverDecides { name: Text, line: usize, part: String },

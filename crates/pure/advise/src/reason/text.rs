@@ -72,7 +72,9 @@ pub(super) fn of(reason: &Reason) -> Text {
         | Reason::IsRuledOut { .. }
         | Reason::ExcludeEachOther { .. }
         | Reason::LayerExhausted { .. }
+        | Reason::LayersExclude { .. }
         | Reason::NothingFitsTogether
+        | Reason::TooManyCombinations { .. }
         | Reason::TreesDisagree { .. }
         | Reason::TreeImpossible { .. } => excluded(reason),
         _ => super::findings::of(reason),
@@ -228,7 +230,7 @@ fn excluded(reason: &Reason) -> Text {
     match reason {
         Reason::Forbidden => say!("the scenario forbids it", "场景禁止使用"),
         Reason::AnotherRequired { name } => say!("the scenario requires {name}", "场景要求使用 {name}"),
-        Reason::OnlyWhen { when } => say!("only where {when}", "仅适用于 {when}"),
+        Reason::OnlyWhen { when: Text { en, zh } } => say!("only where {en}", "仅适用于：{zh}"),
         Reason::MustBe { section, names } => {
             say!("§{section} allows only {names}", "§{section} 规定必须为 {names}")
         }
@@ -268,19 +270,34 @@ fn excluded(reason: &Reason) -> Text {
             let ((name_en, name_zh), en, zh) = (layer.names(), list(Lang::En), list(Lang::Zh));
             say!("nothing is left for {name_en} — {en}", "{name_zh}没有可选项——{zh}")
         }
+        Reason::LayersExclude { one: (a, first), other: (b, second) } => {
+            let ((a_en, a_zh), (b_en, b_zh)) = (a.names(), b.names());
+            say!(
+                "what is left for {a_en} ({first}) does not go with what is left for {b_en} ({second})",
+                "{a_zh}剩余的 {first} 与{b_zh}剩余的 {second} 不兼容"
+            )
+        }
         Reason::NothingFitsTogether => {
             say!("each layer has options, and no combination of them fits", "各层都有可选项，但没有兼容的组合")
         }
-        Reason::TreesDisagree { layer, one: (a, first), other: (b, second) } => {
+        Reason::TooManyCombinations { most } => say!(
+            "more than {most} combinations are left; forbid or require some options",
+            "剩余组合超过 {most} 个；请要求或禁止部分选项"
+        ),
+        Reason::TreesDisagree { layer, sides } => {
             let (en, zh) = layer.names();
-            say!("{en}: §{a} says {first}, §{b} says {second}", "{zh}：§{a} 选择 {first}，§{b} 选择 {second}")
+            let list = |verb: &str, by: &str| {
+                sides.iter().map(|(sections, names)| format!("{sections} {verb} {names}")).collect::<Vec<_>>().join(by)
+            };
+            let (en_sides, zh_sides) = (list("→", "; "), list("→", "；"));
+            say!("{en}: the trees disagree: {en_sides}", "{zh}：决策树互相矛盾：{zh_sides}")
         }
-        Reason::TreeImpossible { layer, section, name, because } => {
+        Reason::TreeImpossible { layer, sections, name, because } => {
             let ((en, zh), text) = (layer.names(), because.text());
             let Text { en: why, zh: wieso } = text;
             say!(
-                "{en}: §{section} says {name}, which is ruled out: {why}",
-                "{zh}：§{section} 选择的 {name} 已被排除：{wieso}"
+                "{en}: {sections} → {name}, which is ruled out: {why}",
+                "{zh}：{sections} → {name}，但它已被排除：{wieso}"
             )
         }
         _ => Text::default(),

@@ -206,11 +206,17 @@ fn weights<'a>(scenario: &mut Scenario, file: &str, fields: &mut Fields<'a>, fla
 /// `3`, `0.25` or `1/3`, in millionths.
 fn weight(text: &str) -> Option<i64> {
     let (number, parts) = match text.split_once('/') {
-        Some((number, parts)) => (number.trim(), parts.trim().parse::<i64>().ok().filter(|it| *it > 0)?),
+        Some((number, parts)) => {
+            (number.trim(), parts.trim().parse::<i64>().ok().filter(|it| (1..=WEIGHT_MAX).contains(it))?)
+        }
         None => (text.trim(), 1),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if fraction.len() > 6 || whole.is_empty() || !format!("{whole}{fraction}").bytes().all(|it| it.is_ascii_digit()) {
+    if fraction.len() > 6
+        || whole.len() > 4
+        || whole.is_empty()
+        || !format!("{whole}{fraction}").bytes().all(|it| it.is_ascii_digit())
+    {
         return None;
     }
     let millionths: i64 = format!("{whole}{fraction:0<6}").parse().ok()?;

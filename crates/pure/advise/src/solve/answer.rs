@@ -10,6 +10,7 @@ use crate::{
     formal::{Edge, Serverless},
     layer::{DIMENSIONS, Dimension, Feature, LAYERS, Layer, Metric},
     reason::Reason,
+    text::Text,
     tree::Position,
     unit::thousandths,
     words::words,
@@ -145,6 +146,8 @@ pub struct Fired {
     pub line: usize,
     /// Its condition, as the catalogue writes it.
     pub when: String,
+    /// What that means.
+    pub means: Text,
     /// What it says to choose.
     pub choose: Vec<Id>,
     /// Whether it names what was chosen.
@@ -211,7 +214,7 @@ pub struct Assumption {
 #[derive(Clone, Debug, Serialize)]
 pub struct Extra {
     /// What.
-    pub name: crate::text::Text,
+    pub name: Text,
     /// The section that asks for it.
     pub source: String,
 }
@@ -305,7 +308,7 @@ pub struct NoAnswer {
 pub struct Relaxation {
     /// Keys with their new value; an empty value takes the key away.
     pub changes: Vec<(String, String)>,
-    /// How far that is from what was asked, in thousandths: 1,000 is a doubling or the loss of one key.
+    /// How far that is from what was asked, in thousandths: 1,000 is a doubling, 2,000 the loss of a key.
     pub distance: i64,
     /// The best stack that it leaves.
     pub stack: Stack,

@@ -80,7 +80,7 @@ pub fn options_of(catalog: &Catalog, name: &str) -> Result<Vec<Id>, Reason> {
 /// When a name is unknown, or its options exclude each other.
 pub fn compare(catalog: &Catalog, scenario: &Scenario, a: &str, b: &str) -> Result<Comparison, Reason> {
     let space = Space::new(catalog, scenario);
-    let ranking = ranked(&space);
+    let ranking = ranked(&space).unwrap_or_default();
     let (one, side_a) = side(catalog, &space, &ranking, a)?;
     let (other, side_b) = side(catalog, &space, &ranking, b)?;
     let dimensions = Dimension::ALL.iter().map(|it| crossing(&space, &one, &other, *it)).collect();

@@ -96,11 +96,14 @@ fn fired(
     for tree in &catalog.trees {
         let Some((line, rule)) = tree.fired(scenario) else { continue };
         let Some(choose) = rule.choose.get(&layer) else { continue };
-        let agrees = choose.contains(chosen);
+        // What is a part of the option is chosen with it: K3s with KubeEdge on K3s.
+        let parts = catalog.technology(chosen.as_str()).map(|it| it.parts.as_slice()).unwrap_or_default();
+        let agrees = choose.contains(chosen) || parts.iter().any(|it| choose.contains(it));
         all.push(Fired {
             tree: tree.section.clone(),
             line: line + 1,
             when: rule.when.to_string(),
+            means: rule.when.means(&catalog.facts),
             choose: choose.clone(),
             agrees,
             because: (!agrees).then(|| against(space, layer, choose, alternatives)),
@@ -125,31 +128,38 @@ fn against(space: &Space<'_>, layer: Layer, choose: &[Id], alternatives: &[Alter
 fn conflicts(layers: &[LayerAnswer], space: &Space<'_>) -> Vec<Reason> {
     let mut conflicts = Vec::new();
     for answer in layers {
-        for (at, one) in answer.fired.iter().enumerate() {
-            let apart = |it: &&Fired| !it.choose.iter().any(|id| one.choose.contains(id));
-            if let Some(other) = answer.fired[at + 1..].iter().find(apart) {
-                conflicts.push(Reason::TreesDisagree {
-                    layer: answer.layer,
-                    one: (one.tree.clone(), names(&one.choose)),
-                    other: (other.tree.clone(), names(&other.choose)),
-                });
-            }
+        let sides = sides(&answer.fired);
+        let apart = |one: &[Id], other: &[Id]| !one.iter().any(|it| other.contains(it));
+        if sides.iter().any(|one| sides.iter().any(|other| apart(one.0, other.0))) {
+            let told = sides.iter().map(|(choose, sections)| (sections.clone(), names(choose))).collect();
+            conflicts.push(Reason::TreesDisagree { layer: answer.layer, sides: told });
+        }
+        for (choose, sections) in sides {
             let out = |id: &Id| space.at(answer.layer).iter().find(|it| it.technology.id == *id)?.out.clone();
-            let outs: Vec<RuledOut> = one.choose.iter().filter_map(out).collect();
-            if outs.len() == one.choose.len()
+            let outs: Vec<RuledOut> = choose.iter().filter_map(out).collect();
+            let stands = answer.fired.iter().any(|it| it.choose == choose && it.agrees);
+            if outs.len() == choose.len()
+                && !stands
                 && let Some(first) = outs.into_iter().next()
             {
-                conflicts.push(Reason::TreeImpossible {
-                    layer: answer.layer,
-                    section: one.tree.clone(),
-                    name: first.technology.to_string(),
-                    because: Box::new(first.reason),
-                });
+                let (name, because) = (first.technology.to_string(), Box::new(first.reason));
+                conflicts.push(Reason::TreeImpossible { layer: answer.layer, sections, name, because });
             }
         }
     }
-    conflicts.dedup();
     conflicts
+}
+
+/// What was chosen by which trees, in their order.
+fn sides(fired: &[Fired]) -> Vec<(&[Id], String)> {
+    let mut sides: Vec<(&[Id], String)> = Vec::new();
+    for one in fired {
+        match sides.iter_mut().find(|it| it.0 == one.choose) {
+            Some((_, sections)) => *sections += &format!(", §{}", one.tree),
+            None => sides.push((&one.choose, format!("§{}", one.tree))),
+        }
+    }
+    sides
 }
 
 /// What the answer leans on most: what nobody states, then what is only partly true, then what is claimed without a

@@ -9,6 +9,8 @@ mod answer;
 mod compare;
 mod explain;
 mod process;
+#[cfg(test)]
+mod properties;
 mod relax;
 mod requirement;
 mod sensitivity;
@@ -28,22 +30,23 @@ use space::Space;
 ///
 /// When no combination satisfies the scenario, with what excludes each other and the nearest changes that help.
 pub fn advise(catalog: &Catalog, scenario: &Scenario) -> Result<Decision, Box<NoAnswer>> {
+    let refused = |conflicts| {
+        let scenario = scenario.title().to_owned();
+        Box::new(NoAnswer { scenario, conflicts, relaxations: Vec::new(), ruled_out: Vec::new(), steps: Vec::new() })
+    };
     let unknown = unknown_names(catalog, scenario);
     if !unknown.is_empty() {
-        return Err(Box::new(NoAnswer {
-            scenario: scenario.title().to_owned(),
-            conflicts: unknown,
-            relaxations: Vec::new(),
-            ruled_out: Vec::new(),
-            steps: Vec::new(),
-        }));
+        return Err(refused(unknown));
     }
     let mut space = Space::new(catalog, scenario);
-    let found = walk::ranked(&space);
-    space.rule_out_unreached(&found);
+    let Some(found) = walk::ranked(&space) else {
+        let reason = Reason::TooManyCombinations { most: walk::COMBINATIONS_MAX };
+        return Err(refused(vec![Flaw::new(&scenario.file, Default::default(), reason)]));
+    };
     if found.is_empty() {
         return Err(Box::new(relax::no_answer(catalog, scenario, &space)));
     }
+    space.rule_out_unreached(&found);
     Ok(explain::decision(catalog, scenario, &space, &found))
 }
 

@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 
 use super::{
-    NoAnswer, Relaxation, Stack, explain, process,
-    space::Space,
-    walk::{is_feasible, ranked},
+    NoAnswer, Relaxation, RuledOut, Stack, explain, process,
+    space::{Space, names},
+    walk::best,
 };
 use crate::{
     Catalog, Scenario,
     catalog::Want,
     flaw::Flaw,
-    layer::Layer,
+    layer::{LAYERS, Layer},
     reason::Reason,
     scenario::{Field, Given, Kind, Sense},
     unit::{Quantity, Range},
@@ -20,8 +20,8 @@ use crate::{
 
 /// Most changes that are told.
 const RELAXATIONS_MAX: usize = 5;
-/// The distance of taking a key away, or of putting another word in its place.
-const KEY: i64 = 1000;
+/// The distance of taking a key away: as far as a change to the fourth part.
+const KEY: i64 = 2000;
 
 /// A change and how far it goes.
 type Change = (String, String, i64);
@@ -36,21 +36,46 @@ pub(super) fn no_answer(catalog: &Catalog, scenario: &Scenario, space: &Space<'_
     }
 }
 
-/// The layers in which nothing is left, each with every key that took part, at the key that stands last.
+/// The layers in which nothing is left, each with every key that took part, at the key that stands last; where each has
+/// something left, the pairs of layers that exclude each other.
 fn conflicts(scenario: &Scenario, space: &Space<'_>) -> Vec<Flaw> {
     let mut flaws = Vec::new();
     for layer in Layer::ALL {
-        let options = space.at(*layer);
-        if options.iter().any(|it| it.out.is_none()) {
+        let outs: Vec<&RuledOut> = space.at(*layer).iter().filter_map(|it| it.out.as_ref()).collect();
+        if outs.len() < space.at(*layer).len() {
             continue;
         }
-        let outs: Vec<_> = options.iter().filter_map(|it| it.out.as_ref()).collect();
-        let at = outs.iter().map(|it| it.at).max().unwrap_or_default();
-        let because = outs.iter().map(|it| (it.technology.to_string(), it.key.clone(), it.reason.clone())).collect();
+        // What no key of the scenario rules out was never meant for it, and no change brings it back.
+        let asked: Vec<&RuledOut> = outs.iter().copied().filter(|it| !it.key.is_empty()).collect();
+        let told = if asked.is_empty() { outs } else { asked };
+        let at = told.iter().map(|it| it.at).max().unwrap_or_default();
+        let because = told.iter().map(|it| (it.technology.to_string(), it.key.clone(), it.reason.clone())).collect();
         flaws.push(Flaw::new(&scenario.file, at, Reason::LayerExhausted { layer: *layer, because }));
     }
     if flaws.is_empty() {
+        flaws.extend(apart(scenario, space));
+    }
+    if flaws.is_empty() {
         flaws.push(Flaw::new(&scenario.file, Default::default(), Reason::NothingFitsTogether));
+    }
+    flaws
+}
+
+/// Pairs of layers of whose remaining options none goes with one of the other.
+fn apart(scenario: &Scenario, space: &Space<'_>) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    for (at, one) in Layer::ALL.iter().enumerate() {
+        for other in &Layer::ALL[at + 1..] {
+            let left = |layer: Layer| space.at(layer).iter().filter(|it| it.out.is_none());
+            if left(*one).any(|a| left(*other).any(|b| a.with & b.bit != 0)) {
+                continue;
+            }
+            let outs = [*one, *other].into_iter().flat_map(|it| space.at(it)).filter_map(|it| it.out.as_ref());
+            let place = outs.map(|it| it.at).max().unwrap_or_default();
+            let told = |layer| names(&left(layer).map(|it| it.technology.id.clone()).collect::<Vec<_>>());
+            let reason = Reason::LayersExclude { one: (*one, told(*one)), other: (*other, told(*other)) };
+            flaws.push(Flaw::new(&scenario.file, place, reason));
+        }
     }
     flaws
 }
@@ -67,8 +92,12 @@ fn nearest(catalog: &Catalog, scenario: &Scenario, space: &Space<'_>) -> Vec<Rel
         }
     }
     found.sort_by(|a, b| a.distance.cmp(&b.distance).then_with(|| a.changes.cmp(&b.changes)));
-    let mut keys = BTreeSet::new();
-    found.retain(|it| keys.insert(it.changes.iter().map(|it| it.0.clone()).collect::<Vec<_>>()));
+    // Of several amounts for the same keys the nearest is told; lists are kept apart.
+    let about = |(key, value): &(String, String)| {
+        (key.clone(), if key.starts_with("hard.") { value.clone() } else { String::new() })
+    };
+    let mut seen = BTreeSet::new();
+    found.retain(|it| seen.insert(it.changes.iter().map(about).collect::<BTreeSet<_>>()));
     found.truncate(RELAXATIONS_MAX);
     found
 }
@@ -79,10 +108,7 @@ fn attempt(catalog: &Catalog, scenario: &Scenario, changes: &[&Change]) -> Optio
         changed = changed.set(key, value).ok()?;
     }
     let space = Space::new(catalog, &changed);
-    if !is_feasible(&space) {
-        return None;
-    }
-    let stack: Stack = space.stack(ranked(&space).first()?);
+    let stack: Stack = space.stack(&best(&space, &[u128::MAX; LAYERS], false)?);
     let told = changes.iter().map(|it| (it.0.clone(), it.1.clone())).collect();
     Some(Relaxation { changes: told, distance: changes.iter().map(|it| it.2).sum(), stack })
 }

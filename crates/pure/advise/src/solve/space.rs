@@ -193,7 +193,7 @@ fn rule_out(catalog: &Catalog, scenario: &Scenario, space: &mut Space<'_>) {
         } else if let Some(it) = required {
             Some(ruled_out(technology, "hard.require", it.at, Reason::AnotherRequired { name: it.id.to_string() }))
         } else if !technology.when.holds(scenario) {
-            let when = technology.when.to_string();
+            let when = technology.when.means(&catalog.facts);
             let key = crate::condition::first_key(&technology.when, scenario);
             Some(ruled_out(technology, key, scenario.position(key), Reason::OnlyWhen { when }))
         } else if let Some((tree, names_of)) = must {

@@ -1,4 +1,4 @@
-//! Walks the product of the options. Entry points: [`ranked`], [`is_feasible`].
+//! Walks the product of the options. Entry points: [`ranked`], [`best`].
 
 use super::space::Space;
 use crate::layer::{DIMENSIONS, LAYERS};
@@ -26,25 +26,19 @@ impl Found {
     }
 }
 
-/// Every combination that is left, best first.
-pub(super) fn ranked(space: &Space<'_>) -> Vec<Found> {
+/// Most combinations that are looked at. The embedded catalogue leaves some hundred thousand at most; a foreign one with
+/// everything open could take any amount of memory.
+pub(super) const COMBINATIONS_MAX: usize = 2_000_000;
+
+/// Every combination that is left, best first; none if there are too many.
+pub(super) fn ranked(space: &Space<'_>) -> Option<Vec<Found>> {
     let mut found = Vec::new();
     walk(space, true, &mut |one| {
         found.push(one);
-        true
+        found.len() <= COMBINATIONS_MAX
     });
     found.sort_unstable_by(Found::order);
-    found
-}
-
-/// Whether any combination is left.
-pub(super) fn is_feasible(space: &Space<'_>) -> bool {
-    let mut any = false;
-    walk(space, true, &mut |_| {
-        any = true;
-        false
-    });
-    any
+    (found.len() <= COMBINATIONS_MAX).then_some(found)
 }
 
 /// The best of the combinations that `wanted` allows in each layer, also of those that are ruled out if `any`.
@@ -58,11 +52,13 @@ pub(super) fn best(space: &Space<'_>, wanted: &[u128; LAYERS], any: bool) -> Opt
         }
     }
     let mut best: Option<Found> = None;
+    let mut seen = 0;
     walk(&narrowed, !any, &mut |one| {
+        seen += 1;
         if best.is_none_or(|it| one.order(&it).is_lt()) {
             best = Some(one);
         }
-        true
+        seen <= COMBINATIONS_MAX
     });
     best
 }

@@ -90,7 +90,7 @@ fn section<'a>(
     }
     for (word, at, node) in fields.entries("layers", reader.flaws) {
         if let Some(layer) = reader.word(*at, word, Layer::WORDS, Layer::from_word) {
-            catalog.layer_weights[layer as usize] = reader.whole(node, "layers");
+            catalog.layer_weights[layer as usize] = reader.weight(node, "layers", 1) / 1000;
         }
     }
     for node in fields.list("extras") {

@@ -63,6 +63,17 @@ impl<'a> Reader<'a, '_> {
         self.range(at, key, text, Unit::Cores).map_or(0, |it| it.low)
     }
 
+    /// A weight of at most 1,000, in thousandths and in multiples of `1 / parts`; larger ones would leave no exact sums.
+    pub(super) fn weight(&mut self, node: &Node, key: &str, parts: i64) -> i64 {
+        let given = self.thousandths(node, key);
+        if given > 1_000_000 || given * parts % 1000 != 0 {
+            let text = crate::unit::thousandths(given);
+            self.flaws.add(self.file, node.at, Reason::NotWeight { key: key.to_owned(), text });
+            return 0;
+        }
+        given
+    }
+
     /// `{en: …, zh: …}`, or one text that both languages share.
     pub(super) fn words_of(&mut self, node: &Node) -> Text {
         match &node.value {

@@ -115,7 +115,7 @@ pub(super) fn weighing<'a>(reader: &mut Reader<'a, '_>, node: &'a Node) -> Optio
     for node in fields.list("lines") {
         let mut line = Fields::of(reader.file, node, reader.flaws);
         let when = reader.condition(&mut line, "when");
-        let weight = line.take("weight").map_or(0, |it| reader.thousandths(it.1, "weight"));
+        let weight = line.take("weight").map_or(0, |it| reader.weight(it.1, "weight", 1000));
         line.finish(reader.flaws);
         lines.push((when, Weight(weight * 1000)));
     }
@@ -143,6 +143,10 @@ pub(super) fn derived<'a>(reader: &mut Reader<'a, '_>, node: &'a Node) -> Option
         }
     };
     let (worst, best) = (amount("worst"), amount("best"));
+    if worst == best {
+        let text = Quantity { value: best, unit: metric.unit() }.to_string();
+        reader.flaws.add(reader.file, node.at, Reason::AmountOutOfRange { key: "best".to_owned(), text });
+    }
     fields.finish(reader.flaws);
     let source = reader.source(node.at);
     Some(Derived { layer: layer?, dimension: dimension?, metric, worst, best, source })
