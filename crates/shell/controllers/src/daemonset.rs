@@ -12,22 +12,23 @@ use eyot_plan::{
     amount::Amount,
     daemonset::{self as plan, Phase, Plan, Spec, Status, Strategy, Why},
     schedule,
-    selector::Selector,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    api::{ApiError, DAEMON_SETS, PODS, Target},
-    claim::{self, Claim},
-    context::Context,
-    events::{Recorder, Severity},
+    api::{ApiError, DAEMON_SETS, Resource},
+    claim,
+    context::{Context, Stores},
+    events::Severity,
     expect::Snapshot,
-    history::{HASH, History},
+    history::HASH,
     names,
-    pods::{Batch, Blueprint, Pods},
+    pods::{Batch, Blueprint},
     queue::Outcome,
+    store::Store,
+    versioned::{Versioned, Workload},
     view::{
-        Key,
+        Key, LabelSelector, Meta,
         apps::{DaemonSetView, RevisionView, or_one},
         cluster::NodeView,
         count, now,
@@ -45,47 +46,60 @@ const TOLERATED: [(&str, &str); 6] = [
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
+impl Workload for DaemonSetView {
+    const CONTROLLER: &'static str = "daemonset-controller";
+    const HASH_LABEL: &'static str = HASH;
+
+    fn resource() -> &'static Resource {
+        &DAEMON_SETS
+    }
+
+    fn store(stores: &Stores) -> &Arc<Store<Self>> {
+        &stores.daemon_sets
+    }
+
+    fn selector(&self) -> &LabelSelector {
+        &self.spec.selector
+    }
+
+    fn template(&self) -> &Value {
+        &self.spec.template
+    }
+
+    fn collisions(&self) -> Option<i32> {
+        self.status.collision_count
+    }
+
+    fn member(set: &Meta, pod: &Meta) -> bool {
+        claim::anything(set, pod)
+    }
+}
+
 /// One pass over one DaemonSet: read, decide, write.
 pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let Some(set) = context.stores.daemon_sets.get(&key) else { return Ok(None) };
-    let selector = set.spec.selector.compile();
-    let pass = Pass {
-        recorder: context.recorder.of("daemonset-controller"),
-        owner: Pods {
-            api: &context.api,
-            expectations: &context.expectations,
-            resource: &DAEMON_SETS,
-            owner: &set.meta,
-        },
-        context: &context,
-        set: &set,
-        selector: &selector,
-    };
-    pass.run().await
+    Pass { base: Versioned::of(&context, &set), set: &set }.run().await
 }
 
 struct Pass<'a> {
-    context: &'a Context,
+    base: Versioned<'a, DaemonSetView>,
     set: &'a DaemonSetView,
-    selector: &'a Selector,
-    owner: Pods<'a>,
-    recorder: Recorder,
 }
 
 impl Pass<'_> {
     async fn run(&self) -> Outcome {
         // Wishes are read before pods: see `expect`.
-        let wishes = self.context.expectations.snapshot(&self.set.meta.uid);
-        let pods = self.pods().await?;
+        let wishes = self.base.context.expectations.snapshot(&self.set.meta.uid);
+        let pods = self.base.pods().await?;
         if self.set.meta.deleting() {
             return Ok(None);
         }
-        let history = self.history();
+        let history = self.base.history();
         let settled = history.settle().await?;
         let hash = hash(&settled.update);
         let mut template = self.set.spec.template.clone();
         tolerate(&mut template["spec"]);
-        let nodes = self.context.stores.nodes.all();
+        let nodes = self.base.context.stores.nodes.all();
         let (rows, strays) = self.nodes(&nodes, &template, &pods, &wishes);
         let all: Vec<plan::Pod> = pods.iter().map(|it| row(it, hash, &wishes)).collect();
         let plan = plan::plan(&self.spec(), &rows, &all, settled.collisions, now());
@@ -99,31 +113,6 @@ impl Pass<'_> {
         };
         history.trim(&settled.all, self.set.spec.revision_history_limit, live).await?;
         Ok(plan.wait.map(|it| Duration::from_secs(it.unsigned_abs())))
-    }
-
-    async fn pods(&self) -> Result<Vec<Arc<PodView>>, ApiError> {
-        let claim = Claim {
-            api: &self.context.api,
-            store: &self.context.stores.pods,
-            resource: &PODS,
-            owner: &self.set.meta,
-            reference: self.owner.owner_reference(),
-            selector: self.selector,
-            member: claim::anything,
-        };
-        claim.settle().await
-    }
-
-    fn history(&self) -> History<'_> {
-        History {
-            context: self.context,
-            owner: &self.set.meta,
-            selector: self.selector,
-            template: &self.set.spec.template,
-            label: HASH,
-            collisions: self.set.status.collision_count,
-            reference: self.owner.owner_reference(),
-        }
     }
 
     fn spec(&self) -> Spec {
@@ -151,9 +140,7 @@ impl Pass<'_> {
         wishes: &Snapshot,
     ) -> (Vec<plan::Node>, Vec<Arc<PodView>>) {
         let demand = demand(template);
-        let known: HashSet<&str> = pods.iter().map(|it| &*it.meta.name).collect();
-        let creating: HashSet<i32> =
-            wishes.creates.iter().filter(|it| !known.contains(it.0.as_str())).filter_map(|it| *it.1).collect();
+        let creating: HashSet<i32> = self.base.creating(pods, wishes).into_iter().collect();
         let mut rows: Vec<plan::Node> = nodes
             .iter()
             .map(|it| plan::Node {
@@ -196,15 +183,15 @@ impl Pass<'_> {
             };
             let message =
                 format!("Found {what} daemon pod {} on node {}, will try to kill it", pod.meta.key(), pod.node);
-            self.record(severity, reason, message);
+            self.base.record(severity, reason, message);
             leaving.push(pod.clone());
         }
-        let removed = self.owner.delete(&leaving, None).await;
-        self.tell(&removed, "Deleted pod", "SuccessfulDelete", "FailedDelete");
+        let removed = self.base.owner.delete(&leaving, None).await;
+        self.tell(&removed, "Deleted pod", ["SuccessfulDelete", "FailedDelete"]);
         let blueprints: Vec<Arc<Blueprint>> =
             plan.create.iter().map(|at| Arc::new(self.blueprint(template, &nodes[*at].meta.name, hash))).collect();
-        let created = self.owner.create(&blueprints).await;
-        self.tell(&created, "Created pod", "SuccessfulCreate", "FailedCreate");
+        let created = self.base.owner.create(&blueprints).await;
+        self.tell(&created, "Created pod", ["SuccessfulCreate", "FailedCreate"]);
         match removed.failed.or(created.failed) {
             Some(error) => Err(error),
             None => Ok(()),
@@ -213,7 +200,7 @@ impl Pass<'_> {
 
     fn blueprint(&self, template: &Value, node: &str, hash: &str) -> Blueprint {
         let base = format!("{}-", self.set.meta.name);
-        self.owner.blueprint(template, base, Some(names::number(node)), |meta, spec| {
+        self.base.owner.blueprint(template, base, Some(names::number(node)), |meta, spec| {
             meta.entry("labels").or_insert_with(|| json!({}))[HASH] = hash.into();
             if !spec["affinity"].is_object() {
                 spec["affinity"] = json!({});
@@ -229,24 +216,15 @@ impl Pass<'_> {
         })
     }
 
-    fn tell(&self, batch: &Batch, what: &str, well: &'static str, badly: &'static str) {
-        for pod in batch.done.iter().take(10) {
-            self.record(Severity::Normal, well, format!("{what}: {pod}"));
-        }
-        if let Some(error) = &batch.failed {
-            self.record(Severity::Warning, badly, format!("Error: {}", error.message()));
-        }
-    }
-
-    fn record(&self, severity: Severity, reason: &'static str, message: String) {
-        self.recorder.record(&DAEMON_SETS, &self.set.meta, severity, reason, message);
+    fn tell(&self, batch: &Batch, what: &str, reasons: [&'static str; 2]) {
+        self.base.tell(batch, reasons, |pod| format!("{what}: {pod}"), |error| format!("Error: {error}"));
     }
 
     async fn write_status(&self, new: &Status) -> Result<(), ApiError> {
         if *new == status(self.set) {
             return Ok(());
         }
-        let patch = json!({"status": {
+        let status = json!({
             "observedGeneration": new.observed_generation,
             "desiredNumberScheduled": new.desired,
             "currentNumberScheduled": new.current,
@@ -256,15 +234,8 @@ impl Pass<'_> {
             "numberAvailable": count(new.available),
             "numberUnavailable": count(new.unavailable),
             "collisionCount": new.collision_count,
-        }});
-        let meta = &self.set.meta;
-        let target = Target::object(&DAEMON_SETS, &meta.namespace, &meta.name).sub("status");
-        match self.context.api.merge::<DaemonSetView>(target, &patch).await {
-            Ok(written) => self.context.stores.daemon_sets.absorb(written),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
+        });
+        self.base.write_status(status).await
     }
 }
 

@@ -5,23 +5,22 @@ use std::{
     sync::Arc,
 };
 
-use eyot_plan::endpointslice::{self as plan, Endpoint, Slice};
-use serde_json::{Map, Value, json};
+use eyot_plan::endpointslice::{self as plan, Slice};
+use serde_json::json;
 
 use crate::{
-    api::{ApiError, DeleteOptions, ENDPOINT_SLICES, Target},
+    api::ApiError,
     context::Context,
     names,
     queue::Outcome,
+    slices::{self, MANAGED_BY, New, SERVICE_NAME},
     view::{
-        Key, Meta, count,
+        Key, Meta,
         network::{ServiceView, SliceView},
         pod::PodView,
     },
 };
 
-pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// Label of nodes.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -29,8 +28,7 @@ pub(crate) const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// The Service that a slice of ours belongs to.
 pub(crate) fn service_of(slice: &Meta) -> Option<Key> {
-    let ours = slice.labels.get(MANAGED_BY) == Some(MANAGER);
-    slice.labels.get(SERVICE_NAME).filter(|_| ours).map(|name| Key::new(&slice.namespace, name))
+    slices::service_of(slice, MANAGER)
 }
 
 /// Nothing that a slice tells differs between the two.
@@ -54,22 +52,22 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         // The collector removes the slices of a Service that is gone; here it stopped selecting.
         if context.stores.services.get(&key).is_some_and(|it| !it.meta.deleting()) {
             for slice in &present {
-                delete(&context, &slice.meta).await?;
+                slices::delete(&context, &slice.meta).await?;
             }
         }
         return Ok(None);
     };
     let pods = rows(&context, &service);
-    let slices: Vec<Slice> = present.iter().map(|it| it.slice.clone()).collect();
-    let plan = plan::plan(&service.ports(), service.spec.publish_not_ready_addresses, &pods, &slices);
+    let old: Vec<Slice> = present.iter().map(|it| it.slice.clone()).collect();
+    let plan = plan::plan(&service.ports(), service.spec.publish_not_ready_addresses, &pods, &old);
     for slice in &plan.create {
         create(&context, &service, slice).await?;
     }
     for (index, slice) in &plan.update {
-        update(&context, &present[*index].meta, slice).await?;
+        slices::update(&context, &present[*index].meta, slice).await?;
     }
     for index in &plan.delete {
-        delete(&context, &present[*index].meta).await?;
+        slices::delete(&context, &present[*index].meta).await?;
     }
     // What was created is in the cache only after the watch brought it, which wakes this pass again; a name that
     // depends on the content keeps a pass in between from creating it twice.
@@ -113,82 +111,16 @@ async fn create(context: &Context, service: &ServiceView, slice: &Slice) -> Resu
     if service.headless() {
         labels.insert(HEADLESS, "");
     }
-    let mut body = content(slice, &service.meta.namespace);
-    body.insert("apiVersion".into(), "discovery.k8s.io/v1".into());
-    body.insert("kind".into(), "EndpointSlice".into());
-    body.insert("addressType".into(), "IPv4".into());
-    body.insert(
-        "metadata".into(),
-        json!({
-            "name": names::stable(&format!("{}-", service.meta.name), &(&service.meta.uid, key_of(slice))),
-            "generateName": format!("{}-", service.meta.name),
-            "namespace": service.meta.namespace,
-            "labels": labels,
-            "ownerReferences": [{
-                "apiVersion": "v1", "kind": "Service", "name": service.meta.name, "uid": service.meta.uid,
-                "controller": true, "blockOwnerDeletion": true,
-            }],
-        }),
-    );
-    let target = Target::collection(&ENDPOINT_SLICES, &service.meta.namespace);
-    match context.api.create(target, Value::Object(body).to_string().into_bytes()).await {
-        Err(error) if error.exists() => Ok(()),
-        other => other.map(|_| ()),
-    }
+    let new = New {
+        name: names::stable(&format!("{}-", service.meta.name), &(&service.meta.uid, key_of(slice))),
+        labels: json!(labels),
+        owner: ("v1", "Service", &service.meta),
+    };
+    slices::create(context, new, slice).await
 }
 
 /// What a slice's name is made of: its ports and its first endpoint.
 fn key_of(slice: &Slice) -> (Vec<(String, u16)>, Option<String>) {
     let ports = slice.ports.iter().map(|it| (it.name.clone(), it.port)).collect();
     (ports, slice.endpoints.first().map(|it| it.uid.clone()))
-}
-
-async fn update(context: &Context, meta: &Meta, slice: &Slice) -> Result<(), ApiError> {
-    let mut patch = content(slice, &meta.namespace);
-    patch.insert("metadata".into(), json!({"resourceVersion": meta.resource_version}));
-    let target = Target::object(&ENDPOINT_SLICES, &meta.namespace, &meta.name);
-    match context.api.merge::<SliceView>(target, &Value::Object(patch)).await {
-        Ok(written) => context.stores.slices.absorb(written),
-        Err(error) if error.is_not_found() => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
-}
-
-async fn delete(context: &Context, meta: &Meta) -> Result<(), ApiError> {
-    let target = Target::object(&ENDPOINT_SLICES, &meta.namespace, &meta.name);
-    context.api.delete(target, DeleteOptions { uid: Some(&meta.uid), ..DeleteOptions::default() }).await
-}
-
-pub(crate) fn content(slice: &Slice, namespace: &str) -> Map<String, Value> {
-    let ports = slice.ports.iter().map(|it| {
-        let mut port = json!({"name": it.name, "protocol": it.protocol, "port": count(it.port.into())});
-        if let Some(app_protocol) = &it.app_protocol {
-            port["appProtocol"] = app_protocol.as_str().into();
-        }
-        port
-    });
-    let ports = ("ports".to_owned(), ports.collect());
-    let endpoints = ("endpoints".to_owned(), slice.endpoints.iter().map(|it| endpoint(it, namespace)).collect());
-    [ports, endpoints].into_iter().collect()
-}
-
-fn endpoint(it: &Endpoint, namespace: &str) -> Value {
-    let mut endpoint = json!({
-        "addresses": [it.ip],
-        "conditions": {"ready": it.ready, "serving": it.serving, "terminating": it.terminating},
-    });
-    if !it.name.is_empty() {
-        endpoint["targetRef"] = json!({"kind": "Pod", "namespace": namespace, "name": it.name, "uid": it.uid});
-    }
-    if !it.node.is_empty() {
-        endpoint["nodeName"] = it.node.as_str().into();
-    }
-    if let Some(zone) = &it.zone {
-        endpoint["zone"] = zone.as_str().into();
-    }
-    if let Some(hostname) = &it.hostname {
-        endpoint["hostname"] = hostname.as_str().into();
-    }
-    endpoint
 }

@@ -37,8 +37,10 @@ mod queue;
 mod reflect;
 mod replicaset;
 mod scheduler;
+mod slices;
 mod statefulset;
 mod store;
+mod versioned;
 mod view;
 
 use std::{

@@ -3,72 +3,81 @@
 mod claims;
 mod pod;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use eyot_plan::{
-    selector::Selector,
-    statefulset::{self as plan, Phase, Plan, Revisions, Spec, Status, Step, Strategy},
-};
-use serde_json::json;
+use eyot_plan::statefulset::{self as plan, Phase, Plan, Revisions, Spec, Status, Step, Strategy};
+use serde_json::{Value, json};
 
 use crate::{
-    api::{ApiError, PODS, STATEFUL_SETS, Target},
-    claim::Claim,
-    context::Context,
-    events::{Recorder, Severity},
+    api::{ApiError, Resource, STATEFUL_SETS},
+    context::{Context, Stores},
+    events::Severity,
     expect::Snapshot,
-    history::{HASH, History, Settled},
-    pods::{Batch, Blueprint, Pods},
+    history::{HASH, Settled},
+    pods::{Batch, Blueprint},
     queue::Outcome,
+    store::Store,
+    versioned::{Versioned, Workload},
     view::{
-        Key, Meta,
+        Key, LabelSelector, Meta,
         apps::{RevisionView, StatefulSetView},
         count, now,
         pod::{self as view, PodView},
     },
 };
 
+impl Workload for StatefulSetView {
+    const CONTROLLER: &'static str = "statefulset-controller";
+    const HASH_LABEL: &'static str = "controller.kubernetes.io/hash";
+
+    fn resource() -> &'static Resource {
+        &STATEFUL_SETS
+    }
+
+    fn store(stores: &Stores) -> &Arc<Store<Self>> {
+        &stores.stateful_sets
+    }
+
+    fn selector(&self) -> &LabelSelector {
+        &self.spec.selector
+    }
+
+    fn template(&self) -> &Value {
+        &self.spec.template
+    }
+
+    fn collisions(&self) -> Option<i32> {
+        self.status.collision_count
+    }
+
+    fn member(set: &Meta, pod: &Meta) -> bool {
+        ordinal(set, pod).is_some()
+    }
+}
+
 /// One pass over one StatefulSet: read, decide, write.
 pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let Some(set) = context.stores.stateful_sets.get(&key) else { return Ok(None) };
-    let selector = set.spec.selector.compile();
-    let pass = Pass {
-        recorder: context.recorder.of("statefulset-controller"),
-        owner: Pods {
-            api: &context.api,
-            expectations: &context.expectations,
-            resource: &STATEFUL_SETS,
-            owner: &set.meta,
-        },
-        context: &context,
-        set: &set,
-        selector: &selector,
-    };
-    pass.run().await
+    Pass { base: Versioned::of(&context, &set), set: &set }.run().await
 }
 
 struct Pass<'a> {
-    context: &'a Context,
+    base: Versioned<'a, StatefulSetView>,
     set: &'a StatefulSetView,
-    selector: &'a Selector,
-    owner: Pods<'a>,
-    recorder: Recorder,
 }
 
 impl Pass<'_> {
     async fn run(&self) -> Outcome {
         // Wishes are read before pods: see `expect`.
-        let wishes = self.context.expectations.snapshot(&self.set.meta.uid);
-        let pods = self.pods().await?;
+        let wishes = self.base.context.expectations.snapshot(&self.set.meta.uid);
+        let pods = self.base.pods().await?;
         if self.set.meta.deleting() {
             return Ok(None);
         }
-        let history = self.history();
+        let history = self.base.history();
         let settled = history.settle().await?;
         let (update, current) = (&settled.update, self.current(&settled));
-        let known: HashSet<&str> = pods.iter().map(|it| &*it.meta.name).collect();
-        let creating: Vec<i32> =
-            wishes.creates.iter().filter(|it| !known.contains(it.0.as_str())).filter_map(|it| *it.1).collect();
+        let creating = self.base.creating(&pods, &wishes);
         let rows: Vec<plan::Pod> = pods.iter().map(|it| row(it, &self.set.meta, &wishes)).collect();
         let revisions = Revisions { current: &current.meta.name, update: &update.meta.name };
         let old = status(self.set);
@@ -84,31 +93,6 @@ impl Pass<'_> {
         };
         history.trim(&settled.all, self.set.spec.revision_history_limit, live).await?;
         Ok(plan.wait.map(|it| Duration::from_secs(it.unsigned_abs())))
-    }
-
-    async fn pods(&self) -> Result<Vec<Arc<PodView>>, ApiError> {
-        let claim = Claim {
-            api: &self.context.api,
-            store: &self.context.stores.pods,
-            resource: &PODS,
-            owner: &self.set.meta,
-            reference: self.owner.owner_reference(),
-            selector: self.selector,
-            member: |set, pod| ordinal(set, pod).is_some(),
-        };
-        claim.settle().await
-    }
-
-    fn history(&self) -> History<'_> {
-        History {
-            context: self.context,
-            owner: &self.set.meta,
-            selector: self.selector,
-            template: &self.set.spec.template,
-            label: "controller.kubernetes.io/hash",
-            collisions: self.set.status.collision_count,
-            reference: self.owner.owner_reference(),
-        }
     }
 
     /// The revision before the update under way; the present one when there is none.
@@ -146,55 +130,46 @@ impl Pass<'_> {
         for step in &plan.steps {
             match *step {
                 Step::Create { ordinal, updated } => {
-                    claims::ensure(self.context, self.set, &self.owner.owner_reference(), ordinal).await?;
+                    claims::ensure(self.base.context, self.set, &self.base.owner.owner_reference(), ordinal).await?;
                     let revision = if updated { update } else { current };
-                    blueprints.push(Arc::new(pod::blueprint(&self.owner, self.set, revision, ordinal)));
+                    blueprints.push(Arc::new(pod::blueprint(&self.base.owner, self.set, revision, ordinal)));
                 }
                 Step::Replace(at) => {
                     let pod = &pods[at];
                     if !pod.unfinished() {
                         let message =
                             format!("StatefulSet {} is recreating failed Pod {}", self.set.meta.key(), pod.meta.name);
-                        self.record(Severity::Warning, "RecreatingFailedPod", message);
+                        self.base.record(Severity::Warning, "RecreatingFailedPod", message);
                     }
                     leaving.push(pod.clone());
                 }
                 Step::Remove(at) => {
-                    claims::hand_over(self.context, self.set, &pods[at].meta).await?;
+                    claims::hand_over(self.base.context, self.set, &pods[at].meta).await?;
                     leaving.push(pods[at].clone());
                 }
             }
         }
-        let removed = self.owner.delete(&leaving, None).await;
-        self.tell(&removed, "delete", "SuccessfulDelete", "FailedDelete");
-        let created = self.owner.create(&blueprints).await;
-        self.tell(&created, "create", "SuccessfulCreate", "FailedCreate");
+        let removed = self.base.owner.delete(&leaving, None).await;
+        self.tell(&removed, "delete", ["SuccessfulDelete", "FailedDelete"]);
+        let created = self.base.owner.create(&blueprints).await;
+        self.tell(&created, "create", ["SuccessfulCreate", "FailedCreate"]);
         match removed.failed.or(created.failed) {
             Some(error) => Err(error),
             None => Ok(()),
         }
     }
 
-    fn tell(&self, batch: &Batch, verb: &str, well: &'static str, badly: &'static str) {
+    fn tell(&self, batch: &Batch, verb: &str, reasons: [&'static str; 2]) {
         let set = &self.set.meta.name;
-        for pod in batch.done.iter().take(10) {
-            self.record(Severity::Normal, well, format!("{verb} Pod {pod} in StatefulSet {set} successful"));
-        }
-        if let Some(error) = &batch.failed {
-            let message = format!("{verb} Pod in StatefulSet {set} failed error: {}", error.message());
-            self.record(Severity::Warning, badly, message);
-        }
-    }
-
-    fn record(&self, severity: Severity, reason: &'static str, message: String) {
-        self.recorder.record(&STATEFUL_SETS, &self.set.meta, severity, reason, message);
+        let well = |pod: &str| format!("{verb} Pod {pod} in StatefulSet {set} successful");
+        self.base.tell(batch, reasons, well, |error| format!("{verb} Pod in StatefulSet {set} failed error: {error}"));
     }
 
     async fn write_status(&self, old: &Status, new: &Status) -> Result<(), ApiError> {
         if old == new {
             return Ok(());
         }
-        let patch = json!({"status": {
+        let status = json!({
             "observedGeneration": new.observed_generation,
             "replicas": new.replicas,
             "readyReplicas": count(new.ready),
@@ -204,15 +179,8 @@ impl Pass<'_> {
             "currentRevision": new.current_revision,
             "updateRevision": new.update_revision,
             "collisionCount": new.collision_count,
-        }});
-        let meta = &self.set.meta;
-        let target = Target::object(&STATEFUL_SETS, &meta.namespace, &meta.name).sub("status");
-        match self.context.api.merge::<StatefulSetView>(target, &patch).await {
-            Ok(written) => self.context.stores.stateful_sets.absorb(written),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
+        });
+        self.base.write_status(status).await
     }
 }
 
