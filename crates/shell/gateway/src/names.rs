@@ -29,9 +29,9 @@ impl Names for Gateway {
         }
         match destination(&host, &caller.namespace, &self.config.cluster_domain) {
             Destination::Service(name) => {
-                Some(self.services.by_name(&name).map(|it| addresses(&it)).unwrap_or_default())
+                Some(self.services.by_name(&name).map(|it| self.addresses_of(&it)).unwrap_or_default())
             }
-            Destination::ServiceOrOutside(name) => self.services.by_name(&name).map(|it| addresses(&it)),
+            Destination::ServiceOrOutside(name) => self.services.by_name(&name).map(|it| self.addresses_of(&it)),
             Destination::Address(ip) => Some(vec![ip]),
             Destination::Outside => None,
             Destination::Unknown(_) => Some(Vec::new()),
@@ -54,6 +54,12 @@ impl Names for Gateway {
             self.services.announced(&namespace)
         }
         .boxed()
+    }
+}
+
+impl Gateway {
+    fn addresses_of(&self, service: &Arc<Service>) -> Vec<IpAddr> {
+        addresses(&self.services.follow(service, &self.config.cluster_domain))
     }
 }
 

@@ -139,11 +139,11 @@ impl Gateway {
         let host = canonical_host(authority.as_str());
         match destination(&host, namespace, &self.config.cluster_domain) {
             Destination::Service(name) => match self.services.by_name(&name) {
-                Some(service) => way_of(&service, &name, port),
+                Some(service) => self.way_of(&service, &name, port),
                 None => Err(CallError::Connect(format!("there is no Service {name}"))),
             },
             Destination::ServiceOrOutside(name) => match self.services.by_name(&name) {
-                Some(service) => way_of(&service, &name, port),
+                Some(service) => self.way_of(&service, &name, port),
                 None => Ok(Way::Outside),
             },
             Destination::Address(ip) => self.way_to(ip, port),
@@ -152,9 +152,20 @@ impl Gateway {
         }
     }
 
+    fn way_of(&self, service: &Arc<Service>, name: &str, port: u16) -> Result<Way, CallError> {
+        let service = self.services.follow(service, &self.config.cluster_domain);
+        if let Some(host) = &service.external_name {
+            return Ok(Way::Alias(host.clone()));
+        }
+        match service.port(port) {
+            Some(port) => Ok(Way::Pool(port.pool.clone())),
+            None => Err(CallError::Connect(format!("Service {name} has no port {port}"))),
+        }
+    }
+
     fn way_to(&self, ip: IpAddr, port: u16) -> Result<Way, CallError> {
         if let Some(service) = self.services.by_address(ip) {
-            return way_of(&service, &ip.to_string(), port);
+            return self.way_of(&service, &ip.to_string(), port);
         }
         let address = SocketAddr::new(ip, port);
         if self.endpoints.get(&address).is_some() {
@@ -164,16 +175,6 @@ impl Gateway {
             return Ok(Way::Outside);
         }
         Err(CallError::Connect(format!("{address} is an address of the host itself, which guests may not reach")))
-    }
-}
-
-fn way_of(service: &Service, name: &str, port: u16) -> Result<Way, CallError> {
-    if let Some(host) = &service.external_name {
-        return Ok(Way::Alias(host.clone()));
-    }
-    match service.port(port) {
-        Some(port) => Ok(Way::Pool(port.pool.clone())),
-        None => Err(CallError::Connect(format!("Service {name} has no port {port}"))),
     }
 }
 

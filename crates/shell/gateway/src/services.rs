@@ -18,7 +18,13 @@ use eyot_dispatch::{Announced, AnnouncedPort};
 use eyot_route::choose;
 use tokio::sync::Notify;
 
-use crate::kinds::{Name, ServiceSpec, is_tcp};
+use crate::{
+    kinds::{Name, ServiceSpec, is_tcp},
+    resolve::{Destination, destination},
+};
+
+/// Names that stand for names, followed at most so often: nobody needs more, and they may go in a circle.
+const ALIASES_MAX: usize = 8;
 
 /// The Services of the cluster.
 #[derive(Debug, Default)]
@@ -195,6 +201,21 @@ impl Services {
         self.by_name.pin().get(name).cloned()
     }
 
+    /// What an ExternalName Service stands for, as long as that is a Service too; any other Service stands for itself.
+    pub(crate) fn follow(&self, service: &Arc<Service>, domain: &str) -> Arc<Service> {
+        let mut at = service.clone();
+        for _ in 0..ALIASES_MAX {
+            let Some(host) = &at.external_name else { break };
+            let (Destination::Service(name) | Destination::ServiceOrOutside(name)) = destination(host, "", domain)
+            else {
+                break;
+            };
+            let Some(next) = self.by_name(&name) else { break };
+            at = next;
+        }
+        at
+    }
+
     /// The Service with this cluster IP.
     pub(crate) fn by_address(&self, address: IpAddr) -> Option<Arc<Service>> {
         self.by_address.pin().get(&address).cloned()
@@ -368,5 +389,22 @@ mod tests {
         services.apply(&name, &spec);
         let turns: std::collections::BTreeSet<SocketAddr> = (0..8).map(|_| of(1)).collect();
         assert_eq!(turns.len(), 4);
+    }
+    #[test]
+    fn a_name_that_stands_for_a_service_leads_there_and_circles_end() {
+        let services = Services::default();
+        let external = |host: &str| ServiceSpec {
+            type_: Some("ExternalName".into()),
+            external_name: Some(host.into()),
+            ..ServiceSpec::default()
+        };
+        let web = services.apply(&Name::new("ns", "web"), &spec(&[80], "10.43.0.1"));
+        let alias = services.apply(&Name::new("ns", "alias"), &external("web.ns.svc.cluster.local"));
+        assert!(Arc::ptr_eq(&services.follow(&alias, "cluster.local"), &web));
+        let outside = services.apply(&Name::new("ns", "outside"), &external("www.example.com"));
+        assert!(Arc::ptr_eq(&services.follow(&outside, "cluster.local"), &outside));
+        let circle = services.apply(&Name::new("ns", "one"), &external("two.ns"));
+        services.apply(&Name::new("ns", "two"), &external("one.ns"));
+        assert!(services.follow(&circle, "cluster.local").external_name.is_some());
     }
 }
