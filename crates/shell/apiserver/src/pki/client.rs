@@ -242,4 +242,34 @@ mod tests {
         let error = Wish::parse(&pem("CERTIFICATE REQUEST", &forged)).unwrap_err();
         assert!(error.contains("not signed with the key"), "{error}");
     }
+
+    #[test]
+    fn no_damage_to_a_request_goes_unnoticed_or_panics() {
+        use rand::{Rng, SeedableRng};
+        let mut random = rand::rngs::StdRng::seed_from_u64(13);
+        let text = request("staff");
+        let whole = rustls_pki_types::CertificateSigningRequestDer::from_pem_slice(text.as_bytes()).unwrap().to_vec();
+        let wanted = Wish::parse(&text).unwrap();
+        for _ in 0..2_000 {
+            let mut der = whole.clone();
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..der.len());
+                match random.random_range(0..3) {
+                    0 => der[at] = random.random(),
+                    1 => der.insert(at, random.random()),
+                    _ => der.truncate(at.max(1)),
+                }
+            }
+            // The signature covers everything that is read.
+            if let Ok(wish) = Wish::parse(&pem("CERTIFICATE REQUEST", &der)) {
+                assert_eq!(
+                    (wish.common_name, wish.organizations),
+                    (wanted.common_name.clone(), wanted.organizations.clone())
+                );
+            }
+        }
+        for odd in ["", "-----BEGIN CERTIFICATE REQUEST-----", &pem("CERTIFICATE REQUEST", &[0x30; 4096])] {
+            assert!(Wish::parse(odd).is_err());
+        }
+    }
 }

@@ -171,6 +171,34 @@ mod tests {
     }
 
     #[test]
+    fn no_damage_to_a_token_goes_unnoticed_or_panics() {
+        use rand::{Rng, SeedableRng};
+        let mut random = rand::rngs::StdRng::seed_from_u64(11);
+        let keys = TokenKeys::ephemeral().unwrap();
+        let claims = json!({"sub": "a", "aud": ["b"], "exp": 4_102_444_800_u64});
+        let token = keys.sign(&claims).unwrap();
+        for _ in 0..3_000 {
+            let mut bytes = token.clone().into_bytes();
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..bytes.len());
+                match random.random_range(0..3) {
+                    0 => bytes[at] = random.random_range(0x20..0x7f),
+                    1 => bytes.insert(at, b"._-=A"[random.random_range(0..5)]),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            let damaged = String::from_utf8(bytes).unwrap();
+            // Whatever is accepted says what was signed.
+            assert!(keys.open_token(&damaged).is_none_or(|it| *it == claims && damaged == token), "{damaged}");
+        }
+        for odd in
+            ["", ".", "..", "...", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", &"x".repeat(1 << 20), &".".repeat(1 << 16)]
+        {
+            assert_eq!(keys.open_token(odd), None);
+        }
+    }
+
+    #[test]
     fn rotated_keys_go_on_verifying_until_they_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let token = TokenKeys::open(dir.path()).unwrap().sign(&json!({})).unwrap();
