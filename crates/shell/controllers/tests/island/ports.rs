@@ -144,6 +144,27 @@ async fn a_service_without_pods_has_an_empty_slice_as_long_as_it_lives() {
     world.until(&endpoints, "gone", Value::is_null).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_services_have_their_endpoints_soon() {
+    let world = World::start().await;
+    let labels = json!({"app": "web"});
+    pod(&world, "web", labels.clone(), json!([{"containerPort": 8080}])).await;
+    world.until(&format!("{PODS}/web"), "running", |it| it["status"]["phase"] == "Running").await;
+    let one = async |at: usize| {
+        let (name, began) = (format!("s{at}"), std::time::Instant::now());
+        service(&world, &name, labels.clone(), json!([{"port": 80, "targetPort": 8080}])).await;
+        let want = leads(&[("web", &[8080])]);
+        world.until(&slices_of(&name), "its pod", |it| by_slices(it) == want).await;
+        let older = |it: &Value| it["metadata"].is_object() && by_endpoints(it) == want;
+        world.until(&format!("{ENDPOINTS}/{name}"), "its pod", older).await;
+        began.elapsed()
+    };
+    let mut took = futures::future::join_all((0..100).map(one)).await;
+    took.sort();
+    // The suite allows 20 seconds to the half and 50 to all but one of ten.
+    assert!(took[50].as_secs() < 20 && took[90].as_secs() < 50, "{:?} and {:?}", took[50], took[90]);
+}
+
 async fn with_host_port(world: &World, name: &str, host: Option<&str>, protocol: &str) -> String {
     let mut port = json!({"containerPort": 8080, "hostPort": 54321, "protocol": protocol});
     if let Some(host) = host {

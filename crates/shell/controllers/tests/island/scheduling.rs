@@ -110,6 +110,24 @@ async fn taints_keep_pods_away_and_drive_them_out_when_their_patience_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_taint_that_is_taken_back_in_time_drives_nobody_out() {
+    let world = World::start().await;
+    let patient = json!({"tolerations": [
+        {"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 2}]});
+    let path = format!("{PODS}/patient");
+    world.create(PODS, pod("patient", patient)).await;
+    let running = world.until(&path, "running", |it| it["status"]["phase"] == "Running").await;
+    let node = "/api/v1/nodes/island";
+    world.merge(node, json!({"spec": {"taints": [{"key": "gpu", "effect": "NoExecute"}]}})).await;
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    world.merge(node, json!({"spec": {"taints": null}})).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    let pod = world.get(&path).await.expect("still there");
+    assert_eq!(pod["metadata"]["uid"], running["metadata"]["uid"]);
+    assert!(pod["metadata"].get("deletionTimestamp").is_none(), "{pod:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_in_trouble_is_tainted_and_its_pods_are_collected_when_it_is_gone() {
     let world = World::start().await;
     let status = json!({
