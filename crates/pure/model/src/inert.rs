@@ -10,7 +10,6 @@ use crate::kinds::Kind;
 const ROWS: &[(&str, &[&str], &str)] = &[
     ("", &["PersistentVolumeClaim", "PersistentVolume"], "no volume is provisioned, bound or mounted"),
     ("apiregistration.k8s.io", &["APIService"], "requests are not passed on to other API servers"),
-    ("autoscaling", &["HorizontalPodAutoscaler"], "nothing is scaled"),
     ("certificates.k8s.io", &["ClusterTrustBundle", "PodCertificateRequest"], "no pod gets certificates"),
     ("lifecycle.k8s.io", &["EvictionRequest", "Eviction"], "no pod is evicted"),
     ("networking.k8s.io", &["IPAddress", "ServiceCIDR"], "addresses of Services do not come from it"),

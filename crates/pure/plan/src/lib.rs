@@ -8,6 +8,7 @@
 //! day replays exactly.
 
 pub mod amount;
+pub mod autoscale;
 pub mod budget;
 pub mod condition;
 pub mod cronjob;

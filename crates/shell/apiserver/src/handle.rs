@@ -12,7 +12,7 @@ use crate::{
     call::Call,
     definitions::{self, conversion::Converted},
     discovery::{self, Ask},
-    flow, inert,
+    flow, inert, metrics,
     request::{
         accept::{self, Form},
         path::{self, Path, Resource},
@@ -141,6 +141,7 @@ async fn objects(
     definitions::warn(&mut call);
     let settle = access::settles(&call).then(|| path.name.clone().unwrap_or_default());
     let mut response = match (&path.name, &path.subresource) {
+        _ if metrics::is_measured(kind) => measure(&mut call, &path, verb).await,
         (Some(name), Some(_)) => subresource::answer(&mut call, name, &path, request).await,
         _ => dispatch(&mut call, path, verb, request).await,
     }?;
@@ -162,6 +163,14 @@ fn form(request: &Request<Body>, path: &Resource, query: &Query, kind: &Kind) ->
             }
             form => Ok(form),
         },
+    }
+}
+
+async fn measure(call: &mut Call, path: &Resource, verb: &str) -> Result<Response<Body>, ApiError> {
+    let is_told = path.subresource.as_deref().is_none_or(|it| call.kind.subresource(it).is_some());
+    match is_told && matches!(verb, "get" | "list") {
+        true => metrics::answer(take(call), path.name.as_deref(), path.subresource.as_deref()).await,
+        false => Err(ApiError::method_not_supported(&call.kind, verb)),
     }
 }
 

@@ -19,6 +19,11 @@ impl Kubelets {
     pub(crate) fn get(&self, node: &str) -> Option<Kubelet> {
         self.0.read().get(node).cloned()
     }
+
+    /// The nodes that are connected.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.read().keys().cloned().collect()
+    }
 }
 
 impl ApiServer {

@@ -26,6 +26,7 @@ mod incoming;
 mod inert;
 mod kubelet;
 mod memo;
+mod metrics;
 mod object;
 mod owners;
 pub mod pki;

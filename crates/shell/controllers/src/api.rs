@@ -56,6 +56,8 @@ pub(crate) static REPLICATION_CONTROLLERS: Resource =
 pub(crate) static CLAIMS: Resource = Resource::new("v1", "PersistentVolumeClaim", "persistentvolumeclaims", true);
 pub(crate) static JOBS: Resource = Resource::new("batch/v1", "Job", "jobs", true);
 pub(crate) static CRON_JOBS: Resource = Resource::new("batch/v1", "CronJob", "cronjobs", true);
+pub(crate) static AUTOSCALERS: Resource =
+    Resource::new("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", true);
 pub(crate) static BUDGETS: Resource = Resource::new("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", true);
 pub(crate) static ENDPOINTS: Resource = Resource::new("v1", "Endpoints", "endpoints", true);
 pub(crate) static LEASES: Resource = Resource::new("coordination.k8s.io/v1", "Lease", "leases", true);
@@ -114,7 +116,7 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    fn new(verb: &'static str, path: String, source: kube::Error) -> Self {
+    pub(crate) fn new(verb: &'static str, path: String, source: kube::Error) -> Self {
         Self { verb, path, source: Box::new(source) }
     }
 
@@ -178,6 +180,12 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) async fn get<T: DeserializeOwned>(&self, target: Target<'_>, query: &str) -> Result<T, ApiError> {
         self.send(Method::GET, "getting", &target, query, "", Vec::new()).await
+    }
+
+    /// What a server answers that has no objects, such as one of metrics.
+    pub(crate) async fn get_path<T: DeserializeOwned>(&self, path: &str, query: &str) -> Result<T, ApiError> {
+        let request = request(Method::GET, path, query, "", Vec::new());
+        self.client.request(request).await.map_err(|source| ApiError::new("getting", path.to_owned(), source))
     }
 
     pub(crate) async fn create(&self, target: Target<'_>, body: Vec<u8>) -> Result<IgnoredAny, ApiError> {
@@ -266,6 +274,12 @@ impl Api {
         let request = request(method, &path, query, content_type, body);
         self.client.request(request).await.map_err(|source| ApiError::new(verb, path, source))
     }
+}
+
+/// Percent-encodes what is not safe in a query value.
+pub(crate) fn escape(text: &str) -> String {
+    let safe = |it: u8| it.is_ascii_alphanumeric() || b"-_.~".contains(&it);
+    text.bytes().map(|it| if safe(it) { char::from(it).to_string() } else { format!("%{it:02X}") }).collect()
 }
 
 fn request(method: Method, path: &str, query: &str, content_type: &'static str, body: Vec<u8>) -> Request<Vec<u8>> {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     Config,
     api::{self, Api},
+    autoscale::Histories,
     events::Recorder,
     expect::Expectations,
     gc::Collector,
@@ -15,6 +16,7 @@ use crate::{
     view::{
         Key, LabelSelector, Meta, View,
         apps::{DaemonSetView, ReplicationControllerView, RevisionView, StatefulSetView},
+        autoscale::AutoscalerView,
         cluster::{MapView, MetaView, NamespaceView, NodeView},
         cronjob::CronJobView,
         job::JobView,
@@ -36,6 +38,7 @@ pub(crate) struct Context {
     pub(crate) collector: Arc<Collector>,
     pub(crate) scheduler: Scheduler,
     pub(crate) taints: Taints,
+    pub(crate) histories: Histories,
 }
 
 /// One cache per kind.
@@ -50,6 +53,7 @@ pub(crate) struct Stores {
     pub(crate) jobs: Arc<Store<JobView>>,
     pub(crate) cron_jobs: Arc<Store<CronJobView>>,
     pub(crate) budgets: Arc<Store<BudgetView>>,
+    pub(crate) autoscalers: Arc<Store<AutoscalerView>>,
     pub(crate) services: Arc<Store<ServiceView>>,
     pub(crate) slices: Arc<Store<SliceView>>,
     /// Only those made by hand.
@@ -73,6 +77,7 @@ pub(crate) struct Queues {
     pub(crate) jobs: Arc<Queue<Key>>,
     pub(crate) cron_jobs: Arc<Queue<Key>>,
     pub(crate) budgets: Arc<Queue<Key>>,
+    pub(crate) autoscalers: Arc<Queue<Key>>,
     /// Pods whose Job is gone, to take the finalizer off.
     pub(crate) job_orphans: Arc<Queue<Key>>,
     pub(crate) services: Arc<Queue<Key>>,
@@ -101,6 +106,7 @@ impl Stores {
             jobs: Store::new(),
             cron_jobs: Store::new(),
             budgets: Store::new(),
+            autoscalers: Store::new(),
             services: Store::new(),
             slices: Store::new(),
             hand_made: Store::new(),
@@ -127,6 +133,7 @@ impl Queues {
             jobs: Queue::new("job", fold),
             cron_jobs: Queue::new("cronjob", fold),
             budgets: Queue::new("disruptionbudget", fold),
+            autoscalers: Queue::new("horizontalpodautoscaler", fold),
             job_orphans: Queue::new("job-orphan", Duration::ZERO),
             services: Queue::new("endpointslice", slow),
             endpoints: Queue::new("endpoints", Duration::from_millis(500)),
@@ -178,6 +185,7 @@ impl Context {
         on!(revisions of api::CONTROLLER_REVISIONS, Context::revision_changed);
         on!(jobs of api::JOBS, Context::job_changed);
         on!(budgets of api::BUDGETS, |it, change| it.queue(&it.queues.budgets, change));
+        on!(autoscalers of api::AUTOSCALERS, Context::autoscaler_changed);
         on!(cron_jobs of api::CRON_JOBS, |it, change| it.queue(&it.queues.cron_jobs, change));
         on!(services of api::SERVICES, |it, change| {
             it.queue(&it.queues.services, change);
@@ -375,6 +383,15 @@ impl Context {
             for pod in self.stores.pods.controlled_by(&old.meta.uid) {
                 self.queues.job_orphans.add(pod.meta.key());
             }
+        }
+    }
+
+    /// Its own status asks for nothing.
+    fn autoscaler_changed(&self, change: &Change<AutoscalerView>) {
+        match (&change.old, &change.new) {
+            (Some(old), Some(new)) if old.meta.generation == new.meta.generation => {}
+            (Some(old), None) => self.histories.forget(&old.meta.uid),
+            _ => self.queue(&self.queues.autoscalers, change),
         }
     }
 

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod api;
+mod autoscale;
 mod bounded;
 mod budget;
 mod claim;
@@ -122,6 +123,7 @@ impl Controllers {
             expectations: expect::Expectations::default(),
             scheduler: scheduler::Scheduler::default(),
             taints: lifecycle::Taints::default(),
+            histories: autoscale::Histories::default(),
         });
         context.listen();
         let mut tasks = JoinSet::new();
@@ -150,7 +152,7 @@ fn start_watches(
     synced: Arc<watch::Sender<bool>>,
 ) {
     let stores = &context.stores;
-    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(18)) };
+    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(19)) };
     watches.start(Source::all(&api::PODS), &stores.pods);
     watches.start(Source::all(&api::REPLICA_SETS), &stores.replica_sets);
     watches.start(Source::all(&api::DEPLOYMENTS), &stores.deployments);
@@ -161,6 +163,7 @@ fn start_watches(
     watches.start(Source::all(&api::JOBS), &stores.jobs);
     watches.start(Source::all(&api::CRON_JOBS), &stores.cron_jobs);
     watches.start(Source::all(&api::BUDGETS), &stores.budgets);
+    watches.start(Source::all(&api::AUTOSCALERS), &stores.autoscalers);
     watches.start(Source::all(&api::SERVICES), &stores.services);
     watches.start(Source::all(&api::ENDPOINT_SLICES), &stores.slices);
     watches.start(
@@ -222,6 +225,7 @@ fn start_controllers(context: &Arc<Context>, tasks: &mut JoinSet<()>, token: &Ca
     control!(queues.jobs, 8, job::pass);
     control!(queues.cron_jobs, 4, cronjob::pass);
     control!(queues.budgets, 4, budget::pass);
+    control!(queues.autoscalers, 4, autoscale::pass);
     control!(queues.job_orphans, 8, job::orphan_pass);
     control!(queues.services, 8, endpointslice::pass);
     control!(queues.endpoints, 4, endpoints::pass);

@@ -73,6 +73,11 @@ impl Pods {
         self.owners.lock().get(&(namespace.into(), name.into())).cloned()
     }
 
+    /// All of them.
+    pub(crate) fn owners(&self) -> Vec<Arc<Owner>> {
+        self.owners.lock().values().cloned().collect()
+    }
+
     /// The images of this node.
     pub(crate) fn images(&self) -> &Images {
         &self.shared.images
@@ -80,8 +85,7 @@ impl Pods {
 
     /// Manifests of the images of all pods, those that ended included: `sha256:…`.
     pub(crate) fn images_in_use(&self) -> HashSet<String> {
-        let owners: Vec<Arc<Owner>> = self.owners.lock().values().cloned().collect();
-        owners.iter().flat_map(|it| it.images()).collect()
+        self.owners().iter().flat_map(|it| it.images()).collect()
     }
 
     /// Becomes true when every pod that was there before is being looked after.
@@ -118,16 +122,14 @@ impl Pods {
             };
             let images = &self.shared.images;
             let matches = |image: &str| repository.as_ref().is_none_or(|it| images.is_in(image, it));
-            let owners: Vec<Arc<Owner>> = self.owners.lock().values().cloned().collect();
-            owners.iter().for_each(|it| it.image_pushed(matches));
+            self.owners().iter().for_each(|it| it.image_pushed(matches));
         }
     }
 
     async fn inspect(self: Arc<Self>) {
         loop {
             tokio::time::sleep(INSPECT_PERIOD).await;
-            let owners: Vec<Arc<Owner>> = self.owners.lock().values().cloned().collect();
-            for owner in owners {
+            for owner in self.owners() {
                 owner.inspect();
                 owner.inspect_tokens();
                 owner.inspect_volumes().await;

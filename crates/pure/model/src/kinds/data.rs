@@ -42,6 +42,10 @@ const POD: &[Sub] = &[
     STATUS_SUB,
 ];
 
+/// What guests that answer HTTP count, and its rate.
+const COUNTED: &[Sub] =
+    &[("http_requests_in_flight", "", "", "get"), ("http_requests_per_second", "", "", "get")];
+
 struct Row {
     group: &'static str,
     version: &'static str,
@@ -265,4 +269,9 @@ const ROWS: &[Row] = &[
     row("gateway.networking.k8s.io", "v1beta1", "Gateway", "gateways", "gtw", "gateway-api", NAMESPACED, FULL, STATUS),
     row("gateway.networking.k8s.io", "v1beta1", "HTTPRoute", "httproutes", "", "gateway-api", NAMESPACED, FULL, STATUS),
     row("gateway.networking.k8s.io", "v1beta1", "ReferenceGrant", "referencegrants", "refgrant", "gateway-api", NAMESPACED, FULL, NONE),
+    // metrics.k8s.io/v1beta1: measured when asked for, never stored
+    row("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", "", "", CLUSTER, READ, NONE),
+    row("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", "", "", NAMESPACED, READ, NONE),
+    // custom.metrics.k8s.io/v1beta2
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "pods", "", "", NAMESPACED, READ, COUNTED),
 ];

@@ -2,6 +2,7 @@
 
 pub(crate) mod affinity;
 pub(crate) mod apps;
+pub(crate) mod autoscale;
 pub(crate) mod cluster;
 pub(crate) mod cronjob;
 pub(crate) mod job;

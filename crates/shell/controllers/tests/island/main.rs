@@ -1,5 +1,6 @@
 //! Drives the controllers against the real API server in process, with a fake node that plays the kubelet.
 
+mod autoscaling;
 mod collecting;
 mod cronjobs;
 mod daemons;

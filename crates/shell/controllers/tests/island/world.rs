@@ -17,6 +17,7 @@ use crate::node::{FakeNode, Seen};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
+    pub(crate) api: ApiServer,
     pub(crate) client: Client,
     pub(crate) seen: std::sync::Arc<Seen>,
     controllers: Option<(CancellationToken, JoinHandle<()>)>,
@@ -33,7 +34,7 @@ impl World {
         bootstrap(&api).await.unwrap();
         let client = Client::new(api.service(Identity::component("test")), "default");
         let node = FakeNode::start(client.clone()).await;
-        let mut world = World { client, seen: node.seen.clone(), controllers: None, _node: node, _dir: dir };
+        let mut world = World { api, client, seen: node.seen.clone(), controllers: None, _node: node, _dir: dir };
         world.start_controllers().await;
         world
     }

@@ -5,6 +5,7 @@ mod logs;
 mod proxy;
 mod session;
 mod spdy;
+mod stats;
 mod upgrade;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub(crate) fn router(pods: Arc<Pods>, shared: Arc<Shared>) -> Router {
         .route("/exec/{namespace}/{pod}/{container}", any(session::exec))
         .route("/attach/{namespace}/{pod}/{container}", any(session::attach))
         .route("/podProxy/{*path}", any(proxy::serve))
+        .route("/stats/summary", get(stats::summary))
         .route("/healthz", get(async || "ok"))
         .with_state(Context { pods, shared, sessions, proxied })
 }

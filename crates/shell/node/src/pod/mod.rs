@@ -15,6 +15,7 @@ mod shared;
 mod start;
 mod status;
 mod stop;
+mod usage;
 
 use std::{
     fmt,
@@ -32,6 +33,7 @@ use machine::{Begun, Machine, Step};
 pub(crate) use machine::{LogView, PodView};
 pub(crate) use shared::Shared;
 pub(crate) use status::time;
+pub(crate) use usage::Usage;
 
 use crate::{api, events::Level, sources::Referrer, volumes};
 

@@ -171,3 +171,27 @@ async fn a_pod_that_fills_its_empty_directory_is_evicted() {
     let pod = island.until("full", |pod| phase(pod) == "Failed").await;
     assert_eq!(pod.status.unwrap().reason.as_deref(), Some("Evicted"));
 }
+
+#[tokio::test]
+async fn usage_of_pods_and_machine_is_told_in_the_words_of_the_kubelet() {
+    let island = Island::start().await;
+    let image = island.push("hello", hello()).await;
+    island.create("web", json!({ "containers": [{ "name": "app", "image": image }] })).await;
+    let pod = island.until("web", ready).await;
+    let handler = island.endpoints.get(&format!("{}:8080", ip(&pod)).parse::<SocketAddr>().unwrap()).unwrap();
+    for _ in 0..3 {
+        let request = Request::get("http://web/").header("host", "web").body(eyot_dispatch::empty()).unwrap();
+        handler.clone().handle(request).await.unwrap().into_body().collect().await.unwrap();
+    }
+    let (code, answer) = island.kubelet("/stats/summary").await;
+    let summary: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(code, 200, "{answer}");
+    let seen = &summary["pods"][0];
+    assert_eq!((&seen["podRef"]["name"], &seen["podRef"]["uid"]), (&json!("web"), &json!(pod.metadata.uid)));
+    let container = &seen["containers"][0];
+    assert_eq!(container["name"], "app");
+    assert!(container["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap() > 0, "{answer}");
+    assert_eq!(container["userDefinedMetrics"][0]["value"], 3, "{answer}");
+    assert!(summary["node"]["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap() > 0, "{answer}");
+    assert!(summary["node"]["memory"]["workingSetBytes"].as_u64().unwrap() > 0, "{answer}");
+}

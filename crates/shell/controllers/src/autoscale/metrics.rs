@@ -1,0 +1,230 @@
+//! Asks metrics servers for one metric and has a proposal made of it. Entry point: [`propose`].
+
+use std::{collections::HashMap, sync::Arc};
+
+use eyot_model::selector::LabelSelector;
+use eyot_plan::autoscale::{self as plan, Pod, Proposal, Readiness, Sample, Target, Unknown};
+use serde_json::{Value, json};
+
+use crate::{
+    api,
+    context::Context,
+    view::{
+        autoscale::{Amount, AutoscalerView, Metric, MetricValues, PodMetrics, ScaleView, Source},
+        pod::{Phase, PodView},
+    },
+};
+
+/// What a metric proposes, and its row of the status.
+type Proposed = Result<(Proposal, Value), Unknown>;
+
+/// Everything that a proposal is made of.
+struct Ask<'a> {
+    context: &'a Context,
+    it: &'a AutoscalerView,
+    scale: &'a ScaleView,
+    selector: &'a LabelSelector,
+}
+
+/// Asks for one metric of the target.
+pub(super) async fn propose(
+    context: &Context,
+    it: &AutoscalerView,
+    metric: &Metric,
+    scale: &ScaleView,
+    selector: &LabelSelector,
+) -> Proposed {
+    let ask = Ask { context, it, scale, selector };
+    match (metric.kind.as_str(), metric) {
+        ("Resource", Metric { resource: Some(source), .. }) => ask.resource(source, "Resource").await,
+        ("ContainerResource", Metric { container_resource: Some(source), .. }) => {
+            ask.resource(source, "ContainerResource").await
+        }
+        ("Pods", Metric { pods: Some(source), .. }) => ask.pods(source).await,
+        ("Object", Metric { object: Some(source), .. }) => ask.object(source).await,
+        ("External", Metric { external: Some(source), .. }) => ask.external(source).await,
+        (kind, _) => {
+            Err(Unknown { reason: "InvalidMetricSourceType", message: format!("unknown metric source type {kind:?}") })
+        }
+    }
+}
+
+impl Ask<'_> {
+    async fn resource(&self, source: &Source, kind: &'static str) -> Proposed {
+        let one_container = kind == "ContainerResource";
+        let reason = if one_container { "FailedGetContainerResourceMetric" } else { "FailedGetResourceMetric" };
+        let target = match (source.target.average_utilization, source.target.average_value.0) {
+            (Some(_), _) if one_container => {
+                let message = "of a single container only averageValue is served, not averageUtilization".to_owned();
+                return Err(Unknown { reason, message });
+            }
+            (Some(percent), _) => Target::Utilization(percent),
+            (None, Some(value)) => Target::Average(value),
+            (None, None) => return Err(untargeted(reason)),
+        };
+        let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods", self.it.meta.namespace);
+        let answer: PodMetrics = self.get(&path, &self.scale.status.selector, reason).await?;
+        let of = |usage: &crate::view::autoscale::ContainerUsage| match source.name.as_str() {
+            "cpu" => usage.cpu.0,
+            "memory" => usage.memory.0,
+            _ => None,
+        };
+        let used: HashMap<&str, f64> = answer
+            .items
+            .iter()
+            .filter_map(|pod| {
+                let counted = pod.containers.iter().filter(|it| !one_container || it.name == source.container);
+                let each: Option<Vec<f64>> = counted.map(|it| of(&it.usage)).collect();
+                let each = each.filter(|it| !it.is_empty())?;
+                Some((&*pod.meta.name, each.into_iter().sum()))
+            })
+            .collect();
+        let pods = self.rows(&used, &source.name);
+        let sample = self.sample(target, &pods, reason)?;
+        let (metric, current) = match sample.utilization {
+            Some(percent) => (
+                format!("{} resource utilization (percentage of request)", source.name),
+                json!({"averageUtilization": percent, "averageValue": quantity(sample.average)}),
+            ),
+            None => (format!("{} resource", source.name), json!({"averageValue": quantity(sample.average)})),
+        };
+        let mut row = json!({"name": source.name, "current": current});
+        if one_container {
+            row["container"] = source.container.as_str().into();
+        }
+        let field = if one_container { "containerResource" } else { "resource" };
+        Ok((Proposal { replicas: sample.replicas, metric }, json!({"type": kind, field: row})))
+    }
+
+    async fn pods(&self, source: &Source) -> Proposed {
+        let reason = "FailedGetPodsMetric";
+        let target = Target::Average(source.target.average_value.0.ok_or_else(|| untargeted(reason))?);
+        let (name, namespace) = (&source.metric.name, &self.it.meta.namespace);
+        let path = format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/{namespace}/pods/*/{name}");
+        let answer: MetricValues = self.get(&path, &self.scale.status.selector, reason).await?;
+        let used =
+            answer.items.iter().filter_map(|it| Some((it.described_object.name.as_str(), it.value.0?))).collect();
+        let sample = self.sample(target, &self.rows(&used, ""), reason)?;
+        let row = json!({"metric": {"name": name}, "current": {"averageValue": quantity(sample.average)}});
+        Ok((
+            Proposal { replicas: sample.replicas, metric: format!("pods metric {name}") },
+            json!({"type": "Pods", "pods": row}),
+        ))
+    }
+
+    async fn object(&self, source: &Source) -> Proposed {
+        let reason = "FailedGetObjectMetric";
+        let (object, name) = (&source.described_object, &source.metric.name);
+        let group = object.api_version.rsplit_once('/').map_or("", |it| it.0);
+        // As the metrics API names it: in lower case with its group, which its server takes for the resource.
+        let mut resource = format!("{}s", object.kind.to_lowercase());
+        if !group.is_empty() {
+            resource += &format!(".{group}");
+        }
+        let namespace = &self.it.meta.namespace;
+        let path =
+            format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/{namespace}/{resource}/{}/{name}", object.name);
+        let answer: MetricValues = self.get(&path, "", reason).await?;
+        let metric = format!("{} metric {name}", object.kind);
+        let (proposal, current) = self.total(source, &answer, metric, reason)?;
+        let described = json!({"apiVersion": object.api_version, "kind": object.kind, "name": object.name});
+        let row = json!({"metric": {"name": name}, "describedObject": described, "current": current});
+        Ok((proposal, json!({"type": "Object", "object": row})))
+    }
+
+    async fn external(&self, source: &Source) -> Proposed {
+        let reason = "FailedGetExternalMetric";
+        let name = &source.metric.name;
+        let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{}/{name}", self.it.meta.namespace);
+        let selector = source.metric.selector.clone().unwrap_or_default();
+        if !selector.match_expressions.is_empty() {
+            let message = "metric.selector.matchExpressions is not served: use matchLabels".to_owned();
+            return Err(Unknown { reason, message });
+        }
+        let selector =
+            selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+        let answer: MetricValues = self.get(&path, &selector, reason).await?;
+        let (proposal, current) = self.total(source, &answer, format!("external metric {name}"), reason)?;
+        Ok((proposal, json!({"type": "External", "external": {"metric": {"name": name}, "current": current}})))
+    }
+
+    /// A proposal from a number that belongs to all pods together.
+    fn total(
+        &self,
+        source: &Source,
+        answer: &MetricValues,
+        metric: String,
+        reason: &'static str,
+    ) -> Result<(Proposal, Value), Unknown> {
+        let total: f64 = answer.items.iter().filter_map(|it| it.value.0).sum();
+        let (Amount(per_pod), Amount(whole)) = (source.target.average_value, source.target.value);
+        let target = per_pod.or(whole).filter(|it| *it > 0.0).ok_or_else(|| untargeted(reason))?;
+        let current = self.scale.spec.replicas;
+        let ready = self.chosen().iter().filter(|it| it.ready_since.is_some()).count();
+        let tolerance = self.it.spec.tolerance();
+        let replicas = plan::from_total(current, total, target, per_pod.is_some(), ready, tolerance);
+        let shown = match per_pod {
+            Some(_) => json!({"averageValue": quantity(total / f64::from(self.scale.status.replicas.max(1)))}),
+            None => json!({"value": quantity(total)}),
+        };
+        Ok((Proposal { replicas, metric }, shown))
+    }
+
+    fn sample(&self, target: Target, pods: &[Pod], reason: &'static str) -> Result<Sample, Unknown> {
+        let sample = plan::from_pods(self.scale.spec.replicas, target, self.it.spec.tolerance(), pods);
+        sample.map_err(|it| Unknown { reason, ..it })
+    }
+
+    /// The pods of the target.
+    fn chosen(&self) -> Vec<Arc<PodView>> {
+        let mut pods = self.context.stores.pods.in_namespace(&self.it.meta.namespace);
+        pods.retain(|it| self.selector.matches(|key| it.meta.labels.get(key)));
+        pods
+    }
+
+    fn rows(&self, used: &HashMap<&str, f64>, resource: &str) -> Vec<Pod> {
+        let row = |pod: &Arc<PodView>| Pod {
+            name: pod.meta.name.to_string(),
+            readiness: match pod.phase {
+                _ if !pod.active() => Readiness::Leaving,
+                Phase::Pending => Readiness::Starting,
+                _ if resource == "cpu" && pod.ready_since.is_none() => Readiness::Starting,
+                _ => Readiness::Ready,
+            },
+            usage: used.get(&*pod.meta.name).copied(),
+            request: match resource {
+                "cpu" => Some(pod.requests.cpu_milli as f64 / 1000.0),
+                _ => Some(pod.requests.memory_bytes as f64),
+            }
+            .filter(|it| *it > 0.0),
+        };
+        self.chosen().iter().map(row).collect()
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        selector: &str,
+        reason: &'static str,
+    ) -> Result<T, Unknown> {
+        let query = match selector {
+            "" => String::new(),
+            selector => format!("labelSelector={}", api::escape(selector)),
+        };
+        self.context
+            .api
+            .get_path(path, &query)
+            .await
+            .map_err(|error| Unknown { reason, message: format!("unable to get metrics: {}", error.message()) })
+    }
+}
+
+fn untargeted(reason: &'static str) -> Unknown {
+    Unknown { reason, message: "invalid metric: neither a utilization nor a value is its target".to_owned() }
+}
+
+/// A number as a quantity to the thousandth.
+fn quantity(value: f64) -> String {
+    let millis = (value * 1000.0).round() as i64;
+    if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") }
+}
