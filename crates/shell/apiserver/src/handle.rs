@@ -167,10 +167,9 @@ fn form(request: &Request<Body>, path: &Resource, query: &Query, kind: &Kind) ->
 }
 
 async fn measure(call: &mut Call, path: &Resource, verb: &str) -> Result<Response<Body>, ApiError> {
-    let is_told = path.subresource.as_deref().is_none_or(|it| call.kind.subresource(it).is_some());
-    match is_told && matches!(verb, "get" | "list") {
-        true => metrics::answer(take(call), path.name.as_deref(), path.subresource.as_deref()).await,
-        false => Err(ApiError::method_not_supported(&call.kind, verb)),
+    match verb {
+        "get" | "list" => metrics::answer(take(call), path.name.as_deref(), path.subresource.as_deref()).await,
+        _ => Err(ApiError::method_not_supported(&call.kind, verb)),
     }
 }
 

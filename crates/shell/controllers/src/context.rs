@@ -389,7 +389,7 @@ impl Context {
     /// Its own status asks for nothing.
     fn autoscaler_changed(&self, change: &Change<AutoscalerView>) {
         match (&change.old, &change.new) {
-            (Some(old), Some(new)) if old.meta.generation == new.meta.generation => {}
+            (Some(old), Some(new)) if old.spec == new.spec => {}
             (Some(old), None) => self.histories.forget(&old.meta.uid),
             _ => self.queue(&self.queues.autoscalers, change),
         }

@@ -38,6 +38,9 @@ pub(crate) async fn answer(
     metric: Option<&str>,
 ) -> Result<Response<Body>, ApiError> {
     let measured = call.kind.clone();
+    if metric.is_some() != (measured.kind == VALUES) {
+        return Err(ApiError::no_such_path());
+    }
     let kinds = call.server.kinds();
     call.kind = kinds.by_plural("", "v1", &measured.plural).ok_or_else(ApiError::no_such_path)?.clone();
     (call.query.limit, call.query.continue_token) = (None, String::new());
@@ -48,8 +51,7 @@ pub(crate) async fn answer(
     };
     let looks = summary::look(call.shared()).await?;
     let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    if measured.kind == VALUES {
-        let metric = metric.ok_or_else(ApiError::no_such_path)?;
+    if let Some(metric) = metric {
         return Ok(respond::json(200, &values(&measured, &call, &entries, &looks, metric, &at)?));
     }
     let mut items = entries.iter().filter_map(|entry| match measured.plural.as_str() {

@@ -18,7 +18,7 @@ pub(crate) struct AutoscalerView {
     pub(crate) status: AutoscalerStatus,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct AutoscalerSpec {
     pub(crate) scale_target_ref: Reference,
@@ -31,7 +31,7 @@ pub(crate) struct AutoscalerSpec {
 }
 
 /// What is scaled, or what a metric is about.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Reference {
     pub(crate) api_version: String,
@@ -40,7 +40,7 @@ pub(crate) struct Reference {
 }
 
 /// One entry of `spec.metrics`; of the five parts the one that `type` names is there.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Metric {
     #[serde(rename = "type")]
@@ -53,7 +53,7 @@ pub(crate) struct Metric {
 }
 
 /// Where a metric comes from and what is wanted of it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Source {
     /// Of a resource: `cpu` or `memory`.
@@ -66,14 +66,14 @@ pub(crate) struct Source {
     pub(crate) target: TargetWire,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Identifier {
     pub(crate) name: String,
     pub(crate) selector: Option<LabelSelector>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct TargetWire {
     pub(crate) average_utilization: Option<i32>,
@@ -84,7 +84,7 @@ pub(crate) struct TargetWire {
 }
 
 /// A quantity as a number, where there is one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Amount(pub(crate) Option<f64>);
 
 impl<'de> Deserialize<'de> for Amount {
@@ -98,14 +98,14 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct BehaviorWire {
     scale_up: Option<RulesWire>,
     scale_down: Option<RulesWire>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RulesWire {
     stabilization_window_seconds: Option<i64>,
@@ -116,7 +116,7 @@ struct RulesWire {
     tolerance: Amount,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PolicyWire {
     #[serde(rename = "type")]

@@ -192,7 +192,7 @@ impl<'de> Deserialize<'de> for Strings {
 }
 
 /// `LabelSelector`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct LabelSelector {
     #[serde(deserialize_with = "nullable")]
@@ -202,7 +202,7 @@ pub(crate) struct LabelSelector {
 }
 
 /// One entry of `matchExpressions`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Expression {
     pub(crate) key: String,

@@ -51,7 +51,7 @@ fn measure(world: &World, load: &Arc<Load>) {
             Ok::<_, BoxError>(Response::new(Body::full(body)))
         }
     };
-    world.api.set_kubelet("node", tower::service_fn(answer));
+    world.api.set_kubelet("island", tower::service_fn(answer));
 }
 
 async fn web(world: &World, replicas: i32) {
@@ -76,7 +76,7 @@ fn autoscaler(metric: Value) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deployment_follows_the_processor_time_of_its_pods() {
     let world = World::start().await;
-    let load = Arc::new(Load { cpu: AtomicU64::new(200), ..Load::default() });
+    let load = Arc::new(Load { cpu: AtomicU64::new(165), ..Load::default() });
     measure(&world, &load);
     web(&world, 1).await;
     let target = json!({"type": "Utilization", "averageUtilization": 50});
@@ -88,13 +88,13 @@ async fn a_deployment_follows_the_processor_time_of_its_pods() {
     assert_eq!(condition(&scaled, "ScalingActive")["reason"], "ValidMetricFound");
     let shown = &scaled["status"]["currentMetrics"][0]["resource"]["current"];
     let percent = number(&shown["averageUtilization"]);
-    assert!((80..=120).contains(&percent), "every pod uses what it requests: {scaled:#}");
+    assert!((70..=98).contains(&percent), "every pod uses most of what it requests: {scaled:#}");
     assert!(scaled["status"]["lastScaleTime"].is_string(), "{scaled:#}");
     let why =
         |it: &Value| it["items"].as_array().is_some_and(|it| it.iter().any(|it| it["reason"] == "SuccessfulRescale"));
     world.until(EVENTS, "told", why).await;
 
-    // A changed spec is looked at now; two pods at twice their target want four, and three are allowed.
+    // A changed spec is looked at now; two pods far above their target want four, and three are allowed.
     world.merge(WEB, json!({"metadata": {"labels": {"a": "b"}}, "spec": {"minReplicas": 2}})).await;
     let bound = world.until(WEB, "at its bound", |it| number(&it["status"]["desiredReplicas"]) == 3).await;
     assert_eq!(condition(&bound, "ScalingLimited")["reason"], "TooManyReplicas");
@@ -152,7 +152,7 @@ async fn usage_is_measured_between_two_answers_of_the_node() {
     let one = world.get(&format!("{MEASURED}/{name}")).await.unwrap();
     assert_eq!((&one["kind"], &one["metadata"]["name"]), (&json!("PodMetrics"), &json!(name)));
     assert!(world.get(&format!("{MEASURED}/absent")).await.is_none());
-    let node = world.get("/apis/metrics.k8s.io/v1beta1/nodes/node").await.unwrap();
+    let node = world.get("/apis/metrics.k8s.io/v1beta1/nodes/island").await.unwrap();
     assert_eq!(node["usage"]["memory"], "1024Ki");
     let values =
         world.list("/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/http_requests_per_second").await;
