@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use eyot_testkit::{Node, eventually, with_node};
+use eyot_testkit::{Load, Node, eventually, with_node};
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -131,6 +131,45 @@ spec: {podSelector: {}}
         let warning =
             "Warning: nothing acts on networkpolicies here: no traffic is held back, the object is only stored";
         ensure!(made.code == 0 && made.stderr.contains(warning), "{made:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_shown_and_more_requests_bring_more_pods() {
+    with_node(async |node| {
+        node.push("hello").await?;
+        node.apply("hello").await?;
+        node.rolled_out("hello").await?;
+        let scaler = "apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: hello}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: hello}
+  minReplicas: 1
+  maxReplicas: 4
+  metrics:
+  - type: Pods
+    pods: {metric: {name: http_requests_per_second}, target: {type: AverageValue, averageValue: 1}}
+";
+        let load = Load::start(node.gateway(), "hello.localhost", 2);
+        let made = node.apply_outcome(scaler).await?;
+        ensure!(made.code == 0 && made.stderr.is_empty(), "{made:?}");
+        let shape = "jsonpath={.status.desiredReplicas}";
+        eventually("more pods are wanted", SOON, async || {
+            let desired = node.kubectl(&["get", "hpa", "hello", "-o", shape]).await?;
+            ensure!(desired == "4", "{desired} replicas are desired");
+            Ok(())
+        })
+        .await?;
+        node.rolled_out("hello").await?;
+        let pods = node.kubectl(&["top", "pods", "--no-headers"]).await?;
+        ensure!(pods.lines().count() == 4 && pods.contains("Mi"), "{pods}");
+        let nodes = node.kubectl(&["top", "nodes", "--no-headers"]).await?;
+        ensure!(nodes.contains('%'), "{nodes}");
+        let tally = load.stop().await?;
+        ensure!(tally.failed == 0 && tally.answered > 0, "{tally:?}");
         Ok(())
     })
     .await;

@@ -47,7 +47,7 @@ pub(crate) async fn answer(
     let everything = name.is_none_or(|it| it == "*");
     let entries = match name {
         Some(name) if !everything => vec![call.get(name).map_err(|_| ApiError::not_found(&measured, name))?],
-        _ => list::find(&call, &Selection::parse(&call.kind, &call.query)?)?.entries,
+        _ => list::find(&call, &Selection::parse(&call.kind, &call.query)?).await?.entries,
     };
     let looks = summary::look(call.shared()).await?;
     let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
