@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use eyot_policy::Engine;
+use eyot_vap::AdmissionPolicies;
 
 /// Every engine, in the order in which they are asked. One without policies costs nothing.
 pub(crate) fn engines() -> Vec<Arc<dyn Engine>> {
-    Vec::new()
+    vec![Arc::new(AdmissionPolicies::new())]
 }

@@ -47,10 +47,9 @@ impl Rule {
             && (self.names.is_empty() || self.names.iter().any(|it| it == name))
     }
 
-    /// Whether it can be about a group's resource in some version, whatever is done to it: for indexes.
-    pub fn may_match(&self, group: &str, plural: &str) -> bool {
-        let resource = |it: &String| matches!(it.split('/').next(), Some(first) if first == "*" || first == plural);
-        self.groups.iter().any(|it| it == "*" || it == group) && self.resources.iter().any(resource)
+    /// The resources that it is about without their subresources, `*` for all: for indexes.
+    pub fn plurals(&self) -> impl Iterator<Item = &str> {
+        self.resources.iter().map(|it| it.split_once('/').map_or(it.as_str(), |it| it.0))
     }
 
     /// The groups, versions and plurals that it names, those with a star left out.
@@ -135,9 +134,8 @@ mod tests {
         assert!(create(&rule("*", json!([])), "a") && create(&rule("Namespaced", json!(["a"])), "a"));
         assert!(!create(&rule("Cluster", json!([])), "a") && !create(&rule("*", json!(["b"])), "a"));
         assert!(!rule("*", json!([])).matches(Operation::Update, deployments, "", "a"));
-        assert!(rule("*", json!([])).may_match("apps", "deployments"));
-        assert!(!rule("*", json!([])).may_match("", "deployments"));
         let rule = rule("*", json!([]));
+        assert_eq!(rule.plurals().collect::<Vec<_>>(), ["deployments"]);
         assert_eq!(rule.named().collect::<Vec<_>>(), [("apps", "v1", "deployments")]);
     }
 }

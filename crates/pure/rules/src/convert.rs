@@ -1,4 +1,5 @@
-//! JSON to values of CEL. Entry points: [`json`], and [`typed`] where a schema says what texts and numbers mean.
+//! JSON to values of CEL and back. Entry points: [`json`], [`to_json`], and [`typed`] where a schema says what texts and
+//! numbers mean.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use eyot_model::custom::schema::{Additional, Schema, Type};
 use kube_cel::cel::{
     Value,
-    objects::{Key, Map},
+    objects::{Key, Map, OptionalValue},
 };
 use serde_json::Value as Json;
 
@@ -79,6 +80,16 @@ fn call(expression: &str, text: String) -> Option<Value> {
     program.run(&[("text", &Value::String(Arc::new(text)))], 0, &mut Budget::new(1000)).ok()
 }
 
+/// Roughly the bytes of a value as JSON.
+pub(crate) fn size(value: &Json) -> usize {
+    8 + match value {
+        Json::String(text) => text.len(),
+        Json::Array(list) => list.iter().map(size).sum(),
+        Json::Object(map) => map.iter().map(|(name, it)| name.len() + size(it)).sum(),
+        _ => 0,
+    }
+}
+
 /// A field's name as an identifier: reserved words and marks that identifiers lack are spelled out.
 pub(crate) fn escape(name: &str) -> String {
     const RESERVED: [&str; 21] = [
@@ -109,6 +120,50 @@ pub(crate) fn escape(name: &str) -> String {
     }
     let name = name.replace("__", "__underscores__");
     name.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+}
+
+/// The name that an identifier stands for: the reverse of [`escape`].
+pub(crate) fn unescape(identifier: &str) -> String {
+    if !identifier.contains("__") {
+        return identifier.to_owned();
+    }
+    let inner = identifier.strip_prefix("__").and_then(|it| it.strip_suffix("__"));
+    if let Some(word) = inner.filter(|it| escape(it) == identifier) {
+        return word.to_owned();
+    }
+    let name = identifier.replace("__dot__", ".").replace("__dash__", "-").replace("__slash__", "/");
+    name.replace("__underscores__", "__")
+}
+
+/// A value as JSON; `None` for what JSON cannot say.
+pub fn to_json(value: &Value) -> Option<Json> {
+    Some(match value {
+        Value::Null => Json::Null,
+        Value::Bool(it) => Json::Bool(*it),
+        Value::Int(it) => (*it).into(),
+        Value::UInt(it) => (*it).into(),
+        Value::Float(it) => serde_json::Number::from_f64(*it).map(Json::Number)?,
+        Value::String(it) => Json::String(it.to_string()),
+        Value::Bytes(it) => Json::String(STANDARD.encode(it.as_slice())),
+        Value::List(it) => Json::Array(it.iter().map(to_json).collect::<Option<_>>()?),
+        Value::Map(it) => {
+            let entry = |(key, value): (&Key, &Value)| match key {
+                Key::String(key) => Some((key.to_string(), to_json(value)?)),
+                _ => None,
+            };
+            Json::Object(it.map.iter().map(entry).collect::<Option<_>>()?)
+        }
+        // Times and durations, in the interpreter's own words.
+        Value::Timestamp(_) | Value::Duration(_) => {
+            let text = Program::compile("string(it)", &["it"]).ok()?.run(&[("it", value)], 0, &mut Budget::new(1000));
+            match text.ok()? {
+                Value::String(text) => Json::String(text.to_string()),
+                _ => return None,
+            }
+        }
+        Value::Opaque(it) => return it.downcast_ref::<OptionalValue>()?.value().map_or(Some(Json::Null), to_json),
+        Value::Function(..) => return None,
+    })
 }
 
 #[cfg(test)]
@@ -152,7 +207,7 @@ mod tests {
         for (name, escaped) in
             [("a_b", "a_b"), ("a__b", "a__underscores__b"), ("a.b/c", "a__dot__b__slash__c"), ("if", "__if__")]
         {
-            assert_eq!(escape(name), escaped);
+            assert_eq!((escape(name).as_str(), unescape(escaped).as_str()), (escaped, name));
         }
     }
 }

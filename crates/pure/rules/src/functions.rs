@@ -1,16 +1,17 @@
 //! Functions beside those of the libraries: the charges, and bounded forms of what could grow without bound.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use kube_cel::{
     KubeCelExt,
     cel::{
         Context, ExecutionError, Value,
         extractors::{Arguments, This},
+        objects::{Key, Map, Opaque, OptionalValue},
     },
 };
 
-use crate::budget;
+use crate::{authorize, budget, expand, frame};
 
 /// Charges a round of a loop.
 pub(crate) const CHARGE: &str = "@charge";
@@ -37,7 +38,7 @@ pub(crate) const KNOWN: &str = " abs add all asApproximateFloat asInteger base64
     lastIndexOf lists.range lowerAscii map masked matches math.abs math.bitAnd math.bitNot math.bitOr \
     math.bitShiftLeft math.bitShiftRight math.bitXor math.ceil math.floor math.greatest math.isFinite math.isInf \
     math.isNaN math.least math.round math.sign math.sqrt math.trunc max min optional.none optional.of \
-    optional.ofNonZeroValue optMap optFlatMap or orValue prefixLength quantity replace reverse sets.contains \
+    optional.ofNonZeroValue or orValue prefixLength quantity replace reverse sets.contains \
     sets.equivalent sets.intersects sign size slice sort split startsWith string strings.quote sub substring sum \
     timestamp trim type uint upperAscii url validate value ";
 
@@ -49,7 +50,91 @@ pub(crate) fn context() -> Context<'static> {
     context.add_function("lists.range", range);
     context.add_function("replace", replace);
     context.add_function("join", join);
+    context.add_function(expand::OPT_SELECT, select);
+    context.add_function(expand::BOX, |value: Value| Ok::<_, ExecutionError>(Value::Opaque(Arc::new(Boxed(value)))));
+    context.add_function(expand::UNBOX, unbox);
+    context.add_function(expand::KEYS, keys);
+    context.add_function(expand::ENTRIES, entries);
+    context.add_function(expand::MERGE, merge);
+    authorize::register(&mut context);
+    frame::register(&mut context);
     context
+}
+
+/// The optional field of a value, or of an optional one.
+fn select(value: Value, key: Value) -> Result<Value, ExecutionError> {
+    let inner = match &value {
+        Value::Opaque(it) => match it.downcast_ref::<OptionalValue>() {
+            Some(optional) => optional.value().cloned(),
+            None => return Err(ExecutionError::NoSuchOverload),
+        },
+        _ => Some(value),
+    };
+    let found = match (inner, key) {
+        (None | Some(Value::Null), _) => None,
+        (Some(Value::Map(map)), key) => {
+            let key: Key = key.try_into().map_err(|_| ExecutionError::NoSuchOverload)?;
+            map.get(&key).cloned()
+        }
+        (Some(Value::List(list)), Value::Int(at)) => usize::try_from(at).ok().and_then(|at| list.get(at).cloned()),
+        _ => return Err(ExecutionError::NoSuchOverload),
+    };
+    Ok(Value::Opaque(Arc::new(found.map_or_else(OptionalValue::none, OptionalValue::of))))
+}
+
+/// A value that copies as a whole.
+#[derive(Debug, PartialEq, Eq)]
+struct Boxed(Value);
+
+impl Opaque for Boxed {
+    fn runtime_type_name(&self) -> &str {
+        "box"
+    }
+}
+
+fn unbox(value: Value) -> Result<Value, ExecutionError> {
+    match &value {
+        Value::Opaque(it) => it.downcast_ref::<Boxed>().map(|it| it.0.clone()).ok_or(ExecutionError::NoSuchOverload),
+        _ => Err(ExecutionError::NoSuchOverload),
+    }
+}
+
+/// What a loop of two variables goes over.
+fn keys(value: Value) -> Result<Value, ExecutionError> {
+    match value {
+        Value::List(list) => Ok(Value::List(Arc::new((0..list.len()).map(|it| Value::Int(it as i64)).collect()))),
+        Value::Map(map) => Ok(Value::List(Arc::new(map.map.keys().map(Value::from).collect()))),
+        _ => Err(ExecutionError::NoSuchOverload),
+    }
+}
+
+/// A map of pairs.
+fn entries(pairs: Arc<Vec<Value>>) -> Result<Value, ExecutionError> {
+    let mut map = HashMap::new();
+    for pair in pairs.iter() {
+        let Value::List(pair) = pair else { return Err(ExecutionError::NoSuchOverload) };
+        let [key, value] = pair.as_slice() else { return Err(ExecutionError::NoSuchOverload) };
+        let key: Key = key.clone().try_into().map_err(|_| ExecutionError::NoSuchOverload)?;
+        map.insert(key, value.clone());
+    }
+    Ok(Value::Map(Map { map: Arc::new(map) }))
+}
+
+/// One map of several.
+fn merge(maps: Arc<Vec<Value>>) -> Result<Value, ExecutionError> {
+    let mut merged = HashMap::new();
+    for map in maps.iter() {
+        let Value::Map(map) = map else { return Err(ExecutionError::NoSuchOverload) };
+        for (key, value) in map.map.iter() {
+            if merged.insert(key.clone(), value.clone()).is_some() {
+                return Err(ExecutionError::function_error(
+                    "transformMapEntry",
+                    format!("insert failed: key {key} already exists"),
+                ));
+            }
+        }
+    }
+    Ok(Value::Map(Map { map: Arc::new(merged) }))
 }
 
 fn charge(nodes: i64) -> Result<Value, ExecutionError> {

@@ -4,19 +4,29 @@
 //! [`Budget`]: each round of a loop, and what grows faster than its input, costs in proportion to the size of the
 //! expression and of its input. An expression that would exceed it fails, and so does the write that it judges.
 //!
-//! Deliberately absent: a type checker (fields that a schema does not have are found, mismatched operands are not until
-//! a rule runs), and the macros that Kubernetes added beside the standard ones (`cel.bind`, `sortBy`, two-variable
-//! comprehensions), and the semver library; rules that use them are refused by name.
+//! An [`Environment`] is what the expressions of admission policies see.
+//!
+//! [`types`] finds what is certainly wrong by the types that schemas give.
+//!
+//! Deliberately absent: a complete type checker (fields that a schema does not have are found, mismatched operands are not until
+//! a rule runs), `sortBy` and the semver library; rules that use them are refused by name.
 
+mod authorize;
 mod budget;
 mod convert;
+mod expand;
+mod frame;
 mod functions;
+mod path;
 mod program;
 mod rules;
 mod scope;
+pub mod types;
 
+pub use authorize::{Asker, Decide};
 pub use budget::Budget;
-pub use convert::{json, map, typed};
+pub use convert::{json, map, to_json, typed};
+pub use frame::{Environment, ROOTS, Variable};
 pub use kube_cel::cel::Value;
 pub use program::{CompileError, Program, RunError};
 pub use rules::{Flaw, Rules};

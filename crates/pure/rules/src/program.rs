@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kube_cel::cel::{
-    Context, Value,
+    Context, ExecutionError, Value,
     common::{
         ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue},
         types::CelInt,
@@ -13,7 +13,10 @@ use kube_cel::cel::{
 
 use crate::{
     budget::Budget,
+    expand,
+    frame::{ROOTS, Variable},
     functions::{self, CHARGE, CHARGE_SQUARE, QUADRATIC},
+    path,
     scope::{self, Scope},
 };
 
@@ -56,13 +59,29 @@ impl Program {
         Program::compile_in(text, &Scope::new(variables))
     }
 
+    /// Compiles an expression of an admission policy, which may name what an [`Environment`](crate::Environment) shows:
+    /// `names` of it, and variables that were compiled before. With `messages` it may make `Object{…}` and `JSONPatch{…}`.
+    pub fn compile_for(
+        text: &str,
+        names: &[&str],
+        variables: &[Variable],
+        messages: bool,
+    ) -> Result<Program, CompileError> {
+        let scope = Scope::new(names).composed(variables.iter().map(|it| it.name.as_str()).collect(), messages);
+        let mut program = Program::compile_in(text, &scope)?;
+        path::lift(&mut program.expression, &ROOTS);
+        Ok(program)
+    }
+
     pub(crate) fn compile_in(text: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(CompileError(format!("the expression has more than {TEXT_BYTES_MAX} bytes")));
         }
-        let parsed = catch_unwind(|| Parser::new().max_recursion_depth(DEPTH_MAX).parse(text));
+        let parsed =
+            catch_unwind(|| Parser::new().enable_optional_syntax(true).max_recursion_depth(DEPTH_MAX).parse(text));
         let parsed = parsed.map_err(|_| CompileError("the parser gave up".to_owned()))?;
         let mut expression = parsed.map_err(|it| CompileError(one_line(&it.to_string())))?;
+        expand::expand(&mut expression, scope.takes_messages()).map_err(CompileError)?;
         let variables = scope::check(&expression, scope).map_err(CompileError)?;
         instrument(&mut expression);
         Ok(Program { expression, variables })
@@ -83,15 +102,7 @@ impl Program {
         if budget.is_spent() {
             return Err(RunError::Cost);
         }
-        let run = || {
-            CONTEXT.with(|context| {
-                let mut scope = context.new_inner_scope();
-                for (name, value) in variables.iter().filter(|it| self.names(it.0)) {
-                    scope.add_variable_from_value(*name, (*value).clone());
-                }
-                Value::resolve(&self.expression, &scope)
-            })
-        };
+        let run = || self.resolve(variables);
         // The interpreter has a few places that give up in the hardest way.
         let result = budget.within(input_bytes, || catch_unwind(AssertUnwindSafe(run)));
         if budget.is_spent() {
@@ -99,6 +110,19 @@ impl Program {
         }
         let result = result.map_err(|_| RunError::Failed("the interpreter gave up".to_owned()))?;
         result.map_err(|it| RunError::Failed(shorten(&it.to_string())))
+    }
+}
+
+impl Program {
+    /// Evaluates it as part of another evaluation, which pays.
+    pub(crate) fn resolve(&self, variables: &[(&str, &Value)]) -> Result<Value, ExecutionError> {
+        CONTEXT.with(|context| {
+            let mut scope = context.new_inner_scope();
+            for (name, value) in variables.iter().filter(|it| self.names(it.0)) {
+                scope.add_variable_from_value(*name, (*value).clone());
+            }
+            Value::resolve(&self.expression, &scope)
+        })
     }
 }
 

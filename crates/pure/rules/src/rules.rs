@@ -201,7 +201,7 @@ impl Walk<'_> {
         }
         let now = convert::typed(value, schema);
         let before = old.map(|it| convert::typed(it, schema));
-        let bytes = size(value) + old.map_or(0, size);
+        let bytes = convert::size(value) + old.map_or(0, convert::size);
         for it in wanted {
             let before = match (it.rule.optional_old_self, &before) {
                 (Some(true), Some(before)) => Value::Opaque(Arc::new(OptionalValue::of(before.clone()))),
@@ -257,16 +257,6 @@ fn shown(value: &Json) -> Json {
         Json::Object(_) => "object".into(),
         Json::Array(_) => "array".into(),
         value => value.clone(),
-    }
-}
-
-/// Roughly the bytes of a value as JSON.
-fn size(value: &Json) -> usize {
-    8 + match value {
-        Json::String(text) => text.len(),
-        Json::Array(list) => list.iter().map(size).sum(),
-        Json::Object(map) => map.iter().map(|(name, it)| name.len() + size(it)).sum(),
-        _ => 0,
     }
 }
 

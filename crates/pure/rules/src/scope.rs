@@ -5,17 +5,30 @@ use std::collections::BTreeSet;
 use eyot_model::custom::schema::{Additional, Schema, Type};
 use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
 
-use crate::{convert::escape, functions::KNOWN};
+use crate::{authorize, convert::escape, functions::KNOWN};
 
 /// What an expression may name.
 pub(crate) struct Scope<'s> {
     /// Variables, and what is known of their fields.
     variables: Vec<(&'s str, Option<&'s Schema>)>,
+    /// Names that stand behind `variables.`; `None` where there is no such thing.
+    composed: Option<Vec<&'s str>>,
+    messages: bool,
 }
 
 impl<'s> Scope<'s> {
     pub(crate) fn new(variables: &[&'s str]) -> Scope<'s> {
-        Scope { variables: variables.iter().map(|it| (*it, None)).collect() }
+        Scope { variables: variables.iter().map(|it| (*it, None)).collect(), composed: None, messages: false }
+    }
+
+    /// With the variables of an admission policy, and what it may make.
+    pub(crate) fn composed(self, names: Vec<&'s str>, messages: bool) -> Scope<'s> {
+        Scope { composed: Some(names), messages, ..self }
+    }
+
+    /// Whether messages can be made.
+    pub(crate) fn takes_messages(&self) -> bool {
+        self.messages
     }
 
     /// A variable whose values a schema describes.
@@ -46,6 +59,10 @@ impl<'s> Walk<'s> {
         match &expression.expr {
             Expr::Ident(name) => self.ident(name),
             Expr::Select(select) => {
+                if let Some(known) = self.composed(&select.operand) {
+                    let found = known.contains(&select.field.as_str());
+                    return if found { Ok(()) } else { Err(format!("undefined field '{}'", select.field)) };
+                }
                 self.expression(&select.operand)?;
                 self.field(expression)
             }
@@ -79,6 +96,16 @@ impl<'s> Walk<'s> {
         }
     }
 
+    /// The names behind `variables.`, if that is what an expression is.
+    fn composed(&self, operand: &IdedExpr) -> Option<&Vec<&'s str>> {
+        match &operand.expr {
+            Expr::Ident(name) if name == "variables" && !self.local.iter().any(|it| it == name) => {
+                self.scope.composed.as_ref()
+            }
+            _ => None,
+        }
+    }
+
     fn ident(&mut self, name: &str) -> Result<(), String> {
         if self.local.iter().any(|it| it == name) || TYPES.contains(&name) {
             return Ok(());
@@ -87,6 +114,9 @@ impl<'s> Walk<'s> {
             return Err(format!("undeclared reference to '{name}' (in container '')"));
         }
         self.named.insert(name.to_owned());
+        if name == "authorizer" {
+            self.named.insert("authorizer.requestResource".to_owned());
+        }
         Ok(())
     }
 
@@ -135,7 +165,7 @@ fn property<'s>(schema: &'s Schema, field: &str) -> Option<&'s Schema> {
 }
 
 fn is_known(name: &str) -> bool {
-    KNOWN.split_whitespace().any(|it| it == name)
+    [KNOWN, authorize::KNOWN].iter().flat_map(|it| it.split_whitespace()).any(|it| it == name)
 }
 
 fn undeclared(name: &str) -> String {

@@ -9,6 +9,7 @@ mod machine;
 mod memory;
 mod peer;
 mod pods;
+mod policy;
 mod report;
 mod runtime;
 mod scale;
@@ -69,12 +70,23 @@ enum Name {
     Runtime,
     /// Operations of the API server, beside those of another one when its kubeconfig is given.
     Api,
+    /// What policies add to a write, and how soon a changed one is in force.
+    Policy,
     /// All of them, one after another.
     All,
 }
 
-const EACH: [Name; 8] =
-    [Name::Startup, Name::Pods, Name::Scale, Name::Memory, Name::Http, Name::Store, Name::Runtime, Name::Api];
+const EACH: [Name; 9] = [
+    Name::Startup,
+    Name::Pods,
+    Name::Scale,
+    Name::Memory,
+    Name::Http,
+    Name::Store,
+    Name::Runtime,
+    Name::Api,
+    Name::Policy,
+];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -111,6 +123,7 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
             let (peer, peer_pids) = (flags.peer.clone(), flags.peer_pids.clone());
             api::run(&api::Options { peer, peer_pids, objects: flags.objects, samples: flags.samples }).await
         }
+        Name::Policy => policy::run(flags.samples).await,
         Name::All => unreachable!("taken apart by main"),
     }
 }

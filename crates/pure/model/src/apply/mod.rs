@@ -14,6 +14,7 @@ mod fieldset;
 mod kubectl;
 mod managed;
 mod merge;
+mod overlay;
 mod remove;
 mod reset;
 mod set;
@@ -29,6 +30,7 @@ pub use configure::{ApplyError, apply, canonical};
 pub use conflict::Conflict;
 pub use element::{Element, Path};
 pub use managed::{Entry, ManagedError, Operation, decode, encode, same};
+pub use overlay::overlay;
 pub use set::Set;
 pub use update::track;
 

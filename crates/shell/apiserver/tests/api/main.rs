@@ -13,6 +13,7 @@ mod lists;
 mod objects;
 mod patches;
 mod pods;
+mod policies;
 mod quotas;
 mod schema;
 mod server;

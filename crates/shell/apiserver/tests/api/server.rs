@@ -1,10 +1,11 @@
 //! An API server on a fresh store, and short ways to ask it things.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use eyot_apiserver::{ApiServer, Body, Config, Identity, attributes, bootstrap};
 use eyot_store::{Options, Store};
+use eyot_vap::AdmissionPolicies;
 use http::{Method, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -36,7 +37,7 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), options).unwrap();
         let config = Config { service_cidr: "10.43.0.0/16".parse().unwrap(), api_port: 6443 };
-        let api = ApiServer::new(store.clone(), config);
+        let api = ApiServer::with_engines(store.clone(), config, vec![Arc::new(AdmissionPolicies::new())]);
         bootstrap(&api).await.unwrap();
         Server { api, store, identity: Identity::component("test"), _dir: dir }
     }

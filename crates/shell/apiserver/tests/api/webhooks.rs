@@ -293,7 +293,7 @@ async fn a_wrong_configuration_is_refused() {
         (json!({"sideEffects": "Some"}), "Unsupported value: \"Some\""),
         (json!({"admissionReviewVersions": ["v9"]}), "must include at least one of v1, v1beta1"),
         (json!({"matchConditions": [{"name": "x", "expression": "object."}]}), "matchConditions[0].expression"),
-        (json!({"matchConditions": [{"name": "x", "expression": "authorizer.path('/')"}]}), "compilation failed"),
+        (json!({"matchConditions": [{"name": "x", "expression": "somebody.path('/')"}]}), "compilation failed"),
     ] {
         let hook = with(hooks.hook("/x", &["pods"]), change);
         let refused = server.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [hook]})).await;

@@ -1,13 +1,15 @@
 //! Match conditions: expressions in CEL that tell a hook's requests from others. Entry points: [`hold`], [`flaws`].
 //!
-//! They see `object`, `oldObject` and `request`. Deliberately absent: `authorizer`; a condition that names it is refused
-//! when it is written.
+//! They see `object`, `oldObject`, `request` and `authorizer`.
+
+use std::sync::Arc;
 
 use eyot_model::{
     meta,
+    rbac::{Ask, Resource},
     status::{ApiError, Cause},
 };
-use eyot_rules::{Budget, Program, Value as Cel};
+use eyot_rules::{Asker, Budget, Environment, Program, Value as Cel};
 use serde_json::Value;
 
 use super::{
@@ -16,8 +18,10 @@ use super::{
     review,
     rules::Wanted,
 };
+use crate::{policy::Live, server::Shared};
+use eyot_policy::Data;
 
-const VARIABLES: &[&str] = &["object", "oldObject", "request"];
+const NAMES: &[&str] = &["object", "oldObject", "request", "authorizer"];
 
 /// One condition.
 pub(super) struct Condition {
@@ -25,33 +29,34 @@ pub(super) struct Condition {
     program: Result<Program, String>,
 }
 
+fn compile(text: &str) -> Result<Program, String> {
+    Program::compile_for(text, NAMES, &[], false).map_err(|it| it.to_string())
+}
+
 impl Condition {
     pub(super) fn read(condition: &Value) -> Condition {
         let text = |field: &str| condition[field].as_str().unwrap_or_default();
-        let program = Program::compile(text("expression"), VARIABLES).map_err(|it| it.to_string());
-        Condition { name: text("name").to_owned(), program }
+        Condition { name: text("name").to_owned(), program: compile(text("expression")) }
     }
 }
 
 /// Whether all conditions hold. One that does not settles it, whatever becomes of the others.
-pub(super) fn hold(hook: &Hook, wanted: &Wanted, attempt: &Attempt<'_>, object: &Value) -> Result<bool, ApiError> {
+pub(super) fn hold(
+    server: &Shared,
+    hook: &Hook,
+    wanted: &Wanted,
+    attempt: &Attempt<'_>,
+    object: &Value,
+) -> Result<bool, ApiError> {
     if hook.conditions.is_empty() {
         return Ok(true);
     }
-    let request = review::request("", wanted, attempt, object);
-    let of = |field: &str| request.get(field).map_or(Cel::Null, eyot_rules::json);
-    let mut about = request.clone();
-    for field in ["object", "oldObject"] {
-        meta::as_map(&mut about).remove(field);
-    }
-    let (new, old, about) = (of("object"), of("oldObject"), eyot_rules::json(&about));
-    let variables = [("object", &new), ("oldObject", &old), ("request", &about)];
-    let bytes = request.to_string().len();
+    let seen = environment(server, wanted, attempt, object);
     let mut budget = Budget::new(Budget::WRITE);
     let mut failed = None;
     for Condition { name, program } in &hook.conditions {
         let result = match program {
-            Ok(program) => program.run(&variables, bytes, &mut budget).map_err(|it| it.to_string()),
+            Ok(program) => seen.run(program, &mut budget).map_err(|it| it.to_string()),
             Err(why) => Err(why.clone()),
         };
         match result {
@@ -75,15 +80,38 @@ pub(super) fn hold(hook: &Hook, wanted: &Wanted, attempt: &Attempt<'_>, object: 
     }
 }
 
+fn environment(server: &Shared, wanted: &Wanted, attempt: &Attempt<'_>, object: &Value) -> Environment {
+    let mut request = review::request("", wanted, attempt, object);
+    let mut take = |field: &str| Arc::new(meta::as_map(&mut request).remove(field).unwrap_or_default());
+    let (new, old) = (take("object"), take("oldObject"));
+    let roles = Live(server).authorizer();
+    let decide = move |user: &str, groups: &[String], ask: &Ask<'_>| {
+        let decision = roles.decide(user, groups, ask);
+        (decision.allowed, decision.reason)
+    };
+    let asker = Asker::new(Arc::new(decide), &attempt.identity.user, &attempt.identity.groups);
+    let kind = wanted.kind(attempt.kind);
+    let resource = Resource {
+        verb: "",
+        group: &kind.group,
+        resource: &kind.plural,
+        subresource: attempt.subresource,
+        namespace: attempt.namespace,
+        name: attempt.name,
+    };
+    let seen = Environment::new().with("object", new).with("oldObject", old).with("request", Arc::new(request));
+    seen.with_authorizer(&asker, &resource)
+}
+
 /// Everything wrong with the expressions of a configuration.
 pub(crate) fn flaws(configuration: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (i, hook) in meta::list(configuration.get("webhooks")).iter().enumerate() {
         for (k, condition) in meta::list(hook.get("matchConditions")).iter().enumerate() {
             let text = condition["expression"].as_str().unwrap_or_default();
-            if let Err(error) = Program::compile(text, VARIABLES) {
+            if let Err(error) = compile(text) {
                 let field = format!("webhooks[{i}].matchConditions[{k}].expression");
-                causes.push(Cause::invalid(field, &text.into(), &error.to_string()));
+                causes.push(Cause::invalid(field, &text.into(), &error));
             }
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn wanted(
     if !takes_namespace(server, hook, attempt, object) || !takes_object(hook, attempt, object) {
         return Ok(None);
     }
-    Ok(conditions::hold(hook, &wanted, attempt, object)?.then_some(wanted))
+    Ok(conditions::hold(server, hook, &wanted, attempt, object)?.then_some(wanted))
 }
 
 fn matched(server: &Shared, hook: &Hook, attempt: &Attempt<'_>) -> Option<Wanted> {

@@ -9,6 +9,7 @@ mod kinds;
 mod lifecycle;
 mod machinery;
 mod network;
+mod policies;
 mod selectable;
 mod storage;
 mod watchers;

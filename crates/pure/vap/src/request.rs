@@ -1,0 +1,114 @@
+//! A request as expressions see it. Entry point: [`Request`].
+//!
+//! What they see is made once for each version in which policies ask for the object, and shared by all of them.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    sync::Arc,
+};
+
+use eyot_model::{convert, kinds::Kind, meta, rbac::Resource};
+use eyot_policy::{Data, Review};
+use eyot_rules::{Asker, Budget, Environment, RunError, Value as Cel};
+use serde_json::{Value, json};
+
+use crate::{matching::Version, policy::Expression};
+
+/// A request, and where to look things up.
+pub(crate) struct Request<'a> {
+    pub(crate) review: Review<'a>,
+    pub(crate) data: &'a dyn Data,
+    own: OnceCell<Environment>,
+    others: RefCell<Vec<(Arc<Kind>, Environment)>>,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn new(review: &Review<'a>, data: &'a dyn Data) -> Request<'a> {
+        Request { review: *review, data, own: OnceCell::new(), others: RefCell::default() }
+    }
+
+    /// What expressions see of it in one version, parameters and variables left out.
+    pub(crate) fn seen_as(&self, version: &Version) -> Environment {
+        let kind = match version {
+            Version::Requested => return self.own.get_or_init(|| environment(&self.review, self.data)).clone(),
+            Version::Other(kind) => kind,
+        };
+        if let Some(known) = self.others.borrow().iter().find(|it| it.0 == *kind) {
+            return known.1.clone();
+        }
+        let convert = |it: &Value| between(self.review.requested, kind, it.clone());
+        let (object, old) = (convert(self.review.object), self.review.old.map(convert));
+        let made = environment(&self.review.seen_as(kind, &object, old.as_ref()), self.data);
+        self.others.borrow_mut().push((kind.clone(), made.clone()));
+        made
+    }
+}
+
+/// An object in another version of its kind.
+pub(crate) fn between(from: &Kind, to: &Kind, object: Value) -> Value {
+    if object.is_null() { object } else { convert::from_stored(to, convert::to_stored(from, object)) }
+}
+
+fn environment(review: &Review<'_>, data: &dyn Data) -> Environment {
+    let about = Value::Object(review.about(""));
+    let roles = data.authorizer();
+    let decide = move |user: &str, groups: &[String], ask: &eyot_model::rbac::Ask<'_>| {
+        let decision = roles.decide(user, groups, ask);
+        (decision.allowed, decision.reason)
+    };
+    let asker = Asker::new(Arc::new(decide), review.user.name, review.user.groups);
+    let resource = Resource {
+        verb: "",
+        group: &review.resource.group,
+        resource: &review.resource.plural,
+        subresource: review.subresource,
+        namespace: if review.resource.namespaced { review.namespace } else { "" },
+        name: review.name,
+    };
+    let mut environment = Environment::new().with("object", Arc::new(review.object.clone()));
+    if let Some(old) = review.old {
+        environment = environment.with("oldObject", Arc::new(old.clone()));
+    }
+    if let Some(namespace) = review.namespace_object {
+        environment = environment.with("namespaceObject", Arc::new(exposed(namespace)));
+    }
+    environment.with("request", Arc::new(about)).with_authorizer(&asker, &resource)
+}
+
+/// What policies see of a Namespace: nothing that only matters to those who manage it.
+fn exposed(namespace: &Value) -> Value {
+    const METADATA: [&str; 8] =
+        ["name", "generateName", "namespace", "labels", "annotations", "uid", "creationTimestamp", "deletionTimestamp"];
+    let mut metadata = namespace["metadata"].clone();
+    meta::as_map(&mut metadata).retain(|key, _| METADATA.contains(&key.as_str()));
+    let mut exposed = json!({"metadata": metadata});
+    for field in ["spec", "status"] {
+        if let Some(value) = namespace.get(field) {
+            exposed[field] = value.clone();
+        }
+    }
+    exposed
+}
+
+impl Expression {
+    /// Evaluates it; what goes wrong is told as Kubernetes tells it.
+    pub(crate) fn run(&self, environment: &Environment, budget: &mut Budget) -> Result<Cel, String> {
+        let failed = |why: &str| format!("expression '{}' resulted in error: {why}", self.text);
+        let program = self.program.as_ref().map_err(|why| failed(why))?;
+        environment.run(program, budget).map_err(|error| match error {
+            RunError::Cost => {
+                "validation failed due to running out of cost budget, no further validation rules will be run"
+                    .to_owned()
+            }
+            RunError::Failed(why) => failed(&why),
+        })
+    }
+
+    /// Evaluates what must be true or false.
+    pub(crate) fn holds(&self, environment: &Environment, budget: &mut Budget) -> Result<bool, String> {
+        match self.run(environment, budget)? {
+            Cel::Bool(it) => Ok(it),
+            _ => Err(format!("expression '{}' resulted in error: it did not evaluate to bool", self.text)),
+        }
+    }
+}
