@@ -27,6 +27,12 @@ pub(crate) const MERGE: &str = "@merge";
 
 /// Rewrites an expression; `messages` says whether `Object{…}` and `JSONPatch{…}` may be made.
 pub(crate) fn expand(expression: &mut IdedExpr, messages: bool) -> Result<(), String> {
+    if let Expr::Struct(it) = &expression.expr {
+        it.entries.iter().try_for_each(|entry| match &entry.expr {
+            EntryExpr::StructField(field) => check_name(&field.value, &it.type_name, &field.field),
+            EntryExpr::MapEntry(_) => Ok(()),
+        })?;
+    }
     children(expression, &mut |it| expand(it, messages))?;
     match &mut expression.expr {
         Expr::Struct(it) if messages => {
@@ -228,6 +234,21 @@ fn substitute(expression: &mut IdedExpr, name: &str, with: &IdedExpr) {
         Ok(())
     });
     let Ok(()) = done;
+}
+
+/// A part of a message is of the type that its place in the object has.
+fn check_name(part: &IdedExpr, around: &str, field: &str) -> Result<(), String> {
+    match &part.expr {
+        Expr::Struct(part) if around.starts_with("Object") && part.type_name != format!("{around}.{field}") => {
+            Err(format!(
+                "type mismatch: unexpected type name {:?}, expected \"{around}.{field}\", which matches field name path from root \
+             Object type",
+                part.type_name
+            ))
+        }
+        Expr::List(list) => list.elements.iter().try_for_each(|it| check_name(it, around, field)),
+        _ => Ok(()),
+    }
 }
 
 /// A message as a map.

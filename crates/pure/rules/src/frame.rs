@@ -240,8 +240,12 @@ mod tests {
             let program = Program::compile_for(text, &ROOTS, &variables, false).unwrap();
             variables.push(Variable { name: name.to_owned(), program });
         }
-        let names =
-            Program::compile_for("variables.double == 6 && (true || variables.broken == 1)", &ROOTS, &variables, false);
+        let names = Program::compile_for(
+            "has(variables.broken) && variables.double == 6 && (true || variables.broken == 1)",
+            &ROOTS,
+            &variables,
+            false,
+        );
         let first = Program::compile_for(
             "variables.names[0] == 'c' && variables.names.exists(n, n == 'd')",
             &ROOTS,
@@ -283,6 +287,8 @@ mod tests {
             run_with(&environment(), "[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('x/y'), value: 1}]", &[]);
         assert_eq!(crate::to_json(&value.unwrap()).unwrap(), json!([{"op": "add", "path": "/a/x~1y", "value": 1}]));
         assert!(run_with(&environment(), "Other{a: 1}", &[]).unwrap_err().contains("undeclared reference to 'Other'"));
+        let wrong = run_with(&environment(), "Object{spec: Object.spec{selector: Object.wrong{}}}", &[]).unwrap_err();
+        assert!(wrong.contains("type mismatch: unexpected type name \"Object.wrong\""), "{wrong}");
         assert!(run_with(&environment(), "JSONPatch{what: 1}", &[]).unwrap_err().contains("undefined field 'what'"));
     }
 

@@ -11,7 +11,7 @@ use kube_cel::{
     },
 };
 
-use crate::{authorize, budget, expand, frame};
+use crate::{authorize, budget, expand, frame, semver};
 
 /// Charges a round of a loop.
 pub(crate) const CHARGE: &str = "@charge";
@@ -57,6 +57,7 @@ pub(crate) fn context() -> Context<'static> {
     context.add_function(expand::ENTRIES, entries);
     context.add_function(expand::MERGE, merge);
     authorize::register(&mut context);
+    semver::register(&mut context);
     frame::register(&mut context);
     context
 }

@@ -9,11 +9,12 @@
 //! [`types`] finds what is certainly wrong by the types that schemas give.
 //!
 //! Deliberately absent: a complete type checker (fields that a schema does not have are found, mismatched operands are not until
-//! a rule runs), `sortBy` and the semver library; rules that use them are refused by name.
+//! a rule runs), and `sortBy`; rules that use it are refused by name.
 
 mod authorize;
 mod budget;
 mod convert;
+mod estimate;
 mod expand;
 mod frame;
 mod functions;
@@ -21,6 +22,7 @@ mod path;
 mod program;
 mod rules;
 mod scope;
+mod semver;
 pub mod types;
 
 pub use authorize::{Asker, Decide};

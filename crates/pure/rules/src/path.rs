@@ -57,6 +57,10 @@ fn lifted(expression: &IdedExpr, roots: &[&str], local: &[String]) -> Option<Ide
             && !local.contains(name)
         {
             match name.as_str() {
+                // One that is declared is there, whatever its value.
+                "variables" if select.test => {
+                    return Some(IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Boolean(true.into())) });
+                }
                 "variables" => return Some(of(VARIABLE, vec![text(&select.field)])),
                 "authorizer" => {
                     let name = format!("authorizer.{}", select.field);

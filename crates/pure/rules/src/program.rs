@@ -18,6 +18,7 @@ use crate::{
     functions::{self, CHARGE, CHARGE_SQUARE, QUADRATIC},
     path,
     scope::{self, Scope},
+    semver,
 };
 
 /// Deepest nesting of an expression: evaluation recurses.
@@ -44,7 +45,7 @@ pub enum RunError {
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Program {
-    expression: IdedExpr,
+    pub(crate) expression: IdedExpr,
     variables: Vec<String>,
 }
 
@@ -82,6 +83,7 @@ impl Program {
         let parsed = parsed.map_err(|_| CompileError("the parser gave up".to_owned()))?;
         let mut expression = parsed.map_err(|it| CompileError(one_line(&it.to_string())))?;
         expand::expand(&mut expression, scope.takes_messages()).map_err(CompileError)?;
+        semver::lift(&mut expression);
         let variables = scope::check(&expression, scope).map_err(CompileError)?;
         instrument(&mut expression);
         Ok(Program { expression, variables })

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use eyot_model::{
-    custom::schema::{Additional, ListType, Rule, Schema},
+    custom::schema::{Additional, ListType, Rule, Schema, Values},
     status::{Cause, CauseReason},
 };
 use kube_cel::cel::{Value, objects::OptionalValue};
@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 use crate::{
     budget::Budget,
     convert,
+    estimate::{self, Share},
     program::{CompileError, Program, RunError},
     scope::Scope,
 };
@@ -74,6 +75,14 @@ impl Rules {
         walk.causes
     }
 
+    /// Rules that would cost too much if everything were as large as a request may be, given the schema that they were
+    /// compiled for. They are refused when they are written; what an older server took goes on being measured.
+    pub fn too_dear(&self, schema: &Schema, path: &str) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        dear(&self.root, schema, path, Share::ONE, &mut flaws);
+        flaws
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.root.is_empty()
@@ -108,6 +117,30 @@ fn node(schema: &Schema, path: &str, uncorrelated: Option<&str>, flaws: &mut Vec
     let lost = if matches!(schema.list, ListType::Map(_)) { uncorrelated } else { uncorrelated.or(Some(path)) };
     let items = schema.items.as_deref().and_then(|it| keep(node(it, &format!("{path}.items"), lost, flaws)));
     Node { rules, properties, additional, items: items.map(Box::new) }
+}
+
+fn dear(node: &Node, schema: &Schema, path: &str, share: Share, flaws: &mut Vec<Flaw>) {
+    for (i, it) in node.rules.iter().enumerate() {
+        let rounds = estimate::rounds(&it.program.expression, &[("self", schema), ("oldSelf", schema)]);
+        if let Some(why) = estimate::excess(rounds * share.times(schema)) {
+            let field = format!("{path}.x-kubernetes-validations[{i}].rule");
+            flaws.push(Flaw { field, expression: it.rule.rule.clone(), why });
+        }
+    }
+    let most = |of: fn(&Values) -> Option<usize>| schema.values.as_deref().and_then(of);
+    for (name, node) in &node.properties {
+        if let Some(schema) = schema.properties.get(name) {
+            dear(node, schema, &format!("{path}.properties[{name}]"), share, flaws);
+        }
+    }
+    if let (Some(node), Additional::Schema(schema)) = (&node.additional, &schema.additional) {
+        let share = share.of_parts(most(|it| it.max_properties));
+        dear(node, schema, &format!("{path}.additionalProperties"), share, flaws);
+    }
+    if let Some((node, schema)) = node.items.as_deref().zip(schema.items.as_deref()) {
+        let share = share.of_parts(most(|it| it.max_items));
+        dear(node, schema, &format!("{path}.items"), share, flaws);
+    }
 }
 
 fn compile(rule: &Rule, schema: &Schema, path: &str, uncorrelated: Option<&str>) -> Result<Compiled, Flaw> {
@@ -280,7 +313,8 @@ mod tests {
     }
 
     fn flaws(spec: Json, expected: Expect) {
-        let flaws = Rules::compile(&schema(spec), "~").err().unwrap_or_default();
+        let schema = schema(spec);
+        let flaws = Rules::compile(&schema, "~").map_or_else(|it| it, |it| it.too_dear(&schema, "~"));
         expected.assert_eq(&flaws.iter().map(|it| format!("{}: {}\n", it.field, it.why)).collect::<String>());
     }
 
@@ -366,6 +400,27 @@ mod tests {
                 ~.properties[spec].properties[a].x-kubernetes-validations[1].messageExpression: compilation failed: undeclared reference to 'nope' (in container '')
                 ~.properties[spec].properties[l].items.x-kubernetes-validations[0].rule: oldSelf cannot be used on the uncorrelatable portion of the schema within ~.properties[spec].properties[l]
             "#]],
+        );
+    }
+
+    #[test]
+    fn a_rule_that_would_cost_too_much_is_refused() {
+        let list = |max: Json, rule: &str| json!({"type": "array", "items": {"type": "string"}, "maxItems": max, "x-kubernetes-validations": [{"rule": rule}]});
+        let pairs = "self.all(a, self.exists(b, a == b))";
+        flaws(
+            list(json!(null), pairs),
+            expect![[r#"
+            ~.properties[spec].x-kubernetes-validations[0].rule: estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)
+        "#]],
+        );
+        flaws(list(json!(100), pairs), expect![""]);
+        flaws(list(json!(null), "self.all(a, a.startsWith('x'))"), expect![""]);
+        let nested = json!({"type": "array", "items": {"type": "object", "properties": {"names": list(json!(20), "self.all(a, a != '')")}}});
+        flaws(
+            nested,
+            expect![[r#"
+            ~.properties[spec].items.properties[names].x-kubernetes-validations[0].rule: estimated rule cost exceeds budget by factor of 2.1x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)
+        "#]],
         );
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use eyot_model::custom::schema::{Additional, Schema, Type};
 use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
 
-use crate::{authorize, convert::escape, functions::KNOWN};
+use crate::{authorize, convert::escape, functions::KNOWN, semver};
 
 /// What an expression may name.
 pub(crate) struct Scope<'s> {
@@ -133,7 +133,7 @@ impl<'s> Walk<'s> {
             return Ok(());
         }
         self.expression(target)?;
-        if is_known(name) { Ok(()) } else { Err(undeclared(name)) }
+        if is_operator || is_known(name) { Ok(()) } else { Err(undeclared(name)) }
     }
 
     /// A field of something that a schema describes must be in it.
@@ -165,7 +165,7 @@ fn property<'s>(schema: &'s Schema, field: &str) -> Option<&'s Schema> {
 }
 
 fn is_known(name: &str) -> bool {
-    [KNOWN, authorize::KNOWN].iter().flat_map(|it| it.split_whitespace()).any(|it| it == name)
+    [KNOWN, authorize::KNOWN, semver::KNOWN].iter().flat_map(|it| it.split_whitespace()).any(|it| it == name)
 }
 
 fn undeclared(name: &str) -> String {

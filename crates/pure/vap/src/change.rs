@@ -13,7 +13,7 @@ use crate::{
     matching::Version,
     params,
     policy::{Mutation, Policy},
-    request::{Request, between},
+    request::{Shown, between, carries_its_kind},
     state::{Bound, State},
 };
 
@@ -28,21 +28,24 @@ pub(crate) fn change(
 ) -> Result<Made, Denial> {
     let mut made = Made::default();
     let kinds = data.kinds();
+    // What expressions see is made anew only when the object is another one.
+    let mut shown = Shown::default();
     for Bound { policy, bindings } in state.changing(&review.requested.plural).iter().map(AsRef::as_ref) {
         for binding in bindings {
-            let before = object.clone();
-            let review = Review { object: &before, ..*review };
+            let review = Review { object, ..*review };
             let Some(version) = policy.matching.version(&review, &kinds) else { continue };
             if binding.matching.as_ref().is_some_and(|it| it.version(&review, &kinds).is_none()) {
                 continue;
             }
-            let mut one = One { policy, binding, version: &version, review: &review, data };
-            match one.run(object, turns) {
-                Ok(changed) => made.changed |= changed,
-                Err(why) => {
-                    *object = before.clone();
-                    one.settle(&why)?;
+            let one = One { policy, binding, version: &version, review: &review, data };
+            match one.run(&mut shown, turns) {
+                Ok(None) => {}
+                Ok(Some(new)) => {
+                    *object = new;
+                    shown = Shown::default();
+                    made.changed = true;
                 }
+                Err(why) => one.settle(&why)?,
             }
         }
     }
@@ -59,52 +62,60 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    /// Changes the object, and says whether that changed anything.
-    fn run(&mut self, object: &mut Value, turns: &mut Turns) -> Result<bool, String> {
+    /// The object as the policy makes it; `None` when it leaves it as it is.
+    fn run(&self, shown: &mut Shown, turns: &mut Turns) -> Result<Option<Value>, String> {
         if let Some(why) = &self.policy.broken {
             return Err(format!("failed to configure policy: {why}"));
         }
         let found = params::collect(self.policy, self.binding, self.review, self.data);
-        let mut changed = false;
+        let mut made: Option<Value> = None;
         for param in found.map_err(|why| format!("failed to configure binding: {why}"))? {
             let name = param.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             let id = format!("map/{}/{}/{name}", self.policy.name, self.binding.name);
             if !turns.is_due(&id, self.policy.reinvoked) {
                 continue;
             }
-            let Some(new) = self.mutated(object, &param)? else { continue };
-            let differs = new != *object;
+            let new = match &made {
+                None => self.mutated(self.review, shown, &param)?,
+                Some(before) => {
+                    self.mutated(&Review { object: before, ..*self.review }, &mut Shown::default(), &param)?
+                }
+            };
+            let Some(new) = new else { continue };
+            let differs = new != *made.as_ref().unwrap_or(self.review.object);
             turns.took(&id, differs);
-            changed |= differs;
-            *object = new;
+            if differs {
+                made = Some(new);
+            }
         }
-        Ok(changed)
+        Ok(made)
     }
 
-    /// The object after all mutations of the policy; `None` when its conditions do not hold.
-    fn mutated(&self, object: &Value, param: &Arc<Value>) -> Result<Option<Value>, String> {
+    /// An object after all mutations of the policy; `None` when its conditions do not hold.
+    fn mutated(&self, review: &Review<'_>, shown: &mut Shown, param: &Arc<Value>) -> Result<Option<Value>, String> {
         let mut budget = Budget::new(Budget::WRITE);
-        let mut current = object.clone();
-        for (i, mutation) in self.policy.mutations.iter().enumerate() {
-            let review = Review { object: &current, ..*self.review };
-            let request = Request::new(&review, self.data);
-            let seen = request.seen_as(self.version).with("params", param.clone());
-            let seen = seen.with_variables(self.policy.variables.clone());
-            if i == 0 && !conditions(self.policy, &seen, &mut budget)? {
+        let mut made: Option<Value> = None;
+        for mutation in &self.policy.mutations {
+            let seen = match &made {
+                None => shown.of(review, self.data, self.version),
+                Some(object) => Shown::default().of(&Review { object, ..*review }, self.data, self.version),
+            };
+            let seen = seen.with("params", param.clone()).with_variables(self.policy.variables.clone());
+            if made.is_none() && !conditions(self.policy, &seen, &mut budget)? {
                 return Ok(None);
             }
             let value = mutation.expression.run(&seen, &mut budget)?;
             let value = to_json(&value).ok_or("the expression's value is no JSON")?;
-            let requested = self.review.requested;
-            current = match self.version {
-                Version::Requested => applied(mutation, requested, &current, value)?,
-                Version::Other(kind) => {
-                    let shown = between(requested, kind, current.clone());
+            let (requested, object) = (self.review.requested, made.as_ref().unwrap_or(review.object));
+            made = Some(match self.version {
+                Version::Other(kind) if carries_its_kind(review) => {
+                    let shown = between(requested, kind, object.clone());
                     between(kind, requested, applied(mutation, kind, &shown, value)?)
                 }
-            };
+                _ => applied(mutation, requested, object, value)?,
+            });
         }
-        Ok(Some(current))
+        Ok(made)
     }
 
     /// Refuses the request for a failure, unless failures are ignored.

@@ -136,7 +136,10 @@ impl Told<'_> {
         }
         if self.binding.audits {
             let key = "validation.policy.admission.k8s.io/validation_failure".to_owned();
-            let what = serde_json::json!([{"message": message, "policy": policy, "binding": binding}]);
+            let acts = [(self.binding.denies, "Deny"), (self.binding.warns, "Warn"), (true, "Audit")];
+            let actions: Vec<&str> = acts.iter().filter(|it| it.0).map(|it| it.1).collect();
+            let what = serde_json::json!([
+                {"message": message, "policy": policy, "binding": binding, "validationActions": actions}]);
             self.verdict.audit_annotations.push((key, what.to_string()));
         }
     }

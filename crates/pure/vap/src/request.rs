@@ -2,13 +2,10 @@
 //!
 //! What they see is made once for each version in which policies ask for the object, and shared by all of them.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    sync::Arc,
-};
+use std::{cell::RefCell, sync::Arc};
 
 use eyot_model::{convert, kinds::Kind, meta, rbac::Resource};
-use eyot_policy::{Data, Review};
+use eyot_policy::{Data, Operation, Review};
 use eyot_rules::{Asker, Budget, Environment, RunError, Value as Cel};
 use serde_json::{Value, json};
 
@@ -18,30 +15,51 @@ use crate::{matching::Version, policy::Expression};
 pub(crate) struct Request<'a> {
     pub(crate) review: Review<'a>,
     pub(crate) data: &'a dyn Data,
-    own: OnceCell<Environment>,
-    others: RefCell<Vec<(Arc<Kind>, Environment)>>,
+    shown: RefCell<Shown>,
+}
+
+/// What expressions see of one object, in each version that was asked for.
+#[derive(Default)]
+pub(crate) struct Shown {
+    own: Option<Environment>,
+    others: Vec<(Arc<Kind>, Environment)>,
 }
 
 impl<'a> Request<'a> {
     pub(crate) fn new(review: &Review<'a>, data: &'a dyn Data) -> Request<'a> {
-        Request { review: *review, data, own: OnceCell::new(), others: RefCell::default() }
+        Request { review: *review, data, shown: RefCell::default() }
     }
 
     /// What expressions see of it in one version, parameters and variables left out.
     pub(crate) fn seen_as(&self, version: &Version) -> Environment {
+        self.shown.borrow_mut().of(&self.review, self.data, version)
+    }
+}
+
+impl Shown {
+    /// What expressions see of a request, which must be the same at each call.
+    pub(crate) fn of(&mut self, review: &Review<'_>, data: &dyn Data, version: &Version) -> Environment {
         let kind = match version {
-            Version::Requested => return self.own.get_or_init(|| environment(&self.review, self.data)).clone(),
+            Version::Requested => return self.own.get_or_insert_with(|| environment(review, data)).clone(),
+            // What a subresource carries is no version of the resource's kind.
+            Version::Other(_) if !carries_its_kind(review) => return self.of(review, data, &Version::Requested),
             Version::Other(kind) => kind,
         };
-        if let Some(known) = self.others.borrow().iter().find(|it| it.0 == *kind) {
+        if let Some(known) = self.others.iter().find(|it| it.0 == *kind) {
             return known.1.clone();
         }
-        let convert = |it: &Value| between(self.review.requested, kind, it.clone());
-        let (object, old) = (convert(self.review.object), self.review.old.map(convert));
-        let made = environment(&self.review.seen_as(kind, &object, old.as_ref()), self.data);
-        self.others.borrow_mut().push((kind.clone(), made.clone()));
+        let convert = |it: &Value| between(review.requested, kind, it.clone());
+        let (object, old) = (convert(review.object), review.old.map(convert));
+        let made = environment(&review.seen_as(kind, &object, old.as_ref()), data);
+        self.others.push((kind.clone(), made.clone()));
         made
     }
+}
+
+/// Whether a request is about objects of the resource's own kind: not a Scale, a Binding or options of a session.
+pub(crate) fn carries_its_kind(review: &Review<'_>) -> bool {
+    let (group, _, kind) = review.carried();
+    review.operation != Operation::Connect && review.requested.is(group, kind)
 }
 
 /// An object in another version of its kind.

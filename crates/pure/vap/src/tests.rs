@@ -145,7 +145,7 @@ fn actions_decide_what_follows() {
         &world.judge(&deployment(3)),
         expect![[r#"
         warning: Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': failed expression: object.spec.replicas < 3
-        validation.policy.admission.k8s.io/validation_failure: [{"binding":"b","message":"failed expression: object.spec.replicas < 3","policy":"p"}]
+        validation.policy.admission.k8s.io/validation_failure: [{"binding":"b","message":"failed expression: object.spec.replicas < 3","policy":"p","validationActions":["Warn","Audit"]}]
         p/replicas: has 3
     "#]],
     );

@@ -93,22 +93,10 @@ pub(crate) enum Validate {
 }
 
 /// Says whether the object changed.
-pub(crate) type Change = for<'a> fn(
-    &'a Shared,
-    &'a Attempt<'a>,
-    Round,
-    &'a mut Value,
-    &'a mut Admitted,
-) -> BoxFuture<'a, Result<bool, ApiError>>;
+pub(crate) type Change =
+    for<'a> fn(&'a Shared, &'a Attempt<'a>, &'a mut Value, &'a mut Admitted) -> BoxFuture<'a, Result<bool, ApiError>>;
 pub(crate) type Judge =
     for<'a> fn(&'a Shared, &'a Attempt<'a>, &'a Value, &'a mut Admitted) -> BoxFuture<'a, Result<(), ApiError>>;
-
-/// What somebody outside changed goes through the mutating steps once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Round {
-    First,
-    Again,
-}
 
 const MUTATING: &[Mutate] = &[
     Mutate::Now(lifecycle::namespace),
@@ -164,9 +152,9 @@ impl Attempt<'_> {
 /// The first refusal of a step, or everything that is wrong with the object.
 pub(crate) async fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut Value) -> Result<Admitted, ApiError> {
     let mut admitted = Admitted::default();
-    if mutate(server, attempt, Round::First, object, &mut admitted).await? {
+    if mutate(server, attempt, object, &mut admitted).await? {
         admitted.turns.begin_again();
-        mutate(server, attempt, Round::Again, object, &mut admitted).await?;
+        mutate(server, attempt, object, &mut admitted).await?;
     }
     if attempt.creates("", "Pod") {
         // After all others, since these depend on what they made of the pod.
@@ -196,7 +184,6 @@ pub(crate) async fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut V
 async fn mutate(
     server: &Shared,
     attempt: &Attempt<'_>,
-    round: Round,
     object: &mut Value,
     admitted: &mut Admitted,
 ) -> Result<bool, ApiError> {
@@ -205,10 +192,7 @@ async fn mutate(
         match step {
             Mutate::Now(complete) => complete(server, attempt, object, admitted)?,
             Mutate::Later { wants, change } if wants(server, attempt) => {
-                if change(server, attempt, round, object, admitted).await? {
-                    changed = true;
-                    fill(attempt, object);
-                }
+                changed |= change(server, attempt, object, admitted).await?;
             }
             Mutate::Later { .. } => {}
         }
@@ -248,7 +232,7 @@ fn rules(attempt: &Attempt<'_>, object: &Value) -> Vec<Cause> {
     }
     let changed = || attempt.old.is_none_or(|old| old.get("spec") != object.get("spec"));
     match definitions::is_definition(attempt.kind) {
-        true if changed() => definitions::rules::flaws(object),
+        true if changed() => definitions::rules::flaws(object, attempt.old),
         true => Vec::new(),
         false => definitions::rules::judge(attempt.kind, object, attempt.old),
     }

@@ -40,7 +40,7 @@ pub(crate) async fn install(server: &Shared, objects: Vec<Value>) -> Result<(), 
         remember_storage_version(&mut object);
         if cfg!(debug_assertions) {
             let mut causes = validate::check(kind, &object, None);
-            causes.extend(rules::flaws(&object));
+            causes.extend(rules::flaws(&object, None));
             if !causes.is_empty() {
                 return Err(ApiError::invalid(kind, &name, causes));
             }

@@ -29,17 +29,36 @@ pub(crate) fn judge(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause>
     }
 }
 
-/// The rules of a definition that make no sense.
-pub(crate) fn flaws(definition: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
+/// The rules of a definition that make no sense, and those that may cost too much. Of the latter the ones stay that the
+/// definition before it had too.
+pub(crate) fn flaws(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let (mut causes, mut dear) = each(definition);
+    if !dear.is_empty() {
+        let known = old.map_or(Vec::new(), |it| each(it).1);
+        dear.retain(|it| !known.contains(it));
+    }
+    causes.append(&mut dear);
+    causes
+}
+
+fn each(definition: &Value) -> (Vec<Cause>, Vec<Cause>) {
+    let (mut wrong, mut dear) = (Vec::new(), Vec::new());
     for (i, version) in meta::list(definition.pointer("/spec/versions")).iter().enumerate() {
         let Some(schema) = version.pointer("/schema/openAPIV3Schema") else { continue };
         let path = format!("spec.versions[{i}].schema.openAPIV3Schema");
-        for flaw in Rules::compile(&Schema::parse(schema), &path).err().unwrap_or_default() {
-            causes.push(Cause::invalid(flaw.field, &flaw.expression.into(), &flaw.why));
+        let schema = Schema::parse(schema);
+        match Rules::compile(&schema, &path) {
+            Ok(rules) => {
+                let found = rules.too_dear(&schema, &path);
+                dear.extend(found.into_iter().map(|it| Cause::forbidden(it.field, &it.why)));
+            }
+            Err(flaws) => {
+                let found = flaws.into_iter();
+                wrong.extend(found.map(|it| Cause::invalid(it.field, &it.expression.into(), &it.why)));
+            }
         }
     }
-    causes
+    (wrong, dear)
 }
 
 /// Whether an object takes more than a moment to look at.

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{Live, guarded};
 use crate::{
-    admit::{self, Admitted, Attempt, Mutate, Operation, Options, Round, Validate},
+    admit::{self, Admitted, Attempt, Mutate, Operation, Options, Validate},
     object,
     server::Shared,
 };
@@ -103,7 +103,6 @@ fn namespace(server: &Shared, attempt: &Attempt<'_>) -> Option<Value> {
 fn change<'a>(
     server: &'a Shared,
     attempt: &'a Attempt<'a>,
-    _: Round,
     object: &'a mut Value,
     admitted: &'a mut Admitted,
 ) -> BoxFuture<'a, Result<bool, ApiError>> {

@@ -17,7 +17,7 @@ use eyot_model::{kinds::Kind, status::ApiError};
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 
-use super::{Admitted, Attempt, Mutate, Operation, Round, Validate};
+use super::{Admitted, Attempt, Mutate, Operation, Validate};
 use crate::{memo::Memo, server::Shared};
 use call::{Failure, ask};
 pub(super) use conditions::flaws;
@@ -71,7 +71,6 @@ fn any_validating(server: &Shared, attempt: &Attempt<'_>) -> bool {
 fn mutate<'a>(
     server: &'a Shared,
     attempt: &'a Attempt<'a>,
-    _: Round,
     object: &'a mut Value,
     admitted: &'a mut Admitted,
 ) -> BoxFuture<'a, Result<bool, ApiError>> {
