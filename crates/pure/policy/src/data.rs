@@ -52,7 +52,7 @@ pub trait Authorizer: Send + Sync {
     fn decide(&self, user: &str, groups: &[String], ask: &Ask<'_>) -> Decision;
 }
 
-/// The store at the moment of a write, without a cache in between: what was answered as written is seen.
+/// The store at the moment of a write: what was answered as written is seen.
 pub trait Data: Sync {
     /// The kinds that are served now.
     fn kinds(&self) -> Arc<Table>;

@@ -1,5 +1,5 @@
-//! JSON to values of CEL and back. Entry points: [`json`], [`to_json`], and [`typed`] where a schema says what texts and
-//! numbers mean.
+//! JSON to values of CEL and back. Entry points: [`json`], [`to_json`], and [`typed`] where a schema says what texts
+//! and numbers mean.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! What a rule of a schema may cost at least, when everything is as large as a request may be. Entry points: [`rounds`],
-//! [`Share`].
+//! What a rule of a schema may cost at least, when everything is as large as a request may be. Entry points:
+//! [`rounds`], [`Share`].
 //!
 //! Only rounds of loops are counted, each as one unit. Kubernetes counts more, so that what is refused here is refused
 //! there; what is let through is measured when it runs.

@@ -1,8 +1,8 @@
-//! What the parser leaves as plain calls and Kubernetes has as macros, turned into what the interpreter knows. Entry point:
-//! [`expand`].
+//! What the parser leaves as plain calls and Kubernetes has as macros, turned into what the interpreter knows. Entry
+//! point: [`expand`].
 //!
-//! `cel.bind`, `optMap`, `optFlatMap`, comprehensions of two variables, optional selection (which the interpreter gets wrong
-//! for keys that are missing), and messages, which become maps.
+//! `cel.bind`, `optMap`, `optFlatMap`, comprehensions of two variables, optional selection (which the interpreter gets
+//! wrong for keys that are missing), and messages, which become maps.
 
 use kube_cel::cel::{
     common::ast::{

@@ -4,12 +4,11 @@
 //! [`Budget`]: each round of a loop, and what grows faster than its input, costs in proportion to the size of the
 //! expression and of its input. An expression that would exceed it fails, and so does the write that it judges.
 //!
-//! An [`Environment`] is what the expressions of admission policies see.
+//! An [`Environment`] is what the expressions of admission policies see. [`types`] finds what is certainly wrong by the
+//! types that schemas give.
 //!
-//! [`types`] finds what is certainly wrong by the types that schemas give.
-//!
-//! Deliberately absent: a complete type checker (fields that a schema does not have are found, mismatched operands are not until
-//! a rule runs), and `sortBy`; rules that use it are refused by name.
+//! Deliberately absent: a complete type checker (a definition is refused for fields that its schema does not have, not
+//! for mismatched operands), and `sortBy`; rules that use it are refused by name.
 
 mod authorize;
 mod budget;

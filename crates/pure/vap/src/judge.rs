@@ -28,11 +28,11 @@ pub(crate) fn judge(state: &State, request: &Request<'_>) -> Verdict {
             }
             let mut told = Told { policy, binding, verdict: &mut verdict };
             if let Some(why) = &policy.broken {
-                told.failed(&format!("failed to configure policy: {why}"));
+                told.misled(&format!("failed to configure policy: {why}"));
                 continue;
             }
             match params::collect(policy, binding, &request.review, request.data) {
-                Err(why) => told.failed(&format!("failed to configure binding: {why}")),
+                Err(why) => told.misled(&format!("failed to configure binding: {why}")),
                 Ok(all) => {
                     let seen = request.seen_as(&version);
                     for param in all {
@@ -78,7 +78,7 @@ fn evaluate(policy: &Policy, seen: &Environment, told: &mut Told<'_>) {
         match annotation(expression, seen, &mut budget) {
             Ok(None) => {}
             Ok(Some(value)) => told.verdict.audit_annotations.push((format!("{}/{key}", policy.name), value)),
-            Err(why) => told.failed(&why),
+            Err(why) => told.misled(&why),
         }
     }
 }
@@ -114,6 +114,13 @@ struct Told<'v> {
 }
 
 impl Told<'_> {
+    /// It could not be evaluated as it stands: that refuses, whatever the binding's actions.
+    fn misled(&mut self, why: &str) {
+        if !self.policy.ignores_failures {
+            self.deny(why, Reason::Invalid);
+        }
+    }
+
     /// An evaluation failed.
     fn failed(&mut self, why: &str) {
         if !self.policy.ignores_failures {
@@ -121,13 +128,17 @@ impl Told<'_> {
         }
     }
 
+    fn deny(&mut self, why: &str, reason: Reason) {
+        let (policy, binding) = (&self.policy.name, &self.binding.name);
+        let message = format!("ValidatingAdmissionPolicy '{policy}' with binding '{binding}' denied request: {why}");
+        self.verdict.denials.push(denial(policy, message, reason));
+    }
+
     /// A validation does not hold.
     fn broken(&mut self, message: &str, reason: Reason) {
         let (policy, binding) = (&self.policy.name, &self.binding.name);
         if self.binding.denies {
-            let message =
-                format!("ValidatingAdmissionPolicy '{policy}' with binding '{binding}' denied request: {message}");
-            self.verdict.denials.push(denial(policy, message, reason));
+            self.deny(message, reason);
         }
         if self.binding.warns {
             self.verdict.warnings.push(format!(

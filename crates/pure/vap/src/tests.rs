@@ -267,6 +267,9 @@ fn parameters_are_looked_up_at_that_moment() {
         422 Invalid: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction
     "#]],
     );
+    let world = World::new([]).with(policy("p", spec.clone()));
+    let quiet = json!({"paramRef": by_name("gone", "Deny"), "validationActions": ["Audit"]});
+    assert_eq!(world.with(binding("b", "p", quiet)).judge(&deployment(2)).denials.len(), 1, "whatever the actions");
     let selected = json!({"selector": {"matchExpressions": [{"key": "limits", "operator": "Exists"}]}, "parameterNotFoundAction": "Deny"});
     told(
         &bound(selected).judge(&deployment(2)),

@@ -11,12 +11,13 @@ use eyot_policy::{Authorizer, Data, DataError, Decision};
 use eyot_store::{Entry, Key, Page, Scope};
 use serde_json::Value;
 
+use super::recent::Listed;
 use crate::{Identity, access, server::Shared};
 
 /// Objects that one listing may have: each is parsed while a request waits.
 const OBJECTS_MAX: usize = 20_000;
 
-/// The store at this moment: what was answered as written is seen.
+/// The store at this moment: what was answered as written is seen. Lists are parsed again only when something changed.
 pub(crate) struct Live<'a>(pub(crate) &'a Shared);
 
 impl Data for Live<'_> {
@@ -34,13 +35,23 @@ impl Data for Live<'_> {
             Some(namespace) => Scope::namespaced(kind.storage.as_str(), namespace),
             None => Scope::all(kind.storage.as_str()),
         };
-        let page = Page { limit: Some(OBJECTS_MAX), ..Page::default() };
-        let too_many = || DataError::TooMany { kind: kind.kind.clone(), max: OBJECTS_MAX };
-        let list = self.0.store.list(&scope, &page).map_err(|_| too_many())?;
-        if list.remaining > 0 {
-            return Err(too_many());
-        }
-        list.entries.iter().map(|it| read(kind, it)).collect()
+        let listed = Listed {
+            storage: kind.storage.clone(),
+            api_version: kind.api_version(),
+            namespace: namespace.map(str::to_owned),
+            // Asked before the objects are listed: what changes in between is read once more, and never missed.
+            changed: self.0.store.changed(&kind.storage),
+            definition: kind.custom.as_ref().map_or(0, |it| it.definition().revision),
+        };
+        self.0.policies.recent.get(listed, || {
+            let page = Page { limit: Some(OBJECTS_MAX), ..Page::default() };
+            let too_many = || DataError::TooMany { kind: kind.kind.clone(), max: OBJECTS_MAX };
+            let list = self.0.store.list(&scope, &page).map_err(|_| too_many())?;
+            if list.remaining > 0 {
+                return Err(too_many());
+            }
+            list.entries.iter().map(|it| read(kind, it)).collect()
+        })
     }
 
     fn authorizer(&self) -> Arc<dyn Authorizer> {

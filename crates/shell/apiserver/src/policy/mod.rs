@@ -6,6 +6,7 @@
 
 mod accompany;
 mod live;
+mod recent;
 pub(crate) mod step;
 
 use std::{
@@ -33,11 +34,12 @@ pub(crate) struct Policies {
     server: Weak<Shared>,
     /// Held while engines are told of a stored object, so that the newest version is the last they hear of.
     order: Mutex<()>,
+    recent: recent::Recent,
 }
 
 impl Policies {
     pub(crate) fn new(engines: Vec<Arc<dyn Engine>>, server: Weak<Shared>) -> Policies {
-        Policies { engines, server, order: Mutex::default() }
+        Policies { engines, server, order: Mutex::default(), recent: recent::Recent::default() }
     }
 
     /// Puts everything that is stored in force.
