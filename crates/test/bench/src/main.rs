@@ -1,8 +1,9 @@
 //! `eyot-bench NAME [--json FILE]`: benchmarks of the release binary, each printed as a table and written as JSON.
 //!
 //! Started by `cargo xtask bench`, which builds what it needs and says where it lies. What starts a node drives it from
-//! outside, as a user would; `store` and `runtime` measure one part alone, in this process.
+//! outside, as a user would; `store`, `runtime` and `advise` measure one part alone, in this process.
 
+mod advise;
 mod api;
 mod http;
 mod machine;
@@ -72,11 +73,13 @@ enum Name {
     Api,
     /// What policies add to a write, and how soon a changed one is in force.
     Policy,
+    /// Answers of the advisor, in process.
+    Advise,
     /// All of them, one after another.
     All,
 }
 
-const EACH: [Name; 9] = [
+const EACH: [Name; 10] = [
     Name::Startup,
     Name::Pods,
     Name::Scale,
@@ -86,6 +89,7 @@ const EACH: [Name; 9] = [
     Name::Runtime,
     Name::Api,
     Name::Policy,
+    Name::Advise,
 ];
 
 #[tokio::main]
@@ -124,6 +128,7 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
             api::run(&api::Options { peer, peer_pids, objects: flags.objects, samples: flags.samples }).await
         }
         Name::Policy => policy::run(flags.samples).await,
+        Name::Advise => advise::run(flags.samples),
         Name::All => unreachable!("taken apart by main"),
     }
 }

@@ -36,7 +36,7 @@ fn title(decision: &Decision, lang: Lang) -> String {
     ];
     let join = say(lang, "; ", "；");
     let functions: String = functions.iter().flatten().map(|(of, is)| format!("{join}{of} = {is}")).collect();
-    let (of, left) = (decision.combinations, decision.ranking.len());
+    let (of, left) = (decision.combinations, decision.ranked);
     match lang {
         Lang::En => format!("{}: {left} of {of} combinations satisfy it{functions}", decision.scenario),
         Lang::Zh => format!("{}：{of} 种组合中有 {left} 种满足{functions}", decision.scenario),
@@ -83,7 +83,7 @@ fn rivals(catalog: &Catalog, decision: &Decision, lang: Lang) -> Section {
         row
     });
     let section = Section::new(say(lang, "Ranking", "排名")).rows(&header, rows.collect());
-    let more = decision.ranking.len().saturating_sub(RIVALS_MAX);
+    let more = decision.ranked.saturating_sub(RIVALS_MAX);
     if more == 0 {
         return section;
     }

@@ -108,8 +108,8 @@ fn disagree(one: &Tree, other: &Tree, findings: &mut Vec<Finding>) {
                 places: vec![one.rules[*a].source.clone(), other.rules[*b].source.clone()],
                 reason: Reason::ChooseDifferently {
                     layer: *layer,
-                    one: (one.section.clone(), a + 1, chosen(one, *a)),
-                    other: (other.section.clone(), b + 1, chosen(other, *b)),
+                    one: Box::new((one.section.clone(), a + 1, chosen(one, *a))),
+                    other: Box::new((other.section.clone(), b + 1, chosen(other, *b))),
                     scenario: told(&found),
                 },
             });

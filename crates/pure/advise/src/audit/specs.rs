@@ -32,8 +32,8 @@ fn spec(technology: &Technology, spec: &Spec, findings: &mut Vec<Finding>) {
             Severity::Error
         };
         let (name, metric) = (technology.name.clone(), spec.metric);
-        let one = (first.source.clone(), first.range.to_string());
-        let other_told = (other.source.clone(), other.range.to_string());
+        let one = Box::new((first.source.clone(), first.range.to_string()));
+        let other_told = Box::new((other.source.clone(), other.range.to_string()));
         let reason = match &other.measured {
             None => Reason::StatedDifferently { name, metric, one, other: other_told },
             Some(by) => Reason::MeasuredDifferently { name, metric, one, other: other_told, with: by.with.clone() },
@@ -75,10 +75,10 @@ fn reference(catalog: &Catalog, reference: &Reference, findings: &mut Vec<Findin
                 sections: vec![reference.section.clone(), claimed.source.clone()],
                 places: vec![reference.source.clone(), claimed.at.clone()],
                 reason: Reason::ChoiceBeyond {
-                    reference: reference.name.clone(),
+                    reference: Box::new(reference.name.clone()),
                     figure: figure.to_string(),
                     metric: *metric,
-                    name: technology.name.clone(),
+                    name: Box::new(technology.name.clone()),
                     stated: claimed.range.to_string(),
                 },
             });
@@ -102,12 +102,11 @@ fn product(catalog: &Catalog, technology: &Technology, findings: &mut Vec<Findin
                 sections: vec![density.source.clone(), memory.source.clone(), model.section.clone()],
                 places: vec![density.at.clone(), memory.at.clone(), model.source.clone()],
                 reason: Reason::DoesNotFit {
-                    name: technology.name.clone(),
+                    name: Box::new(technology.name.clone()),
                     density: density.range.to_string(),
                     each: memory.range.to_string(),
                     total: bytes(least),
-                    case: region.value.clone(),
-                    node: bytes(most),
+                    case_and_node: Box::new((region.value.clone(), bytes(most))),
                 },
             });
         }

@@ -37,7 +37,7 @@ fn rules(reason: &Reason) -> Text {
             )
         }
         Reason::ChooseDifferently { layer, one, other, scenario } => {
-            let ((en, zh), (a, a_line, first), (b, b_line, second)) = (layer.names(), one, other);
+            let ((en, zh), (a, a_line, first), (b, b_line, second)) = (layer.names(), &**one, &**other);
             let (for_en, for_zh) = match scenario.as_str() {
                 "" => (" for a scenario that says nothing".to_owned(), "（未作任何说明的场景）".to_owned()),
                 given => (format!(" for {given}"), format!("（{given}）")),
@@ -106,32 +106,37 @@ fn stars(reason: &Reason) -> Text {
 
 fn figures(reason: &Reason) -> Text {
     match reason {
-        Reason::StatedDifferently { name, metric, one: (a, first), other: (b, second) } => {
+        Reason::StatedDifferently { name, metric, one, other } => {
             let ((en, zh), Text { en: who, zh: wer }) = (metric.names(), name);
+            let ((a, first), (b, second)) = (&**one, &**other);
             say!(
                 "{en} of {who}: §{a} says {first}, §{b} says {second}",
                 "{wer} 的{zh}：§{a} 为 {first}，§{b} 为 {second}"
             )
         }
-        Reason::MeasuredDifferently { name, metric, one: (a, first), other: (b, second), with } => {
+        Reason::MeasuredDifferently { name, metric, one, other, with } => {
             let ((en, zh), Text { en: who, zh: wer }) = (metric.names(), name);
+            let ((a, first), (b, second)) = (&**one, &**other);
             say!(
                 "{en} of {who}: §{a} claims {first}, {with} measured {second} ({b})",
                 "{wer} 的{zh}：§{a} 声明 {first}，{with} 实测 {second}（{b}）"
             )
         }
         Reason::ChoiceBeyond { reference, figure, metric, name, stated } => {
-            let ((en, zh), Text { en: what, zh: was }) = (metric.names(), reference);
-            let Text { en: who, zh: wer } = name;
+            let ((en, zh), Text { en: what, zh: was }) = (metric.names(), &**reference);
+            let Text { en: who, zh: wer } = &**name;
             say!(
                 "{what} reports {en} {figure}, and {who} states {stated}",
                 "{was} 的{zh}为 {figure}，而 {wer} 的规格为 {stated}"
             )
         }
-        Reason::DoesNotFit { name: Text { en, zh }, density, each, total, case, node } => say!(
-            "{density} pods of {en} with {each} each take {total} at least, and the case {case} has nodes of less than {node}",
-            "{zh} 每节点 {density} 个 Pod、每个 {each}，至少占用 {total}，而 {case} 的节点内存小于 {node}"
-        ),
+        Reason::DoesNotFit { name, density, each, total, case_and_node } => {
+            let (Text { en, zh }, (case, node)) = (&**name, &**case_and_node);
+            say!(
+                "{density} pods of {en} with {each} each take {total} at least, and the case {case} has nodes of less than {node}",
+                "{zh} 每节点 {density} 个 Pod、每个 {each}，至少占用 {total}，而 {case} 的节点内存小于 {node}"
+            )
+        }
         _ => Text::default(),
     }
 }

@@ -248,6 +248,10 @@ pub struct Taken {
     pub reason: Reason,
 }
 
+/// Most stacks that an answer holds. Scenarios that mean something leave thousands at most; one that leaves everything
+/// open ranks more than anybody reads, and its answer would take a hundred times the memory.
+pub const RIVALS_MAX: usize = 10_000;
+
 /// The answer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Decision {
@@ -259,8 +263,10 @@ pub struct Decision {
     pub serverless: Option<Serverless>,
     /// The weights used, in the order of [`Dimension::ALL`].
     pub weights: [Weight; DIMENSIONS],
-    /// Every stack that remains, best first; the first is the answer. Never empty.
+    /// Every stack that remains, best first; the first is the answer. Never empty, and cut after [`RIVALS_MAX`].
     pub ranking: Vec<Candidate>,
+    /// How many stacks were ranked.
+    pub ranked: usize,
     /// How many combinations there are without any constraint.
     pub combinations: u64,
     /// Each layer of the answer.

@@ -6,7 +6,7 @@ use super::{
     Candidate, Matched, Points, RuledOut, Weight,
     explain::candidate,
     space::Space,
-    walk::{Found, best, ranked},
+    walk::{Found, best, rank as order, ranked},
 };
 use crate::{
     Catalog, Scenario,
@@ -102,7 +102,7 @@ fn side(catalog: &Catalog, space: &Space<'_>, ranking: &[Found], asked: &str) ->
     let side = Side {
         asked: asked.to_owned(),
         candidate: candidate(space, &found),
-        rank: ranking.iter().position(|it| it.choice == found.choice).map(|it| it + 1),
+        rank: ranking.iter().position(|it| it.choice == found.choice).map(|it| order(ranking, it)),
         violations: chosen().filter_map(|it| it.out.clone()).collect(),
         matches: chosen().flat_map(|it| &it.judged).map(|it| it.matched.clone()).collect(),
     };

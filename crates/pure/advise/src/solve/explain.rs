@@ -1,11 +1,11 @@
 //! Turns a ranking into an answer with its reasons. Entry point: [`decision`].
 
 use super::{
-    Alternative, Assumption, Candidate, Decision, Extra, Fired, LayerAnswer, Match, Matched, Points, RuledOut, Swing,
-    process,
+    Alternative, Assumption, Candidate, Decision, Extra, Fired, LayerAnswer, Match, Matched, Points, RIVALS_MAX,
+    RuledOut, Swing, process,
     sensitivity::swings,
     space::{Choice, Space, names},
-    walk::Found,
+    walk::{Found, rank},
 };
 use crate::{
     Catalog, Scenario,
@@ -27,7 +27,8 @@ pub(super) fn decision(catalog: &Catalog, scenario: &Scenario, space: &Space<'_>
         edge: edge_of(scenario),
         serverless: serverless_of(scenario),
         weights: space.weights,
-        ranking: found.iter().map(|it| candidate(space, it)).collect(),
+        ranking: found.iter().take(RIVALS_MAX).map(|it| candidate(space, it)).collect(),
+        ranked: found.len(),
         combinations: space.combinations,
         weakest: weakest(space, found, &matches, &sensitivity),
         conflicts: conflicts(&layers, space),
@@ -56,25 +57,25 @@ fn layer(catalog: &Catalog, scenario: &Scenario, space: &Space<'_>, found: &[Fou
     LayerAnswer { layer, chosen, fired, alternatives }
 }
 
-/// The first combination of each other option.
+/// The best combination of each other option, best first.
 fn alternatives(space: &Space<'_>, found: &[Found], layer: Layer) -> Vec<Alternative> {
-    let best = &found[0];
-    let mut seen = vec![best.choice[layer as usize]];
-    let mut alternatives = Vec::new();
+    let mut first: Vec<Option<usize>> = vec![None; space.at(layer).len()];
     for (at, one) in found.iter().enumerate() {
-        let choice = one.choice[layer as usize];
-        if seen.contains(&choice) {
-            continue;
+        let seen = &mut first[usize::from(one.choice[layer as usize])];
+        // In the part that is in order the first one is the best.
+        if seen.is_none_or(|other| other >= RIVALS_MAX && one.order(&found[other]).is_lt()) {
+            *seen = Some(at);
         }
-        seen.push(choice);
-        alternatives.push(Alternative {
-            technology: space.chosen(one, layer).technology.id.clone(),
-            score: space.score(one),
-            rank: at + 1,
-            loses_in: loses_in(space, best, one),
-        });
     }
-    alternatives
+    let mut others: Vec<usize> = first.into_iter().flatten().filter(|at| *at != 0).collect();
+    others.sort_unstable_by(|a, b| found[*a].order(&found[*b]));
+    let told = |at: usize| Alternative {
+        technology: space.chosen(&found[at], layer).technology.id.clone(),
+        score: space.score(&found[at]),
+        rank: rank(found, at),
+        loses_in: loses_in(space, &found[0], &found[at]),
+    };
+    others.into_iter().map(told).collect()
 }
 
 /// The dimension whose weighted stars speak most against `other`.

@@ -31,18 +31,25 @@ pub(super) fn swings(space: &Space<'_>, ranking: &[Found]) -> Vec<Swing> {
 /// The rival that is reached first when the weight moves against the sign of the lead in stars, and after how much.
 fn nearest<'f>(best: &Found, rivals: &'f [Found], at: usize, sign: i64) -> Option<(i64, &'f Found)> {
     let mut nearest: Option<(i64, i64, &Found)> = None;
+    let mut nearest_about = f64::INFINITY;
     for rival in rivals {
         let stars = (best.sums[at] - rival.sums[at]) * sign;
         if stars <= 0 {
             continue;
         }
         let lead = best.score - rival.score;
+        // Most rivals are far off, which floating point tells for less; near ones are told apart exactly.
+        let about = lead as f64 / stars as f64;
+        if about > nearest_about {
+            continue;
+        }
         let closer = nearest.is_none_or(|(other, per, _)| {
             let (mine, theirs) = (i128::from(lead) * i128::from(per), i128::from(other) * i128::from(stars));
             mine < theirs || mine == theirs && stars > per
         });
         if closer {
             nearest = Some((lead, stars, rival));
+            nearest_about = about * (1.0 + 1e-9) + 1e-9;
         }
     }
     nearest.map(|(lead, stars, rival)| (lead / stars, rival))

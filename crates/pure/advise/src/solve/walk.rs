@@ -1,6 +1,6 @@
 //! Walks the product of the options. Entry points: [`ranked`], [`best`].
 
-use super::space::Space;
+use super::{RIVALS_MAX, space::Space};
 use crate::layer::{DIMENSIONS, LAYERS};
 
 /// A combination, by the place of each option in its layer.
@@ -30,15 +30,25 @@ impl Found {
 /// everything open could take any amount of memory.
 pub(super) const COMBINATIONS_MAX: usize = 2_000_000;
 
-/// Every combination that is left, best first; none if there are too many.
+/// Every combination that is left; the first [`RIVALS_MAX`] are in order, best first, and what follows is worse than
+/// they are, in no order of its own. None if there are too many.
 pub(super) fn ranked(space: &Space<'_>) -> Option<Vec<Found>> {
     let mut found = Vec::new();
     walk(space, true, &mut |one| {
         found.push(one);
         found.len() <= COMBINATIONS_MAX
     });
-    found.sort_unstable_by(Found::order);
+    if found.len() > RIVALS_MAX {
+        found.select_nth_unstable_by(RIVALS_MAX, Found::order);
+    }
+    let told = found.len().min(RIVALS_MAX);
+    found[..told].sort_unstable_by(Found::order);
     (found.len() <= COMBINATIONS_MAX).then_some(found)
+}
+
+/// The rank of the combination at `at`, from one.
+pub(super) fn rank(found: &[Found], at: usize) -> usize {
+    if at < RIVALS_MAX { at + 1 } else { found.iter().filter(|it| it.order(&found[at]).is_lt()).count() + 1 }
 }
 
 /// The best of the combinations that `wanted` allows in each layer, also of those that are ruled out if `any`.
