@@ -85,7 +85,8 @@ pub fn check_claim(range: &Value, claim: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for item in items(range, TYPE) {
         for (name, least) in resources::amounts(item.get("min")) {
-            found.extend(below(&name, TYPE, least, requests.get(&name), None));
+            let usage = Usage { of_type: TYPE, request: requests.get(&name).copied(), limit: None };
+            found.extend(usage.below(&name, least));
         }
         for (name, most) in resources::amounts(item.get("max")) {
             let lead = format!("maximum {name} usage per {TYPE} is {most}");
@@ -100,65 +101,60 @@ pub fn check_claim(range: &Value, claim: &Value) -> Vec<String> {
 }
 
 fn check(item: &Value, of_type: &str, requests: &Amounts, limits: &Amounts, found: &mut Vec<String>) {
+    let usage = |name: &str| Usage { of_type, request: requests.get(name).copied(), limit: limits.get(name).copied() };
     for (name, least) in resources::amounts(item.get("min")) {
-        found.extend(below(&name, of_type, least, requests.get(&name), limits.get(&name)));
+        found.extend(usage(&name).below(&name, least));
     }
     for (name, most) in resources::amounts(item.get("max")) {
-        found.extend(above(&name, of_type, most, requests.get(&name), limits.get(&name)));
+        found.extend(usage(&name).above(&name, most));
     }
     for (name, ratio) in resources::amounts(item.get("maxLimitRequestRatio")) {
-        found.extend(apart(&name, of_type, ratio, requests.get(&name), limits.get(&name)));
+        found.extend(usage(&name).apart(&name, ratio));
     }
 }
 
-fn below(
-    name: &str,
-    of_type: &str,
-    least: Quantity,
-    request: Option<&Quantity>,
-    limit: Option<&Quantity>,
-) -> Option<String> {
-    let lead = format!("minimum {name} usage per {of_type} is {least}");
-    match (request, limit) {
-        (None, _) => Some(format!("{lead}.  No request is specified")),
-        (Some(request), _) if *request < least => Some(format!("{lead}, but request is {request}")),
-        (_, Some(limit)) if *limit < least => Some(format!("{lead}, but limit is {limit}")),
-        _ => None,
-    }
+/// What something asks of one resource.
+struct Usage<'a> {
+    of_type: &'a str,
+    request: Option<Quantity>,
+    limit: Option<Quantity>,
 }
 
-fn above(
-    name: &str,
-    of_type: &str,
-    most: Quantity,
-    request: Option<&Quantity>,
-    limit: Option<&Quantity>,
-) -> Option<String> {
-    let lead = format!("maximum {name} usage per {of_type} is {most}");
-    match (request, limit) {
-        (_, None) => Some(format!("{lead}.  No limit is specified")),
-        (_, Some(limit)) if *limit > most => Some(format!("{lead}, but limit is {limit}")),
-        (Some(request), _) if *request > most => Some(format!("{lead}, but request is {request}")),
-        _ => None,
+impl Usage<'_> {
+    /// Why it is less than allowed.
+    fn below(&self, name: &str, least: Quantity) -> Option<String> {
+        let lead = format!("minimum {name} usage per {} is {least}", self.of_type);
+        match (self.request, self.limit) {
+            (None, _) => Some(format!("{lead}.  No request is specified")),
+            (Some(request), _) if request < least => Some(format!("{lead}, but request is {request}")),
+            (_, Some(limit)) if limit < least => Some(format!("{lead}, but limit is {limit}")),
+            _ => None,
+        }
     }
-}
 
-fn apart(
-    name: &str,
-    of_type: &str,
-    most: Quantity,
-    request: Option<&Quantity>,
-    limit: Option<&Quantity>,
-) -> Option<String> {
-    let lead = format!("{name} max limit to request ratio per {of_type} is {most}, but");
-    let Some(request) = request.filter(|it| !it.is_zero()) else {
-        return Some(format!("{lead} no request is specified or request is 0"));
-    };
-    let Some(limit) = limit.filter(|it| !it.is_zero()) else {
-        return Some(format!("{lead} no limit is specified or limit is 0"));
-    };
-    let ratio = limit.ratio(*request);
-    (ratio > most.ratio(Quantity::from_units(1))).then(|| format!("{lead} provided ratio is {ratio:.6}"))
+    /// Why it is more than allowed.
+    fn above(&self, name: &str, most: Quantity) -> Option<String> {
+        let lead = format!("maximum {name} usage per {} is {most}", self.of_type);
+        match (self.request, self.limit) {
+            (_, None) => Some(format!("{lead}.  No limit is specified")),
+            (_, Some(limit)) if limit > most => Some(format!("{lead}, but limit is {limit}")),
+            (Some(request), _) if request > most => Some(format!("{lead}, but request is {request}")),
+            _ => None,
+        }
+    }
+
+    /// Why limit and request are further apart than allowed.
+    fn apart(&self, name: &str, most: Quantity) -> Option<String> {
+        let lead = format!("{name} max limit to request ratio per {} is {most}, but", self.of_type);
+        let Some(request) = self.request.filter(|it| !it.is_zero()) else {
+            return Some(format!("{lead} no request is specified or request is 0"));
+        };
+        let Some(limit) = self.limit.filter(|it| !it.is_zero()) else {
+            return Some(format!("{lead} no limit is specified or limit is 0"));
+        };
+        let ratio = limit.ratio(request);
+        (ratio > most.ratio(Quantity::from_units(1))).then(|| format!("{lead} provided ratio is {ratio:.6}"))
+    }
 }
 
 fn items<'a>(range: &'a Value, of_type: &'static str) -> impl Iterator<Item = &'a Value> {

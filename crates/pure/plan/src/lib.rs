@@ -29,3 +29,9 @@ pub mod template;
 
 /// A moment, in whole seconds since the Unix epoch: the resolution of Kubernetes' timestamps.
 pub type Seconds = i64;
+
+/// Seconds until what has been ready since then is available; `None` when it is.
+fn until_available(since: Seconds, min_ready_seconds: i32, now: Seconds) -> Option<Seconds> {
+    let left = since + i64::from(min_ready_seconds) - now;
+    Some(left).filter(|it| min_ready_seconds > 0 && *it > 0)
+}

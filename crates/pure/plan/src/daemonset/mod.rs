@@ -11,6 +11,7 @@ use crate::{
     Seconds,
     amount::Amount,
     schedule::{self, Effect},
+    until_available,
 };
 
 /// A failed pod is replaced no sooner than this long after it was made, so that one that cannot run causes no storm.
@@ -178,8 +179,7 @@ impl Pass<'_> {
 
     /// Seconds until a ready pod is available; `None` when it is, or is not ready.
     fn left(&self, pod: &Pod) -> Option<Seconds> {
-        let left = pod.ready_since? + i64::from(self.spec.min_ready_seconds) - self.now;
-        Some(left).filter(|it| self.spec.min_ready_seconds > 0 && *it > 0)
+        until_available(pod.ready_since?, self.spec.min_ready_seconds, self.now)
     }
 
     fn look_again(&mut self, left: Seconds) {

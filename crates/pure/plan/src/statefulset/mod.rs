@@ -11,6 +11,7 @@ mod tests;
 use crate::{
     Seconds,
     amount::{Amount, Rounding},
+    until_available,
 };
 pub use status::Status;
 
@@ -152,8 +153,7 @@ impl Pass<'_> {
     /// Seconds until a ready pod is available; `None` when it is, or is not ready.
     fn left(&self, pod: &Pod) -> Option<Seconds> {
         let since = pod.ready_since.filter(|_| pod.phase == Phase::Running)?;
-        Some(since + i64::from(self.spec.min_ready_seconds) - self.now)
-            .filter(|it| self.spec.min_ready_seconds > 0 && *it > 0)
+        until_available(since, self.spec.min_ready_seconds, self.now)
     }
 
     fn healthy(&self, pod: &Pod) -> bool {
