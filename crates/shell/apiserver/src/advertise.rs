@@ -26,12 +26,13 @@ const NAME: &str = "kubernetes";
 ///
 /// When the store cannot take them.
 pub async fn advertise(server: &ApiServer, address: SocketAddr) -> Result<(), BootstrapError> {
-    for object in [endpoints(address), slice(address)] {
+    let puts = [endpoints(address), slice(address)].map(async |object| {
         let kind = object["kind"].as_str().unwrap_or_default().to_owned();
         let fail = |message: String| BootstrapError { object: format!("{kind} {NAMESPACE}/{NAME}"), message };
-        put(server, object).await.map_err(fail)?;
-    }
-    Ok(())
+        put(server, object).await.map_err(fail)
+    });
+    // Together, since they share a flush of the disk.
+    futures::future::try_join_all(puts).await.map(drop)
 }
 
 fn endpoints(address: SocketAddr) -> Value {

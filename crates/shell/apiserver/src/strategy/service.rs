@@ -36,6 +36,7 @@ pub(super) fn update(
     prepared: &mut Prepared,
 ) -> Result<(), ApiError> {
     prepared.claims.extend(node_ports::settle(server, kind, new, Some(old))?.map(Claim::Ports));
+    drop_left_over(new, old);
     let was = cluster_ip(old).unwrap_or_default().to_owned();
     if is_external(new) {
         let spec = meta::entry(new, "spec");
@@ -63,6 +64,24 @@ pub(super) fn update(
         warn(new, prepared);
     }
     Ok(())
+}
+
+/// What belongs to another type, and nobody has asked for anew, goes with a change of type.
+fn drop_left_over(new: &mut Value, old: &Value) {
+    let of_type = new.pointer("/spec/type").and_then(Value::as_str).unwrap_or_default();
+    let mut gone = Vec::new();
+    if !matches!(of_type, "NodePort" | "LoadBalancer") {
+        gone.push("externalTrafficPolicy");
+    }
+    if of_type != "LoadBalancer" {
+        gone.push("allocateLoadBalancerNodePorts");
+    }
+    let spec = meta::entry(new, "spec");
+    for field in gone {
+        if spec.get(field) == old["spec"].get(field) {
+            spec.remove(field);
+        }
+    }
 }
 
 /// Returns the address of a Service that is gone.

@@ -13,12 +13,21 @@ async fn check(server: &Server, method: Method, uri: &str, content_type: &str, b
     assert!(answer.body["message"].as_str().is_some_and(|it| !it.is_empty()));
 }
 
+/// Method, URI, content type, body, and the code and reason of the answer.
+type Row<'a> = (Method, &'a str, &'a str, &'a str, u16, &'a str);
+
+async fn check_all<'a>(server: &Server, rows: impl IntoIterator<Item = Row<'a>>) {
+    for (method, uri, content_type, body, code, reason) in rows {
+        check(server, method, uri, content_type, body, code, reason).await;
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_served_is_named() {
     let server = Server::start().await;
     let json = "application/json";
     let deep = format!("{{\"metadata\":{{\"name\":\"a\"}},\"data\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
-    for (method, uri, content_type, body, code, reason) in [
+    let rows = [
         (Method::GET, "/api/v1/nothings", json, "", 404, "NotFound"),
         (Method::GET, "/apis/nothing/v1/pods", json, "", 404, "NotFound"),
         (Method::GET, "/nothing", json, "", 404, "NotFound"),
@@ -57,9 +66,8 @@ async fn what_cannot_be_served_is_named() {
         (Method::GET, "/api/v1/pods?resourceVersion=999999999", json, "", 504, "Timeout"),
         (Method::GET, "/api/v1/pods?watch=1&resourceVersion=999999999", json, "", 504, "Timeout"),
         (Method::DELETE, "/api/v1/namespaces/kube-system", json, "[]", 400, "BadRequest"),
-    ] {
-        check(&server, method, uri, content_type, body, code, reason).await;
-    }
+    ];
+    check_all(&server, rows).await;
 }
 
 #[tokio::test]
@@ -117,7 +125,7 @@ async fn numbers_texts_and_selectors_that_are_none_are_refused() {
     let json = "application/json";
     let deployments = "/apis/apps/v1/namespaces/default/deployments";
     let deep_patch = format!("{{\"data\":{}1{}}}", "{\"a\":".repeat(3000), "}".repeat(3000));
-    for (method, uri, content_type, body, code, reason) in [
+    let rows = [
         (Method::POST, deployments, json, "{\"spec\":{\"replicas\":1e400}}", 400, "BadRequest"),
         (Method::POST, deployments, json, "{\"spec\":{\"replicas\":99999999999999999999}}", 400, "BadRequest"),
         (Method::POST, deployments, json, "{\"spec\":{\"replicas\":1.5}}", 400, "BadRequest"),
@@ -132,9 +140,8 @@ async fn numbers_texts_and_selectors_that_are_none_are_refused() {
         (Method::GET, "/api/v1/pods?continue=eyJ2IjoxfQ", json, "", 400, "BadRequest"),
         (Method::GET, "/api/v1/pods?limit=99999999999999999999999", json, "", 400, "BadRequest"),
         (Method::GET, "/api/v1/namespaces/%ff/pods", json, "", 404, "NotFound"),
-    ] {
-        check(&server, method, uri, content_type, body, code, reason).await;
-    }
+    ];
+    check_all(&server, rows).await;
     let raw = server.call(Method::POST, MAPS, json, &b"{\"metadata\":{\"name\":\"\xff\xfe\"}}"[..]).await;
     assert_eq!((raw.code, &raw.body["reason"]), (400, &json!("BadRequest")), "{}", raw.body);
 }

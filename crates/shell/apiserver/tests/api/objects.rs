@@ -186,6 +186,10 @@ async fn services_get_and_keep_ports_of_the_node() {
     // What changes to a type without node ports gives them back.
     let changed = server.merge(&format!("{uri}/a"), json!({"spec": {"type": "ClusterIP"}})).await;
     assert_eq!((changed.code, port(&changed.body)), (200, None), "{}", changed.body);
+    assert_eq!(
+        (&balanced.body["spec"]["externalTrafficPolicy"], changed.body["spec"].get("externalTrafficPolicy")),
+        (&json!("Cluster"), None)
+    );
     let chosen = server.post(uri, service("c", "NodePort", given.into())).await;
     assert_eq!((chosen.code, port(&chosen.body)), (201, Some(given)), "{}", chosen.body);
     let external = json!({"spec": {"type": "ExternalName", "externalName": "e.example", "ports": null}});
