@@ -26,9 +26,9 @@ use crate::{
     pods::{Batch, Blueprint},
     queue::Outcome,
     store::Store,
-    versioned::{Versioned, Workload},
+    versioned::{Asks, Versioned, Workload},
     view::{
-        Key, LabelSelector, Meta,
+        Key, Meta,
         apps::{DaemonSetView, RevisionView, or_one},
         cluster::NodeView,
         count, now,
@@ -58,16 +58,8 @@ impl Workload for DaemonSetView {
         &stores.daemon_sets
     }
 
-    fn selector(&self) -> &LabelSelector {
-        &self.spec.selector
-    }
-
-    fn template(&self) -> &Value {
-        &self.spec.template
-    }
-
-    fn collisions(&self) -> Option<i32> {
-        self.status.collision_count
+    fn asks(&self) -> Asks<'_> {
+        Asks { selector: &self.spec.selector, template: &self.spec.template, collisions: self.status.collision_count }
     }
 
     fn member(set: &Meta, pod: &Meta) -> bool {

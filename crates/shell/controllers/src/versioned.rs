@@ -31,11 +31,18 @@ pub(crate) trait Workload: View {
     /// Label of revisions that gets the hash of the template.
     const HASH_LABEL: &'static str;
     fn store(stores: &Stores) -> &Arc<Store<Self>>;
-    fn selector(&self) -> &LabelSelector;
-    fn template(&self) -> &Value;
-    fn collisions(&self) -> Option<i32>;
+    /// What it says of its pods.
+    fn asks(&self) -> Asks<'_>;
     /// Whether a pod that its selector matches can be one of its own.
     fn member(set: &Meta, pod: &Meta) -> bool;
+}
+
+/// What a workload says of its pods.
+pub(crate) struct Asks<'a> {
+    pub(crate) selector: &'a LabelSelector,
+    pub(crate) template: &'a Value,
+    /// How often the name of a revision was taken by a stranger.
+    pub(crate) collisions: Option<i32>,
 }
 
 /// One workload in one pass.
@@ -50,7 +57,7 @@ pub(crate) struct Versioned<'a, W> {
 impl<'a, W: Workload> Versioned<'a, W> {
     pub(crate) fn of(context: &'a Context, set: &'a W) -> Self {
         Versioned {
-            selector: set.selector().compile(),
+            selector: set.asks().selector.compile(),
             recorder: context.recorder.of(W::CONTROLLER),
             owner: Pods {
                 api: &context.api,
@@ -79,13 +86,14 @@ impl<'a, W: Workload> Versioned<'a, W> {
 
     /// The templates it has had.
     pub(crate) fn history(&self) -> History<'_> {
+        let asks = self.set.asks();
         History {
             context: self.context,
             owner: self.set.meta(),
             selector: &self.selector,
-            template: self.set.template(),
+            template: asks.template,
             label: W::HASH_LABEL,
-            collisions: self.set.collisions(),
+            collisions: asks.collisions,
             reference: self.owner.owner_reference(),
         }
     }

@@ -6,7 +6,7 @@ mod pod;
 use std::{sync::Arc, time::Duration};
 
 use eyot_plan::statefulset::{self as plan, Phase, Plan, Revisions, Spec, Status, Step, Strategy};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     api::{ApiError, Resource, STATEFUL_SETS},
@@ -17,9 +17,9 @@ use crate::{
     pods::{Batch, Blueprint},
     queue::Outcome,
     store::Store,
-    versioned::{Versioned, Workload},
+    versioned::{Asks, Versioned, Workload},
     view::{
-        Key, LabelSelector, Meta,
+        Key, Meta,
         apps::{RevisionView, StatefulSetView},
         count, now,
         pod::{self as view, PodView},
@@ -38,16 +38,8 @@ impl Workload for StatefulSetView {
         &stores.stateful_sets
     }
 
-    fn selector(&self) -> &LabelSelector {
-        &self.spec.selector
-    }
-
-    fn template(&self) -> &Value {
-        &self.spec.template
-    }
-
-    fn collisions(&self) -> Option<i32> {
-        self.status.collision_count
+    fn asks(&self) -> Asks<'_> {
+        Asks { selector: &self.spec.selector, template: &self.spec.template, collisions: self.status.collision_count }
     }
 
     fn member(set: &Meta, pod: &Meta) -> bool {
