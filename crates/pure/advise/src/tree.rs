@@ -58,7 +58,7 @@ impl Node {
 }
 
 /// Reads one document.
-pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Flaw> {
+pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Box<Flaw>> {
     let options = serde_saphyr::options! { with_snippet: false };
     let node: Spanned<Tree> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let at = error.location().map(Position::from).unwrap_or_default();
@@ -70,7 +70,7 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Flaw> {
             .unwrap_or(&message)
             .trim()
             .to_owned();
-        Flaw::new(file, at, Reason::NotYaml { message })
+        Box::new(Flaw::new(file, at, Reason::NotYaml { message }))
     })?;
     Ok(node.into())
 }

@@ -23,7 +23,7 @@ impl Scenario {
         if text.len() > BYTES_MAX {
             return Err(vec![Flaw::new(file, Position::default(), Reason::TooLarge)]);
         }
-        let node = parse(file, text).map_err(|flaw| vec![flaw])?;
+        let node = parse(file, text).map_err(|flaw| vec![*flaw])?;
         build(file, node)
     }
 

@@ -39,7 +39,7 @@ impl Catalog {
             }
             match parse(name, text.as_ref()) {
                 Ok(node) => documents.push((name.to_owned(), node)),
-                Err(flaw) => flaws.push(flaw),
+                Err(flaw) => flaws.push(*flaw),
             }
         }
         let mut catalog = Self { layer_weights: [1; Layer::ALL.len()], ..Self::default() };
