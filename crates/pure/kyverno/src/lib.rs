@@ -17,6 +17,7 @@ mod cel;
 pub mod conditions;
 pub mod context;
 mod duration;
+mod engine;
 pub mod exception;
 pub mod flaw;
 pub mod generate;
@@ -39,6 +40,7 @@ mod version;
 mod wildcard;
 mod yaml;
 
+pub use engine::{Background, Generator, Kyverno, Work};
 pub use exception::Exception;
 pub use flaw::Flaw;
 pub use policy::{Policy, Request, RuleKind, RuleResult, Status};

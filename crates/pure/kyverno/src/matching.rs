@@ -57,7 +57,7 @@ pub struct Filter {
 pub struct Resources {
     /// Kinds, with globs.
     #[serde(default)]
-    pub kinds: Vec<String>,
+    pub kinds: Vec<KindPattern>,
     /// A name, deprecated.
     #[serde(default)]
     pub name: String,
@@ -76,6 +76,54 @@ pub struct Resources {
     /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT`.
     #[serde(default)]
     pub operations: Vec<String>,
+}
+
+/// A kind with globs, taken apart once.
+#[derive(Clone, Debug)]
+pub struct KindPattern {
+    text: String,
+    group: String,
+    version: String,
+    kind: String,
+    sub: String,
+}
+
+impl KindPattern {
+    /// Reads `Group/Version/Kind/subresource` or parts of it.
+    pub fn parse(text: &str) -> KindPattern {
+        let (group, version, kind, sub) = parse_kind(text);
+        KindPattern { text: text.to_owned(), group, version, kind, sub }
+    }
+
+    /// As the policy has it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The kind, perhaps a glob.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The subresource, perhaps a glob.
+    pub fn subresource(&self) -> &str {
+        &self.sub
+    }
+
+    fn fits(&self, subject: &Subject<'_>) -> bool {
+        let is_ephemeral =
+            subject.subresource == "ephemeralcontainers" && subject.kind == "Pod" && subject.group.is_empty();
+        wildcard::matches(&self.kind, subject.kind)
+            && wildcard::matches(&self.group, subject.group)
+            && wildcard::matches(&self.version, subject.version)
+            && (is_ephemeral || wildcard::matches(&self.sub, subject.subresource))
+    }
+}
+
+impl<'de> Deserialize<'de> for KindPattern {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(KindPattern::parse(&String::deserialize(deserializer)?))
+    }
 }
 
 /// A user, a group or a service account.
@@ -129,9 +177,21 @@ pub struct Subject<'a> {
 
 impl Match {
     /// All kinds that it names.
-    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+    pub fn kinds(&self) -> impl Iterator<Item = &KindPattern> {
         let nested = self.any.iter().chain(&self.all).flat_map(|it| &it.resources.kinds);
-        nested.chain(&self.resources.kinds).map(String::as_str)
+        nested.chain(&self.resources.kinds)
+    }
+
+    /// Whether a filter is about every kind.
+    pub fn has_any_kind(&self) -> bool {
+        let nested = self.any.iter().chain(&self.all).any(|it| it.resources.kinds.is_empty());
+        nested || (self.any.is_empty() && self.all.is_empty() && self.resources.kinds.is_empty())
+    }
+
+    /// Whether any filter asks who asks.
+    pub fn needs_user(&self) -> bool {
+        let own = !self.subjects.is_empty() || !self.roles.is_empty() || !self.cluster_roles.is_empty();
+        own || self.any.iter().chain(&self.all).any(Filter::has_users)
     }
 
     /// Whether any filter asks for roles.
@@ -230,7 +290,7 @@ impl Resources {
         let is_namespace = subject.object["kind"] == "Namespace";
         let namespace = if is_namespace { name } else { text("namespace") };
         (self.operations.is_empty() || self.operations.iter().any(|it| it == subject.operation))
-            && (self.kinds.is_empty() || self.kinds.iter().any(|it| kind_fits(it, subject)))
+            && (self.kinds.is_empty() || self.kinds.iter().any(|it| it.fits(subject)))
             && (self.name.is_empty() || wildcard::matches(&self.name, name))
             && (self.names.is_empty() || wildcard::any(self.names.iter().map(String::as_str), name))
             && (self.namespaces.is_empty() || wildcard::any(self.namespaces.iter().map(String::as_str), namespace))
@@ -271,21 +331,6 @@ pub fn parse_kind(text: &str) -> (String, String, String, String) {
     };
     let [group, version, kind, sub] = made.map(str::to_owned);
     (group, version, kind, sub)
-}
-
-fn kind_fits(wanted: &str, subject: &Subject<'_>) -> bool {
-    // Nearly every kind of nearly every policy is a plain word.
-    if !wanted.contains(['/', '.', '*', '?']) {
-        let is_pod = subject.kind == "Pod" && subject.group.is_empty();
-        return wanted == subject.kind
-            && (subject.subresource.is_empty() || (is_pod && subject.subresource == "ephemeralcontainers"));
-    }
-    let (group, version, kind, sub) = parse_kind(wanted);
-    wildcard::matches(&group, subject.group)
-        && wildcard::matches(&version, subject.version)
-        && wildcard::matches(&kind, subject.kind)
-        && (wildcard::matches(&sub, subject.subresource)
-            || (subject.kind == "Pod" && subject.group.is_empty() && subject.subresource == "ephemeralcontainers"))
 }
 
 fn annotations_fit(wanted: &Map<String, Value>, given: &Value) -> bool {

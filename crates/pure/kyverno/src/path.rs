@@ -3,7 +3,7 @@
 //! Entry point: [`answer`]. Understood: `/api/v1/…` and `/apis/GROUP/VERSION/…`, lists and single objects, with
 //! `labelSelector`. Deliberately absent: `fieldSelector`, subresources and `limit`, which are refused by name.
 
-use eyot_model::{kinds, selector::LabelSelector};
+use eyot_model::{kinds::split_api_version, selector::LabelSelector};
 use serde_json::{Value, json};
 
 use crate::source::{Lookup, Source};
@@ -52,7 +52,8 @@ pub fn answer(path: &str, source: &(impl Source + ?Sized)) -> Lookup {
         Ok(it) => it,
         Err(why) => return Lookup::Failed(why),
     };
-    let Some(kind) = kind_of(&question, source) else {
+    let (group, version) = split_api_version(&question.api_version);
+    let Some(kind) = source.kind_of(group, version, question.plural) else {
         return Lookup::Failed(format!("{path}: the server has no such resource"));
     };
     if !question.name.is_empty() {
@@ -78,17 +79,6 @@ pub fn answer(path: &str, source: &(impl Source + ?Sized)) -> Lookup {
         "metadata": {},
         "items": items,
     }))
-}
-
-/// The kind behind a plural: a built-in one, or one that a definition in the source names.
-fn kind_of(question: &Question<'_>, source: &(impl Source + ?Sized)) -> Option<String> {
-    let (group, version) = kinds::split_api_version(&question.api_version);
-    if let Some(kind) = kinds::builtin().by_plural(group, version, question.plural) {
-        return Some(kind.kind.to_string());
-    }
-    let name = format!("{}.{group}", question.plural);
-    let definition = source.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &name).ok()??;
-    definition["spec"]["names"]["kind"].as_str().map(str::to_owned)
 }
 
 /// Text without percent signs.

@@ -35,6 +35,8 @@ pub struct Policy {
     pub spec: Spec,
     /// Rules, with those for controllers of pods.
     pub rules: Vec<Compiled>,
+    /// Whether some expression names the roles of who asks.
+    pub(crate) names_roles: bool,
     /// Conditions on the request.
     conditions: cel::Conditions,
 }
@@ -224,6 +226,7 @@ impl Policy {
                 annotations: policy["metadata"]["annotations"].as_object().cloned().unwrap_or_default(),
                 spec: Spec { rules: Vec::new(), ..spec },
                 rules,
+                names_roles: names_roles(policy),
                 conditions,
             }),
             _ => Err(flaws),
@@ -396,6 +399,11 @@ impl Policy {
         context.restore(&mark);
         result.map(|it| with_properties(it, context))
     }
+}
+
+fn names_roles(policy: &Value) -> bool {
+    let text = policy["spec"].to_string();
+    text.contains("request.roles") || text.contains("request.clusterRoles")
 }
 
 const NO_SIGNATURES: &str = "verifyImages is not available here: signatures lie in registries, which are not asked";

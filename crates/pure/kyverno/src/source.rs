@@ -40,6 +40,8 @@ pub trait Source {
     /// # Errors
     /// When they cannot be told, or are too many.
     fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Vec<Arc<Value>>, String>;
+    /// The kind behind a plural.
+    fn kind_of(&self, group: &str, version: &str, plural: &str) -> Option<String>;
 }
 
 /// A source with nothing in it but what it was given.
@@ -104,5 +106,15 @@ impl Source for Fixed {
                 && (namespace.is_empty() || it["metadata"]["namespace"] == namespace)
         };
         Ok(self.objects.iter().filter(fits).cloned().collect())
+    }
+
+    /// A built-in kind, or one that a definition among the objects names.
+    fn kind_of(&self, group: &str, version: &str, plural: &str) -> Option<String> {
+        if let Some(kind) = eyot_model::kinds::builtin().by_plural(group, version, plural) {
+            return Some(kind.kind.to_string());
+        }
+        let name = format!("{plural}.{group}");
+        let definition = self.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &name).ok()??;
+        definition["spec"]["names"]["kind"].as_str().map(str::to_owned)
     }
 }

@@ -46,6 +46,12 @@ pub struct Decision {
     pub reason: String,
 }
 
+/// Lets those who work in the background see the store as it is at one moment.
+pub trait Look: Send + Sync {
+    /// Runs something on the store. It blocks, and must not take long.
+    fn look(&self, run: &mut dyn FnMut(&dyn Data));
+}
+
 /// Tells who may do what, as roles have it.
 pub trait Authorizer: Send + Sync {
     /// Whether a user may do something. `groups` decide together with the name.

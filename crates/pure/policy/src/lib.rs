@@ -15,7 +15,7 @@ mod review;
 pub mod rule;
 mod turns;
 
-pub use data::{Authorizer, Data, DataError, Decision};
+pub use data::{Authorizer, Data, DataError, Decision, Look};
 pub use engine::{Denial, Engine, Finding, Mutation, Outcome, Verdict};
 pub use objects::Objects;
 pub use review::{Operation, Options, Review, User};

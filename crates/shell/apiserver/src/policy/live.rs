@@ -7,12 +7,12 @@ use eyot_model::{
     kinds::{Kind, Table},
     rbac::Ask,
 };
-use eyot_policy::{Authorizer, Data, DataError, Decision};
+use eyot_policy::{Authorizer, Data, DataError, Decision, Look};
 use eyot_store::{Entry, Key, Page, Scope};
 use serde_json::Value;
 
 use super::recent::Listed;
-use crate::{Identity, access, server::Shared};
+use crate::{ApiServer, Identity, access, server::Shared};
 
 /// Objects that one listing may have: each is parsed while a request waits.
 const OBJECTS_MAX: usize = 20_000;
@@ -64,6 +64,12 @@ fn read(kind: &Kind, entry: &Entry) -> Result<Arc<Value>, DataError> {
     let stored: Value = serde_json::from_slice(&entry.value).map_err(damaged)?;
     let as_it_is = kind.custom.is_none() && convert::is_stored_form(kind);
     Ok(Arc::new(if as_it_is { stored } else { convert::from_stored(kind, stored) }))
+}
+
+impl Look for ApiServer {
+    fn look(&self, run: &mut dyn FnMut(&dyn Data)) {
+        run(&Live(&self.0));
+    }
 }
 
 struct Roles(Option<Arc<Shared>>);

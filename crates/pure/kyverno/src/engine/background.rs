@@ -1,0 +1,235 @@
+//! What is done without a request: judging stored objects, making objects, changing others.
+//!
+//! Entry points: [`audit`], and [`Background`] with the rules that generate objects or change existing ones.
+
+use std::sync::Arc;
+
+use eyot_policy::{Data, Finding, Outcome};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{GROUP, Snapshot, lookup::Live, snapshot};
+use crate::{
+    Policy, Request, RuleResult, Status, context::Context, generate::Made, jmespath::Env, source::Source, spec::Action,
+};
+
+/// Judges a stored object as if it were created now, by nobody.
+pub(super) fn audit(
+    snapshot: &Snapshot,
+    object: &Value,
+    namespace: Option<&Value>,
+    now: Timestamp,
+    data: &dyn Data,
+    seed: u64,
+) -> Vec<Finding> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    if snapshot.is_empty()
+        || snapshot::is_left_alone_kind(text("/kind"), text("/metadata/namespace"))
+        || !snapshot.concerns(text("/kind"), "")
+    {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let policies = snapshot.policies.values().filter(|it| it.spec.background);
+    for policy in policies {
+        let judge = |request: &Request<'_>, context: &mut Context<'_>| {
+            policy.validate(request, context, &snapshot.all_exceptions)
+        };
+        let namespace = namespace.cloned().unwrap_or_default();
+        for result in with_request(snapshot, object, &namespace, now, data, seed, judge) {
+            findings.push(finding(policy, result, &namespace));
+        }
+    }
+    findings
+}
+
+/// Runs something on an object as if it were created now, by nobody.
+fn with_request<T>(
+    snapshot: &Snapshot,
+    object: &Value,
+    namespace: &Value,
+    now: Timestamp,
+    data: &dyn Data,
+    seed: u64,
+    run: impl FnOnce(&Request<'_>, &mut Context<'_>) -> T,
+) -> T {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (group, version) = eyot_model::kinds::split_api_version(text("/apiVersion"));
+    let kind = text("/kind");
+    let about = json!({
+        "kind": { "group": group, "version": version, "kind": kind },
+        "name": text("/metadata/name"),
+        "namespace": text("/metadata/namespace"),
+        "operation": "CREATE",
+    });
+    let request = Request {
+        object,
+        old: None,
+        operation: "CREATE",
+        group,
+        version,
+        kind,
+        subresource: "",
+        namespace,
+        requester: None,
+        about: &about,
+    };
+    let live = Live { data, snapshot };
+    let env = Env::new(now, seed);
+    let mut context = Context::new(request.variables(), &env, &live as &dyn Source);
+    run(&request, &mut context)
+}
+
+fn finding(policy: &Policy, result: RuleResult, namespace: &Value) -> Finding {
+    let outcome = match result.status {
+        Status::Pass => Outcome::Pass,
+        Status::Fail if !policy.is_scored() => Outcome::Warn,
+        Status::Fail => Outcome::Fail,
+        Status::Warn => Outcome::Warn,
+        Status::Error => Outcome::Error,
+        Status::Skip => Outcome::Skip,
+    };
+    let annotation = |name: &str| policy.annotations.get(name).cloned().unwrap_or_default();
+    let action = match policy.action(&result.rule, namespace) {
+        Action::Enforce => "Enforce",
+        Action::Audit => "Audit",
+    };
+    let mut properties = result.properties;
+    if !result.exceptions.is_empty() {
+        properties.insert("exceptions".to_owned(), result.exceptions.join(",").into());
+    }
+    Finding {
+        policy: [GROUP.to_owned(), policy.kind.clone(), policy.namespace.clone(), policy.name.clone()],
+        rule: result.rule,
+        outcome,
+        action: action.to_owned(),
+        message: result.message,
+        details: json!({
+            "source": "kyverno",
+            "scored": policy.is_scored(),
+            "category": annotation("policies.kyverno.io/category"),
+            "severity": annotation("policies.kyverno.io/severity"),
+            "properties": properties,
+        }),
+    }
+}
+
+/// The rules that work in the background, at one moment.
+#[derive(Clone, Debug)]
+pub struct Background {
+    snapshot: Arc<Snapshot>,
+}
+
+/// A rule that makes objects or changes existing ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generator {
+    /// `namespace/name` of the policy, or its name.
+    pub policy: String,
+    /// The rule.
+    pub rule: String,
+    /// Kinds of its triggers, as `Group/Version/Kind` with globs.
+    pub kinds: Vec<String>,
+    /// Whether it is also for triggers that were there before.
+    pub existing: bool,
+    /// Whether what it makes follows its source and goes with its trigger.
+    pub synchronize: bool,
+    /// Whether what it made outlives the policy.
+    pub orphans: bool,
+    /// Kinds of what it copies, as `apiVersion` and kind.
+    pub sources: Vec<(String, String)>,
+    /// Whether it changes objects instead of making some.
+    pub changes: bool,
+}
+
+/// What is to be done for a trigger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Work {
+    /// The policy.
+    pub policy: String,
+    /// The rule.
+    pub rule: String,
+    /// Objects to make or to bring up to date.
+    pub made: Vec<Made>,
+    /// Objects to write back.
+    pub changed: Vec<Value>,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+impl Background {
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Background {
+        Background { snapshot }
+    }
+
+    /// All rules that work in the background.
+    pub fn generators(&self) -> Vec<Generator> {
+        let mut all = Vec::new();
+        for policy in self.snapshot.policies.values() {
+            for compiled in &policy.rules {
+                let rule = &compiled.rule;
+                let changes = rule.mutate.as_ref().is_some_and(|it| !it.targets.is_empty());
+                if rule.generate.is_none() && !changes {
+                    continue;
+                }
+                let generate = rule.generate.as_ref();
+                let existing = match (generate, &rule.mutate) {
+                    (Some(it), _) => it.generate_existing.unwrap_or(
+                        policy.spec.generate_existing_on_policy_update.unwrap_or(policy.spec.generate_existing),
+                    ),
+                    (_, Some(it)) => {
+                        it.mutate_existing_on_policy_update.unwrap_or(policy.spec.mutate_existing_on_policy_update)
+                    }
+                    _ => false,
+                };
+                let pattern = generate.map(|it| &it.pattern);
+                let clone = pattern.filter(|it| it.clone.is_some());
+                let lists = pattern.and_then(|it| it.clone_list.as_ref()).into_iter().flat_map(|it| &it.kinds);
+                let listed = lists.map(|it| {
+                    let (group, version, kind, _) = crate::matching::parse_kind(it);
+                    let group = if group == "*" { String::new() } else { group };
+                    (eyot_model::kinds::api_version(&group, &version), kind)
+                });
+                all.push(Generator {
+                    policy: policy.key(),
+                    rule: rule.name.clone(),
+                    kinds: rule.matches.kinds().map(|it| it.as_str().to_owned()).collect(),
+                    existing,
+                    synchronize: generate.is_some_and(|it| it.synchronize),
+                    orphans: generate.is_some_and(|it| it.orphan_downstream_on_policy_delete),
+                    sources: clone
+                        .map(|it| (it.api_version.clone(), it.kind.clone()))
+                        .into_iter()
+                        .chain(listed)
+                        .collect(),
+                    changes,
+                });
+            }
+        }
+        all
+    }
+
+    /// What one rule makes of a trigger; nothing where the rule is not about it.
+    pub fn work(
+        &self,
+        generator: &Generator,
+        trigger: &Value,
+        namespace: &Value,
+        now: Timestamp,
+        data: &dyn Data,
+    ) -> Option<Work> {
+        let policy = self.snapshot.policies.values().find(|it| it.key() == generator.policy)?;
+        let seed = now.as_nanosecond() as u64;
+        let run = |request: &Request<'_>, context: &mut Context<'_>| match generator.changes {
+            true => policy.mutate(request, context, &self.snapshot.all_exceptions).0,
+            false => policy.generate(request, context, &self.snapshot.all_exceptions),
+        };
+        let results = with_request(&self.snapshot, trigger, namespace, now, data, seed, run);
+        let result = results.into_iter().find(|it| it.rule == generator.rule)?;
+        if result.status == Status::Skip {
+            return None;
+        }
+        let error = (result.status == Status::Error).then_some(result.message);
+        let (policy, rule) = (generator.policy.clone(), generator.rule.clone());
+        Some(Work { policy, rule, made: result.generated, changed: result.targets, error })
+    }
+}

@@ -1,0 +1,203 @@
+//! What is wrong with a policy, an exception or a GlobalContextEntry before it is stored.
+//!
+//! Entry point: [`check`]. What needs another machine is refused by name; expressions must compile; policies that are
+//! also for stored objects must not ask who asks.
+
+use std::sync::LazyLock;
+
+use eyot_model::status::{Cause, CauseReason};
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::{
+    Exception, Flaw, Policy, assertion,
+    jmespath::Expression,
+    mutate, podsecurity,
+    spec::{ContextEntry, EntrySource, Rule, ValidateEach},
+    variables,
+};
+
+/// Checks an object and gives a policy its status.
+pub(super) fn check(object: &mut Value) -> Result<Vec<String>, Vec<Cause>> {
+    let (flaws, warnings) = match object["kind"].as_str().unwrap_or_default() {
+        "ClusterPolicy" | "Policy" => policy(object),
+        "PolicyException" => (Exception::compile(object).err().into_iter().collect(), Vec::new()),
+        "GlobalContextEntry" => (global(object), Vec::new()),
+        _ => (Vec::new(), Vec::new()),
+    };
+    if flaws.is_empty() {
+        return Ok(warnings);
+    }
+    let cause = |it: Flaw| Cause { reason: CauseReason::FieldValueInvalid, message: it.message, field: it.path };
+    Err(flaws.into_iter().map(cause).collect())
+}
+
+fn global(object: &Value) -> Vec<Flaw> {
+    let spec = &object["spec"];
+    let flaw = |why: &str| vec![Flaw::new("spec", why)];
+    match (spec.get("kubernetesResource"), spec.get("apiCall")) {
+        (Some(it), None) if it["resource"].is_string() && it["version"].is_string() => Vec::new(),
+        (Some(_), None) => flaw("kubernetesResource needs version and resource"),
+        (None, Some(it)) if it.get("service").is_some() => {
+            flaw("apiCall.service is not available: services elsewhere are not asked")
+        }
+        (None, Some(it)) if it["urlPath"].is_string() => Vec::new(),
+        _ => flaw("needs one of kubernetesResource and apiCall.urlPath"),
+    }
+}
+
+fn policy(object: &mut Value) -> (Vec<Flaw>, Vec<String>) {
+    let compiled = match Policy::compile(object) {
+        Ok(it) => it,
+        Err(flaws) => return (flaws, Vec::new()),
+    };
+    let mut flaws = Vec::new();
+    let own = object["spec"]["rules"].as_array().map_or(0, Vec::len);
+    for (at, compiled_rule) in compiled.rules.iter().take(own).enumerate() {
+        let path = format!("spec.rules[{at}]");
+        rule(&compiled_rule.rule, &path, &mut flaws);
+        expressions(&object["spec"]["rules"][at], &path, &mut flaws);
+        if compiled.spec.background && asks_who(&compiled_rule.rule, &object["spec"]["rules"][at]) {
+            flaws.push(Flaw::new(
+                path,
+                "only select variables are allowed in background mode. Set spec.background=false to disable background mode for this policy rule",
+            ));
+        }
+    }
+    let mut warnings = Vec::new();
+    if let Some(action @ ("enforce" | "audit")) = object["spec"]["validationFailureAction"].as_str() {
+        warnings.push(format!("Validation failure action {action} is deprecated, use Enforce or Audit instead."));
+    }
+    if flaws.is_empty() {
+        settle(object, &compiled, own);
+    }
+    (flaws, warnings)
+}
+
+/// Defaults and status, as Kyverno gives them.
+fn settle(object: &mut Value, policy: &Policy, own: usize) {
+    let spec = &mut object["spec"];
+    for (field, value) in [("admission", true), ("background", true), ("emitWarning", false)] {
+        if spec.get(field).is_none() {
+            spec[field] = value.into();
+        }
+    }
+    if spec.get("validationFailureAction").is_none() {
+        spec["validationFailureAction"] = "Audit".into();
+    }
+    let count = |test: fn(&Rule) -> bool| policy.rules.iter().filter(|it| test(&it.rule)).count();
+    let made: Vec<&str> = policy.rules.iter().skip(own).map(|it| it.rule.name.as_str()).collect();
+    object["status"] = json!({
+        "ready": true,
+        "conditions": [{ "type": "Ready", "status": "True", "reason": "Succeeded", "message": "Ready" }],
+        "rulecount": {
+            "validate": count(|it| it.validate.is_some()),
+            "mutate": count(|it| it.mutate.is_some()),
+            "generate": count(|it| it.generate.is_some()),
+            "verifyimages": count(|it| !it.verify_images.is_empty()),
+        },
+        "autogen": { "rules": made.iter().map(|it| json!({ "name": it })).collect::<Vec<_>>() },
+    });
+}
+
+fn asks_who(rule: &Rule, raw: &Value) -> bool {
+    let asks = [Some(&rule.matches), rule.exclude.as_ref()].into_iter().flatten().any(|it| it.needs_user());
+    let text = raw.to_string();
+    let names = ["request.userInfo", "request.roles", "request.clusterRoles", "serviceAccountName"];
+    // Changes and generation happen with the request, or know who asked.
+    rule.validate.is_some() && (asks || names.iter().any(|it| text.contains(it)))
+}
+
+fn rule(rule: &Rule, path: &str, flaws: &mut Vec<Flaw>) {
+    let mut flaw = |field: &str, why: String| flaws.push(Flaw::new(format!("{path}.{field}"), why));
+    if !rule.verify_images.is_empty() {
+        flaw("verifyImages", "is not available: signatures lie in registries, which are not asked".to_owned());
+    }
+    if let Some(generate) = &rule.generate {
+        let nothing = generate.foreach.is_empty()
+            && generate.pattern.clone_list.is_none()
+            && (generate.pattern.kind.is_empty() || generate.pattern.name.is_empty());
+        if nothing {
+            flaw("generate", "needs apiVersion, kind and name, or cloneList, or foreach".to_owned());
+        }
+    }
+    if let Some(it) = &rule.mutate
+        && variables::is_plain(&it.patches_json6902)
+        && !it.patches_json6902.is_empty()
+        && let Err(why) = mutate::operations::parse(&it.patches_json6902)
+    {
+        flaw("mutate.patchesJson6902", why);
+    }
+    if let Some(validate) = &rule.validate {
+        if validate.manifests.is_some() {
+            flaw(
+                "validate.manifests",
+                "is not available: signatures lie in registries, which are not asked".to_owned(),
+            );
+        }
+        if let Some(why) = validate.pod_security.as_ref().and_then(|it| podsecurity::standard(it).err()) {
+            flaw("validate.podSecurity", why);
+        }
+        if let Some(why) = validate.assert.as_ref().and_then(assertion::unsupported) {
+            flaw("validate.assert", why);
+        }
+    }
+    for entry in entries(rule) {
+        match &*entry.source {
+            EntrySource::ImageRegistry { .. } => {
+                let why = "imageRegistry is not available: registries are not asked while a write waits";
+                flaw("context", format!("{}: {why}", entry.name));
+            }
+            EntrySource::ApiCall { service: Some(_), .. } => {
+                let why = "apiCall.service is not available: services elsewhere are not asked while a write waits";
+                flaw("context", format!("{}: {why}", entry.name));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// All context entries of a rule.
+fn entries(rule: &Rule) -> Vec<&ContextEntry> {
+    fn of_each<'r>(each: &'r ValidateEach, all: &mut Vec<&'r ContextEntry>) {
+        all.extend(&each.context);
+        each.foreach.iter().for_each(|it| of_each(it, all));
+    }
+    let mut all: Vec<&ContextEntry> = rule.context.iter().collect();
+    rule.validate.iter().flat_map(|it| &it.foreach).for_each(|it| of_each(it, &mut all));
+    if let Some(mutate) = &rule.mutate {
+        all.extend(mutate.foreach.iter().flat_map(|it| &it.context));
+        all.extend(mutate.targets.iter().flat_map(|it| &it.context));
+    }
+    if let Some(generate) = &rule.generate {
+        all.extend(generate.foreach.iter().flat_map(|it| &it.context));
+    }
+    all
+}
+
+static INNERMOST: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?:^|[^\\])\{\{((?:\{[^{}]*\}|[^{}])*)\}\}").expect("the expression is correct"));
+
+/// Compiles every expression that has no other inside.
+fn expressions(value: &Value, path: &str, flaws: &mut Vec<Flaw>) {
+    match value {
+        Value::String(text) if text.contains("{{") => {
+            for found in INNERMOST.captures_iter(text) {
+                let expression = found[1].trim();
+                let expression = expression.strip_prefix('-').unwrap_or(expression).trim();
+                // What is made of other variables is known only when they are.
+                if expression == "@" || expression.is_empty() {
+                    continue;
+                }
+                if let Err(why) = Expression::compile(expression) {
+                    flaws.push(Flaw::new(path, format!("{{{{ {expression} }}}}: {why}")));
+                }
+            }
+        }
+        Value::Array(all) => {
+            all.iter().enumerate().for_each(|(at, it)| expressions(it, &format!("{path}[{at}]"), flaws));
+        }
+        Value::Object(all) => all.iter().for_each(|(key, it)| expressions(it, &format!("{path}.{key}"), flaws)),
+        _ => {}
+    }
+}

@@ -1,0 +1,128 @@
+//! The engine: all policies that are in force, and what they say of a request.
+//!
+//! Entry point: [`Kyverno`]. Compiled policies and exceptions lie in a snapshot that is swapped as a whole. Requests that
+//! Kyverno's default configuration leaves alone are left alone here, too: those about events, leases of nodes and
+//! ReplicaSets, and those in the namespaces `kube-system`, `kube-public` and `kube-node-lease`.
+//!
+//! What a policy generates, and which other objects it changes, is told by [`Kyverno::background`]; doing it is the
+//! business of who asks.
+
+mod background;
+mod check;
+mod definitions;
+mod judge;
+mod lookup;
+mod message;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use eyot_model::status::Cause;
+use eyot_policy::{Data, Denial, Engine, Finding, Mutation, Operation, Review, Turns, Verdict};
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub use background::{Background, Generator, Work};
+pub(crate) use snapshot::Snapshot;
+
+/// Kyverno's policies in force.
+#[derive(Default)]
+pub struct Kyverno {
+    snapshot: ArcSwap<Snapshot>,
+    /// Makes what is left to chance differ between requests.
+    requests: AtomicU64,
+}
+
+/// Group of policies.
+pub(crate) const GROUP: &str = "kyverno.io";
+
+impl Kyverno {
+    /// An engine without policies.
+    pub fn new() -> Kyverno {
+        Kyverno::default()
+    }
+
+    fn seed(&self, now: Timestamp) -> u64 {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed);
+        (now.as_nanosecond() as u64) ^ count.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn swap(&self, change: impl Fn(&mut Snapshot)) {
+        self.snapshot.rcu(|old| {
+            let mut new = Snapshot::clone(old);
+            change(&mut new);
+            new.index();
+            new
+        });
+    }
+}
+
+impl Engine for Kyverno {
+    fn name(&self) -> &'static str {
+        "kyverno"
+    }
+
+    fn definitions(&self) -> Vec<Value> {
+        definitions::all()
+    }
+
+    fn governs(&self, group: &str, kind: &str) -> bool {
+        group == GROUP && matches!(kind, "ClusterPolicy" | "Policy" | "PolicyException" | "GlobalContextEntry")
+    }
+
+    fn check(&self, object: &mut Value, _: Option<&Value>, _: &dyn Data) -> Result<Vec<String>, Vec<Cause>> {
+        check::check(object)
+    }
+
+    fn put(&self, object: &Value) {
+        self.swap(|it| it.put(object));
+    }
+
+    fn remove(&self, _: &str, kind: &str, namespace: &str, name: &str) {
+        self.swap(|it| it.remove(kind, namespace, name));
+    }
+
+    fn wants(&self, review: &Review<'_>) -> bool {
+        let snapshot = self.snapshot.load();
+        if snapshot.is_empty() || snapshot::is_left_alone(review) {
+            return false;
+        }
+        let (_, _, kind) = review.carried();
+        let kind = if review.subresource.is_empty() { kind } else { &review.resource.kind };
+        snapshot.concerns(kind, review.subresource)
+    }
+
+    fn mutate(
+        &self,
+        review: &Review<'_>,
+        object: &mut Value,
+        turns: &mut Turns,
+        data: &dyn Data,
+    ) -> Result<Mutation, Denial> {
+        if !matches!(review.operation, Operation::Create | Operation::Update) {
+            return Ok(Mutation::default());
+        }
+        judge::mutate(&self.snapshot.load(), review, object, turns, data, self.seed(review.now))
+    }
+
+    fn validate(&self, review: &Review<'_>, data: &dyn Data) -> Verdict {
+        judge::validate(&self.snapshot.load(), review, data, self.seed(review.now))
+    }
+
+    fn audit(&self, object: &Value, namespace: Option<&Value>, now: Timestamp, data: &dyn Data) -> Vec<Finding> {
+        background::audit(&self.snapshot.load(), object, namespace, now, data, self.seed(now))
+    }
+}
+
+impl Kyverno {
+    /// What is to be done in the background.
+    pub fn background(&self) -> Background {
+        Background::new(Arc::clone(&self.snapshot.load()))
+    }
+}

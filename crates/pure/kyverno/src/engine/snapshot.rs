@@ -1,0 +1,140 @@
+//! Everything that is in force at one moment.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use eyot_policy::Review;
+use serde_json::Value;
+
+use crate::{Exception, Policy, wildcard};
+
+type Key = (String, String);
+
+/// Policies, exceptions and what else policies name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    /// By kind, namespace and name: `ClusterPolicy` comes first.
+    pub(crate) policies: BTreeMap<(String, String, String), Arc<Policy>>,
+    exceptions: BTreeMap<Key, Arc<Exception>>,
+    /// `spec` of GlobalContextEntries by name.
+    pub(crate) globals: BTreeMap<String, Arc<Value>>,
+    /// The exceptions as rules want them.
+    pub(crate) all_exceptions: Vec<Arc<Exception>>,
+    /// Kinds that some rule is about.
+    kinds: HashSet<String>,
+    /// Globs of kinds.
+    globs: Vec<String>,
+    /// Kinds with subresources, both perhaps globs.
+    subresources: Vec<(String, String)>,
+    /// Whether anything depends on the roles of who asks.
+    pub(crate) needs_roles: bool,
+}
+
+fn key(object: &Value) -> (String, String, String) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    (text("/kind"), text("/metadata/namespace"), text("/metadata/name"))
+}
+
+impl Snapshot {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// Puts an object in the place of the one before it. One that does not compile leaves that in force.
+    pub(crate) fn put(&mut self, object: &Value) {
+        let (kind, namespace, name) = key(object);
+        match kind.as_str() {
+            "ClusterPolicy" | "Policy" => {
+                if let Ok(policy) = Policy::compile(object) {
+                    self.policies.insert((kind, namespace, name), Arc::new(policy));
+                }
+            }
+            "PolicyException" => {
+                if let Ok(exception) = Exception::compile(object) {
+                    self.exceptions.insert((namespace, name), Arc::new(exception));
+                }
+            }
+            "GlobalContextEntry" => {
+                let spec = object.get("spec").cloned().unwrap_or_default();
+                self.globals.insert(name, Arc::new(spec));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
+        self.policies.remove(&(kind.to_owned(), namespace.to_owned(), name.to_owned()));
+        match kind {
+            "PolicyException" => drop(self.exceptions.remove(&(namespace.to_owned(), name.to_owned()))),
+            "GlobalContextEntry" => drop(self.globals.remove(name)),
+            _ => {}
+        }
+    }
+
+    /// Finds out what rules are about.
+    pub(crate) fn index(&mut self) {
+        self.all_exceptions = self.exceptions.values().cloned().collect();
+        self.kinds.clear();
+        self.globs.clear();
+        self.subresources.clear();
+        self.needs_roles = false;
+        for compiled in self.policies.values().flat_map(|it| &it.rules) {
+            let rule = &compiled.rule;
+            if rule.matches.has_any_kind() {
+                self.globs.push("*".to_owned());
+            }
+            for pattern in rule.matches.kinds() {
+                if !pattern.subresource().is_empty() {
+                    self.subresources.push((pattern.kind().to_owned(), pattern.subresource().to_owned()));
+                }
+                match wildcard::is_glob(pattern.kind()) {
+                    true => self.globs.push(pattern.kind().to_owned()),
+                    false => drop(self.kinds.insert(pattern.kind().to_owned())),
+                }
+            }
+            let filters = [Some(&rule.matches), rule.exclude.as_ref()];
+            self.needs_roles |= filters.into_iter().flatten().any(|it| it.needs_roles());
+        }
+        // Variables may ask for roles as well; a policy that does says so in so many words.
+        self.needs_roles |= self.policies.values().any(|it| it.names_roles);
+    }
+
+    /// Whether a rule may be about a kind and subresource.
+    pub(crate) fn concerns(&self, kind: &str, subresource: &str) -> bool {
+        if subresource.is_empty() || subresource == "ephemeralcontainers" {
+            return self.kinds.contains(kind) || self.globs.iter().any(|it| wildcard::matches(it, kind));
+        }
+        self.subresources.iter().any(|it| wildcard::matches(&it.0, kind) && wildcard::matches(&it.1, subresource))
+    }
+}
+
+/// Kinds that are never judged: they would trip over each other, or the server over them.
+const KINDS: [&str; 12] = [
+    "Event",
+    "ReplicaSet",
+    "APIService",
+    "TokenReview",
+    "SubjectAccessReview",
+    "SelfSubjectAccessReview",
+    "LocalSubjectAccessReview",
+    "Binding",
+    "PolicyReport",
+    "ClusterPolicyReport",
+    "EphemeralReport",
+    "ClusterEphemeralReport",
+];
+const NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// Whether Kyverno's default configuration leaves a request alone.
+pub(crate) fn is_left_alone(review: &Review<'_>) -> bool {
+    is_left_alone_kind(&review.resource.kind, review.namespace)
+        || review.subresource == "binding"
+        || review.user.groups.iter().any(|it| it == "system:nodes")
+}
+
+/// Whether objects of a kind in a namespace are left alone.
+pub(crate) fn is_left_alone_kind(kind: &str, namespace: &str) -> bool {
+    KINDS.contains(&kind) || (kind != "Namespace" && NAMESPACES.contains(&namespace))
+}

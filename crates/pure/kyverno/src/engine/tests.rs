@@ -1,0 +1,301 @@
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+use eyot_model::kinds;
+use eyot_policy::{Data, Engine, Objects, Operation, Options, Outcome, Review, Turns, User};
+use serde_json::{Value, json};
+
+use super::Kyverno;
+
+fn engine(policies: &[Value]) -> Kyverno {
+    let engine = Kyverno::new();
+    for policy in policies {
+        let mut policy = policy.clone();
+        let checked = engine.check(&mut policy, None, &Objects::new([]));
+        checked.unwrap_or_else(|it| panic!("{it:?}"));
+        engine.put(&policy);
+    }
+    engine
+}
+
+fn policy(name: &str, action: &str, rule: Value) -> Value {
+    let mut rule = rule;
+    rule["name"] = "rule".into();
+    rule["match"] = json!({"any": [{"resources": {"kinds": ["Pod"]}}]});
+    json!({
+        "apiVersion": "kyverno.io/v1",
+        "kind": "ClusterPolicy",
+        "metadata": {"name": name},
+        "spec": {"validationFailureAction": action, "rules": [rule]},
+    })
+}
+
+fn pod(labels: Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "n", "labels": labels},
+        "spec": {"containers": [{"name": "c", "image": "ghcr.io/a/b:1"}]},
+    })
+}
+
+fn with_review<T>(object: &Value, old: Option<&Value>, run: impl FnOnce(&Review<'_>) -> T) -> T {
+    let pods = kinds::builtin().by_plural("", "v1", "pods").unwrap();
+    let (groups, extra) = (vec!["dev".to_owned()], BTreeMap::new());
+    let namespace = json!({"metadata": {"name": "n", "labels": {"env": "test"}}});
+    run(&Review {
+        now: "2024-05-06T07:08:09Z".parse().unwrap(),
+        operation: if old.is_some() { Operation::Update } else { Operation::Create },
+        resource: pods,
+        requested: pods,
+        subresource: "",
+        namespace: "n",
+        name: "p",
+        user: User { name: "eve", uid: "", groups: &groups, extra: &extra },
+        options: Options::default(),
+        object,
+        old,
+        namespace_object: Some(&namespace),
+    })
+}
+
+fn judged(engine: &Kyverno, object: &Value, data: &dyn Data) -> String {
+    with_review(object, None, |review| {
+        assert!(engine.wants(review));
+        let verdict = engine.validate(review, data);
+        let denials = verdict.denials.into_iter().map(|it| it.message);
+        denials.chain(verdict.warnings.into_iter().map(|it| format!("warning: {it}"))).collect::<Vec<_>>().join("\n")
+    })
+}
+
+fn check(policies: &[Value], object: &Value, data: &[Value], expected: Expect) {
+    expected.assert_eq(&judged(&engine(policies), object, &Objects::new(data.iter().cloned())));
+}
+
+fn team(action: &str) -> Value {
+    policy(
+        "team",
+        action,
+        json!({"validate": {"message": "team is needed", "pattern": {"metadata": {"labels": {"team": "?*"}}}}}),
+    )
+}
+
+#[test]
+fn what_is_enforced_is_refused_with_kyvernos_words() {
+    check(
+        &[team("Enforce")],
+        &pod(json!({})),
+        &[],
+        expect![[r#"
+            admission webhook "validate.kyverno.svc-fail" denied the request: 
+
+            resource Pod/n/p was blocked due to the following policies 
+
+            team:
+              rule: 'validation error: team is needed. rule rule failed at path /metadata/labels/team/'
+        "#]],
+    );
+    check(&[team("Enforce")], &pod(json!({"team": "a"})), &[], expect![""]);
+}
+
+#[test]
+fn what_is_audited_passes_and_warns_where_it_is_asked_to() {
+    check(&[team("Audit")], &pod(json!({})), &[], expect![""]);
+    let mut warning = team("Audit");
+    warning["spec"]["emitWarning"] = true.into();
+    check(
+        &[warning],
+        &pod(json!({})),
+        &[],
+        expect!["warning: policy team.rule: validation error: team is needed. rule rule failed at path /metadata/"],
+    );
+}
+
+#[test]
+fn actions_differ_by_namespace() {
+    let mut policy = team("Audit");
+    policy["spec"]["validationFailureActionOverrides"] = json!([{"action": "Enforce", "namespaces": ["n*"]}]);
+    assert!(judged(&engine(&[policy]), &pod(json!({})), &Objects::new([])).contains("blocked"));
+}
+
+#[test]
+fn an_evaluation_that_fails_is_no_yes() {
+    let broken = policy(
+        "broken",
+        "Audit",
+        json!({
+            "context": [{"name": "cm", "configMap": {"name": "gone", "namespace": "n"}}],
+            "validate": {"deny": {"conditions": {"all": [{"key": "{{ cm.data.x }}", "operator": "Equals", "value": "y"}]}}},
+        }),
+    );
+    let said = judged(&engine(std::slice::from_ref(&broken)), &pod(json!({})), &Objects::new([]));
+    assert!(said.contains("failed to get configmap n/gone"), "{said}");
+    let mut ignored = broken;
+    ignored["spec"]["failurePolicy"] = "Ignore".into();
+    assert_eq!(judged(&engine(&[ignored]), &pod(json!({})), &Objects::new([])), "");
+}
+
+#[test]
+fn the_store_is_asked_within_the_write() {
+    let rule = json!({
+        "context": [
+            {"name": "map", "configMap": {"name": "allowed", "namespace": "n"}},
+            {"name": "count", "apiCall": {"urlPath": "/api/v1/namespaces/{{ request.namespace }}/configmaps", "jmesPath": "items | length(@)"}},
+        ],
+        "validate": {
+            "message": "{{ count }} maps, not from {{ map.data.registry }}",
+            "deny": {"conditions": {"all": [
+                {"key": "{{ images.containers.*.registry }}", "operator": "AnyNotIn", "value": "{{ map.data.registry }}"},
+            ]}},
+        },
+    });
+    let map = |registry: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "allowed", "namespace": "n"}, "data": {"registry": registry}});
+    check(&[policy("registry", "Enforce", rule.clone())], &pod(json!({})), &[map("ghcr.io")], expect![""]);
+    check(
+        &[policy("registry", "Enforce", rule)],
+        &pod(json!({})),
+        &[map("docker.io")],
+        expect![[r#"
+            admission webhook "validate.kyverno.svc-fail" denied the request: 
+
+            resource Pod/n/p was blocked due to the following policies 
+
+            registry:
+              rule: 1 maps, not from docker.io
+        "#]],
+    );
+}
+
+#[test]
+fn an_update_may_keep_what_was_wrong_before() {
+    let engine = engine(&[team("Enforce")]);
+    let denials = |new: Value, old: Value| {
+        with_review(&new, Some(&old), |review| engine.validate(review, &Objects::new([])).denials.len())
+    };
+    assert_eq!(denials(pod(json!({})), pod(json!({}))), 0);
+    assert_eq!(denials(pod(json!({})), pod(json!({"team": "a"}))), 1);
+}
+
+#[test]
+fn an_exception_lets_an_object_pass() {
+    let exception = json!({
+        "apiVersion": "kyverno.io/v2",
+        "kind": "PolicyException",
+        "metadata": {"name": "e", "namespace": "n"},
+        "spec": {
+            "match": {"any": [{"resources": {"kinds": ["Pod"], "names": ["p*"]}}]},
+            "exceptions": [{"policyName": "team", "ruleNames": ["rule"]}],
+        },
+    });
+    let engine = engine(&[team("Enforce"), exception]);
+    assert_eq!(judged(&engine, &pod(json!({})), &Objects::new([])), "");
+    engine.remove("kyverno.io", "PolicyException", "n", "e");
+    assert!(judged(&engine, &pod(json!({})), &Objects::new([])).contains("blocked"));
+}
+
+#[test]
+fn objects_are_changed_one_policy_after_another() {
+    let first =
+        policy("a", "Audit", json!({"mutate": {"patchStrategicMerge": {"metadata": {"labels": {"+(one)": "1"}}}}}));
+    let second = policy(
+        "b",
+        "Audit",
+        json!({"mutate": {"patchesJson6902": "- {op: add, path: /metadata/labels/two, value: \"{{ request.object.metadata.labels.one }}\"}"}}),
+    );
+    let engine = engine(&[first, second]);
+    let before = pod(json!({}));
+    let mut after = before.clone();
+    let mutation = with_review(&before, None, |review| {
+        engine.mutate(review, &mut after, &mut Turns::default(), &Objects::new([])).unwrap()
+    });
+    assert!(mutation.changed);
+    assert_eq!(after["metadata"]["labels"], json!({"one": "1", "two": "1"}));
+}
+
+#[test]
+fn stored_objects_are_judged_with_everything_a_report_needs() {
+    let mut annotated = team("Audit");
+    annotated["metadata"]["annotations"] = json!({"policies.kyverno.io/severity": "high"});
+    let engine = engine(&[annotated]);
+    let now = "2024-05-06T07:08:09Z".parse().unwrap();
+    let findings = engine.audit(&pod(json!({})), None, now, &Objects::new([]));
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!((finding.outcome, finding.rule.as_str(), finding.action.as_str()), (Outcome::Fail, "rule", "Audit"));
+    assert_eq!(finding.details["severity"], "high");
+}
+
+#[test]
+fn a_policy_is_refused_with_every_flaw_and_its_place() {
+    let refused = |policy: Value| {
+        let mut policy = policy;
+        let causes = Kyverno::new().check(&mut policy, None, &Objects::new([])).unwrap_err();
+        causes.iter().map(|it| format!("{}: {}\n", it.field, it.message)).collect::<String>()
+    };
+    let rule = |body: Value| refused(policy("p", "Audit", body));
+    let deny = |key: &str| json!({"validate": {"deny": {"conditions": {"all": [{"key": key, "operator": "Equals", "value": 1}]}}}});
+    let all = [
+        rule(json!({"validate": {"patern": {}}})),
+        rule(json!({})),
+        rule(json!({"verifyImages": [{}]})),
+        rule(deny("{{ request.object. }}")),
+        rule(deny("{{ nope(@) }}")),
+        rule(deny("{{ request.userInfo.username }}")),
+        rule(json!({"validate": {"deny": {"conditions": {"all": [{"key": 1, "operator": "Is", "value": 1}]}}}})),
+        rule(json!({"validate": {"podSecurity": {"level": "strict"}}})),
+        rule(json!({"validate": {"cel": {"expressions": [{"expression": "object.spec."}]}}})),
+        rule(json!({"mutate": {"patchesJson6902": "op: add"}})),
+        rule(json!({"context": [{"name": "i", "imageRegistry": {"reference": "a"}}], "validate": {"deny": {}}})),
+    ];
+    expect![[r#"
+        spec.rules[0].validate.patern: unknown field `patern`, expected one of `failureAction`, `failureActionOverrides`, `allowExistingViolations`, `message`, `manifests`, `foreach`, `pattern`, `anyPattern`, `deny`, `podSecurity`, `cel`, `assert`
+        spec.rules[0]: a rule has one of validate, mutate, generate, verifyImages
+        spec.rules[0].verifyImages: is not available: signatures lie in registries, which are not asked
+        spec.rules[0].validate.deny.conditions.all[0].key: {{ request.object. }}: Incomplete expression at position 15
+        spec.rules[0].validate.deny.conditions.all[0].key: {{ nope(@) }}: unknown function: nope at position 0
+        spec.rules[0]: only select variables are allowed in background mode. Set spec.background=false to disable background mode for this policy rule
+        spec.rules[0].validate.deny.conditions: conditions.all[0].operator: unknown operator "Is"
+        spec.rules[0].validate.podSecurity: level: unknown level "strict"
+        spec.rules[0].validate.cel.expressions[0].expression: compilation failed: ERROR: <input>:1:13: Syntax error: no viable alternative at input '.' | object.spec. | ............^
+        spec.rules[0].mutate.patchesJson6902: failed to decode patches: a patch is a list of operations
+        spec.rules[0].context: i: imageRegistry is not available: registries are not asked while a write waits
+    "#]]
+    .assert_eq(&all.concat());
+}
+
+#[test]
+fn requests_that_no_policy_is_about_cost_nothing() {
+    let engine = engine(&[team("Enforce")]);
+    let wants = |plural: &str, group: &str, version: &str, namespace: &str, subresource: &str| {
+        let kind = kinds::builtin().by_plural(group, version, plural).unwrap();
+        with_review(&Value::Null, None, |it| engine.wants(&Review { resource: kind, namespace, subresource, ..*it }))
+    };
+    assert!(wants("pods", "", "v1", "n", ""));
+    assert!(wants("deployments", "apps", "v1", "n", ""));
+    assert!(!wants("replicasets", "apps", "v1", "n", ""));
+    assert!(!wants("pods", "", "v1", "kube-system", ""));
+    assert!(!wants("pods", "", "v1", "n", "status"));
+    assert!(!wants("configmaps", "", "v1", "n", ""));
+}
+
+#[test]
+fn rules_that_generate_say_what_they_make() {
+    let mut generate = policy(
+        "quota",
+        "Audit",
+        json!({"generate": {
+            "apiVersion": "v1", "kind": "ConfigMap", "name": "defaults", "namespace": "{{ request.object.metadata.name }}",
+            "synchronize": true, "data": {"data": {"a": "b"}},
+        }}),
+    );
+    generate["spec"]["rules"][0]["match"] = json!({"any": [{"resources": {"kinds": ["Namespace"]}}]});
+    let engine = engine(&[generate]);
+    let background = engine.background();
+    let [generator] = background.generators().try_into().unwrap();
+    assert_eq!((generator.policy.as_str(), generator.kinds.as_slice()), ("quota", ["Namespace".to_owned()].as_slice()));
+    let trigger = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "uid": "1"}});
+    let now = "2024-05-06T07:08:09Z".parse().unwrap();
+    let work = background.work(&generator, &trigger, &Value::Null, now, &Objects::new([])).unwrap();
+    assert_eq!(work.made[0].object["metadata"]["namespace"], "team");
+    assert_eq!(work.made[0].object["data"], json!({"a": "b"}));
+    assert_eq!(work.made[0].object["metadata"]["labels"]["generate.kyverno.io/trigger-uid"], "1");
+}
