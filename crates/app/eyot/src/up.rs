@@ -10,6 +10,7 @@ use eyot_apiserver::{ApiServer, Identity, pki};
 use eyot_controllers::Controllers;
 use eyot_dispatch::Endpoints;
 use eyot_gateway::Gateway;
+use eyot_kyverno::Kyverno;
 use eyot_node::{Node, NodeConfig};
 use eyot_registry::{Blobs, Images, ImagesConfig, Registry};
 use eyot_runtime::{Runtime, RuntimeConfig};
@@ -112,6 +113,7 @@ fn taken(flag: &str, address: SocketAddr) -> String {
 struct Island {
     store: Store,
     api: ApiServer,
+    kyverno: Arc<Kyverno>,
     tls: pki::Tls,
     kubeconfig: PathBuf,
     registry: Registry,
@@ -127,7 +129,8 @@ impl Island {
         let store = Store::open(dir, eyot_store::Options::new(eyot_apiserver::attributes))
             .with_context(|| format!("--data-dir {}", dir.display()))?;
         let server = eyot_apiserver::Config { service_cidr: config.service_cidr, api_port: api_address.port() };
-        let api = ApiServer::with_engines(store.clone(), server, policies::engines());
+        let kyverno = Arc::new(Kyverno::new());
+        let api = ApiServer::with_engines(store.clone(), server, policies::engines(&kyverno));
         let names = pki::ServerNames {
             dns: [config.node_name.clone()].into(),
             ips: [Some(api_address.ip()), config.service_cidr.nth(1).map(Into::into)].into_iter().flatten().collect(),
@@ -171,7 +174,7 @@ impl Island {
         let controllers = Controllers::new(client("kube-controller-manager"), controllers_config);
         let registry = Registry::new(blobs);
         let tls = pki.tls().context("preparing TLS")?;
-        Ok(Island { store, api, tls, kubeconfig, registry, controllers, gateway, node })
+        Ok(Island { store, api, kyverno, tls, kubeconfig, registry, controllers, gateway, node })
     }
 }
 
@@ -186,13 +189,16 @@ impl Island {
         stop: &CancellationToken,
         tasks: &mut JoinSet<Result<()>>,
     ) -> Result<String> {
-        let Island { api, tls, kubeconfig, registry, controllers, gateway, node, .. } = self;
+        let Island { api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, .. } = self;
         let (api_listener, api_address) = listeners.api;
         let (http_listeners, http_address) = listeners.http;
         let (registry_listener, registry_address) = listeners.registry;
         let client = Client::new(api.service(Identity::component("eyot")), "default");
 
         api.set_kubelet(&config.node_name, node.kubelet());
+        let auditor = Client::new(api.service(Identity::component("kyverno-background-controller")), "default");
+        let look = Arc::new(api.clone());
+        tasks.spawn(unit(eyot_audit::run(auditor, kyverno, look, stop.clone())));
         let token = stop.clone();
         tasks.spawn(async move { api.serve(api_listener, tls, token).await.context("serving the API") });
         let token = stop.clone();

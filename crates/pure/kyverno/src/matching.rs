@@ -110,6 +110,14 @@ impl KindPattern {
         &self.sub
     }
 
+    /// Whether it names a kind itself, not a subresource of it.
+    pub fn names(&self, group: &str, version: &str, kind: &str) -> bool {
+        (self.sub.is_empty() || self.sub == "*")
+            && wildcard::matches(&self.kind, kind)
+            && wildcard::matches(&self.group, group)
+            && wildcard::matches(&self.version, version)
+    }
+
     fn fits(&self, subject: &Subject<'_>) -> bool {
         let is_ephemeral =
             subject.subresource == "ephemeralcontainers" && subject.kind == "Pod" && subject.group.is_empty();

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{GROUP, Snapshot, lookup::Live, snapshot};
 use crate::{
-    Policy, Request, RuleResult, Status, context::Context, generate::Made, jmespath::Env, source::Source, spec::Action,
+    Policy, Request, RuleResult, Status, context::Context, generate::Made, jmespath::Env,
+    matching::KindPattern, source::Source, spec::Action,
 };
 
 /// Judges a stored object as if it were created now, by nobody.
@@ -159,6 +160,25 @@ pub struct Work {
 impl Background {
     pub(super) fn new(snapshot: Arc<Snapshot>) -> Background {
         Background { snapshot }
+    }
+
+    /// The kinds that rules demand something of, where policies are also for stored objects.
+    pub fn judged_kinds(&self) -> Vec<KindPattern> {
+        let policies = self.snapshot.policies.values().filter(|it| it.spec.background);
+        let rules = policies.flat_map(|it| &it.rules).filter(|it| it.rule.validate.is_some());
+        let mut all: Vec<KindPattern> = Vec::new();
+        for compiled in rules {
+            all.extend(compiled.rule.matches.kinds().filter(|it| it.subresource().is_empty()).cloned());
+            if compiled.rule.matches.has_any_kind() {
+                all.push(KindPattern::parse("*"));
+            }
+        }
+        all
+    }
+
+    /// Whether objects of a kind are judged at all.
+    pub fn judges(&self, kind: &str) -> bool {
+        !snapshot::is_left_alone_kind(kind, "")
     }
 
     /// All rules that work in the background.

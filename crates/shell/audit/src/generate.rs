@@ -1,0 +1,146 @@
+//! Brings objects that rules make, or change, to what they should be.
+//!
+//! Entry points: [`settle`], [`write_back`], [`remove_for`].
+
+use eyot_kyverno::{
+    Generator,
+    generate::{Made, label},
+};
+use eyot_policy::Look;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, ListParams, PostParams},
+    core::{ApiResource, GroupVersionKind},
+};
+use serde_json::Value;
+
+/// A kind as the server serves it, and whether its objects have namespaces.
+pub(crate) fn resource(api_version: &str, kind: &str, look: &dyn Look) -> Option<(ApiResource, bool)> {
+    let (group, version) = eyot_model::kinds::split_api_version(api_version);
+    let mut found = None;
+    look.look(&mut |data| {
+        found = data.kind(group, version, kind).ok().map(|it| {
+            let named = GroupVersionKind::gvk(&it.group, &it.version, &it.kind);
+            (ApiResource::from_gvk_with_plural(&named, &it.plural), it.namespaced)
+        });
+    });
+    found
+}
+
+/// An API for objects at a place.
+pub(crate) fn api(client: &Client, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+    match namespace {
+        "" => Api::all_with(client.clone(), resource),
+        namespace => Api::namespaced_with(client.clone(), namespace, resource),
+    }
+}
+
+fn place(object: &Value) -> (&str, &str, &str, &str) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    (text("/apiVersion"), text("/kind"), text("/metadata/namespace"), text("/metadata/name"))
+}
+
+/// Makes an object, or brings it up to date where it follows its source.
+pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made) -> Result<(), String> {
+    let (api_version, kind, namespace, name) = place(&made.object);
+    let (resource, namespaced) =
+        resource(api_version, kind, look).ok_or_else(|| format!("no kind {kind} is served in {api_version}"))?;
+    let api = api(client, &resource, if namespaced { namespace } else { "" });
+    let failed = |why: kube::Error| format!("{kind} {namespace}/{name}: {why}");
+    let wanted: DynamicObject = serde_json::from_value(made.object.clone()).map_err(|it| it.to_string())?;
+    let Some(existing) = api.get_opt(name).await.map_err(failed)? else {
+        return match api.create(&PostParams::default(), &wanted).await {
+            Ok(_) => Ok(()),
+            // Somebody was faster.
+            Err(kube::Error::Api(it)) if it.code == 409 => Ok(()),
+            Err(why) => Err(failed(why)),
+        };
+    };
+    if !made.synchronize {
+        return Ok(());
+    }
+    let mut current = serde_json::to_value(&existing).map_err(|it| it.to_string())?;
+    if !bring_up_to_date(&mut current, &made.object) {
+        return Ok(());
+    }
+    let updated: DynamicObject = serde_json::from_value(current).map_err(|it| it.to_string())?;
+    api.replace(name, &PostParams::default(), &updated).await.map(drop).map_err(failed)
+}
+
+/// Gives an object everything that it should have; returns whether anything changed. What others added beside the
+/// fields that are made stays.
+fn bring_up_to_date(current: &mut Value, wanted: &Value) -> bool {
+    let before = current.clone();
+    if let Value::Object(fields) = wanted {
+        for (name, value) in fields.iter().filter(|it| it.0 != "metadata") {
+            current[name] = value.clone();
+        }
+    }
+    for field in ["labels", "annotations"] {
+        for (key, value) in wanted["metadata"][field].as_object().into_iter().flatten() {
+            current["metadata"][field][key] = value.clone();
+        }
+    }
+    *current != before
+}
+
+/// Writes a changed object back, if nobody else has changed it meanwhile.
+pub(crate) async fn write_back(client: &Client, look: &dyn Look, object: &Value) -> Result<(), String> {
+    let (api_version, kind, namespace, name) = place(object);
+    let (resource, namespaced) =
+        resource(api_version, kind, look).ok_or_else(|| format!("no kind {kind} is served in {api_version}"))?;
+    let api = api(client, &resource, if namespaced { namespace } else { "" });
+    let changed: DynamicObject = serde_json::from_value(object.clone()).map_err(|it| it.to_string())?;
+    let written = api.replace(name, &PostParams::default(), &changed).await;
+    written.map(drop).map_err(|why| format!("{kind} {namespace}/{name}: {why}"))
+}
+
+/// Removes what a rule made, for one trigger or, without one, at all. Only rules that synchronize take away.
+pub(crate) async fn remove_for(
+    client: &Client,
+    kinds: &[(ApiResource, bool)],
+    generator: &Generator,
+    trigger: Option<&str>,
+) -> Result<(), String> {
+    let name = generator.policy.rsplit('/').next().unwrap_or_default();
+    let mut labels = format!("{}={name},{}={}", label::POLICY, label::RULE, generator.rule);
+    if let Some(uid) = trigger {
+        labels.push_str(&format!(",{}={uid}", label::TRIGGER_UID));
+    }
+    for (resource, _) in kinds {
+        let all: Api<DynamicObject> = Api::all_with(client.clone(), resource);
+        let found = all.list(&ListParams::default().labels(&labels)).await.map_err(|it| it.to_string())?;
+        for object in found {
+            let namespace = object.metadata.namespace.clone().unwrap_or_default();
+            let name = object.metadata.name.clone().unwrap_or_default();
+            let gone = api(client, resource, &namespace).delete(&name, &DeleteParams::default()).await;
+            match gone {
+                Ok(_) => {}
+                Err(kube::Error::Api(it)) if it.code == 404 => {}
+                Err(why) => return Err(format!("{} {namespace}/{name}: {why}", resource.kind)),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_others_added_stays() {
+        let wanted = json!({"kind": "ConfigMap", "metadata": {"name": "a", "labels": {"x": "1"}}, "data": {"k": "new"}});
+        let mut current = json!({
+            "kind": "ConfigMap",
+            "metadata": {"name": "a", "uid": "u", "labels": {"theirs": "2"}},
+            "data": {"k": "old"},
+        });
+        assert!(bring_up_to_date(&mut current, &wanted));
+        assert_eq!(current["metadata"]["labels"], json!({"theirs": "2", "x": "1"}));
+        assert_eq!((&current["data"], &current["metadata"]["uid"]), (&json!({"k": "new"}), &json!("u")));
+        assert!(!bring_up_to_date(&mut current, &wanted));
+    }
+}

@@ -1,0 +1,69 @@
+//! Which kinds matter to the policies that are in force. Entry point: [`Plan::of`].
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use eyot_kyverno::{Generator, Kyverno, matching::KindPattern};
+use eyot_policy::Look;
+use kube::core::{ApiResource, GroupVersionKind};
+
+/// A kind, and what it matters for.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) resource: ApiResource,
+    pub(crate) namespaced: bool,
+    /// Rules judge it in the background.
+    pub(crate) judged: bool,
+    /// Rules make or change something when one of it comes to be: places in [`Plan::generators`].
+    pub(crate) triggers: Vec<usize>,
+    /// Rules copy it.
+    pub(crate) sources: Vec<usize>,
+}
+
+/// Everything that is to be watched.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) kinds: Vec<Arc<Kind>>,
+    pub(crate) generators: Vec<Generator>,
+}
+
+impl Plan {
+    pub(crate) fn of(kyverno: &Kyverno, look: &dyn Look) -> Plan {
+        let background = kyverno.background();
+        let generators = background.generators();
+        let judged = background.judged_kinds();
+        if judged.is_empty() && generators.is_empty() {
+            return Plan::default();
+        }
+        let mut kinds: BTreeMap<(String, String), Kind> = BTreeMap::new();
+        look.look(&mut |data| {
+            let table = data.kinds();
+            for kind in table.iter() {
+                // One version is enough: objects of all of them are the same.
+                let preferred = table.preferred(&kind.group, &kind.kind).is_some_and(|it| it.version == kind.version);
+                if !preferred || !kind.allows("watch") || !kind.allows("list") {
+                    continue;
+                }
+                let fits = |pattern: &KindPattern| pattern.names(&kind.group, &kind.version, &kind.kind);
+                let judged = judged.iter().any(fits) && background.judges(&kind.kind);
+                let at = |test: &dyn Fn(&Generator) -> bool| {
+                    generators.iter().enumerate().filter(|it| test(it.1)).map(|it| it.0).collect::<Vec<_>>()
+                };
+                let triggers = at(&|it| it.kinds.iter().any(|it| fits(&KindPattern::parse(it))));
+                let sources = at(&|it| {
+                    it.synchronize
+                        && it.sources.iter().any(|(api_version, name)| {
+                            *name == *kind.kind && (*api_version == kind.api_version() || api_version.contains("{{"))
+                        })
+                });
+                if !judged && triggers.is_empty() && sources.is_empty() {
+                    continue;
+                }
+                let named = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
+                let resource = ApiResource::from_gvk_with_plural(&named, &kind.plural);
+                let entry = Kind { resource, namespaced: kind.namespaced, judged, triggers, sources };
+                kinds.insert((kind.group.to_string(), kind.kind.to_string()), entry);
+            }
+        });
+        Plan { kinds: kinds.into_values().map(Arc::new).collect(), generators }
+    }
+}
