@@ -10,7 +10,6 @@ use kube::core::{ApiResource, GroupVersionKind};
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) resource: ApiResource,
-    pub(crate) namespaced: bool,
     /// Rules judge it in the background.
     pub(crate) judged: bool,
     /// Rules make or change something when one of it comes to be: places in [`Plan::generators`].
@@ -60,7 +59,7 @@ impl Plan {
                 }
                 let named = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
                 let resource = ApiResource::from_gvk_with_plural(&named, &kind.plural);
-                let entry = Kind { resource, namespaced: kind.namespaced, judged, triggers, sources };
+                let entry = Kind { resource, judged, triggers, sources };
                 kinds.insert((kind.group.to_string(), kind.kind.to_string()), entry);
             }
         });
