@@ -1,6 +1,9 @@
 //! The C guests: clang, Debian's WASI libc, and for components the linker that ships with Rust.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
 
@@ -18,14 +21,19 @@ pub(super) fn build() -> Result<()> {
     tools::c_wasm()?;
     let (wordcount, hello) = (paths::guests().join("wordcount.wasm"), paths::guests().join("hello-c.wasm"));
     let inputs = |name: &str| Inputs::default().path(&paths::root().join("examples").join(name));
-    inputs("wordcount")?.unless_done(&wordcount, || command_module("wordcount/wordcount.c", &wordcount))?;
+    let root = paths::root();
+    let source = root.join("examples/wordcount/wordcount.c");
+    inputs("wordcount")?.unless_done(&wordcount, || command_module(&source, &wordcount))?;
+    // Tests ask it what a guest sees.
+    let (source, toolbox) = (root.join("crates/test/testkit/guests/toolbox.c"), paths::guests().join("toolbox.wasm"));
+    Inputs::default().path(&source)?.unless_done(&toolbox, || command_module(&source, &toolbox))?;
     inputs("hello-c")?.unless_done(&hello, || component("hello-c/hello.c", "hello-c/hello.wit", &hello))
 }
 
 /// A preview-1 command.
-fn command_module(source: &str, to: &PathBuf) -> Result<()> {
+fn command_module(source: &Path, to: &Path) -> Result<()> {
     let mut clang = Command::new(CLANG);
-    clang.args(FLAGS).args(["-s", "-o"]).arg(to).arg(paths::root().join("examples").join(source));
+    clang.args(FLAGS).args(["-s", "-o"]).arg(to).arg(source);
     run::output(&mut clang).map(drop)
 }
 

@@ -52,6 +52,8 @@ pub enum Role {
     Sidecar,
     /// A main container.
     Main,
+    /// Joined the pod later, to look at it: decides nothing about it.
+    Ephemeral,
 }
 
 impl Member<'_> {
@@ -60,7 +62,7 @@ impl Member<'_> {
         match self.role {
             Role::Init => self.container.ended().is_some_and(|it| it.code == 0),
             Role::Sidecar => self.container.is_running() && self.started,
-            Role::Main => true,
+            Role::Main | Role::Ephemeral => true,
         }
     }
 }
@@ -72,7 +74,7 @@ pub fn is_initialized(members: &[Member<'_>]) -> bool {
 
 /// Whether every container that should run is ready.
 pub fn are_ready(members: &[Member<'_>]) -> bool {
-    members.iter().filter(|it| it.role != Role::Init).all(|it| it.container.is_running() && it.ready)
+    members.iter().filter(|it| matches!(it.role, Role::Sidecar | Role::Main)).all(|it| it.container.is_running() && it.ready)
 }
 
 /// The pod's phase.

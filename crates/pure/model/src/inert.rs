@@ -8,7 +8,6 @@ use crate::kinds::Kind;
 
 /// Group, kinds, and what does not happen.
 const ROWS: &[(&str, &[&str], &str)] = &[
-    ("", &["PersistentVolumeClaim", "PersistentVolume"], "no volume is provisioned, bound or mounted"),
     ("apiregistration.k8s.io", &["APIService"], "requests are not passed on to other API servers"),
     ("certificates.k8s.io", &["ClusterTrustBundle", "PodCertificateRequest"], "no pod gets certificates"),
     ("lifecycle.k8s.io", &["EvictionRequest", "Eviction"], "no pod is evicted"),
@@ -29,8 +28,8 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ("scheduling.k8s.io", &["CompositePodGroup", "PodGroup", "Workload"], "pods are scheduled one by one"),
     (
         "storage.k8s.io",
-        &["CSIDriver", "CSINode", "CSIStorageCapacity", "StorageClass", "VolumeAttachment", "VolumeAttributesClass"],
-        "no volume is provisioned, bound or mounted",
+        &["CSIDriver", "CSINode", "CSIStorageCapacity", "VolumeAttachment", "VolumeAttributesClass"],
+        "no driver is asked for volumes",
     ),
     ("storagemigration.k8s.io", &["StorageVersionMigration"], "stored objects need no migration"),
 ];

@@ -19,6 +19,7 @@ pub mod kinds;
 pub mod limits;
 pub mod meta;
 pub mod patch;
+pub mod pod_part;
 pub mod podsecurity;
 pub mod prepare;
 pub mod quantity;

@@ -2,7 +2,7 @@
 //!
 //! One module per decision; start at [`rollout::plan`], [`replicaset::plan`], [`statefulset::plan`],
 //! [`daemonset::plan`], [`job::plan`], [`cronjob::plan`], [`budget::plan`], [`endpointslice::plan`], [`gc::Graph`], [`schedule::place`], [`lifecycle::taints`] and
-//! [`namespace::next`].
+//! [`namespace::next`]; which volume a claim gets is [`storage::claim`].
 //!
 //! Deliberately absent: clocks, randomness, I/O and Kubernetes' object types. Time arrives as [`Seconds`], so a recorded
 //! day replays exactly.
@@ -25,6 +25,7 @@ pub mod rollout;
 pub mod schedule;
 pub mod selector;
 pub mod statefulset;
+pub mod storage;
 pub mod template;
 
 /// A moment, in whole seconds since the Unix epoch: the resolution of Kubernetes' timestamps.

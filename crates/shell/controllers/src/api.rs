@@ -54,6 +54,9 @@ pub(crate) static CONTROLLER_REVISIONS: Resource =
 pub(crate) static REPLICATION_CONTROLLERS: Resource =
     Resource::new("v1", "ReplicationController", "replicationcontrollers", true);
 pub(crate) static CLAIMS: Resource = Resource::new("v1", "PersistentVolumeClaim", "persistentvolumeclaims", true);
+pub(crate) static VOLUMES: Resource = Resource::new("v1", "PersistentVolume", "persistentvolumes", false);
+pub(crate) static STORAGE_CLASSES: Resource =
+    Resource::new("storage.k8s.io/v1", "StorageClass", "storageclasses", false);
 pub(crate) static JOBS: Resource = Resource::new("batch/v1", "Job", "jobs", true);
 pub(crate) static CRON_JOBS: Resource = Resource::new("batch/v1", "CronJob", "cronjobs", true);
 pub(crate) static AUTOSCALERS: Resource =

@@ -23,6 +23,7 @@ use crate::{
         network::{EndpointsView, ServiceView, SliceView},
         pod::PodView,
         policy::BudgetView,
+        storage::{ClaimView, VolumeView},
         workload::{DeploymentView, ReplicaSetView},
     },
 };
@@ -58,6 +59,8 @@ pub(crate) struct Stores {
     pub(crate) slices: Arc<Store<SliceView>>,
     /// Only those made by hand.
     pub(crate) hand_made: Arc<Store<EndpointsView>>,
+    pub(crate) claims: Arc<Store<ClaimView>>,
+    pub(crate) volumes: Arc<Store<VolumeView>>,
     pub(crate) nodes: Arc<Store<NodeView>>,
     pub(crate) namespaces: Arc<Store<NamespaceView>>,
     pub(crate) leases: Arc<Store<MetaView>>,
@@ -90,6 +93,8 @@ pub(crate) struct Queues {
     pub(crate) lost_nodes: Arc<Queue<Key>>,
     pub(crate) namespaces: Arc<Queue<Key>>,
     pub(crate) accounts: Arc<Queue<Key>>,
+    pub(crate) claims: Arc<Queue<Key>>,
+    pub(crate) volumes: Arc<Queue<Key>>,
     pub(crate) pending_pods: Arc<Queue<Key>>,
 }
 
@@ -110,6 +115,8 @@ impl Stores {
             services: Store::new(),
             slices: Store::new(),
             hand_made: Store::new(),
+            claims: Store::new(),
+            volumes: Store::new(),
             nodes: Store::new(),
             namespaces: Store::new(),
             leases: Store::new(),
@@ -142,6 +149,8 @@ impl Queues {
             lost_nodes: Queue::new("podgc", fold),
             namespaces: Queue::new("namespace", fold),
             accounts: Queue::new("serviceaccount", fold),
+            claims: Queue::new("persistentvolumeclaim", fold),
+            volumes: Queue::new("persistentvolume", fold),
             pending_pods: Queue::new("scheduler", Duration::ZERO),
         }
     }
@@ -194,6 +203,13 @@ impl Context {
         });
         on!(hand_made, |it, change| it.queue(&it.queues.mirrors, change));
         on!(slices of api::ENDPOINT_SLICES, Context::slice_changed);
+        on!(claims of api::CLAIMS, |it, change: &Change<ClaimView>| {
+            it.queue(&it.queues.claims, change);
+            if let Some(claim) = change.latest().filter(|it| !it.spec.volume_name.is_empty()) {
+                it.queues.volumes.add(Key::new("", &claim.spec.volume_name));
+            }
+        });
+        on!(volumes of api::VOLUMES, Context::volume_changed);
         on!(nodes of api::NODES, |it, change| {
             it.node_changed(change);
             let changed = it.scheduler.node_changed(change);
@@ -234,6 +250,37 @@ impl Context {
         self.wake_services(change);
         self.wake_budgets(change);
         self.wake_node(change);
+        self.wake_claims(change);
+    }
+
+    /// A claim that is to go may have waited for this pod.
+    fn wake_claims(&self, change: &Change<PodView>) {
+        let Some(pod) = change.latest().filter(|_| change.new.as_ref().is_none_or(|it| !it.unfinished())) else {
+            return;
+        };
+        for claim in self.stores.claims.in_namespace(&pod.meta.namespace) {
+            if claim.meta.deleting() {
+                self.queues.claims.add(claim.meta.key());
+            }
+        }
+    }
+
+    /// A volume matters to the claim it names, and a free one to every claim of its class that has none.
+    fn volume_changed(&self, change: &Change<VolumeView>) {
+        self.queue(&self.queues.volumes, change);
+        let Some(volume) = change.latest() else { return };
+        if let Some(owner) = &volume.spec.claim_ref {
+            return self.queues.claims.add(Key::new(&owner.namespace, &owner.name));
+        }
+        for claim in self.stores.claims.all() {
+            let named = claim.spec.volume_name == *volume.meta.name;
+            if named
+                || (claim.spec.volume_name.is_empty()
+                    && claim.spec.storage_class_name == volume.spec.storage_class_name)
+            {
+                self.queues.claims.add(claim.meta.key());
+            }
+        }
     }
 
     fn wake_budgets(&self, change: &Change<PodView>) {

@@ -13,6 +13,7 @@
 mod accounts;
 mod api;
 mod autoscale;
+mod binder;
 mod bounded;
 mod budget;
 mod claim;
@@ -152,7 +153,7 @@ fn start_watches(
     synced: Arc<watch::Sender<bool>>,
 ) {
     let stores = &context.stores;
-    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(19)) };
+    let mut watches = Watches { context, tasks, token, synced, left: Arc::new(AtomicUsize::new(21)) };
     watches.start(Source::all(&api::PODS), &stores.pods);
     watches.start(Source::all(&api::REPLICA_SETS), &stores.replica_sets);
     watches.start(Source::all(&api::DEPLOYMENTS), &stores.deployments);
@@ -173,6 +174,8 @@ fn start_watches(
         },
         &stores.hand_made,
     );
+    watches.start(Source::all(&api::CLAIMS), &stores.claims);
+    watches.start(Source::all(&api::VOLUMES), &stores.volumes);
     watches.start(Source::all(&api::NODES), &stores.nodes);
     watches.start(Source::all(&api::NAMESPACES), &stores.namespaces);
     watches.start(Source { namespace: "kube-node-lease", ..Source::all(&api::LEASES) }, &stores.leases);
@@ -234,6 +237,8 @@ fn start_controllers(context: &Arc<Context>, tasks: &mut JoinSet<()>, token: &Ca
     control!(queues.lost_nodes, 4, lifecycle::orphan_pass);
     control!(queues.namespaces, 4, namespace::pass);
     control!(queues.accounts, 4, accounts::pass);
+    control!(queues.claims, 4, binder::claim_pass);
+    control!(queues.volumes, 4, binder::volume_pass);
     control!(queues.pending_pods, 64, scheduler::pass);
     control!(context.collector.queue, gc::WORKERS, gc::pass);
     tasks.spawn(gc::run(context.clone(), token.clone()));

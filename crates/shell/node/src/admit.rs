@@ -4,7 +4,8 @@
 //! seccomp's default profile) are honoured by what a WebAssembly guest is: it has no user, no capability and no root.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, Probe, SecurityContext, Volume,
+    Container, ContainerPort, EphemeralContainer, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, Probe,
+    SecurityContext, Volume,
 };
 
 /// Longest name of a service in a gRPC probe.
@@ -28,6 +29,19 @@ pub(crate) fn refusals(spec: &PodSpec) -> Vec<String> {
     out.list
 }
 
+/// As [`refusals`], of a container that joined the pod later.
+pub(crate) fn refusals_of_joined(spec: &PodSpec, name: &str) -> Vec<String> {
+    let mut out = Refusals { list: Vec::new() };
+    let containers = spec.ephemeral_containers.iter().flatten().enumerate();
+    for (index, it) in containers.filter(|(_, it)| it.name == name) {
+        let path = format!("spec.ephemeralContainers[{index}]");
+        let target = it.target_container_name.as_deref().is_some_and(|it| !it.is_empty());
+        out.when(target, format!("{path}.targetContainerName"), "guests see no processes, their own aside");
+        out.joined(&path, it);
+    }
+    out.list
+}
+
 struct Refusals {
     list: Vec<String>,
 }
@@ -46,7 +60,6 @@ impl Refusals {
         self.when(on(spec.host_ipc), "spec.hostIPC", "guests share no memory");
         self.when(on(spec.share_process_namespace), "spec.shareProcessNamespace", "guests see no processes");
         self.when(on(spec.set_hostname_as_fqdn), "spec.setHostnameAsFQDN", "guests have no host name");
-        self.when(has(&spec.ephemeral_containers), "spec.ephemeralContainers", "a guest cannot join another's sandbox");
         self.when(has(&spec.host_aliases), "spec.hostAliases", "guests have no hosts file");
         self.when(has(&spec.readiness_gates), "spec.readinessGates", "not supported");
         self.when(has(&spec.resource_claims), "spec.resourceClaims", "guests have no devices");
@@ -79,9 +92,8 @@ impl Refusals {
         self.when(restart.is_some() && !sidecar, format!("{path}.restartPolicy"), "only Always, on an init container");
         self.when(has(&it.restart_policy_rules), format!("{path}.restartPolicyRules"), "not supported");
         let message = it.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
-        self.when(message != "/dev/termination-log", format!("{path}.terminationMessagePath"), "not read");
-        let policy = it.termination_message_policy.as_deref();
-        self.when(policy == Some("FallbackToLogsOnError"), format!("{path}.terminationMessagePolicy"), "only File");
+        let is_file = message.starts_with('/') && !message.ends_with('/');
+        self.when(!is_file, format!("{path}.terminationMessagePath"), "not an absolute path of a file");
         for (index, port) in it.ports.iter().flatten().enumerate() {
             self.port(&format!("{path}.ports[{index}]"), port);
         }
@@ -117,38 +129,36 @@ impl Refusals {
         }
     }
 
+    fn joined(&mut self, path: &str, it: &EphemeralContainer) {
+        self.when(it.image.as_deref().unwrap_or_default().is_empty(), format!("{path}.image"), "missing");
+        self.when(it.tty == Some(true), format!("{path}.tty"), "guests have no terminal; stdin without one works");
+        let directory = it.working_dir.as_deref().unwrap_or_default();
+        self.when(!matches!(directory, "" | "/"), format!("{path}.workingDir"), "a guest starts in /");
+        self.when(has(&it.volume_devices), format!("{path}.volumeDevices"), "guests have no devices");
+        if let Some(context) = &it.security_context {
+            self.security(&format!("{path}.securityContext"), context);
+        }
+    }
+
     fn port(&mut self, path: &str, port: &ContainerPort) {
         self.when(port.host_port.is_some_and(|it| it != 0), format!("{path}.hostPort"), "use a Service or the gateway");
         self.when(port.protocol.as_deref() == Some("SCTP"), format!("{path}.protocol"), "only TCP and UDP");
     }
 
     fn probe(&mut self, path: &str, probe: &Probe) {
-        self.when(probe.exec.is_some(), format!("{path}.exec"), "guests run no other program");
         let service = probe.grpc.as_ref().and_then(|it| it.service.as_deref()).unwrap_or_default();
         let long = service.len() > GRPC_SERVICE_BYTES_MAX;
         self.when(long, format!("{path}.grpc.service"), "longer than 127 bytes");
         if let Some(get) = &probe.http_get {
-            self.when(get.host.is_some(), format!("{path}.httpGet.host"), "probes go to the pod");
             self.when(get.scheme.as_deref() == Some("HTTPS"), format!("{path}.httpGet.scheme"), "only HTTP");
-        }
-        if let Some(tcp) = &probe.tcp_socket {
-            self.when(tcp.host.is_some(), format!("{path}.tcpSocket.host"), "probes go to the pod");
         }
     }
 
     fn lifecycle(&mut self, path: &str, lifecycle: &Lifecycle) {
         self.when(lifecycle.stop_signal.is_some(), format!("{path}.stopSignal"), "guests receive no signals");
         for (field, handler) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
-            if let Some(LifecycleHandler { exec, http_get, tcp_socket, .. }) = handler {
-                self.when(exec.is_some(), format!("{path}.{field}.exec"), "guests run no other program");
-                self.when(tcp_socket.is_some(), format!("{path}.{field}.tcpSocket"), "not supported");
-                let get = http_get.as_ref();
-                self.when(
-                    get.is_some_and(|it| it.host.is_some()),
-                    format!("{path}.{field}.httpGet.host"),
-                    "hooks go to the pod",
-                );
-                let https = get.is_some_and(|it| it.scheme.as_deref() == Some("HTTPS"));
+            if let Some(LifecycleHandler { http_get, .. }) = handler {
+                let https = http_get.as_ref().is_some_and(|it| it.scheme.as_deref() == Some("HTTPS"));
                 self.when(https, format!("{path}.{field}.httpGet.scheme"), "only HTTP");
             }
         }
@@ -173,12 +183,16 @@ impl Refusals {
             volume.projected.is_some(),
             volume.downward_api.is_some(),
             volume.host_path.is_some(),
+            volume.persistent_volume_claim.is_some(),
+            volume.ephemeral.is_some(),
         ];
         let supported = kinds.contains(&true);
-        self.when(!supported, path, "only configMap, secret, emptyDir, projected, downwardAPI and hostPath volumes");
+        let why = "only configMap, secret, emptyDir, projected, downwardAPI, hostPath, persistentVolumeClaim and ephemeral volumes";
+        self.when(!supported, path, why);
         if let Some(empty) = &volume.empty_dir {
             let medium = empty.medium.as_deref().unwrap_or_default();
-            self.when(!medium.is_empty(), format!("{path}.emptyDir.medium"), "only the default medium");
+            let known = matches!(medium, "" | "Memory");
+            self.when(!known, format!("{path}.emptyDir.medium"), "only the default medium and Memory");
         }
         if let Some(host) = &volume.host_path {
             let kind = host.type_.as_deref().unwrap_or_default();
@@ -219,13 +233,15 @@ mod tests {
     fn what_a_restricted_pod_asks_for_is_honoured() {
         check(
             r#"{"containers":[{"name":"a","image":"localhost:5000/a:1","stdin":true,"stdinOnce":true,"ports":[{"containerPort":80}],
-                "resources":{"limits":{"cpu":"1","memory":"64Mi"}},"livenessProbe":{"httpGet":{"port":80}},
-                "lifecycle":{"preStop":{"sleep":{"seconds":1}}},
+                "resources":{"limits":{"cpu":"1","memory":"64Mi"}},"livenessProbe":{"exec":{"command":["x"]}},
+                "readinessProbe":{"tcpSocket":{"host":"192.0.2.1","port":1}},"terminationMessagePath":"/out","terminationMessagePolicy":"FallbackToLogsOnError",
+                "lifecycle":{"preStop":{"sleep":{"seconds":1}},"postStart":{"exec":{"command":["x"]}}},
                 "securityContext":{"runAsNonRoot":true,"capabilities":{"drop":["ALL"]},"allowPrivilegeEscalation":false,
                     "seccompProfile":{"type":"RuntimeDefault"},"readOnlyRootFilesystem":true}}],
               "initContainers":[{"name":"s","image":"x","restartPolicy":"Always"}],
               "dnsPolicy":"ClusterFirst","securityContext":{"runAsUser":1000,"fsGroup":1000},
-              "volumes":[{"name":"c","configMap":{"name":"c"}},{"name":"e","emptyDir":{"sizeLimit":"1Gi"}},
+              "volumes":[{"name":"c","configMap":{"name":"c"}},{"name":"e","emptyDir":{"sizeLimit":"1Gi","medium":"Memory"}},
+                {"name":"d","persistentVolumeClaim":{"claimName":"d"}},{"name":"g","ephemeral":{}},
                 {"name":"h","hostPath":{"path":"/srv","type":"Directory"}},
                 {"name":"p","projected":{"sources":[{"secret":{"name":"s"}},{"downwardAPI":{}},
                     {"serviceAccountToken":{"path":"t"}}]}}]}"#,
@@ -234,35 +250,46 @@ mod tests {
     }
 
     #[test]
+    fn what_joins_a_pod_later_is_held_to_less() {
+        let spec = r#"{"containers":[],"ephemeralContainers":[{"name":"good","image":"x","stdin":true},
+            {"name":"bad","image":"x","tty":true,"targetContainerName":"a"}]}"#;
+        let spec: PodSpec = serde_json::from_str(spec).unwrap();
+        assert!(refusals_of_joined(&spec, "good").is_empty());
+        expect![[r#"
+            spec.ephemeralContainers[1].targetContainerName (guests see no processes, their own aside)
+            spec.ephemeralContainers[1].tty (guests have no terminal; stdin without one works)"#]]
+        .assert_eq(&refusals_of_joined(&spec, "bad").join("\n"));
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_named() {
         check(
             r#"{"hostNetwork":true,"hostPID":true,"dnsPolicy":"None","hostAliases":[{"ip":"1.2.3.4"}],
-              "ephemeralContainers":[{"name":"debug"}],
-              "containers":[{"name":"a","image":"","tty":true,"workingDir":"/srv","terminationMessagePath":"/out","ports":[{"containerPort":80,"hostPort":80}],
-                "resources":{"limits":{"nvidia.com/gpu":"1"}},"livenessProbe":{"exec":{"command":["x"]}},
-                "lifecycle":{"postStart":{"exec":{"command":["x"]}}},
+              "containers":[{"name":"a","image":"","tty":true,"workingDir":"/srv","terminationMessagePath":"out","ports":[{"containerPort":80,"hostPort":80}],
+                "resources":{"limits":{"nvidia.com/gpu":"1"}},"livenessProbe":{"httpGet":{"port":1,"scheme":"HTTPS"}},
+                "lifecycle":{"stopSignal":"SIGTERM","postStart":{"httpGet":{"port":1,"scheme":"HTTPS"}}},
                 "securityContext":{"privileged":true,"capabilities":{"add":["NET_ADMIN"]}}}],
-              "volumes":[{"name":"n","nfs":{"server":"x","path":"/"}},{"name":"m","emptyDir":{"medium":"Memory"}},
+              "volumes":[{"name":"n","nfs":{"server":"x","path":"/"}},{"name":"m","emptyDir":{"medium":"HugePages"}},
                 {"name":"s","hostPath":{"path":"/run/x.sock","type":"Socket"}},
                 {"name":"p","projected":{"sources":[{"clusterTrustBundle":{"path":"t"}}]}}]}"#,
             expect![[r#"
                 spec.hostNetwork (guests have an address of their own)
                 spec.hostPID (guests see no processes)
-                spec.ephemeralContainers (a guest cannot join another's sandbox)
                 spec.hostAliases (guests have no hosts file)
                 spec.dnsPolicy (only ClusterFirst and Default)
                 spec.containers[0].image (missing)
                 spec.containers[0].tty (guests have no terminal; stdin without one works)
                 spec.containers[0].workingDir (a guest starts in /)
-                spec.containers[0].terminationMessagePath (not read)
+                spec.containers[0].terminationMessagePath (not an absolute path of a file)
                 spec.containers[0].ports[0].hostPort (use a Service or the gateway)
                 spec.containers[0].resources.limits[nvidia.com/gpu] (only cpu and memory)
-                spec.containers[0].livenessProbe.exec (guests run no other program)
-                spec.containers[0].lifecycle.postStart.exec (guests run no other program)
+                spec.containers[0].livenessProbe.httpGet.scheme (only HTTP)
+                spec.containers[0].lifecycle.stopSignal (guests receive no signals)
+                spec.containers[0].lifecycle.postStart.httpGet.scheme (only HTTP)
                 spec.containers[0].securityContext.privileged (guests hold no privilege)
                 spec.containers[0].securityContext.capabilities.add (guests hold no capability)
-                spec.volumes[0] (only configMap, secret, emptyDir, projected, downwardAPI and hostPath volumes)
-                spec.volumes[1].emptyDir.medium (only the default medium)
+                spec.volumes[0] (only configMap, secret, emptyDir, projected, downwardAPI, hostPath, persistentVolumeClaim and ephemeral volumes)
+                spec.volumes[1].emptyDir.medium (only the default medium and Memory)
                 spec.volumes[2].hostPath.type (only directories)
                 spec.volumes[3].projected.sources[0] (only configMap, secret, downwardAPI and serviceAccountToken)"#]],
         );

@@ -2,7 +2,10 @@
 //!
 //! Start at [`environment`] and [`arguments`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
 
@@ -143,7 +146,37 @@ pub(crate) fn arguments(
     out
 }
 
-/// Every container of a pod, init containers first.
+/// The container of this name, be it one that joined later.
+pub(crate) fn container_named<'a>(pod: &'a Pod, name: &str) -> Option<Cow<'a, Container>> {
+    let regular = all_containers(pod).find(|it| it.name == name).map(Cow::Borrowed);
+    regular.or_else(|| ephemeral(pod).find(|it| it.name == name).map(Cow::Owned))
+}
+
+/// The containers that joined the pod later, as ordinary ones.
+pub(crate) fn ephemeral(pod: &Pod) -> impl Iterator<Item = Container> {
+    let list = pod.spec.iter().flat_map(|it| it.ephemeral_containers.iter().flatten());
+    list.map(|it| Container {
+        name: it.name.clone(),
+        image: it.image.clone(),
+        image_pull_policy: it.image_pull_policy.clone(),
+        command: it.command.clone(),
+        args: it.args.clone(),
+        working_dir: it.working_dir.clone(),
+        env: it.env.clone(),
+        env_from: it.env_from.clone(),
+        volume_mounts: it.volume_mounts.clone(),
+        volume_devices: it.volume_devices.clone(),
+        security_context: it.security_context.clone(),
+        stdin: it.stdin,
+        stdin_once: it.stdin_once,
+        tty: it.tty,
+        termination_message_path: it.termination_message_path.clone(),
+        termination_message_policy: it.termination_message_policy.clone(),
+        ..Container::default()
+    })
+}
+
+/// Every container that a pod was made with, init containers first.
 pub(crate) fn all_containers(pod: &Pod) -> impl Iterator<Item = &Container> {
     let spec = pod.spec.as_ref();
     spec.into_iter().flat_map(|it| it.init_containers.iter().flatten().chain(&it.containers))
@@ -155,9 +188,18 @@ struct Variables {
     index: HashMap<String, usize>,
 }
 
-/// Replaces references in `text` by the values in `env`.
-pub(crate) fn expand_with(text: &str, env: &[(String, String)]) -> String {
-    expand(text, &Variables::from_list(env))
+/// Replaces references in `text` by the values in `env`; the error is the first name that has none.
+pub(crate) fn expand_all(text: &str, env: &[(String, String)]) -> Result<String, String> {
+    let mut missing = None;
+    let known = Variables::from_list(env);
+    let out = expand_by(text, |name| {
+        let value = known.get(name);
+        if value.is_none() {
+            missing.get_or_insert_with(|| name.to_owned());
+        }
+        value
+    });
+    missing.map_or(Ok(out), Err)
 }
 
 impl Variables {
@@ -186,6 +228,10 @@ impl Variables {
 
 /// Replaces `$(NAME)` with the variable's value and `$$` with `$`. An unknown name stays as it is.
 fn expand(text: &str, known: &Variables) -> String {
+    expand_by(text, |name| known.get(name))
+}
+
+fn expand_by<'a>(text: &str, mut value_of: impl FnMut(&str) -> Option<&'a str>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -195,7 +241,7 @@ fn expand(text: &str, known: &Variables) -> String {
             out.push('$');
             rest = tail;
         } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|it| it.split_once(')')) {
-            match known.get(name) {
+            match value_of(name) {
                 Some(value) => out.push_str(value),
                 None => out.push_str(&format!("$({name})")),
             }
@@ -275,6 +321,13 @@ mod tests {
             serde_json::json!({ "name": "one", "envFrom": [{ "configMapRef": { "name": "none" } }] }),
             expect!["configmap \"none\" not found\n"],
         );
+    }
+
+    #[test]
+    fn a_path_needs_a_value_for_every_name() {
+        let env = [("A".to_owned(), "x".to_owned())];
+        assert_eq!(expand_all("$(A)/$$(B)/c", &env), Ok("x/$(B)/c".to_owned()));
+        assert_eq!(expand_all("$(A)/$(B)", &env), Err("B".to_owned()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) struct Facts {
     pub(crate) host_ip: Ipv4Addr,
     /// The node's name.
     pub(crate) node: Box<str>,
-    /// What the node has, for limits that a container does not set.
+    /// What the node gives to pods, for limits that a container does not set.
     pub(crate) cpu_millis: u64,
     /// Same, in bytes.
     pub(crate) memory_bytes: u64,
@@ -59,6 +59,20 @@ pub(crate) fn field(pod: &Pod, facts: &Facts, path: &str) -> Result<String, Fiel
             };
             text(map.and_then(|it| it.get(key)))
         }
+    })
+}
+
+/// Whether a volume of the pod shows labels or annotations, which change without the pod's spec.
+pub(crate) fn in_volumes(pod: &Pod) -> bool {
+    let volumes = pod.spec.iter().flat_map(|it| it.volumes.iter().flatten());
+    let mut items = volumes.flat_map(|volume| {
+        let own = volume.downward_api.iter().flat_map(|it| it.items.iter().flatten());
+        let sources = volume.projected.iter().flat_map(|it| it.sources.iter().flatten());
+        own.chain(sources.filter_map(|it| it.downward_api.as_ref()).flat_map(|it| it.items.iter().flatten()))
+    });
+    items.any(|it| {
+        let path = it.field_ref.as_ref().map_or("", |it| it.field_path.as_str());
+        path.starts_with("metadata.labels") || path.starts_with("metadata.annotations")
     })
 }
 
@@ -134,6 +148,19 @@ pub(crate) fn limits(container: &Container) -> Result<(Option<u32>, Option<u64>)
     let cpu = limit("cpu").transpose()?.map(|it| u32::try_from(it).unwrap_or(u32::MAX).max(1));
     let memory = limit("memory").transpose()?.map(|it| u64::try_from(it / 1000).unwrap_or(u64::MAX));
     Ok((cpu, memory))
+}
+
+/// What a container asks for: thousandths of a core, and bytes of memory.
+pub(crate) fn requests(container: &Container) -> (u64, u64) {
+    let request = |name: &str| {
+        let resources = container.resources.as_ref()?;
+        let list = |it: Option<&BTreeMap<String, _>>| it.and_then(|it| it.get(name)).cloned();
+        let quantity = list(resources.requests.as_ref()).or_else(|| list(resources.limits.as_ref()))?;
+        let quantity: k8s_openapi::apimachinery::pkg::api::resource::Quantity = quantity;
+        thousandths(&quantity.0)
+    };
+    let whole = |it: i128| u64::try_from(it).unwrap_or(u64::MAX);
+    (request("cpu").map_or(0, whole), request("memory").map_or(0, |it| whole(it / 1000)))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 mod admit;
 mod api;
+mod claims;
 mod config;
 mod env;
 mod events;
@@ -95,6 +96,7 @@ impl Node {
         let token = CancellationToken::new();
         let mut size = Size::of_machine();
         size.memory_bytes = config.memory_bytes.unwrap_or(size.memory_bytes);
+        let memory_root = volumes::memory::root(&config.data_dir);
         let shared = Arc::new(Shared {
             events: Recorder::start(client.clone(), &config.name, token.clone()),
             sources: Sources::new(client.clone(), token.clone()),
@@ -110,6 +112,7 @@ impl Node {
             names,
             network,
             size,
+            memory_root,
             token,
         });
         Ok(Node { pods: Pods::new(shared.clone()), shared })
@@ -120,7 +123,8 @@ impl Node {
     pub async fn run(&self, token: CancellationToken) {
         let work = async {
             let room = room::run(self.pods.clone(), &self.shared.config.data_dir);
-            tokio::join!(register::run(&self.shared), self.pods.watch(), room);
+            let volumes = claims::provision::run(&self.shared);
+            tokio::join!(register::run(&self.shared), self.pods.watch(), room, volumes);
         };
         tokio::select! {
             () = token.cancelled() => {}

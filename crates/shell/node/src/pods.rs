@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
@@ -11,6 +12,7 @@ use eyot_registry::Images;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::sync::{broadcast, watch as signal};
 
 use crate::{
@@ -54,6 +56,19 @@ struct HeadMeta<'a> {
     deletion_grace_period_seconds: Option<u64>,
     #[serde(default)]
     generation: i64,
+    #[serde(borrow, default)]
+    labels: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    annotations: Option<&'a RawValue>,
+}
+
+impl HeadMeta<'_> {
+    /// Tells one state of labels and annotations from another.
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        [self.labels, self.annotations].map(|it| it.map(RawValue::get)).hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// One listing in progress: what it showed, and owners that start when it is complete.
@@ -147,7 +162,7 @@ impl Pods {
         let known = self.owners.lock().get(&name).cloned();
         let owner = match known {
             Some(owner) if *owner.key.uid == *meta.uid => {
-                owner.seen(meta.generation);
+                owner.seen(meta.generation, || meta.fingerprint());
                 owner
             }
             other => {
@@ -156,6 +171,7 @@ impl Pods {
                     old.gone();
                 }
                 let Some(owner) = self.adopt(json, &name) else { return };
+                owner.seen(meta.generation, || meta.fingerprint());
                 match listing.as_deref() {
                     Some(_) => {}
                     None => owner.kick(),
@@ -225,7 +241,8 @@ impl Pods {
     /// Removes what pods left behind that were deleted while no node ran.
     fn sweep(&self) {
         let uids: HashSet<Box<str>> = self.owners.lock().values().map(|it| it.key.uid.clone()).collect();
-        let directories = [self.shared.pods_directory(), self.shared.logs_directory()];
+        let fixed = [self.shared.pods_directory(), self.shared.logs_directory()];
+        let directories: Vec<_> = fixed.into_iter().chain(self.shared.memory_root.clone()).collect();
         tokio::task::spawn_blocking(move || {
             for entry in directories.iter().filter_map(|it| std::fs::read_dir(it).ok()).flatten().flatten() {
                 let name = entry.file_name();

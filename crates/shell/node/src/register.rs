@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{self, ApiError},
+    claims::provision,
     pod::{self, Shared},
 };
 
@@ -27,6 +28,11 @@ pub(crate) struct Size {
 }
 
 impl Size {
+    /// What pods may have of it.
+    pub(crate) fn allocatable(self) -> Size {
+        Size { memory_bytes: self.memory_bytes.saturating_sub(RESERVED_BYTES), ..self }
+    }
+
     /// Asks the system.
     pub(crate) fn of_machine() -> Size {
         let cpus = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
@@ -73,7 +79,7 @@ pub(crate) async fn run(shared: &Shared) {
     }
 }
 
-/// Writes the Node and the RuntimeClass. Returns the node's uid.
+/// Writes the Node, the RuntimeClass and the StorageClass. Returns the node's uid.
 async fn register(shared: &Shared) -> Result<String, ApiError> {
     #[derive(serde::Deserialize)]
     struct Written {
@@ -87,6 +93,7 @@ async fn register(shared: &Shared) -> Result<String, ApiError> {
         "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "wasm" }, "handler": "wasm",
     });
     create_if_absent(&shared.client, "/apis/node.k8s.io/v1/runtimeclasses", &class).await?;
+    create_if_absent(&shared.client, "/apis/storage.k8s.io/v1/storageclasses", &provision::class()).await?;
     let node = node(shared);
     match api::create(&shared.client, "/api/v1/nodes", &node).await {
         Ok(()) => {}
@@ -161,7 +168,7 @@ fn status(size: Size, host_ip: Ipv4Addr, name: &str, pods_max: u32) -> Value {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     json!({ "status": {
         "capacity": amount(size.memory_bytes),
-        "allocatable": amount(size.memory_bytes.saturating_sub(RESERVED_BYTES)),
+        "allocatable": amount(size.allocatable().memory_bytes),
         "addresses": [{ "type": "InternalIP", "address": host_ip.to_string() }, { "type": "Hostname", "address": name }],
         "conditions": [
             condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),

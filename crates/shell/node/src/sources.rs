@@ -1,4 +1,4 @@
-//! ConfigMaps and Secrets that pods refer to: fetching them, and waking pods when they appear or change.
+//! ConfigMaps and Secrets that pods refer to: fetching them, and waking pods when they appear, change or go.
 //!
 //! Nothing is cached: the API server is in the same process and answers from memory. One watch per kind runs from the first
 //! reference on, and reads only names.
@@ -27,6 +27,8 @@ use crate::{
 pub(crate) enum SourceKind {
     ConfigMap,
     Secret,
+    /// Only to be woken by; its content is read elsewhere.
+    Claim,
 }
 
 impl SourceKind {
@@ -34,6 +36,7 @@ impl SourceKind {
         match self {
             SourceKind::ConfigMap => "configmaps",
             SourceKind::Secret => "secrets",
+            SourceKind::Claim => "persistentvolumeclaims",
         }
     }
 }
@@ -43,6 +46,7 @@ impl fmt::Display for SourceKind {
         f.write_str(match self {
             SourceKind::ConfigMap => "configmap",
             SourceKind::Secret => "secret",
+            SourceKind::Claim => "persistentvolumeclaim",
         })
     }
 }
@@ -98,9 +102,9 @@ pub(crate) fn of_volumes(pod: &Pod) -> Vec<(SourceKind, String)> {
     out
 }
 
-/// Wants to know when an object it refers to appears or changes.
+/// Wants to know when an object it refers to appears, changes or goes.
 pub(crate) trait Referrer: Send + Sync + 'static {
-    /// One of its objects appeared or changed.
+    /// One of its objects appeared, changed or went.
     fn source_changed(self: Arc<Self>);
 }
 
@@ -156,6 +160,7 @@ impl Sources {
                 SourceKind::Secret => api::get::<Secret>(&self.client, &path)
                     .await?
                     .map(|it| it.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()),
+                SourceKind::Claim => None,
             };
             if let Some(data) = data {
                 fetched.put(*kind, name, data);
@@ -164,7 +169,7 @@ impl Sources {
         Ok(fetched)
     }
 
-    /// Wakes `who` from now on when one of `names` appears or changes, as long as it lives.
+    /// Wakes `who` from now on when one of `names` appears, changes or goes, as long as it lives.
     pub(crate) fn subscribe(&self, namespace: &str, names: &[(SourceKind, String)], who: &Arc<impl Referrer>) {
         let who: Arc<dyn Referrer> = who.clone();
         let who = Arc::downgrade(&who);
@@ -186,7 +191,7 @@ impl Sources {
 async fn watch_kind(kind: SourceKind, client: Client, shared: Arc<Mutex<Shared>>, token: CancellationToken) {
     let path = format!("/api/v1/{}", kind.plural());
     watch::follow(client, &path, "", token, |change| {
-        let Change::Seen(json) = change else { return };
+        let (Change::Seen(json) | Change::Gone(json)) = change else { return };
         let Ok(Named { metadata }) = serde_json::from_str(json) else { return };
         for who in woken(&shared, (kind, metadata.namespace, metadata.name)) {
             who.source_changed();

@@ -18,7 +18,6 @@ pub(crate) struct Guest {
     pub(crate) files: WasiFilesystemCtx,
     pub(crate) sockets: WasiSocketsCtx,
     pub(crate) net: Net,
-    pub(crate) memory_bytes_max: u64,
     pub(crate) caller: Caller,
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) log: Arc<dyn LogSink>,
@@ -38,11 +37,10 @@ impl Guest {
             files: open(&spec.mounts)?,
             sockets: net.context(),
             net,
-            memory_bytes_max: spec.memory_bytes.unwrap_or(u64::MAX),
             caller: spec.caller,
             outbound: spec.outbound,
             log: spec.log,
-            meter: Arc::new(Meter::new(spec.cpu_millis)),
+            meter: Arc::new(Meter::new(spec.cpu_millis, spec.memory_bytes)),
             outgoing: Arc::default(),
         })
     }

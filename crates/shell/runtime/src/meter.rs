@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -27,7 +27,9 @@ const BURST: Duration = Duration::from_millis(100);
 pub(crate) struct Meter {
     origin: Instant,
     /// Thousandths of a core, zero for no bound.
-    millis: u32,
+    millis: AtomicU32,
+    /// Most bytes of memory of all instances together.
+    memory_max: AtomicU64,
     /// The instant, in nanoseconds after `origin`, up to which the share has been spent.
     spent_until: AtomicU64,
     cpu_nanos: AtomicU64,
@@ -36,15 +38,32 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(cpu_millis: Option<u32>) -> Self {
+    pub(crate) fn new(cpu_millis: Option<u32>, memory_bytes: Option<u64>) -> Self {
         Self {
             origin: Instant::now(),
-            millis: cpu_millis.map_or(0, |it| it.max(1)),
+            millis: AtomicU32::new(cpu_millis.map_or(0, |it| it.max(1))),
+            memory_max: AtomicU64::new(memory_bytes.unwrap_or(u64::MAX)),
             spent_until: AtomicU64::new(0),
             cpu_nanos: AtomicU64::new(0),
             memory_now: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
         }
+    }
+
+    /// Holds the guest to other limits from now on. A limit on memory below what is in use is not taken: false.
+    pub(crate) fn limit(&self, cpu_millis: Option<u32>, memory_bytes: Option<u64>) -> bool {
+        let memory = memory_bytes.unwrap_or(u64::MAX);
+        if memory < self.memory_bytes() {
+            return false;
+        }
+        self.millis.store(cpu_millis.map_or(0, |it| it.max(1)), Relaxed);
+        self.memory_max.store(memory, Relaxed);
+        true
+    }
+
+    /// Most bytes of memory of all instances together.
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.memory_max.load(Relaxed)
     }
 
     /// Time spent running the guest.
@@ -80,15 +99,16 @@ impl Meter {
     fn charge(&self, started: Instant, used: Duration) {
         let used = nanos(used);
         self.cpu_nanos.fetch_add(used, Relaxed);
-        if self.millis > 0 {
+        let millis = self.millis.load(Relaxed);
+        if millis > 0 {
             let now = nanos(started - self.origin).saturating_add(used);
-            let _ = self.spent_until.fetch_update(Relaxed, Relaxed, |it| Some(spend(it, now, used, self.millis)));
+            let _ = self.spent_until.fetch_update(Relaxed, Relaxed, |it| Some(spend(it, now, used, millis)));
         }
     }
 
     /// How long the guest must wait before its next turn.
     fn debt(&self, now: Instant) -> Option<Duration> {
-        if self.millis == 0 {
+        if self.millis.load(Relaxed) == 0 {
             return None;
         }
         let ahead = self.spent_until.load(Relaxed).saturating_sub(nanos(now - self.origin));
@@ -134,7 +154,7 @@ impl<T> Metered<T> {
             std::task::ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
-        if self.meter.millis == 0 {
+        if self.meter.millis.load(Relaxed) == 0 {
             // The clock is asked only for those who are held to a share.
             return Poll::Ready(());
         }
@@ -191,15 +211,28 @@ mod tests {
 
     #[test]
     fn a_guest_without_bound_owes_nothing() {
-        let meter = Meter::new(None);
+        let meter = Meter::new(None, None);
         meter.charge(meter.origin, Duration::from_secs(5));
         assert_eq!(meter.debt(meter.origin), None);
         assert_eq!(meter.cpu(), Duration::from_secs(5));
     }
 
     #[test]
+    fn limits_change_while_the_guest_runs_but_never_below_what_it_uses() {
+        let meter = Meter::new(None, Some(100));
+        assert!(meter.grow_memory(80, 80, meter.memory_bytes_max()));
+        assert!(!meter.limit(Some(500), Some(79)), "it uses 80");
+        assert_eq!((meter.memory_bytes_max(), meter.debt(meter.origin)), (100, None));
+        assert!(meter.limit(Some(500), Some(80)));
+        meter.charge(meter.origin, Duration::from_secs(5));
+        assert!(meter.debt(meter.origin).is_some(), "it has a share now");
+        assert!(meter.limit(None, None));
+        assert_eq!(meter.memory_bytes_max(), u64::MAX);
+    }
+
+    #[test]
     fn the_smallest_share_is_one_thousandth() {
-        let meter = Meter::new(Some(0));
+        let meter = Meter::new(Some(0), None);
         meter.charge(meter.origin, Duration::from_millis(1));
         assert!(meter.debt(meter.origin).unwrap() > Duration::from_millis(800));
     }

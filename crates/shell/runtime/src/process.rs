@@ -111,6 +111,12 @@ impl Process {
         self.code.core.ticker.tick_now();
     }
 
+    /// Holds it to other limits from now on: a share of a core in thousandths, and bytes of memory; `None` for no bound. A
+    /// limit on memory below what it uses now is not taken, nor is then the other: false.
+    pub fn limit(&self, cpu_millis: Option<u32>, memory_bytes: Option<u64>) -> bool {
+        self.meter.limit(cpu_millis, memory_bytes)
+    }
+
     /// What it has used so far.
     pub fn stats(&self) -> ProcessStats {
         ProcessStats {

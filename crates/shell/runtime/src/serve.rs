@@ -110,6 +110,11 @@ impl HttpGuest {
         }
     }
 
+    /// Holds it to other limits from now on, as [`crate::Process::limit`] does.
+    pub fn limit(&self, cpu_millis: Option<u32>, memory_bytes: Option<u64>) -> bool {
+        self.guest.meter.limit(cpu_millis, memory_bytes)
+    }
+
     /// What it has used so far.
     pub fn stats(&self) -> HttpStats {
         let meter = &self.guest.meter;

@@ -127,7 +127,7 @@ impl ResourceLimiter for Limits {
         }
         let by = desired.saturating_sub(current) as u64;
         let asked = self.memory_bytes.saturating_add(by);
-        let limit = self.guest.memory_bytes_max;
+        let limit = self.guest.meter.memory_bytes_max();
         if asked <= limit && self.guest.meter.grow_memory(by, asked, limit) {
             self.memory_bytes = asked;
             return Ok(true);

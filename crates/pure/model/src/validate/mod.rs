@@ -29,7 +29,7 @@ use serde_json::Value;
 use crate::{
     custom::{self, Custom},
     kinds::Kind,
-    prepare,
+    pod_part, prepare,
     status::{Cause, CauseReason},
 };
 use at::At;
@@ -80,6 +80,17 @@ fn once(causes: Vec<Cause>) -> Vec<Cause> {
         (it.field.clone(), it.reason.as_str(), message.to_owned())
     };
     causes.into_iter().filter(|it| seen.insert(id(it))).collect()
+}
+
+/// Everything wrong with a change of a pod through a subresource that changes a part of its spec.
+pub fn check_part(kind: &Kind, subresource: &str, new: &Value, old: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let object = At::root(new, true);
+    metadata::check(kind, &object, Some(&At::root(old, true)), &mut causes);
+    own(kind, &object, &mut causes);
+    required::check(kind, new, true, &mut causes);
+    causes.extend(pod_part::check(subresource, new, old));
+    once(causes)
 }
 
 /// What a write to `/status` must not break: metadata, and what a definition says of versions in the store. What a status

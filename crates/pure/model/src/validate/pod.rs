@@ -41,9 +41,30 @@ pub(super) fn pod(spec: &At<'_>, causes: &mut Vec<Cause>) {
     spec.get("imagePullSecrets").items().filter(|it| it.get("name").is_empty()).for_each(|it| {
         causes.push(it.get("name").required(""));
     });
+    sysctls(&spec.at("securityContext.sysctls"), causes);
     for alias in spec.get("hostAliases").items() {
         alias.get("ip").grammar(names::ip, causes);
         alias.get("hostnames").items().for_each(|it| it.grammar(names::dns1123_subdomain, causes));
+    }
+}
+
+fn sysctls(sysctls: &At<'_>, causes: &mut Vec<Cause>) {
+    const WHY: &str = "must have at most 253 characters and match regex \
+        ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*([a-z0-9]([-_a-z0-9]*[a-z0-9])?)$";
+    sysctls.unique("name", causes);
+    for sysctl in sysctls.items() {
+        let name = sysctl.get("name");
+        let edge = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+        let segment = |it: &str| {
+            let bytes = it.as_bytes();
+            let inner = bytes.iter().all(|it| edge(*it) || matches!(it, b'-' | b'_'));
+            inner && bytes.first().is_some_and(|it| edge(*it)) && bytes.last().is_some_and(|it| edge(*it))
+        };
+        if name.is_empty() {
+            causes.push(name.required(""));
+        } else if name.text().len() > 253 || !name.text().split(['.', '/']).all(segment) {
+            causes.push(name.invalid(WHY));
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod webhook;
 use eyot_model::{
     defaults,
     kinds::Kind,
-    meta, prepare, schema,
+    meta, pod_part, prepare, schema,
     status::{ApiError, Cause},
     validate,
 };
@@ -246,6 +246,9 @@ pub(crate) fn check(attempt: &Attempt<'_>, object: &Value) -> Result<(), ApiErro
     let causes: Vec<Cause> = match attempt.old {
         Some(old) if matches!(attempt.subresource, "status" | "approval") => {
             validate::check_status(attempt.kind, object, old)
+        }
+        Some(old) if attempt.kind.is("", "Pod") && pod_part::is_part(attempt.subresource) => {
+            validate::check_part(attempt.kind, attempt.subresource, object, old)
         }
         old => validate::check(attempt.kind, object, old),
     };

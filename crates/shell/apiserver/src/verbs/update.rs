@@ -10,7 +10,7 @@ use bytes::Bytes;
 use eyot_model::{
     defaults, meta,
     patch::{self, PatchType},
-    prepare,
+    pod_part, prepare,
     status::{ApiError, Cause},
 };
 use eyot_store::{Entry, Revision, WriteError};
@@ -218,6 +218,9 @@ fn prepare(
 ) -> Result<Vec<strategy::Claim>, ApiError> {
     let kind = call.kind.clone();
     let mut claims = Vec::new();
+    if aspect == Aspect::Spec {
+        pod_part::keep(&call.subresource, new, old);
+    }
     defaults::apply(&kind, new);
     if !matches!(aspect, Aspect::Own | Aspect::Finalize) {
         note(call, new, old);

@@ -1,7 +1,7 @@
 //! The PersistentVolumeClaims of a StatefulSet's pods: made before their pod, kept or given away as the set says.
 //!
-//! Entry points: [`ensure`] and [`hand_over`]. Claims are asked for one by one: sets that have any are rare, and nothing
-//! here mounts them.
+//! Entry points: [`ensure`] and [`hand_over`]. Claims are asked for one by one, since sets that have any are rare; binding
+//! them is the binder's.
 
 use eyot_plan::statefulset;
 use serde_json::{Map, Value, json};

@@ -9,6 +9,7 @@ pub(crate) mod job;
 pub(crate) mod network;
 pub(crate) mod pod;
 pub(crate) mod policy;
+pub(crate) mod storage;
 pub(crate) mod workload;
 
 use std::{fmt, sync::Arc};

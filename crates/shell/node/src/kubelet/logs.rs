@@ -1,18 +1,21 @@
-//! `kubectl logs`: reads a container's log, and follows it while it is written.
+//! `kubectl logs`: reads a container's log, and follows it while it is written. A client may ask for it as WebSocket messages.
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use axum::{
     body::Body,
-    extract::{Path, Query, State},
+    extract::{Path, Query, Request, State},
     http::header,
     response::{IntoResponse, Response},
 };
+use base64::Engine;
 use bytes::Bytes;
+use futures::SinkExt;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
 
-use super::{Context, Failure};
+use super::{Context, Failure, upgrade};
 use crate::{
     logs::{
         self, Log,
@@ -21,6 +24,9 @@ use crate::{
     pod::{LogView, Owner},
 };
 
+/// Dialects of a log in messages.
+const BYTES: &str = "binary.k8s.io";
+const BASE64: &str = "base64.binary.k8s.io";
 /// Chunks on their way to a client. A slow client stops the reading, not the guest.
 const CHUNKS_MAX: usize = 4;
 
@@ -29,6 +35,7 @@ pub(super) async fn serve(
     State(context): State<Context>,
     Path((namespace, pod, container)): Path<(String, String, String)>,
     Query(query): Query<HashMap<String, String>>,
+    mut request: Request,
 ) -> Result<Response, Failure> {
     let owner = context
         .pods
@@ -50,10 +57,39 @@ pub(super) async fn serve(
         Ok(Err(error)) => return Err(Failure::internal(format!("reading the log: {error}"))),
         Err(error) => return Err(Failure::internal(error.to_string())),
     };
+    if upgrade::asks_for_messages(request.headers()) {
+        return as_messages(&mut request, reader, live);
+    }
     let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
     tokio::spawn(copy(reader, live, sender));
     let body = Body::from_stream(futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)));
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
+}
+
+/// Switches the connection to WebSocket and sends the log in messages, as bytes or in Base64.
+fn as_messages(request: &mut Request, reader: Reader, live: Option<Arc<Log>>) -> Result<Response, Failure> {
+    let headers = request.headers();
+    let protocol = upgrade::choose(headers, "sec-websocket-protocol", &[BYTES, BASE64])
+        .ok_or_else(|| Failure::bad_request(format!("the websocket must speak {BYTES} or {BASE64}")))?;
+    let response = upgrade::to_websocket(headers, protocol)?;
+    let connection = upgrade::take(request)?;
+    let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
+    tokio::spawn(copy(reader, live, sender));
+    tokio::spawn(async move {
+        let Some(mut socket) = upgrade::wait_websocket(connection).await else { return };
+        while let Some(Ok(chunk)) = receiver.recv().await {
+            let message = match protocol {
+                BASE64 => Message::Text(base64::engine::general_purpose::STANDARD.encode(&chunk).into()),
+                _ => Message::Binary(chunk),
+            };
+            if socket.send(message).await.is_err() {
+                return;
+            }
+        }
+        // The client may have left already.
+        let _ = socket.close(None).await;
+    });
+    Ok(response)
 }
 
 /// The file to read, and the log that may still write to it.

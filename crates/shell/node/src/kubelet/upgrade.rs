@@ -39,6 +39,11 @@ pub(super) fn asked(headers: &HeaderMap) -> Result<Asked, Failure> {
     }
 }
 
+/// Whether the request asks for messages over WebSocket.
+pub(super) fn asks_for_messages(headers: &HeaderMap) -> bool {
+    has_token(headers, header::UPGRADE, "websocket")
+}
+
 /// The connection to come.
 pub(super) fn take<B>(request: &mut Request<B>) -> Result<OnUpgrade, Failure> {
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();

@@ -137,12 +137,12 @@ impl Log {
         Some(reader)
     }
 
-    /// Ends the log: writes an unfinished last line and lets the file go.
+    /// Ends the log: writes an unfinished last line as the part it is, and lets the file go.
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         let (mut lines, now) = (Vec::new(), Timestamp::now());
-        inner.out.finish(|text| line::put(&mut lines, now, LogStream::Stdout, true, text));
-        inner.err.finish(|text| line::put(&mut lines, now, LogStream::Stderr, true, text));
+        inner.out.finish(|text| line::put(&mut lines, now, LogStream::Stdout, false, text));
+        inner.err.finish(|text| line::put(&mut lines, now, LogStream::Stderr, false, text));
         inner.note_dropped(&mut lines, now);
         self.append(&mut inner, &lines);
         inner.file = None;
@@ -274,7 +274,7 @@ mod tests {
         log.close();
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().map(|it| it.split_once(' ').unwrap().1).collect();
-        assert_eq!(lines, ["stdout F hello", "stderr F oops", "stdout F wor"]);
+        assert_eq!(lines, ["stdout F hello", "stderr F oops", "stdout P wor"]);
         assert!(log.is_closed());
     }
 

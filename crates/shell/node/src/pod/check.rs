@@ -1,6 +1,7 @@
-//! HTTP, gRPC and TCP checks of a guest, for probes and lifecycle hooks.
+//! HTTP, gRPC, TCP and command checks of a guest, for probes and lifecycle hooks.
 //!
-//! A guest that answers in process is asked in process; a process is asked through its address.
+//! A guest that answers in process is asked in process; a process is asked through its address, as is another host that the
+//! check names. A command is a program of the container's image.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -10,16 +11,20 @@ use std::{
 
 use eyot_dispatch::Handler;
 use eyot_runtime::HttpGuest;
+use futures::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::{
-    api::core::v1::{Container, GRPCAction, HTTPGetAction, LifecycleHandler},
+    api::core::v1::{Container, ExecAction, GRPCAction, HTTPGetAction, LifecycleHandler, TCPSocketAction},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use tokio::{net::TcpStream, time::timeout};
 
-use super::grpc;
+use super::{
+    grpc,
+    session::{Extra, SessionError},
+};
 
 /// Most of an answer's body that is read before the connection is left.
 const BODY_BYTES_MAX: usize = 10 << 10;
@@ -35,10 +40,28 @@ pub(super) enum Target {
 /// What to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Check {
-    Http { port: u16, path: String, headers: Vec<(String, String)> },
-    Tcp { port: u16 },
-    Grpc { port: u16, service: String },
+    /// With `host`, somebody else than the guest.
+    Http {
+        host: Option<String>,
+        port: u16,
+        path: String,
+        headers: Vec<(String, String)>,
+    },
+    Tcp {
+        host: Option<String>,
+        port: u16,
+    },
+    Grpc {
+        port: u16,
+        service: String,
+    },
+    Exec {
+        command: Vec<String>,
+    },
 }
+
+/// Runs a command beside the guest.
+pub(super) type Exec<'a> = &'a (dyn Fn(Vec<String>) -> BoxFuture<'a, Result<Extra, SessionError>> + Sync);
 
 /// Why a check did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +80,11 @@ pub(super) enum CheckError {
     Timeout(Duration),
     #[error("asking: {0}")]
     Exchange(String),
-    #[error("neither httpGet nor sleep")]
+    #[error("command exited with {code}: {output}")]
+    Failed { code: i32, output: String },
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("it names nothing to do")]
     Unknown,
 }
 
@@ -67,12 +94,17 @@ impl Check {
         let path = get.path.clone().unwrap_or_default();
         let path = if path.starts_with('/') { path } else { format!("/{path}") };
         let headers = get.http_headers.iter().flatten().map(|it| (it.name.clone(), it.value.clone())).collect();
-        Ok(Check::Http { port: port(&get.port, container)?, path, headers })
+        Ok(Check::Http { host: host(get.host.as_deref()), port: port(&get.port, container)?, path, headers })
     }
 
     /// The check of a `tcpSocket`.
-    pub(super) fn tcp(wanted: &IntOrString, container: &Container) -> Result<Check, CheckError> {
-        Ok(Check::Tcp { port: port(wanted, container)? })
+    pub(super) fn tcp(action: &TCPSocketAction, container: &Container) -> Result<Check, CheckError> {
+        Ok(Check::Tcp { host: host(action.host.as_deref()), port: port(&action.port, container)? })
+    }
+
+    /// The check of an `exec`.
+    pub(super) fn exec(action: &ExecAction) -> Check {
+        Check::Exec { command: action.command.clone().unwrap_or_default() }
     }
 
     /// The check of a `grpc`.
@@ -83,20 +115,40 @@ impl Check {
     }
 
     /// Asks `target` and waits at most `limit`.
-    pub(super) async fn run(&self, target: &Target, limit: Duration) -> Result<(), CheckError> {
-        timeout(limit, self.ask(target)).await.unwrap_or(Err(CheckError::Timeout(limit)))
+    pub(super) async fn run(&self, target: &Target, limit: Duration, exec: Exec<'_>) -> Result<(), CheckError> {
+        let work = async {
+            match self {
+                Check::Exec { command } => match exec(command.clone()).await?.finish(BODY_BYTES_MAX).await {
+                    (0, _) => Ok(()),
+                    (code, output) => Err(CheckError::Failed { code, output: output.trim_end().to_owned() }),
+                },
+                _ => self.ask(target).await,
+            }
+        };
+        timeout(limit, work).await.unwrap_or(Err(CheckError::Timeout(limit)))
     }
 
     async fn ask(&self, target: &Target) -> Result<(), CheckError> {
-        let port = match self {
-            Check::Http { port, .. } | Check::Grpc { port, .. } | Check::Tcp { port } => *port,
+        let (host, port) = match self {
+            Check::Http { host, port, .. } | Check::Tcp { host, port } => (host.as_deref(), *port),
+            Check::Grpc { port, .. } => (None, *port),
+            Check::Exec { .. } => return Err(CheckError::Unknown),
         };
+        if let Some(host) = host {
+            let stream = TcpStream::connect((host, port)).await.map_err(|_| CheckError::Closed(port))?;
+            return match self {
+                Check::Http { path, headers, .. } => {
+                    over_socket(stream, request(&format!("{host}:{port}"), path, headers)?).await
+                }
+                _ => Ok(()),
+            };
+        }
         match (target, self) {
-            (Target::Nobody, _) => Err(CheckError::Nobody),
+            (Target::Nobody, _) | (_, Check::Exec { .. }) => Err(CheckError::Nobody),
             (Target::Guest { ports, .. }, _) if !ports.contains(&port) => Err(CheckError::Closed(port)),
             (Target::Guest { .. }, Check::Tcp { .. }) => Ok(()),
             (Target::Guest { guest, ip, .. }, Check::Http { path, headers, .. }) => {
-                let request = request((*ip, port).into(), path, headers)?;
+                let request = request(&format!("{ip}:{port}"), path, headers)?;
                 let response = guest.clone().handle(request).await;
                 let response = response.map_err(|error| CheckError::Exchange(error.to_string()))?;
                 let status = response.status();
@@ -117,7 +169,7 @@ impl Check {
             }
             (Target::Address(ip), Check::Http { path, headers, .. }) => {
                 let stream = TcpStream::connect((*ip, port)).await.map_err(|_| CheckError::Closed(port))?;
-                over_socket(stream, request((*ip, port).into(), path, headers)?).await
+                over_socket(stream, request(&format!("{ip}:{port}"), path, headers)?).await
             }
         }
     }
@@ -129,9 +181,16 @@ pub(super) async fn hook(
     container: &Container,
     target: &Target,
     limit: Duration,
+    exec: Exec<'_>,
 ) -> Result<(), CheckError> {
     if let Some(get) = &hook.http_get {
-        return Check::http(get, container)?.run(target, limit).await;
+        return Check::http(get, container)?.run(target, limit, exec).await;
+    }
+    if let Some(tcp) = &hook.tcp_socket {
+        return Check::tcp(tcp, container)?.run(target, limit, exec).await;
+    }
+    if let Some(action) = &hook.exec {
+        return Check::exec(action).run(target, limit, exec).await;
     }
     if let Some(sleep) = &hook.sleep {
         let wanted = Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0));
@@ -213,13 +272,13 @@ fn judge(status: StatusCode) -> Result<(), CheckError> {
 }
 
 fn request(
-    address: SocketAddr,
+    authority: &str,
     path: &str,
     headers: &[(String, String)],
 ) -> Result<Request<eyot_dispatch::Body>, CheckError> {
     let malformed = |error: &dyn std::fmt::Display| CheckError::Exchange(error.to_string());
     let mut request = Request::get(path).body(eyot_dispatch::empty()).map_err(|error| malformed(&error))?;
-    let host = HeaderValue::from_str(&address.to_string()).map_err(|error| malformed(&error))?;
+    let host = HeaderValue::from_str(authority).map_err(|error| malformed(&error))?;
     request.headers_mut().insert(http::header::HOST, host);
     request.headers_mut().insert(http::header::USER_AGENT, HeaderValue::from_static("kube-probe/1.37"));
     for (name, value) in headers {
@@ -228,6 +287,10 @@ fn request(
         request.headers_mut().insert(name, value);
     }
     Ok(request)
+}
+
+fn host(named: Option<&str>) -> Option<String> {
+    named.filter(|it| !it.is_empty()).map(str::to_owned)
 }
 
 fn port(wanted: &IntOrString, container: &Container) -> Result<u16, CheckError> {
@@ -306,17 +369,23 @@ mod tests {
     async fn an_answer_decides_a_check() {
         let target = Target::Address(Ipv4Addr::LOCALHOST);
         let limit = Duration::from_millis(300);
-        let http = |port| Check::Http { port, path: "/ready".into(), headers: vec![("x-a".into(), "b".into())] };
+        let http =
+            |port| Check::Http { host: None, port, path: "/ready".into(), headers: vec![("x-a".into(), "b".into())] };
+        let tcp = |host: Option<&str>, port| Check::Tcp { host: host.map(str::to_owned), port };
+        let exec: Exec<'_> = &|_| Box::pin(async { Err(SessionError::NoCommand) });
         let good = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
-        assert!(http(good).run(&target, limit).await.is_ok());
-        assert!(Check::Tcp { port: good }.run(&target, limit).await.is_ok());
+        assert!(http(good).run(&target, limit, exec).await.is_ok());
+        assert!(tcp(None, good).run(&target, limit, exec).await.is_ok());
+        assert!(tcp(Some("127.0.0.1"), good).run(&Target::Nobody, limit, exec).await.is_ok(), "another host");
+        let command = Check::Exec { command: Vec::new() };
+        assert!(matches!(command.run(&target, limit, exec).await, Err(CheckError::Session(_))));
         let bad = answering("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").await;
-        let error = http(bad).run(&target, limit).await.unwrap_err();
+        let error = http(bad).run(&target, limit, exec).await.unwrap_err();
         assert_eq!(error.to_string(), "HTTP probe failed with statuscode: 503");
         let garbage = answering("hello\r\n\r\n").await;
-        assert!(matches!(http(garbage).run(&target, limit).await, Err(CheckError::Exchange(_))));
+        assert!(matches!(http(garbage).run(&target, limit, exec).await, Err(CheckError::Exchange(_))));
         let silent = answering("").await;
-        assert!(matches!(http(silent).run(&target, limit).await, Err(CheckError::Timeout(_))));
-        assert!(matches!(Check::Tcp { port: 1 }.run(&target, limit).await, Err(CheckError::Closed(1))));
+        assert!(matches!(http(silent).run(&target, limit, exec).await, Err(CheckError::Timeout(_))));
+        assert!(matches!(tcp(None, 1).run(&target, limit, exec).await, Err(CheckError::Closed(1))));
     }
 }

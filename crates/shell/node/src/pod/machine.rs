@@ -14,17 +14,21 @@ use eyot_instance::{
     pod::{self, Member as PureMember, Phase, Role},
 };
 use eyot_runtime::{HttpGuest, Process};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use tokio::task::AbortHandle;
 
 use super::{
-    PodKey, probe, resume,
+    PodKey,
+    message::Message,
+    probe,
+    resize::Resize,
+    resume,
     session::InputPipe,
     shared::Shared,
     start::{self, Published},
     status::Conditions,
 };
-use crate::{admit, env, logs::Log};
+use crate::{admit, env, logs::Log, register::Size};
 
 /// Between two tries to replace a pod's tokens.
 const TOKEN_RETRY: Duration = Duration::from_secs(30);
@@ -67,6 +71,10 @@ pub(super) struct Member {
     pub(super) input: Option<Arc<InputPipe>>,
     /// Other programs that run beside its present guest.
     pub(super) extras: Vec<Weak<Process>>,
+    /// Where its present guest leaves its last words, if it is a process.
+    pub(super) message: Option<Box<Message>>,
+    /// The resources it has, as its status shows them; `None` for none.
+    pub(super) resources: Option<Box<ResourceRequirements>>,
 }
 
 impl Member {
@@ -83,6 +91,7 @@ impl Member {
             log.close();
         }
         self.input = None;
+        self.message = None;
         for extra in std::mem::take(&mut self.extras).iter().filter_map(Weak::upgrade) {
             extra.kill();
         }
@@ -172,6 +181,12 @@ pub(crate) struct Machine {
     settled: bool,
     stale_volumes: bool,
     pub(super) has_sources: bool,
+    /// What labels and annotations were when last seen, where volumes show them; zero when not seen yet.
+    pub(super) metadata: Option<u64>,
+    /// What the node can give to pods.
+    pub(super) capacity: Size,
+    /// A change of resources that has not been made yet.
+    pub(super) resize: Resize,
     /// When tokens in its volumes are to be replaced.
     tokens_due: Option<Moment>,
     /// What its empty directories may hold at most, in bytes, by volume.
@@ -216,6 +231,9 @@ impl Machine {
             settled: false,
             stale_volumes: false,
             has_sources: false,
+            metadata: None,
+            capacity: shared.size.allocatable(),
+            resize: Resize::default(),
             tokens_due: None,
             size_limits: Box::default(),
             has_hooks: false,
@@ -275,8 +293,8 @@ impl Machine {
             let Some(ip) = self.ip else { return Step::Address };
             let member = &mut self.members[index];
             member.wanted = false;
-            let (run, resumed) = (member.container.restarts, member.resumed);
-            return Step::Start(index, start::Input { pod, index, ip, run, resumed });
+            let (container, run, resumed) = (member.name.clone(), member.container.restarts, member.resumed);
+            return Step::Start(index, start::Input { pod, index, container, ip, run, resumed });
         }
         if let (true, Some(ip)) = (std::mem::take(&mut self.stale_volumes), self.ip) {
             return Step::Refresh(pod, ip);
@@ -317,6 +335,13 @@ impl Machine {
     /// The container whose turn it is to start.
     fn turn(&self) -> Option<usize> {
         let initialized = self.conditions.was_initialized();
+        let joined = self
+            .members
+            .iter()
+            .position(|it| it.role == Role::Ephemeral && it.wanted && matches!(it.container.state, State::Waiting(_)));
+        if joined.is_some() {
+            return joined;
+        }
         for (index, member) in self.members.iter().enumerate() {
             let is_waiting = matches!(member.container.state, State::Waiting(_)) || member.resumed;
             if member.wanted && is_waiting {
@@ -337,11 +362,12 @@ impl Machine {
         pod::phase(&members, self.policy)
     }
 
-    /// The rules that a member lives by: init containers run until they succeed, sidecars always.
+    /// The rules that a member lives by: init containers run until they succeed, sidecars always, what joined later once.
     pub(super) fn rules(&self, index: usize) -> Rules {
         let policy = match (self.members[index].role, self.policy) {
             (Role::Sidecar, _) => RestartPolicy::Always,
             (Role::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
+            (Role::Ephemeral, _) => RestartPolicy::Never,
             (_, policy) => policy,
         };
         Rules { policy, schedule: self.schedule }
@@ -378,17 +404,32 @@ impl Machine {
         }
     }
 
-    /// The object has this generation now. True when it must be read again.
-    pub(super) fn seen(&mut self, generation: i64) -> bool {
-        let is_news = generation > self.generation;
+    /// The object has this generation now, and labels and annotations of this fingerprint. True when it must be read again.
+    pub(super) fn seen(&mut self, generation: i64, fingerprint: impl FnOnce() -> u64) -> bool {
+        let mut moved = false;
+        if let Some(known) = &mut self.metadata {
+            let now = fingerprint();
+            moved = *known != 0 && *known != now;
+            *known = now;
+        }
+        let is_news = moved || generation > self.generation;
+        self.stale_volumes |= moved;
         self.refetch |= is_news;
         is_news
+    }
+
+    /// Has the object read again.
+    pub(super) fn refetch_if(&mut self, wanted: bool) {
+        self.refetch |= wanted;
     }
 
     /// The object was read again.
     pub(super) fn fetched(&mut self, pod: Arc<Pod>, now: Moment) {
         self.refetch = false;
-        self.generation = pod.metadata.generation.unwrap_or(self.generation);
+        let generation = pod.metadata.generation.unwrap_or(self.generation);
+        // The status tells which generation it speaks of.
+        self.news |= generation != self.generation;
+        self.generation = generation;
         self.deadline = resume::deadline(&pod, self.began);
         let images: Vec<Option<String>> = env::all_containers(&pod).map(|it| it.image.clone()).collect();
         for (index, image) in images.into_iter().enumerate().take(self.members.len()) {
@@ -398,12 +439,29 @@ impl Machine {
                 self.restart(index, "the image changed", now);
             }
         }
-        let has_debug =
-            pod.spec.as_ref().is_some_and(|it| it.ephemeral_containers.as_ref().is_some_and(|it| !it.is_empty()));
-        if has_debug {
-            tracing::info!(pod = ?pod.metadata.name, "ephemeral containers are not supported");
-        }
+        self.resized(&pod, now);
+        self.join(&pod, now);
         self.pod = Some(pod);
+    }
+
+    /// Takes in containers that joined the pod, in whatever order it lists them.
+    fn join(&mut self, pod: &Pod, now: Moment) {
+        for container in env::ephemeral(pod) {
+            if self.members.iter().any(|it| *it.name == *container.name) {
+                continue;
+            }
+            let mut members = std::mem::take(&mut self.members).into_vec();
+            members.push(resume::member(&container, Role::Ephemeral, &[]));
+            self.members = members.into();
+            let spec = pod.spec.as_ref();
+            let refusals = spec.map(|it| admit::refusals_of_joined(it, &container.name)).unwrap_or_default();
+            if !refusals.is_empty() {
+                let index = self.members.len() - 1;
+                let message = format!("this node cannot honour {}", refusals.join(", "));
+                self.members[index].wanted = false;
+                self.block(index, WaitingReason::UnsupportedField, &message, now);
+            }
+        }
     }
 
     /// The pod asks for what this node does not offer.
@@ -462,7 +520,9 @@ impl Machine {
         self.stale_volumes = self.has_sources;
         for member in &mut self.members {
             if let State::Waiting(it) = &member.container.state
-                && it.reason == WaitingReason::CreateContainerConfigError
+                && (it.reason == WaitingReason::CreateContainerConfigError
+                    // Which waits for a claim to be bound.
+                    || (it.reason == WaitingReason::ContainerCreating && it.until.is_some()))
             {
                 member.wanted = true;
             }

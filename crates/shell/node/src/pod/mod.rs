@@ -7,8 +7,10 @@
 mod check;
 mod grpc;
 mod machine;
+mod message;
 mod probe;
 mod react;
+mod resize;
 mod resume;
 pub(crate) mod session;
 mod shared;
@@ -102,9 +104,9 @@ impl Owner {
         self.kick();
     }
 
-    /// The object's spec may have changed: `generation` is what the object has now.
-    pub(crate) fn seen(self: &Arc<Self>, generation: i64) {
-        if self.machine.lock().seen(generation) {
+    /// The object may have changed: `generation` is what it has now, `fingerprint` stands for its labels and annotations.
+    pub(crate) fn seen(self: &Arc<Self>, generation: i64, fingerprint: impl FnOnce() -> u64) {
+        if self.machine.lock().seen(generation, fingerprint) {
             self.kick();
         }
     }
@@ -117,11 +119,14 @@ impl Owner {
 
     /// Notices what guests did since the last look: requests that trapped or passed the memory limit.
     pub(crate) fn inspect(self: &Arc<Self>) {
-        let noticed = self.machine.lock().inspect_guests(now());
+        let (noticed, retries) = {
+            let mut machine = self.machine.lock();
+            (machine.inspect_guests(now()), machine.retry_resize())
+        };
         for failure in &noticed {
             self.warn(Some(&failure.container), failure.reason, failure.message.clone());
         }
-        if !noticed.is_empty() {
+        if retries || !noticed.is_empty() {
             self.kick();
         }
     }
@@ -158,9 +163,12 @@ impl Owner {
             }
             machine.size_limits.clone()
         };
-        let directory = self.shared.pod_directory(&self.key);
+        let memory = self.shared.memory_directory(&self.key);
+        let roots: Vec<_> = memory.into_iter().chain([self.shared.pod_directory(&self.key)]).collect();
         let work = move || {
-            limits.into_iter().find(|(volume, limit)| volumes::size(&volumes::directory(&directory, volume)) > *limit)
+            let size =
+                |volume: &str| roots.iter().map(|it| volumes::size(&volumes::directory(it, volume))).sum::<u64>();
+            limits.into_iter().find(|(volume, limit)| size(volume) > *limit)
         };
         let Ok(Some((volume, limit))) = tokio::task::spawn_blocking(work).await else { return };
         let message = format!("Usage of EmptyDir volume \"{volume}\" exceeds the limit of {limit} bytes.");
@@ -272,6 +280,8 @@ impl Owner {
         let begun = self.machine.lock().started(index, outcome, now());
         match begun {
             Begun::Nothing => {}
+            // Without an event it is a matter of waiting.
+            Begun::Blocked { event: "", .. } => {}
             Begun::Blocked { container, event, message } => self.warn(Some(&container), event, message),
             Begun::Running { process, probes } => {
                 if let Some(process) = process {
@@ -292,7 +302,15 @@ impl Owner {
             let exit = process.wait().await;
             drop(process);
             let Some(owner) = owner.upgrade() else { return };
-            let back_off = owner.machine.lock().exited(index, run, exit, now());
+            let message = owner.machine.lock().take_message(index, run);
+            let left = match message {
+                Some((message, log)) => {
+                    let code = exit.code;
+                    tokio::task::spawn_blocking(move || message.read(code, &log)).await.unwrap_or_default()
+                }
+                None => String::new(),
+            };
+            let back_off = owner.machine.lock().exited(index, run, exit, left, now());
             if let Some((container, message)) = back_off {
                 owner.warn(Some(&container), "BackOff", message);
             }

@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, sync::Weak, time::Duration};
 
 use eyot_instance::{Action, ProbeKind, Probing, Rule, RuleSet};
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Probe};
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     check::{Check, CheckError, Target},
     machine::Running,
     now,
+    session::{Extra, SessionError},
 };
 
 /// What to probe, how and when.
@@ -59,12 +61,19 @@ fn rule(probe: &Probe) -> Rule {
 }
 
 fn check(probe: &Probe, container: &Container) -> Result<Check, CheckError> {
-    match (&probe.http_get, &probe.tcp_socket, &probe.grpc) {
+    match (&probe.http_get, &probe.tcp_socket, &probe.grpc, &probe.exec) {
         (Some(get), ..) => Check::http(get, container),
-        (None, Some(tcp), _) => Check::tcp(&tcp.port, container),
-        (None, None, Some(grpc)) => Check::grpc(grpc),
-        (None, None, None) => Err(CheckError::Unknown),
+        (None, Some(tcp), ..) => Check::tcp(tcp, container),
+        (None, None, Some(grpc), _) => Check::grpc(grpc),
+        (None, None, None, Some(exec)) => Ok(Check::exec(exec)),
+        (None, None, None, None) => Err(CheckError::Unknown),
     }
+}
+
+/// Runs a probe's command beside the guest.
+async fn exec(owner: Weak<Owner>, container: Box<str>, command: Vec<String>) -> Result<Extra, SessionError> {
+    let owner = owner.upgrade().ok_or_else(|| SessionError::NotRunning(container.to_string()))?;
+    owner.exec(&container, command, false).await
 }
 
 /// Probes until the container's run is over or its pod is gone.
@@ -79,7 +88,10 @@ pub(super) async fn run(owner: Weak<Owner>, index: usize, run: u32, plan: Box<Pl
         };
         let Some(one) = one else { return };
         let verdict = match &one.check {
-            Ok(check) => check.run(&plan.target, one.limit).await.map_err(|error| error.to_string()),
+            Ok(check) => {
+                let exec = |command: Vec<String>| exec(owner.clone(), plan.container.clone(), command).boxed();
+                check.run(&plan.target, one.limit, &exec).await.map_err(|error| error.to_string())
+            }
             Err(error) => Err(error.to_string()),
         };
         let Some(owner) = owner.upgrade() else { return };

@@ -6,8 +6,11 @@ use eyot_instance::{Action, Effect, Event, ExitKind, Moment, State, Terminated};
 use eyot_runtime::{Exit, ExitReason, FailureKind, HttpGuest, Process};
 use tokio::task::AbortHandle;
 
+use crate::logs::Log;
+
 use super::{
     machine::{Begun, Ending, Machine, Running},
+    message::Message,
     start::Outcome,
 };
 
@@ -38,6 +41,7 @@ impl Machine {
                 member.running = live.running;
                 member.log = Some(live.log);
                 member.input = live.input;
+                member.message = live.message;
                 member.image_id = Some(live.image_id);
                 if !resumed {
                     let gated = live.probes.as_ref().map(|it| &it.rules);
@@ -62,6 +66,13 @@ impl Machine {
         }
     }
 
+    /// Where a command left its message, and its log. Once.
+    pub(super) fn take_message(&mut self, index: usize, run: u32) -> Option<(Box<Message>, Arc<Log>)> {
+        let member = &mut self.members[index];
+        let log = member.log.clone().filter(|_| member.run == run)?;
+        Some((member.message.take()?, log))
+    }
+
     pub(super) fn set_probes(&mut self, index: usize, run: u32, task: AbortHandle) {
         let member = &mut self.members[index];
         if member.container.is_running() && member.run == run {
@@ -71,8 +82,15 @@ impl Machine {
         }
     }
 
-    /// A command ended. Returns the container and a message when it will wait before it starts again.
-    pub(super) fn exited(&mut self, index: usize, run: u32, exit: Exit, now: Moment) -> Option<(Box<str>, String)> {
+    /// A command ended and left a message, maybe an empty one. Returns the container and a message when it will wait before it starts again.
+    pub(super) fn exited(
+        &mut self,
+        index: usize,
+        run: u32,
+        exit: Exit,
+        left: String,
+        now: Moment,
+    ) -> Option<(Box<str>, String)> {
         let member = &self.members[index];
         if !member.container.is_running() || member.run != run {
             return None;
@@ -83,6 +101,7 @@ impl Machine {
             ExitReason::Trap(trap) => (ExitKind::Exited, trap.lines().next().unwrap_or_default().to_owned()),
             ExitReason::OutOfMemory => (ExitKind::OutOfMemory, String::new()),
         };
+        let message = if left.is_empty() { message } else { left };
         let effect = self.end(index, exit.code, kind, &message, now);
         let waits = matches!(effect, Some(Effect::Wake(_)));
         waits.then(|| {

@@ -6,7 +6,7 @@ use eyot_instance::{
     Container as Life, ExitKind, Moment, RestartPolicy, State, Terminated, Waiting, WaitingReason, pod::Role,
 };
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod},
+    api::core::v1::{Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, ResourceRequirements},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
@@ -15,7 +15,7 @@ use super::{
     machine::{Machine, Member, Running},
     shared::Shared,
 };
-use crate::{env, sources, volumes};
+use crate::{env, fields, sources, volumes};
 
 /// The machine for `pod`. An address that the status names is claimed.
 pub(super) fn machine(key: Arc<PodKey>, pod: &Pod, shared: &Shared, now: Moment) -> Machine {
@@ -34,10 +34,13 @@ pub(super) fn machine(key: Arc<PodKey>, pod: &Pod, shared: &Shared, now: Moment)
         member(it, role, init_statuses)
     });
     let main = spec.into_iter().flat_map(|it| &it.containers).map(|it| member(it, Role::Main, main_statuses));
-    let members: Box<[Member]> = init.chain(main).collect();
+    let joined_statuses = status.and_then(|it| it.ephemeral_container_statuses.as_deref()).unwrap_or_default();
+    let joined = env::ephemeral(pod).map(|it| member(&it, Role::Ephemeral, joined_statuses));
+    let members: Box<[Member]> = init.chain(main).chain(joined).collect();
     let mut machine = Machine::blank(key, members, policy, shared);
     machine.generation = pod.metadata.generation.unwrap_or(0);
     machine.has_sources = !sources::of_volumes(pod).is_empty();
+    machine.metadata = fields::in_volumes(pod).then_some(0);
     machine.has_hooks =
         env::all_containers(pod).any(|it| it.lifecycle.as_ref().is_some_and(|it| it.pre_stop.is_some()));
     machine.size_limits = volumes::size_limits(pod);
@@ -87,7 +90,7 @@ impl Machine {
     }
 }
 
-fn member(container: &Container, role: Role, statuses: &[ContainerStatus]) -> Member {
+pub(super) fn member(container: &Container, role: Role, statuses: &[ContainerStatus]) -> Member {
     let status = statuses.iter().find(|it| it.name == container.name);
     let life = status.map(life).unwrap_or_default();
     let resumed = life.is_running();
@@ -106,8 +109,20 @@ fn member(container: &Container, role: Role, statuses: &[ContainerStatus]) -> Me
         log: None,
         input: None,
         extras: Vec::new(),
+        message: None,
+        resources: resources(container),
         container: life,
     }
+}
+
+/// The container's resources, if it names any.
+pub(super) fn resources(container: &Container) -> Option<Box<ResourceRequirements>> {
+    let named = container.resources.as_ref()?;
+    let any = named.limits.as_ref().is_some_and(|it| !it.is_empty())
+        || named.requests.as_ref().is_some_and(|it| !it.is_empty());
+    any.then(|| {
+        Box::new(ResourceRequirements { limits: named.limits.clone(), requests: named.requests.clone(), claims: None })
+    })
 }
 
 fn life(status: &ContainerStatus) -> Life {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use eyot_registry::{Credential, Image, PullPolicy};
 use eyot_runtime::{LogSink, Process, Stdin};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use tokio::{io::AsyncWriteExt, sync::mpsc};
 
 use super::{
@@ -70,6 +70,27 @@ pub(crate) enum SessionError {
     NoProcess { command: String, kind: String },
     #[error("{command:?}: {reason}")]
     Start { command: String, reason: String },
+}
+
+impl Extra {
+    /// Waits for the end; comes to the exit code and the first `bytes_max` bytes of what was printed.
+    pub(super) async fn finish(mut self, bytes_max: usize) -> (i32, String) {
+        drop(self.input.take());
+        let mut text = Vec::new();
+        let output = async {
+            while let Some((_, chunk)) = self.output.next().await {
+                let room = bytes_max.saturating_sub(text.len()).min(chunk.len());
+                text.extend_from_slice(&chunk[..room]);
+            }
+        };
+        let end = async {
+            let exit = self.process.wait().await;
+            self.tap.close();
+            exit
+        };
+        let (exit, ()) = tokio::join!(end, output);
+        (exit.code, String::from_utf8_lossy(&text).into_owned())
+    }
 }
 
 impl InputPipe {
@@ -145,12 +166,29 @@ impl Owner {
         };
         let pod = api::get::<Pod>(&self.shared.client, &self.key.path()).await?;
         let pod = Arc::new(pod.ok_or_else(|| SessionError::NotRunning(container.to_owned()))?);
-        let spec = env::all_containers(&pod).find(|it| it.name == container);
+        let spec = env::container_named(&pod, container);
         let spec = spec.ok_or_else(|| SessionError::NoContainer(container.to_owned()))?;
         let failed = |reason: String| SessionError::Start { command: name.clone(), reason };
         let credentials = start::credentials(self, &pod).await.map_err(|it| failed(it.message))?;
         let image = self.image(container, image_id.as_deref(), spec.image.as_deref(), &credentials).await?;
-        let found = self.shared.images.program(&image, &name).await.map_err(|error| failed(error.to_string()))?;
+        let extra = self.launch(&pod, &spec, &image, ip, command, wants_stdin).await?;
+        self.adopt(container, run, &extra.process)?;
+        Ok(extra)
+    }
+
+    /// Runs `command`, a program of `image`, with all that `container` has but its memory.
+    pub(super) async fn launch(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        container: &Container,
+        image: &Image,
+        ip: std::net::Ipv4Addr,
+        command: Vec<String>,
+        wants_stdin: bool,
+    ) -> Result<Extra, SessionError> {
+        let name = command.first().filter(|it| !it.is_empty()).ok_or(SessionError::NoCommand)?.clone();
+        let failed = |reason: String| SessionError::Start { command: name.clone(), reason };
+        let found = self.shared.images.program(image, &name).await.map_err(|error| failed(error.to_string()))?;
         let program =
             found.ok_or_else(|| SessionError::NotFound { command: name.clone(), image: image.reference.clone() })?;
         let program = self.shared.runtime.load(&program.wasm, &program.digest).await;
@@ -158,13 +196,13 @@ impl Owner {
         if !program.kind().is_command() {
             return Err(SessionError::NoProcess { command: name, kind: program.kind().to_string() });
         }
-        let (env, mounts) = start::resolve(self, &pod, spec, ip, &image.env).await.map_err(|it| failed(it.message))?;
+        let resolved = start::resolve(self, pod, container, ip, &image.env).await;
+        let (env, mounts) = resolved.map_err(|it| failed(it.message))?;
         let (tap, output) = tap::pair();
         let sink: Arc<dyn LogSink> = Arc::new(tap.clone());
-        let mut spec = start::spec(self, spec, ip, command, env, mounts, sink).map_err(|it| failed(it.message))?;
+        let mut spec = start::spec(self, container, ip, command, env, mounts, sink).map_err(|it| failed(it.message))?;
         spec.stdin = wants_stdin;
         let process = Arc::new(program.spawn(spec).map_err(|error| failed(error.to_string()))?);
-        self.adopt(container, run, &process)?;
         let input = process.take_stdin();
         Ok(Extra { process, output, tap, input })
     }

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) open_logs: Arc<OpenLogs>,
     pub(crate) host_ip: Ipv4Addr,
     pub(crate) size: Size,
+    /// Where volumes that are kept in memory lie.
+    pub(crate) memory_root: Option<PathBuf>,
     pub(crate) token: CancellationToken,
 }
 
@@ -45,8 +47,8 @@ impl Shared {
             pod_ip: ip,
             host_ip: self.host_ip,
             node: self.config.name.as_str().into(),
-            cpu_millis: self.size.cpu_millis,
-            memory_bytes: self.size.memory_bytes,
+            cpu_millis: self.size.allocatable().cpu_millis,
+            memory_bytes: self.size.allocatable().memory_bytes,
         }
     }
 
@@ -58,6 +60,11 @@ impl Shared {
     /// Where volumes of one pod lie.
     pub(crate) fn pod_directory(&self, key: &PodKey) -> PathBuf {
         self.pods_directory().join(&*key.uid)
+    }
+
+    /// Where volumes of one pod that are kept in memory lie; `None` where the machine has no such place.
+    pub(crate) fn memory_directory(&self, key: &PodKey) -> Option<PathBuf> {
+        self.memory_root.as_ref().map(|it| it.join(&*key.uid))
     }
 
     /// Where logs of pods lie.

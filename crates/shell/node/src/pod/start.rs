@@ -13,18 +13,19 @@ use eyot_dispatch::{Caller, Endpoints, Handler};
 use eyot_instance::{WaitingReason, pod::Role};
 use eyot_registry::{Credential, Image, PullPolicy};
 use eyot_runtime::{GuestSpec, LoadedFrom, LogSink, Mount, Program};
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::{Owner, check, machine::Running, probe, session::InputPipe};
+use super::{Owner, check, machine::Running, message::Message, probe, session::InputPipe};
 use crate::{
-    api,
+    api, claims,
     env::{self, EnvError},
     fields, links,
     logs::{self, Log},
     network::Listener,
     sources::{self, Fetched, SourceKind},
     tokens,
-    volumes::{self, VolumeError},
+    volumes::{self, Given, Places, VolumeError},
 };
 
 /// The port of an HTTP guest that declares none.
@@ -34,6 +35,7 @@ const PORT_DEFAULT: u16 = 8080;
 pub(super) struct Input {
     pub(super) pod: Arc<Pod>,
     pub(super) index: usize,
+    pub(super) container: Box<str>,
     pub(super) ip: Ipv4Addr,
     /// How often the container was restarted before.
     pub(super) run: u32,
@@ -63,6 +65,8 @@ pub(super) struct Live {
     /// Where its process reads, when it asks for that.
     pub(super) input: Option<Arc<InputPipe>>,
     pub(super) probes: Option<Box<probe::Plan>>,
+    /// Where its process leaves its last words.
+    pub(super) message: Option<Box<Message>>,
 }
 
 /// Addresses at which a guest answers; dropping it withdraws them.
@@ -115,9 +119,10 @@ pub(super) async fn start(owner: &Arc<Owner>, input: Input) -> Outcome {
 }
 
 async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked> {
-    let Input { pod, index, ip, run, resumed } = input;
+    let Input { pod, index, container, ip, run, resumed } = input;
     let missing = || Blocked::config("the container is no longer in the pod");
-    let container = env::all_containers(&pod).nth(index).ok_or_else(missing)?;
+    let container = env::container_named(&pod, &container).ok_or_else(missing)?;
+    let container = &*container;
     runtime_class(owner, &pod).await?;
     let image = pull(owner, &pod, container).await?;
     let program = owner.shared.runtime.load(&image.wasm, &image.wasm_digest).await.map_err(|error| {
@@ -126,7 +131,11 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     if resumed && program.kind().is_command() {
         return Ok(Outcome::Lost);
     }
-    let (env, mounts) = resolve(owner, &pod, container, ip, &image.env).await?;
+    let (env, mut mounts) = resolve(owner, &pod, container, ip, &image.env).await?;
+    let message = match program.kind().is_command() {
+        true => Some(message(owner, container, &mut mounts).await?),
+        false => None,
+    };
     let log = Log::new(
         &logs::run_file(&owner.shared.log_directory(&owner.key), &container.name, run),
         owner.shared.open_logs.clone(),
@@ -145,13 +154,30 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
         let message =
             format!("Started container {} from {}, {from} in {:?}", container.name, image.reference, loaded.took);
         owner.note(Some(&container.name), "Started", message);
-        post_start(container, &running, ip).await?;
+        post_start(owner, &pod, container, &image, &running, ip).await?;
     }
     let repository = image.reference.split('@').next().unwrap_or_default();
     let image_id = format!("{}@{}", without_tag(repository), image.digest).into();
     let probes = probe::plan(container, &running, ip, resumed);
     let input = InputPipe::of(&running, container.stdin_once == Some(true));
-    Ok(Outcome::Running(Live { run, running, image_id, log, input, probes }))
+    Ok(Outcome::Running(Live { run, running, image_id, log, input, probes, message }))
+}
+
+/// Makes a place for a process's last words.
+async fn message(owner: &Owner, container: &Container, mounts: &mut Vec<Mount>) -> Result<Box<Message>, Blocked> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("terminationMessagePath: {error}"))
+    };
+    let (directory, container) = (owner.shared.pod_directory(&owner.key), container.clone());
+    let mut list = std::mem::take(mounts);
+    let work = move || Message::prepare(&container, &mut list, &directory).map(|it| (it, list));
+    let (message, list) = match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(made)) => made,
+        Ok(Err(error)) => return Err(failed(&error)),
+        Err(error) => return Err(failed(&error)),
+    };
+    *mounts = list;
+    Ok(Box::new(message))
 }
 
 fn without_tag(reference: &str) -> &str {
@@ -251,12 +277,15 @@ pub(super) async fn resolve(
     if !has_volumes {
         return Ok((env, Vec::new()));
     }
-    let directory = owner.shared.pod_directory(&owner.key);
-    let (pod, name) = (pod.clone(), container.name.clone());
+    let places = Places {
+        pod: owner.shared.pod_directory(&owner.key),
+        memory: owner.shared.memory_directory(&owner.key),
+        given: given(owner, pod).await?,
+    };
+    let (pod, container) = (pod.clone(), container.clone());
     let work = move || {
-        write_volumes(&pod, &facts, &fetched, &directory)?;
-        let container = env::all_containers(&pod).find(|it| it.name == name);
-        let mounts = container.map(|it| volumes::mounts(&pod, it, &env, &directory)).transpose()?.unwrap_or_default();
+        write_volumes(&pod, &facts, &fetched, &places.pod)?;
+        let mounts = volumes::mounts(&pod, &container, &env, &places)?;
         Ok((env, mounts))
     };
     match tokio::task::spawn_blocking(work).await {
@@ -264,6 +293,22 @@ pub(super) async fn resolve(
         Ok(Err(error)) => Err(volume_blocked(&error)),
         Err(error) => Err(Blocked::new(WaitingReason::CreateContainerError, "FailedMount", error)),
     }
+}
+
+/// The directories of volumes that others made.
+async fn given(owner: &Arc<Owner>, pod: &Pod) -> Result<Given, Blocked> {
+    let names: Vec<_> = claims::names(pod).into_iter().map(|it| (SourceKind::Claim, it)).collect();
+    if names.is_empty() {
+        return Ok(Given::new());
+    }
+    // Subscribed before they are read, so that no binding in between is missed.
+    owner.shared.sources.subscribe(&owner.key.namespace, &names, owner);
+    let shared = &owner.shared;
+    let found = claims::directories(&shared.client, &shared.config.name, &owner.key, pod).await;
+    found.map_err(|error| match error.is_pending() {
+        true => Blocked::new(WaitingReason::ContainerCreating, "", error),
+        false => Blocked::new(WaitingReason::CreateContainerConfigError, "FailedMount", chain(&error)),
+    })
 }
 
 fn volume_blocked(error: &VolumeError) -> Blocked {
@@ -419,15 +464,24 @@ fn publish(owner: &Owner, handler: Arc<dyn Handler>, ip: Ipv4Addr, ports: &[u16]
     Ok(Published { endpoints: owner.shared.endpoints.clone(), addresses, listeners: listeners.into() })
 }
 
-async fn post_start(container: &Container, running: &Running, ip: Ipv4Addr) -> Result<(), Blocked> {
+async fn post_start(
+    owner: &Arc<Owner>,
+    pod: &Arc<Pod>,
+    container: &Container,
+    image: &Image,
+    running: &Running,
+    ip: Ipv4Addr,
+) -> Result<(), Blocked> {
     let Some(hook) = container.lifecycle.as_ref().and_then(|it| it.post_start.as_ref()) else { return Ok(()) };
     // As the kubelet's: a hook that fails ends the container.
-    check::hook(hook, container, &check::Target::of(running, ip), Duration::from_secs(60))
+    let exec = |command: Vec<String>| owner.launch(pod, container, image, ip, command, false).boxed();
+    check::hook(hook, container, &check::Target::of(running, ip), Duration::from_secs(60), &exec)
         .await
         .map_err(|error| Blocked::new(WaitingReason::RunContainerError, "FailedPostStartHook", error))
 }
 
 /// Where a pod keeps what only it uses.
-pub(super) fn directories(owner: &Owner) -> [PathBuf; 2] {
-    [owner.shared.pod_directory(&owner.key), owner.shared.log_directory(&owner.key)]
+pub(super) fn directories(owner: &Owner) -> Vec<PathBuf> {
+    let (shared, key) = (&owner.shared, &owner.key);
+    shared.memory_directory(key).into_iter().chain([shared.pod_directory(key), shared.log_directory(key)]).collect()
 }

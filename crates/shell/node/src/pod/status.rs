@@ -59,8 +59,9 @@ impl Machine {
         let ready = alive && pod::are_ready(&members);
         let initialized = pod::is_initialized(&members) || self.conditions.was_initialized();
         self.conditions.update([self.ip.is_some() && !phase.is_final(), initialized, ready, ready], now);
-        let list = |init: bool| -> Vec<Value> {
-            let of_kind = self.members.iter().filter(|it| (it.role != Role::Main) == init);
+        let conditions = self.conditions_value(phase);
+        let list = |roles: &[Role]| -> Vec<Value> {
+            let of_kind = self.members.iter().filter(|it| roles.contains(&it.role));
             of_kind.map(|it| self.container(it)).collect()
         };
         let (reason, message) = match &self.failure {
@@ -71,14 +72,19 @@ impl Machine {
             "phase": phase.to_string(),
             "reason": reason,
             "message": message,
-            "conditions": self.conditions_value(phase),
-            "containerStatuses": list(false),
+            "conditions": conditions,
+            "containerStatuses": list(&[Role::Main]),
             "startTime": self.began.map(time),
             "hostIP": self.host_ip.to_string(),
             "hostIPs": [{ "ip": self.host_ip.to_string() }],
         });
-        if self.members.iter().any(|it| it.role != Role::Main) {
-            status["initContainerStatuses"] = json!(list(true));
+        for (field, roles) in [
+            ("initContainerStatuses", &[Role::Init, Role::Sidecar][..]),
+            ("ephemeralContainerStatuses", &[Role::Ephemeral][..]),
+        ] {
+            if self.members.iter().any(|it| roles.contains(&it.role)) {
+                status[field] = json!(list(roles));
+            }
         }
         if let Some(ip) = self.ip {
             status["podIP"] = json!(ip.to_string());
@@ -90,17 +96,17 @@ impl Machine {
         json!({ "status": status })
     }
 
-    fn conditions_value(&self, phase: Phase) -> Vec<Value> {
+    fn conditions_value(&mut self, phase: Phase) -> Vec<Value> {
         let unready: Vec<&str> = self
             .members
             .iter()
-            .filter(|it| it.role != Role::Init && !(it.ready && it.container.is_running()))
+            .filter(|it| matches!(it.role, Role::Sidecar | Role::Main) && !(it.ready && it.container.is_running()))
             .map(|it| &*it.name)
             .collect();
         let uninitialized: Vec<&str> = self
             .members
             .iter()
-            .filter(|it| it.role != Role::Main && !it.pure().is_past())
+            .filter(|it| matches!(it.role, Role::Init | Role::Sidecar) && !it.pure().is_past())
             .map(|it| &*it.name)
             .collect();
         let mut out = Vec::new();
@@ -126,6 +132,7 @@ impl Machine {
                 "observedGeneration": (self.generation > 0).then_some(self.generation),
             }));
         }
+        out.extend(self.resize.conditions());
         out
     }
 
@@ -145,9 +152,10 @@ impl Machine {
         let has_run = !matches!(life.state, State::Waiting(_)) || life.last.is_some();
         let ready = match member.role {
             Role::Init => life.ended().is_some_and(|it| it.code == 0),
+            Role::Ephemeral => false,
             Role::Sidecar | Role::Main => life.is_running() && member.ready && self.ending == Ending::No,
         };
-        json!({
+        let mut status = json!({
             "name": &*member.name,
             "state": state,
             "lastState": last,
@@ -157,7 +165,12 @@ impl Machine {
             "image": &*member.image,
             "imageID": member.image_id.as_deref().unwrap_or_default(),
             "containerID": has_run.then(|| format!("eyot://{}/{}/{}", self.key.uid, member.name, life.restarts)),
-        })
+        });
+        if let Some(resources) = &member.resources {
+            status["resources"] = json!(resources);
+            status["allocatedResources"] = json!(resources.requests);
+        }
+        status
     }
 }
 

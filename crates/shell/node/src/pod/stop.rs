@@ -6,7 +6,7 @@
 
 use std::{io, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use k8s_openapi::api::core::v1::{Lifecycle, Pod};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -37,16 +37,17 @@ pub(super) async fn stop(owner: &Arc<Owner>, grace: Option<Duration>) {
             () = work => {}
         }
     }
-    remove(start::directories(owner).into()).await;
+    remove(start::directories(owner)).await;
 }
 
 /// Frees what a finished pod no longer needs. Its logs stay.
 pub(super) async fn settle(owner: &Arc<Owner>) {
     release(owner).await;
-    remove(vec![owner.shared.pod_directory(&owner.key)]).await;
+    let memory = owner.shared.memory_directory(&owner.key);
+    remove(memory.into_iter().chain([owner.shared.pod_directory(&owner.key)]).collect()).await;
 }
 
-async fn wind_down(owner: &Owner, deadline: Instant) {
+async fn wind_down(owner: &Arc<Owner>, deadline: Instant) {
     let (guests, (running, any_process)) = {
         let machine = owner.machine.lock();
         (machine.http_guests(), machine.running())
@@ -104,7 +105,7 @@ fn established(table: &str, ip: Ipv4Addr) -> usize {
     rows.count()
 }
 
-async fn pre_stop(owner: &Owner, pod: &Pod, deadline: Instant) {
+async fn pre_stop(owner: &Arc<Owner>, pod: &Pod, deadline: Instant) {
     let targets: Vec<check::Target> = {
         let machine = owner.machine.lock();
         let ip = machine.ip.unwrap_or(Ipv4Addr::LOCALHOST);
@@ -116,7 +117,8 @@ async fn pre_stop(owner: &Owner, pod: &Pod, deadline: Instant) {
     });
     let run = hooks.map(async |(container, hook, target)| {
         let left = deadline.saturating_duration_since(Instant::now());
-        if let Err(error) = check::hook(hook, container, &target, left).await {
+        let exec = |command: Vec<String>| owner.exec(&container.name, command, false).boxed();
+        if let Err(error) = check::hook(hook, container, &target, left, &exec).await {
             owner.warn(Some(&container.name), "FailedPreStopHook", error.to_string());
         }
     });

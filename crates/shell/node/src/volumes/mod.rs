@@ -4,8 +4,10 @@
 //! (which directory a container sees where). Updates replace files one by one: a guest sees each file old or new, never
 //! half. Access is by directory only, so a file mounted by `subPath` appears in a directory made for it.
 //!
-//! Modes keep only the owner's bits: guests run as the node's user, and nobody else has business in a volume.
+//! Files have the modes that their volume asks for, in directories that only the node's user can enter; the owner can always
+//! read them, since guests run as the node's user.
 
+pub(crate) mod memory;
 mod mount;
 pub(crate) mod write;
 
@@ -17,7 +19,7 @@ use std::{
 use eyot_model::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Pod, Volume};
 
-pub(crate) use mount::mounts;
+pub(crate) use mount::{Given, Places, mounts};
 
 use crate::{
     env,
@@ -37,6 +39,12 @@ pub(crate) enum VolumeError {
     NoToken { volume: String },
     #[error("volume {volume}: path {path:?} leads outside")]
     Path { volume: String, path: String },
+    #[error("mount {path}: subPathExpr refers to {name:?}, which has no value")]
+    NoValue { path: String, name: String },
+    #[error("volume {volume}: this machine keeps no files in memory")]
+    NoMemory { volume: String },
+    #[error("volume {volume}: its directory was not found")]
+    NotGiven { volume: String },
     #[error("volume {volume}: {source}")]
     Field {
         volume: String,
@@ -61,7 +69,7 @@ pub(crate) enum VolumeError {
 impl VolumeError {
     /// Whether somebody must create or change an object first.
     pub(crate) fn is_config(&self) -> bool {
-        !matches!(self, VolumeError::Io { .. } | VolumeError::NoDirectory { .. })
+        !matches!(self, VolumeError::Io { .. } | VolumeError::NoDirectory { .. } | VolumeError::NotGiven { .. })
     }
 }
 
@@ -208,7 +216,7 @@ impl Gather<'_> {
             return Err(VolumeError::Path { volume: self.volume.to_owned(), path: path.to_owned() });
         }
         let mode = mode.or(self.default_mode).and_then(|it| u32::try_from(it).ok()).unwrap_or(0o644);
-        self.files.insert(path.to_owned(), File { data, mode: (mode & 0o700) | 0o400 });
+        self.files.insert(path.to_owned(), File { data, mode: (mode & 0o777) | 0o400 });
         Ok(())
     }
 }
@@ -249,13 +257,13 @@ mod tests {
         check(
             serde_json::json!({ "name": "v", "configMap": { "name": "settings" } }),
             expect![[r#"
-                a.conf 600 alpha
-                b.conf 600 beta
+                a.conf 644 alpha
+                b.conf 644 beta
             "#]],
         );
         check(
             serde_json::json!({ "name": "v", "secret": { "secretName": "token", "defaultMode": 0o440, "items": [{ "key": "key", "path": "x/y" }] } }),
-            expect!["x/y 400 s3cret\n"],
+            expect!["x/y 440 s3cret\n"],
         );
         check(
             serde_json::json!({ "name": "v", "projected": { "defaultMode": 0o755, "sources": [
@@ -266,8 +274,8 @@ mod tests {
                     { "path": "mem", "resourceFieldRef": { "containerName": "one", "resource": "limits.memory" } }] } }] } }),
             expect![[r#"
                 c 600 alpha
-                mem 700 104857600
-                name 700 web
+                mem 755 104857600
+                name 755 web
             "#]],
         );
         check(
@@ -275,7 +283,7 @@ mod tests {
                 { "serviceAccountToken": { "path": "token" } },
                 { "downwardAPI": { "items": [{ "path": "ns", "fieldRef": { "fieldPath": "metadata.namespace" } }] } }] } }),
             expect![[r#"
-                ns 600 shop
+                ns 644 shop
                 token 600 t0ken
             "#]],
         );

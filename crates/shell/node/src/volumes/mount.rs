@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -13,12 +13,26 @@ use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
 use super::{VolumeError, directory, is_inside, write};
 use crate::env;
 
+/// Directories that were found for volumes elsewhere, by the volume's name: those of claims and images.
+pub(crate) type Given = BTreeMap<String, PathBuf>;
+
+/// Where a pod's volumes lie.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    /// Those that only the pod uses.
+    pub(crate) pod: PathBuf,
+    /// Those of them that are kept in memory.
+    pub(crate) memory: Option<PathBuf>,
+    /// Those that others made.
+    pub(crate) given: Given,
+}
+
 /// The mounts of `container`. Creates empty directories where the pod asks for them; volume contents must be there.
 pub(crate) fn mounts(
     pod: &Pod,
     container: &Container,
     env: &[(String, String)],
-    pod_dir: &Path,
+    places: &Places,
 ) -> Result<Vec<Mount>, VolumeError> {
     let volumes = pod.spec.iter().flat_map(|it| it.volumes.iter().flatten());
     let by_name: BTreeMap<&str, &Volume> = volumes.map(|it| (it.name.as_str(), it)).collect();
@@ -28,9 +42,9 @@ pub(crate) fn mounts(
         let volume = by_name
             .get(mount.name.as_str())
             .ok_or_else(|| VolumeError::NoVolume { path: mount.mount_path.clone(), volume: mount.name.clone() })?;
-        let root = root_of(volume, pod_dir)?;
+        let root = root_of(volume, places)?;
         let host = with_sub_path(&root, volume, mount, env)?;
-        let read_only = mount.read_only == Some(true) || is_ours(volume);
+        let read_only = mount.read_only == Some(true) || is_read_only(volume);
         if host.is_file() {
             let guest = Path::new(&mount.mount_path);
             let parent = guest.parent().and_then(Path::to_str).unwrap_or("/").to_owned();
@@ -44,7 +58,7 @@ pub(crate) fn mounts(
             let path = list.iter().find_map(|(name, _)| name.clone()).unwrap_or_default();
             return Err(VolumeError::Overlap { path: path.display().to_string(), directory: parent });
         }
-        let host = pod_dir.join("files").join(&container.name).join(index.to_string());
+        let host = places.pod.join("files").join(&container.name).join(index.to_string());
         write::make_private(&host).map_err(io(&parent, &host))?;
         for (name, from) in list {
             let to = host.join(name.unwrap_or_default());
@@ -61,14 +75,36 @@ fn io<'a>(volume: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Vol
     move |source| VolumeError::Io { volume: volume.to_owned(), path: path.to_owned(), source }
 }
 
-/// Whether the node writes the volume's content, so that guests must not.
-fn is_ours(volume: &Volume) -> bool {
-    volume.empty_dir.is_none() && volume.host_path.is_none()
+/// Whether guests must not write: the node writes the volume's content, or it is an image, or the pod says so.
+fn is_read_only(volume: &Volume) -> bool {
+    match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => claim.read_only == Some(true),
+        (None, Some(_)) => false,
+        (None, None) => volume.empty_dir.is_none() && volume.host_path.is_none(),
+    }
 }
 
-fn root_of(volume: &Volume, pod_dir: &Path) -> Result<PathBuf, VolumeError> {
+fn root_of(volume: &Volume, places: &Places) -> Result<PathBuf, VolumeError> {
+    let name = || volume.name.clone();
+    if volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some() || volume.image.is_some() {
+        return places.given.get(&volume.name).cloned().ok_or_else(|| VolumeError::NotGiven { volume: name() });
+    }
+    if let Some(empty) = &volume.empty_dir {
+        let root = match empty.medium.as_deref() {
+            Some("Memory") => {
+                let memory = places.memory.as_ref().ok_or_else(|| VolumeError::NoMemory { volume: name() })?;
+                directory(memory, &volume.name)
+            }
+            _ => directory(&places.pod, &volume.name),
+        };
+        let made = write::make_private(&root);
+        // Open to everybody who gets here, which is nobody but the node's user.
+        let made = made.and_then(|()| fs::set_permissions(&root, fs::Permissions::from_mode(0o777)));
+        made.map_err(io(&volume.name, &root))?;
+        return Ok(root);
+    }
     let Some(host) = &volume.host_path else {
-        let root = directory(pod_dir, &volume.name);
+        let root = directory(&places.pod, &volume.name);
         write::make_private(&root).map_err(io(&volume.name, &root))?;
         return Ok(root);
     };
@@ -88,7 +124,9 @@ fn with_sub_path(
 ) -> Result<PathBuf, VolumeError> {
     let sub = match (&mount.sub_path, &mount.sub_path_expr) {
         (Some(it), _) if !it.is_empty() => it.clone(),
-        (_, Some(it)) if !it.is_empty() => env::expand_with(it, env),
+        (_, Some(it)) if !it.is_empty() => {
+            env::expand_all(it, env).map_err(|name| VolumeError::NoValue { path: mount.mount_path.clone(), name })?
+        }
         _ => return Ok(root.to_owned()),
     };
     let outside = || VolumeError::Path { volume: volume.name.clone(), path: sub.clone() };
@@ -122,6 +160,8 @@ mod tests {
                 { "name": "scratch", "emptyDir": {} },
                 { "name": "host", "hostPath": { "path": root.path().join("made"), "type": "DirectoryOrCreate" } },
                 { "name": "absent", "hostPath": { "path": root.path().join("absent") } },
+                { "name": "claim", "persistentVolumeClaim": { "claimName": "data" } },
+                { "name": "ram", "emptyDir": { "medium": "Memory" } },
             ],
             "containers": [
                 { "name": "good", "volumeMounts": [
@@ -133,11 +173,20 @@ mod tests {
                 { "name": "outside", "volumeMounts": [{ "name": "scratch", "mountPath": "/x", "subPath": "link" }] },
                 { "name": "nowhere", "volumeMounts": [{ "name": "absent", "mountPath": "/x" }] },
                 { "name": "unknown", "volumeMounts": [{ "name": "none", "mountPath": "/x" }] },
+                { "name": "keeping", "volumeMounts": [
+                    { "name": "claim", "mountPath": "/data" }, { "name": "ram", "mountPath": "/tmp" }] },
+                { "name": "valueless", "volumeMounts": [
+                    { "name": "scratch", "mountPath": "/x", "subPathExpr": "$(NONE)/x" }] },
             ] } }))
         .unwrap();
         let env = [("WHO".to_owned(), "me".to_owned())];
         let containers = &pod.spec.as_ref().unwrap().containers;
-        let show = |container: &Container| match mounts(&pod, container, &env, &pod_dir) {
+        let places = Places {
+            pod: pod_dir.clone(),
+            memory: Some(root.path().join("memory")),
+            given: Given::from([("claim".to_owned(), root.path().join("pvc-1"))]),
+        };
+        let show = |container: &Container| match mounts(&pod, container, &env, &places) {
             Ok(list) => list
                 .iter()
                 .map(|it| {
@@ -159,5 +208,9 @@ mod tests {
         assert_eq!(show(&containers[1]), "volume scratch: path \"link\" leads outside\n");
         assert_eq!(show(&containers[2]), "volume absent: /absent is no directory\n");
         assert_eq!(show(&containers[3]), "mount /x: the pod has no volume \"none\"\n");
+        assert_eq!(show(&containers[4]), "pvc-1 at /data rw\nmemory/volumes/ram at /tmp rw\n");
+        let mode = fs::metadata(root.path().join("memory/volumes/ram")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o777);
+        assert_eq!(show(&containers[5]), "mount /x: subPathExpr refers to \"NONE\", which has no value\n");
     }
 }

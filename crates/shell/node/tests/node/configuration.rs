@@ -64,7 +64,7 @@ async fn a_command_reads_its_volumes_and_they_follow_their_config_map() {
         { "path": "text", "fieldRef": { "fieldPath": "metadata.labels['app']" } }] } });
     island.create("labels", spec(downward)).await;
     island.until("labels", |pod| phase(pod) == "Succeeded").await;
-    assert_eq!(island.kubelet("/containerLogs/default/labels/main").await.1, "labels\n");
+    assert_eq!(island.kubelet("/containerLogs/default/labels/main").await.1, "labels");
 
     let image = island.push("hello", hello()).await;
     island

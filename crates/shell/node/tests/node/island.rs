@@ -1,11 +1,19 @@
 //! A store, an API server, a registry and a node in a fresh directory.
 
-use std::{fmt::Debug, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::body::Body;
 use bytes::Bytes;
 use eyot_apiserver::{ApiServer, Config, Identity};
-use eyot_dispatch::{CallError, Caller, Endpoints, Names, Outbound};
+use eyot_dispatch::{Announced, CallError, Caller, Endpoints, Names, Outbound};
 use eyot_instance::Schedule;
 use eyot_node::{Node, NodeConfig};
 use eyot_registry::{Blobs, Images, ImagesConfig, PushOptions, Registry};
@@ -76,21 +84,82 @@ pub(crate) fn hog() -> Vec<u8> {
     wat::parse_str(source.replace(";;HANDLE;;", handle)).unwrap()
 }
 
-struct Nowhere;
+/// A component that is as well as the Service it calls: it answers with that one's status, and with 500 when there is none.
+pub(crate) fn dependent() -> Vec<u8> {
+    let source = include_str!("../../../runtime/tests/guests/http.wat");
+    let handle = r#"
+        (local.set $in (i32.const 500))
+        (local.set $other (call $request (call $fields)))
+        (drop (call $set-scheme (local.get $other) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
+        (drop (call $set-authority (local.get $other) (i32.const 1) (i32.const 1040) (i32.const 29)))
+        (drop (call $set-path (local.get $other) (i32.const 1) (i32.const 1072) (i32.const 9)))
+        (call $send (local.get $other) (i32.const 0) (i32.const 0) (i32.const 128))
+        (if (i32.eqz (i32.load8_u (i32.const 128))) (then
+            (local.set $other (i32.load (i32.const 136)))
+            (call $block (call $future-poll (local.get $other)))
+            (call $future-get (local.get $other) (i32.const 256))
+            (if (i32.eqz (i32.load8_u (i32.const 272))) (then
+                (local.set $in (call $status-in (i32.load (i32.const 280))))))))
+        (local.set $body (call $open (local.get $outparam) (local.get $in)))
+        (local.set $stream (call $stream (local.get $body)))
+        (call $close (local.get $stream) (local.get $body))"#;
+    wat::parse_str(source.replace(";;HANDLE;;", handle)).unwrap()
+}
 
-impl Outbound for Nowhere {
+/// A component that answers every gRPC health check with SERVING.
+pub(crate) fn healthy() -> Vec<u8> {
+    let source = include_str!("../../../runtime/tests/guests/http.wat");
+    let constants = r#"(data (i32.const 1120) "grpc-status0") (data (i32.const 1140) "\00\00\00\00\02\08\01")
+    ;; The response given out, with"#;
+    let handle = r#"
+        (local.set $in (call $fields))
+        (call $append (local.get $in) (i32.const 1120) (i32.const 11) (i32.const 1131) (i32.const 1) (i32.const 128))
+        (local.set $body (call $open-with (local.get $outparam) (i32.const 200) (local.get $in)))
+        (local.set $stream (call $stream (local.get $body)))
+        (drop (call $put (local.get $stream) (i32.const 1140) (i32.const 7)))
+        (call $close (local.get $stream) (local.get $body))"#;
+    let source = source.replace(";; The response given out, with", constants);
+    wat::parse_str(source.replace(";;HANDLE;;", handle)).unwrap()
+}
+
+/// The guest that does what its arguments say; `cargo xtask guests` builds it.
+pub(crate) fn toolbox() -> Vec<u8> {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../target/guests");
+    let guests = std::env::var_os("EYOT_GUESTS").map_or_else(|| built.into(), std::path::PathBuf::from);
+    let path = guests.join("toolbox.wasm");
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: `cargo xtask guests` builds it", path.display()))
+}
+
+/// What lies outside of the node's pods.
+#[derive(Default)]
+pub(crate) struct Elsewhere {
+    /// Whether requests that leave pods are answered with 204, or with nothing.
+    pub(crate) answers: AtomicBool,
+    /// The Services there are.
+    pub(crate) services: Mutex<Vec<Announced>>,
+}
+
+impl Outbound for Elsewhere {
     fn send(
         self: Arc<Self>,
         _: Caller,
         _: Request<eyot_dispatch::Body>,
     ) -> BoxFuture<'static, Result<Response<eyot_dispatch::Body>, CallError>> {
-        Box::pin(async { Err(CallError::Connect("there is no network".into())) })
+        let answer = match self.answers.load(Ordering::Relaxed) {
+            true => Ok(Response::builder().status(204).body(eyot_dispatch::empty()).unwrap()),
+            false => Err(CallError::Connect("there is no network".into())),
+        };
+        Box::pin(std::future::ready(answer))
     }
 }
 
-impl Names for Nowhere {
+impl Names for Elsewhere {
     fn resolve(&self, _: &Caller, _: &str) -> Option<Vec<std::net::IpAddr>> {
         None
+    }
+
+    fn services(self: Arc<Self>, _: &str) -> BoxFuture<'static, Vec<Announced>> {
+        Box::pin(std::future::ready(self.services.lock().unwrap().clone()))
     }
 }
 
@@ -99,6 +168,8 @@ pub(crate) struct Island {
     pub(crate) client: Client,
     pub(crate) pods: Api<Pod>,
     pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) elsewhere: Arc<Elsewhere>,
+    pub(crate) blobs: Blobs,
     node: Option<Arc<Node>>,
     token: CancellationToken,
     running: JoinHandle<()>,
@@ -121,17 +192,20 @@ impl Island {
         let registry = listener.local_addr().unwrap().to_string();
         let router = Registry::new(blobs.clone()).router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let images = Images::new(blobs, ImagesConfig::new([registry.clone()]));
+        let images = Images::new(blobs.clone(), ImagesConfig::new([registry.clone()]));
+        let elsewhere = Arc::new(Elsewhere::default());
         let client = Client::new(server.service(Identity::component("test")), "default");
-        let (endpoints, node, token, running) = start_node(&server, &images, dir.path()).await;
+        let (endpoints, node, token, running) = start_node(&server, &images, &elsewhere, dir.path()).await;
         let pods = Api::default_namespaced(client.clone());
-        Island { client, pods, endpoints, node: Some(node), token, running, server, images, registry, dir }
+        let node = Some(node);
+        Island { client, pods, endpoints, elsewhere, blobs, node, token, running, server, images, registry, dir }
     }
 
     /// Stops the node as a crash would, and starts it again on the same directory.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
-        let (endpoints, node, token, running) = start_node(&self.server, &self.images, self.dir.path()).await;
+        let (endpoints, node, token, running) =
+            start_node(&self.server, &self.images, &self.elsewhere, self.dir.path()).await;
         node.synced().wait_for(|it| *it).await.unwrap();
         (self.endpoints, self.node, self.token, self.running) = (endpoints, Some(node), token, running);
     }
@@ -158,10 +232,77 @@ impl Island {
     }
 
     /// Creates a pod, bound to the node: no scheduler runs here.
-    pub(crate) async fn create(&self, name: &str, mut spec: Value) {
+    pub(crate) async fn create(&self, name: &str, spec: Value) -> Pod {
+        self.create_with(json!({ "name": name, "labels": { "app": name } }), spec).await
+    }
+
+    /// Creates a pod with this metadata, bound to the node.
+    pub(crate) async fn create_with(&self, metadata: Value, mut spec: Value) -> Pod {
         spec["nodeName"] = json!("edge");
-        let pod = json!({ "metadata": { "name": name, "labels": { "app": name } }, "spec": spec });
-        self.pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        let pod = json!({ "metadata": metadata, "spec": spec });
+        self.pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap()
+    }
+
+    /// Pushes the toolbox.
+    pub(crate) async fn toolbox(&self) -> String {
+        self.push("toolbox", toolbox()).await
+    }
+
+    /// Runs a pod whose only container, `main`, and other fields are given, to its end; gives its log. It must succeed.
+    pub(crate) async fn log_of(&self, name: &str, mut container: Value, mut spec: Value) -> String {
+        container["name"] = json!("main");
+        spec["containers"] = json!([container]);
+        spec["restartPolicy"] = json!("Never");
+        self.create(name, spec).await;
+        let pod = self.until(name, |pod| matches!(phase(pod), "Succeeded" | "Failed")).await;
+        let (_, log) = self.kubelet(&format!("/containerLogs/default/{name}/main")).await;
+        assert_eq!(phase(&pod), "Succeeded", "{log}");
+        log
+    }
+
+    /// What the node printed in a container so far.
+    pub(crate) async fn log(&self, pod: &str, container: &str) -> String {
+        self.kubelet(&format!("/containerLogs/default/{pod}/{container}")).await.1
+    }
+
+    /// Waits until the log of a container holds `text`.
+    pub(crate) async fn until_logged(&self, pod: &str, container: &str, text: &str) {
+        for _ in 0..1000 {
+            if self.log(pod, container).await.contains(text) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let (log, object) = (self.log(pod, container).await, self.pods.get_opt(pod).await.unwrap());
+        panic!("{pod} does not print {text:?} but {log:?}: {:#?}", Hidden(object));
+    }
+
+    pub(crate) async fn secret(&self, name: &str, data: Value) {
+        let api: Api<k8s_openapi::api::core::v1::Secret> = Api::default_namespaced(self.client.clone());
+        let object = json!({ "metadata": { "name": name }, "stringData": data });
+        let _ = api.delete(name, &Default::default()).await;
+        api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    }
+
+    /// Sends JSON to the API; comes to what it answers, or to the message of its refusal.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> Result<Value, String> {
+        let kind = if method == "PATCH" { "application/strategic-merge-patch+json" } else { "application/json" };
+        let request = Request::builder().method(method).uri(path).header("content-type", kind);
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let answer = self.client.request_text(request.body(body).unwrap()).await;
+        answer.map(|it| serde_json::from_str(&it).unwrap()).map_err(|error| match error {
+            kube::Error::Api(status) => status.message.clone(),
+            other => panic!("{method} {path}: {other}"),
+        })
+    }
+
+    /// Runs the controllers, the scheduler among them, until the island goes.
+    pub(crate) async fn with_controllers(&self) {
+        let client = Client::new(self.server.service(Identity::component("controllers")), "default");
+        let controllers = eyot_controllers::Controllers::new(client, eyot_controllers::Config::default());
+        let synced = controllers.synced();
+        tokio::spawn(controllers.run(self.token.clone()));
+        synced.wait().await;
     }
 
     pub(crate) async fn config_map(&self, name: &str, data: Value) {
@@ -237,6 +378,7 @@ impl Island {
 async fn start_node(
     server: &ApiServer,
     images: &Images,
+    elsewhere: &Arc<Elsewhere>,
     dir: &Path,
 ) -> (Arc<Endpoints>, Arc<Node>, CancellationToken, JoinHandle<()>) {
     let client = Client::new(server.service(Identity::component("node")), "default");
@@ -247,10 +389,8 @@ async fn start_node(
     let mut config = NodeConfig::new("edge", dir.join("node"), cidr);
     config.back_off =
         Schedule { base: Duration::from_millis(100), max: Duration::from_millis(400), reset: Duration::from_secs(60) };
-    let node =
-        Node::new(config, client, runtime, images.clone(), endpoints.clone(), Arc::new(Nowhere), Arc::new(Nowhere))
-            .await
-            .unwrap();
+    let (outbound, names) = (elsewhere.clone(), elsewhere.clone());
+    let node = Node::new(config, client, runtime, images.clone(), endpoints.clone(), outbound, names).await.unwrap();
     let (node, token) = (Arc::new(node), CancellationToken::new());
     let running = {
         let (node, token) = (node.clone(), token.clone());
@@ -295,4 +435,27 @@ pub(crate) fn container(pod: &Pod) -> Value {
 /// Why the first container waits.
 pub(crate) fn waiting(pod: &Pod) -> String {
     container(pod)["state"]["waiting"]["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+impl Island {
+    /// Puts an image of these layers into the registry; gives its reference.
+    pub(crate) async fn put_image(&self, name: &str, config: &Value, layers: &[(&str, Vec<u8>)]) -> String {
+        let config = config.to_string().into_bytes();
+        let put = |kind: &str, content: &[u8]| {
+            let digest = self.blobs.put(content).unwrap();
+            json!({ "mediaType": kind, "digest": digest, "size": content.len() })
+        };
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": put("application/vnd.oci.image.config.v1+json", &config),
+            "layers": layers.iter().map(|(kind, content)| put(kind, content)).collect::<Vec<_>>(),
+        });
+        let request = Request::put(format!("/v2/{name}/manifests/1"))
+            .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+            .body(Body::from(manifest.to_string()))
+            .unwrap();
+        let response = Registry::new(self.blobs.clone()).router().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 201);
+        format!("{}/{name}:1", self.registry)
+    }
 }

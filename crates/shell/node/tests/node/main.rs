@@ -1,7 +1,9 @@
 //! A node against the real API server, registry and runtime, in one process.
 
+mod claims;
 mod commands;
 mod configuration;
+mod conformance;
 mod forward;
 mod http;
 mod island;

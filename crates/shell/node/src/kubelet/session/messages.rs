@@ -27,8 +27,9 @@ const CLOSE: u8 = 255;
 /// Messages of a client that wait for a guest. One that does not read holds its client up.
 const IN_MAX: usize = 16;
 
-/// Serves a client until the work is done or the client leaves.
-pub(super) async fn run<S>(socket: WebSocketStream<S>, wanted: Wanted, work: Work) -> Result<(), Error>
+/// Serves a client until the work is done or the client leaves. A `plain` client hears of its end only when that was a failure,
+/// and in words.
+pub(super) async fn run<S>(socket: WebSocketStream<S>, wanted: Wanted, work: Work, plain: bool) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -69,7 +70,12 @@ where
         };
         let work = async { Ok::<Value, Error>(work(Client { stdin, out }).await) };
         let (status, ()) = tokio::try_join!(work, print)?;
-        sink.send(Message::Binary(framed(ERROR, status.to_string().as_bytes()))).await?;
+        if !plain {
+            sink.send(Message::Binary(framed(ERROR, status.to_string().as_bytes()))).await?;
+        } else if status["status"] != "Success" {
+            let message = status["message"].as_str().unwrap_or_default();
+            sink.send(Message::Binary(framed(ERROR, message.as_bytes()))).await?;
+        }
         // kubectl takes any other end for a failure.
         let end = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         sink.send(Message::Close(Some(end))).await?;

@@ -33,8 +33,9 @@ use crate::pod::{
     session::{Extra, InputPipe, SessionError, Watched},
 };
 
-/// The newest first: the fifth adds only the end of a client's input.
-const MESSAGES: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+/// The newest first: the fifth adds only the end of a client's input, and the first has no `Status` at the end.
+const MESSAGES: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", PLAIN];
+const PLAIN: &str = "channel.k8s.io";
 const STREAMS: &str = "v4.channel.k8s.io";
 /// Chunks of output on their way to a client.
 const OUT_MAX: usize = 16;
@@ -250,7 +251,7 @@ fn to_messages(
     let response = upgrade::to_websocket(headers, protocol)?;
     tokio::spawn(async move {
         let Some(socket) = upgrade::wait_websocket(upgrade).await else { return };
-        if let Err(error) = messages::run(socket, wanted, work).await {
+        if let Err(error) = messages::run(socket, wanted, work, protocol == PLAIN).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "a websocket session broke");
         }
         drop(session);
