@@ -185,9 +185,10 @@ impl Refusals {
             volume.host_path.is_some(),
             volume.persistent_volume_claim.is_some(),
             volume.ephemeral.is_some(),
+            volume.image.is_some(),
         ];
         let supported = kinds.contains(&true);
-        let why = "only configMap, secret, emptyDir, projected, downwardAPI, hostPath, persistentVolumeClaim and ephemeral volumes";
+        let why = "only configMap, secret, emptyDir, projected, downwardAPI, hostPath, image, persistentVolumeClaim and ephemeral volumes";
         self.when(!supported, path, why);
         if let Some(empty) = &volume.empty_dir {
             let medium = empty.medium.as_deref().unwrap_or_default();
@@ -288,7 +289,7 @@ mod tests {
                 spec.containers[0].lifecycle.postStart.httpGet.scheme (only HTTP)
                 spec.containers[0].securityContext.privileged (guests hold no privilege)
                 spec.containers[0].securityContext.capabilities.add (guests hold no capability)
-                spec.volumes[0] (only configMap, secret, emptyDir, projected, downwardAPI, hostPath, persistentVolumeClaim and ephemeral volumes)
+                spec.volumes[0] (only configMap, secret, emptyDir, projected, downwardAPI, hostPath, image, persistentVolumeClaim and ephemeral volumes)
                 spec.volumes[1].emptyDir.medium (only the default medium and Memory)
                 spec.volumes[2].hostPath.type (only directories)
                 spec.volumes[3].projected.sources[0] (only configMap, secret, downwardAPI and serviceAccountToken)"#]],

@@ -1,7 +1,6 @@
-//! Takes one file out of a tar stream, plain or gzip.
+//! Reads tar streams, plain or gzip. Start at [`find`], which takes one file out, or [`each`].
 //!
-//! Reads ustar, GNU long names and pax paths; links are not followed, and nothing but the wanted file is written
-//! anywhere, so names in an archive can do no harm.
+//! Knows ustar, GNU long names and pax paths. Nothing is written anywhere, so names in an archive can do no harm here.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -24,37 +23,71 @@ pub(crate) enum Found<T> {
     Nothing,
 }
 
+/// One entry of an archive.
+pub(crate) struct Entry<'a> {
+    /// Its path, as it is written there.
+    pub(crate) name: &'a str,
+    /// Its type, as tar writes it.
+    pub(crate) kind: u8,
+    /// Bytes of its content.
+    pub(crate) size: u64,
+    /// Permissions and more.
+    pub(crate) mode: u32,
+    /// What it links to.
+    pub(crate) link: &'a str,
+}
+
 /// Looks for `path` in a layer; `take` gets the content, of the size given.
 pub(crate) fn find<T>(
     layer: impl Read,
     path: &str,
     mut take: impl FnMut(u64, &mut dyn Read) -> io::Result<T>,
 ) -> io::Result<Found<T>> {
-    let mut tar = decompress(BufReader::with_capacity(64 << 10, layer))?.take(LAYER_BYTES_MAX);
     let removals = removals(path);
-    let (mut found, mut long_name) = (Found::Nothing, None);
+    let mut found = Found::Nothing;
+    each(layer, |entry, body| {
+        let name = entry.name.trim_start_matches("./").trim_start_matches('/');
+        if name == path && matches!(entry.kind, b'0' | 0) {
+            found = Found::File(take(entry.size, body)?);
+        } else if name == path && matches!(entry.kind, b'1' | b'2') {
+            return Err(invalid(format!("{path} is a link")));
+        } else if removals.iter().any(|it| it == name) && matches!(found, Found::Nothing) {
+            found = Found::Removed;
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Hands over the entries of a layer in order, each with its content, which need not be read.
+pub(crate) fn each(
+    layer: impl Read,
+    mut on: impl FnMut(&Entry<'_>, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut tar = decompress(BufReader::with_capacity(64 << 10, layer))?.take(LAYER_BYTES_MAX);
+    let (mut long_name, mut long_link) = (None, None);
     while let Some(header) = Header::read(&mut tar)? {
         let mut body = (&mut tar).take(header.size);
         match header.kind {
             b'L' => long_name = Some(text(&mut body)?.trim_end_matches('\0').to_owned()),
-            b'x' => long_name = pax_path(&text(&mut body)?).or(long_name),
-            _ => {
-                let name = long_name.take().unwrap_or(header.name);
-                let name = name.trim_start_matches("./").trim_start_matches('/');
-                if name == path && matches!(header.kind, b'0' | 0) {
-                    found = Found::File(take(header.size, &mut body)?);
-                } else if name == path && matches!(header.kind, b'1' | b'2') {
-                    return Err(invalid(format!("{path} is a link")));
-                } else if removals.iter().any(|it| it == name) && matches!(found, Found::Nothing) {
-                    found = Found::Removed;
-                }
+            b'K' => long_link = Some(text(&mut body)?.trim_end_matches('\0').to_owned()),
+            b'x' => {
+                let records = text(&mut body)?;
+                long_name = pax(&records, "path").or(long_name);
+                long_link = pax(&records, "linkpath").or(long_link);
+            }
+            // What concerns all entries after it names none.
+            b'g' => {}
+            kind => {
+                let (name, link) = (long_name.take().unwrap_or(header.name), long_link.take().unwrap_or(header.link));
+                on(&Entry { name: &name, kind, size: header.size, mode: header.mode, link: &link }, &mut body)?;
             }
         }
         io::copy(&mut body, &mut io::sink())?;
         let padding = (BLOCK as u64 - header.size % BLOCK as u64) % BLOCK as u64;
         io::copy(&mut (&mut tar).take(padding), &mut io::sink())?;
     }
-    Ok(found)
+    Ok(())
 }
 
 fn decompress<'a>(mut layer: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
@@ -79,7 +112,9 @@ fn removals(path: &str) -> Vec<String> {
 
 struct Header {
     name: String,
+    link: String,
     size: u64,
+    mode: u32,
     kind: u8,
 }
 
@@ -102,7 +137,10 @@ impl Header {
         let name = string(&block[..100]);
         let prefix = if block[257..].starts_with(b"ustar\0") { string(&block[345..500]) } else { String::new() };
         let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        Ok(Some(Header { name, size: number(&block[124..136])?, kind: block[156] }))
+        // A mode that does not parse is as good as none.
+        let mode = number(&block[100..108]).ok().and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
+        let link = string(&block[157..257]);
+        Ok(Some(Header { name, link, size: number(&block[124..136])?, mode, kind: block[156] }))
     }
 }
 
@@ -142,9 +180,10 @@ fn text(body: &mut io::Take<impl Read>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The path of a pax header: lines of the form `length key=value`.
-fn pax_path(records: &str) -> Option<String> {
-    records.lines().find_map(|it| it.split_once(' ')?.1.strip_prefix("path=").map(str::to_owned))
+/// A value of a pax header: lines of the form `length key=value`.
+fn pax(records: &str, key: &str) -> Option<String> {
+    let value = |it: &str| it.split_once(' ')?.1.strip_prefix(key)?.strip_prefix('=').map(str::to_owned);
+    records.lines().find_map(value)
 }
 
 fn invalid(reason: String) -> io::Error {

@@ -136,17 +136,51 @@ impl Images {
         }
     }
 
-    /// An image of the embedded registry.
-    async fn resolve_own(&self, reference: &str, parsed: &Reference) -> Result<Resolved, PullError> {
+    /// The manifest of an image whose blobs are here, whatever is in it. Its registry is asked as `policy` says, and when `anew`
+    /// holds in any case.
+    pub(crate) async fn manifest(
+        &self,
+        reference: &str,
+        parsed: &Reference,
+        policy: PullPolicy,
+        credentials: &[Credential],
+        anew: bool,
+    ) -> Result<Digest, PullError> {
+        if self.inner.config.own_hosts.iter().any(|it| it == parsed.registry()) {
+            return self.own(reference, parsed);
+        }
+        let known = self.inner.blobs.names(|it| it.pulled.get(&parsed.whole()).cloned());
+        let fresh = policy == PullPolicy::Always && parsed.digest().is_none();
+        match known.filter(|_| !fresh && !anew) {
+            Some(manifest) => Ok(manifest),
+            None if policy == PullPolicy::Never => Err(PullError::NeverPull { reference: reference.to_owned() }),
+            None => {
+                // Never closed, so that there is always a turn.
+                let _turn = self.inner.turns.acquire().await;
+                let credential = Credential::choose(credentials, parsed.registry(), parsed.repository()).cloned();
+                let remote = Remote::new(&self.inner.blobs, &self.inner.config, reference, parsed, credential);
+                let manifest = remote.pull().await?;
+                self.remember(reference, parsed, &manifest).await?;
+                Ok(manifest)
+            }
+        }
+    }
+
+    fn own(&self, reference: &str, parsed: &Reference) -> Result<Digest, PullError> {
         let name = parsed.digest().or(parsed.tag()).unwrap_or("latest");
         let digest = self.inner.blobs.names(|it| {
             let repository = it.repositories.get(parsed.repository())?;
             repository.find(name).map(|it| it.0.clone())
         });
-        let digest = digest.ok_or_else(|| PullError::NotFound {
+        digest.ok_or_else(|| PullError::NotFound {
             reference: reference.to_owned(),
             reason: format!("the embedded registry has no {name:?} in repository {:?}", parsed.repository()),
-        })?;
+        })
+    }
+
+    /// An image of the embedded registry.
+    async fn resolve_own(&self, reference: &str, parsed: &Reference) -> Result<Resolved, PullError> {
+        let digest = self.own(reference, parsed)?;
         let resolved = self.resolve(reference, digest).await?;
         self.remember(reference, parsed, &resolved.manifest).await?;
         Ok(resolved)
@@ -254,7 +288,7 @@ impl fmt::Debug for Images {
     }
 }
 
-fn parse(reference: &str) -> Result<Reference, PullError> {
+pub(crate) fn parse(reference: &str) -> Result<Reference, PullError> {
     reference.parse().map_err(|it: oci_client::ParseError| PullError::InvalidName {
         reference: reference.to_owned(),
         reason: it.to_string(),

@@ -21,6 +21,7 @@ mod push;
 mod remote;
 mod resolve;
 mod server;
+mod unpack;
 mod upload;
 
 pub use blobs::{BlobError, Blobs, Upload};

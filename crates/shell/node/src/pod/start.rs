@@ -11,7 +11,7 @@ use std::{
 
 use eyot_dispatch::{Caller, Endpoints, Handler};
 use eyot_instance::{WaitingReason, pod::Role};
-use eyot_registry::{Credential, Image, PullPolicy};
+use eyot_registry::{Credential, Image, PullError, PullPolicy};
 use eyot_runtime::{GuestSpec, LoadedFrom, LogSink, Mount, Program};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -215,20 +215,27 @@ async fn runtime_class(owner: &Owner, pod: &Pod) -> Result<(), Blocked> {
 
 async fn pull(owner: &Owner, pod: &Pod, container: &Container) -> Result<Image, Blocked> {
     let reference = container.image.as_deref().unwrap_or_default();
-    let policy = match container.image_pull_policy.as_deref() {
-        Some(text) if !text.is_empty() => text.parse::<PullPolicy>().map_err(Blocked::config)?,
-        _ => PullPolicy::default_for(reference),
-    };
+    let policy = policy(container.image_pull_policy.as_deref(), reference)?;
     let credentials = credentials(owner, pod).await?;
-    owner.shared.images.pull(reference, policy, &credentials).await.map_err(|error| {
-        let reason = match error.reason() {
-            "InvalidImageName" => WaitingReason::InvalidImageName,
-            "ErrImageNeverPull" => WaitingReason::ErrImageNeverPull,
-            "RegistryUnavailable" => WaitingReason::RegistryUnavailable,
-            _ => WaitingReason::ErrImagePull,
-        };
-        Blocked::new(reason, "Failed", format!("Failed to pull image {reference:?}: {error}"))
-    })
+    let pulled = owner.shared.images.pull(reference, policy, &credentials).await;
+    pulled.map_err(|error| not_pulled(reference, &error))
+}
+
+fn policy(named: Option<&str>, reference: &str) -> Result<PullPolicy, Blocked> {
+    match named {
+        Some(text) if !text.is_empty() => text.parse::<PullPolicy>().map_err(Blocked::config),
+        _ => Ok(PullPolicy::default_for(reference)),
+    }
+}
+
+fn not_pulled(reference: &str, error: &PullError) -> Blocked {
+    let reason = match error.reason() {
+        "InvalidImageName" => WaitingReason::InvalidImageName,
+        "ErrImageNeverPull" => WaitingReason::ErrImageNeverPull,
+        "RegistryUnavailable" => WaitingReason::RegistryUnavailable,
+        _ => WaitingReason::ErrImagePull,
+    };
+    Blocked::new(reason, "Failed", format!("Failed to pull image {reference:?}: {error}"))
 }
 
 /// What `imagePullSecrets` hold. As with the kubelet, a secret that is missing does not keep a public image away.
@@ -295,20 +302,36 @@ pub(super) async fn resolve(
     }
 }
 
-/// The directories of volumes that others made.
+/// The directories of volumes that others made: of claims, and of images that are laid out here.
 async fn given(owner: &Arc<Owner>, pod: &Pod) -> Result<Given, Blocked> {
+    let mut out = images(owner, pod).await?;
     let names: Vec<_> = claims::names(pod).into_iter().map(|it| (SourceKind::Claim, it)).collect();
     if names.is_empty() {
-        return Ok(Given::new());
+        return Ok(out);
     }
     // Subscribed before they are read, so that no binding in between is missed.
     owner.shared.sources.subscribe(&owner.key.namespace, &names, owner);
     let shared = &owner.shared;
     let found = claims::directories(&shared.client, &shared.config.name, &owner.key, pod).await;
-    found.map_err(|error| match error.is_pending() {
+    out.extend(found.map_err(|error| match error.is_pending() {
         true => Blocked::new(WaitingReason::ContainerCreating, "", error),
         false => Blocked::new(WaitingReason::CreateContainerConfigError, "FailedMount", chain(&error)),
-    })
+    })?);
+    Ok(out)
+}
+
+async fn images(owner: &Owner, pod: &Pod) -> Result<Given, Blocked> {
+    let mut out = Given::new();
+    for volume in pod.spec.iter().flat_map(|it| it.volumes.iter().flatten()) {
+        let Some(image) = &volume.image else { continue };
+        let reference = image.reference.as_deref().unwrap_or_default();
+        let policy = policy(image.pull_policy.as_deref(), reference)?;
+        let credentials = credentials(owner, pod).await?;
+        let parent = owner.shared.pod_directory(&owner.key).join("images").join(&volume.name);
+        let laid = owner.shared.images.unpack(reference, policy, &credentials, &parent).await;
+        out.insert(volume.name.clone(), laid.map_err(|error| not_pulled(reference, &error))?);
+    }
+    Ok(out)
 }
 
 fn volume_blocked(error: &VolumeError) -> Blocked {

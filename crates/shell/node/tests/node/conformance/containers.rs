@@ -169,10 +169,12 @@ async fn containers_join_a_running_pod() {
     let patch = json!({ "spec": { "ephemeralContainers": [debugger("debugger2")] } });
     island.call("PATCH", &part, patch).await.unwrap();
     island.until_logged("target", "debugger2", "seen\n").await;
-    let pod = island.until("target", ready).await;
+    let running = |pod: &k8s_openapi::api::core::v1::Pod| {
+        let statuses = pod.status.as_ref().unwrap().ephemeral_container_statuses.iter().flatten();
+        statuses.filter(|it| it.state.as_ref().is_some_and(|it| it.running.is_some())).count()
+    };
+    let pod = island.until("target", |pod| ready(pod) && running(pod) == 2).await;
     assert_eq!(pod.spec.as_ref().unwrap().ephemeral_containers.as_ref().unwrap().len(), 2);
-    let statuses = pod.status.as_ref().unwrap().ephemeral_container_statuses.clone().unwrap();
-    assert!(statuses.iter().all(|it| it.state.as_ref().unwrap().running.is_some()) && statuses.len() == 2);
     assert_eq!(container(&pod)["restartCount"], 0);
 
     let refused = island.call(

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::{environment::allocatable, steps};
-use crate::island::{Island, container, phase, ready};
+use crate::island::{Island, container, phase, ready, waiting};
 
 const API: &str = "/api/v1/namespaces/default";
 
@@ -334,6 +334,31 @@ async fn sub_paths_of_written_volumes_are_files_and_directories() {
         let log = island.log_of(name, container, json!({ "volumes": [volume] })).await;
         assert_eq!(log, if file.ends_with("podname") { name } else { "value-1" }, "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_image_is_a_volume_of_its_files() {
+    let island = Island::start().await;
+    let image = island.toolbox().await;
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("usr/lib")).unwrap();
+    std::fs::create_dir(root.path().join("etc")).unwrap();
+    std::fs::write(root.path().join("usr/lib/os-release"), "NAME=\"Alpine Linux\"\n").unwrap();
+    std::os::unix::fs::symlink("../usr/lib/os-release", root.path().join("etc/os-release")).unwrap();
+    std::fs::write(root.path().join("data.json"), r#"{"image": "kitten.jpg"}"#).unwrap();
+    let tar = std::process::Command::new("tar").args(["-cz", "."]).current_dir(root.path()).output().unwrap();
+    let config = json!({ "architecture": "amd64", "os": "linux", "config": { "Cmd": ["/bin/sh"] } });
+    let layer = ("application/vnd.oci.image.layer.v1.tar+gzip", tar.stdout);
+    let kitten = island.put_image("kitten", &config, &[layer]).await;
+    let volume = json!({ "image": { "reference": kitten, "pullPolicy": "Always" } });
+    let args = "cat /v0/data.json , print , cat /v0/etc/os-release , print";
+    island.create("shown", reader(&image, args, std::slice::from_ref(&volume))).await;
+    island.until_logged("shown", "main", "{\"image\": \"kitten.jpg\"}\nNAME=\"Alpine Linux\"\n").await;
+    island.create("writes", reader(&image, "write /v0/new x", &[volume])).await;
+    island.until_logged("writes", "main", "write: /v0/new: ").await;
+    let absent = json!({ "image": { "reference": kitten.replace("kitten", "none") } });
+    island.create("absent", reader(&image, "print", &[absent])).await;
+    island.until("absent", |pod| matches!(waiting(pod).as_str(), "ErrImagePull" | "ImagePullBackOff")).await;
 }
 
 #[tokio::test]
