@@ -60,7 +60,6 @@ impl Refusals {
         self.when(on(spec.host_ipc), "spec.hostIPC", "guests share no memory");
         self.when(on(spec.share_process_namespace), "spec.shareProcessNamespace", "guests see no processes");
         self.when(on(spec.set_hostname_as_fqdn), "spec.setHostnameAsFQDN", "guests have no host name");
-        self.when(has(&spec.host_aliases), "spec.hostAliases", "guests have no hosts file");
         self.when(has(&spec.readiness_gates), "spec.readinessGates", "not supported");
         self.when(has(&spec.resource_claims), "spec.resourceClaims", "guests have no devices");
         self.when(spec.dns_config.is_some(), "spec.dnsConfig", "guests have no resolver file");
@@ -240,7 +239,7 @@ mod tests {
                 "securityContext":{"runAsNonRoot":true,"capabilities":{"drop":["ALL"]},"allowPrivilegeEscalation":false,
                     "seccompProfile":{"type":"RuntimeDefault"},"readOnlyRootFilesystem":true}}],
               "initContainers":[{"name":"s","image":"x","restartPolicy":"Always"}],
-              "dnsPolicy":"ClusterFirst","securityContext":{"runAsUser":1000,"fsGroup":1000},
+              "dnsPolicy":"ClusterFirst","hostAliases":[{"ip":"1.2.3.4"}],"securityContext":{"runAsUser":1000,"fsGroup":1000},
               "volumes":[{"name":"c","configMap":{"name":"c"}},{"name":"e","emptyDir":{"sizeLimit":"1Gi","medium":"Memory"}},
                 {"name":"d","persistentVolumeClaim":{"claimName":"d"}},{"name":"g","ephemeral":{}},
                 {"name":"h","hostPath":{"path":"/srv","type":"Directory"}},
@@ -265,7 +264,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         check(
-            r#"{"hostNetwork":true,"hostPID":true,"dnsPolicy":"None","hostAliases":[{"ip":"1.2.3.4"}],
+            r#"{"hostNetwork":true,"hostPID":true,"dnsPolicy":"None",
               "containers":[{"name":"a","image":"","tty":true,"workingDir":"/srv","terminationMessagePath":"out","ports":[{"containerPort":80,"hostPort":80}],
                 "resources":{"limits":{"nvidia.com/gpu":"1"}},"livenessProbe":{"httpGet":{"port":1,"scheme":"HTTPS"}},
                 "lifecycle":{"stopSignal":"SIGTERM","postStart":{"httpGet":{"port":1,"scheme":"HTTPS"}}},
@@ -276,7 +275,6 @@ mod tests {
             expect![[r#"
                 spec.hostNetwork (guests have an address of their own)
                 spec.hostPID (guests see no processes)
-                spec.hostAliases (guests have no hosts file)
                 spec.dnsPolicy (only ClusterFirst and Default)
                 spec.containers[0].image (missing)
                 spec.containers[0].tty (guests have no terminal; stdin without one works)

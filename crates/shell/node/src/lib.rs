@@ -8,6 +8,7 @@
 //! [`kube::Client`] only, and to a real cluster as well as to our own API server.
 
 mod admit;
+mod aliases;
 mod api;
 mod claims;
 mod config;
@@ -132,6 +133,10 @@ impl Node {
         }
         self.shared.token.cancel();
         self.shared.network.close().await;
+        if let Some(root) = &self.shared.memory_root {
+            // It stays when something is in it.
+            let _ = std::fs::remove_dir(root);
+        }
     }
 
     /// Becomes true when every pod that was bound to the node before it started is being looked after.

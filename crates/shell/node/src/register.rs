@@ -93,7 +93,6 @@ async fn register(shared: &Shared) -> Result<String, ApiError> {
         "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "wasm" }, "handler": "wasm",
     });
     create_if_absent(&shared.client, "/apis/node.k8s.io/v1/runtimeclasses", &class).await?;
-    create_if_absent(&shared.client, "/apis/storage.k8s.io/v1/storageclasses", &provision::class()).await?;
     let node = node(shared);
     match api::create(&shared.client, "/api/v1/nodes", &node).await {
         Ok(()) => {}
@@ -105,6 +104,8 @@ async fn register(shared: &Shared) -> Result<String, ApiError> {
         Err(error) => return Err(error),
     }
     write_status(shared).await?;
+    // Pods do not wait for it.
+    create_if_absent(&shared.client, "/apis/storage.k8s.io/v1/storageclasses", &provision::class()).await?;
     let written: Option<Written> = api::get(&shared.client, &path(shared)).await?;
     Ok(written.map(|it| it.metadata.uid).unwrap_or_default())
 }

@@ -200,7 +200,8 @@ impl Owner {
         let (env, mounts) = resolved.map_err(|it| failed(it.message))?;
         let (tap, output) = tap::pair();
         let sink: Arc<dyn LogSink> = Arc::new(tap.clone());
-        let mut spec = start::spec(self, container, ip, command, env, mounts, sink).map_err(|it| failed(it.message))?;
+        let mut spec =
+            start::spec(self, pod, container, ip, command, env, mounts, sink).map_err(|it| failed(it.message))?;
         spec.stdin = wants_stdin;
         let process = Arc::new(program.spawn(spec).map_err(|error| failed(error.to_string()))?);
         let input = process.take_stdin();

@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{Owner, check, machine::Running, message::Message, probe, session::InputPipe};
 use crate::{
-    api, claims,
+    aliases, api, claims,
     env::{self, EnvError},
     fields, links,
     logs::{self, Log},
@@ -141,7 +141,7 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
         owner.shared.open_logs.clone(),
     );
     let args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
-    let mut spec = spec(owner, container, ip, args, env, mounts, log.clone())?;
+    let mut spec = spec(owner, &pod, container, ip, args, env, mounts, log.clone())?;
     spec.stdin = container.stdin == Some(true);
     let running = run_guest(owner, &pod, index, container, &program, spec, ip)?;
     if !resumed {
@@ -281,7 +281,8 @@ pub(super) async fn resolve(
         other => Blocked::config(other),
     })?;
     let has_volumes = pod.spec.as_ref().is_some_and(|it| it.volumes.as_ref().is_some_and(|it| !it.is_empty()));
-    if !has_volumes {
+    let has_aliases = pod.spec.as_ref().is_some_and(|it| it.host_aliases.as_ref().is_some_and(|it| !it.is_empty()));
+    if !has_volumes && !has_aliases {
         return Ok((env, Vec::new()));
     }
     let places = Places {
@@ -292,7 +293,12 @@ pub(super) async fn resolve(
     let (pod, container) = (pod.clone(), container.clone());
     let work = move || {
         write_volumes(&pod, &facts, &fetched, &places.pod)?;
-        let mounts = volumes::mounts(&pod, &container, &env, &places)?;
+        let mut mounts = volumes::mounts(&pod, &container, &env, &places)?;
+        aliases::mount(&pod, ip, &places.pod, &mut mounts).map_err(|source| VolumeError::Io {
+            volume: "hostAliases".to_owned(),
+            path: places.pod.clone(),
+            source,
+        })?;
         Ok((env, mounts))
     };
     match tokio::task::spawn_blocking(work).await {
@@ -401,8 +407,10 @@ pub(super) async fn refresh_volumes(owner: &Arc<Owner>, pod: &Arc<Pod>, ip: Ipv4
 }
 
 /// What every guest of a container is given.
+#[expect(clippy::too_many_arguments, reason = "each is a part of what a guest is given")]
 pub(super) fn spec(
     owner: &Owner,
+    pod: &Pod,
     container: &Container,
     ip: Ipv4Addr,
     args: Vec<String>,
@@ -419,6 +427,7 @@ pub(super) fn spec(
     spec.cpu_millis = cpu;
     spec.memory_bytes = memory;
     spec.ip = Some(IpAddr::V4(ip));
+    spec.names = Some(aliases::names(pod, &owner.shared.names));
     Ok(spec)
 }
 

@@ -6,6 +6,7 @@
 use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
+    io,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -15,7 +16,7 @@ const SYSTEM: &str = "/dev/shm";
 /// Its type, as `statfs` tells it.
 const TMPFS: i64 = 0x0102_1994;
 
-/// The directory of the node whose data lies at `data`, made if need be; `None` where there can be none.
+/// The directory of the node whose data lies at `data`, which need not exist; `None` where there can be none.
 pub(crate) fn root(data: &Path) -> Option<PathBuf> {
     let kind = rustix::fs::statfs(SYSTEM).ok()?.f_type;
     if i64::try_from(kind) != Ok(TMPFS) {
@@ -23,10 +24,37 @@ pub(crate) fn root(data: &Path) -> Option<PathBuf> {
     }
     let mut hasher = DefaultHasher::new();
     data.canonicalize().ok()?.hash(&mut hasher);
-    let path = Path::new(SYSTEM).join(format!("eyot-{:016x}", hasher.finish()));
-    // Everybody may write there: only a directory that is ours alone will do.
-    let _ = fs::DirBuilder::new().mode(0o700).create(&path);
-    let found = fs::symlink_metadata(&path).ok()?;
+    Some(Path::new(SYSTEM).join(format!("eyot-{:016x}", hasher.finish())))
+}
+
+/// Makes that directory, or sees that it is ours alone: everybody may write beside it.
+pub(crate) fn prepare(root: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(root) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(root)?;
     let ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
-    (ours && found.permissions().mode() & 0o077 == 0).then_some(path)
+    match ours && found.permissions().mode() & 0o077 == 0 {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to somebody else")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_directory_that_is_ours_alone_will_do() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("root");
+        prepare(&root).unwrap();
+        prepare(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(prepare(&root).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink("/tmp", &link).unwrap();
+        assert_eq!(prepare(&link).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 use eyot_runtime::Mount;
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
 
-use super::{VolumeError, directory, is_inside, write};
+use super::{VolumeError, directory, is_inside, memory, write};
 use crate::env;
 
 /// Directories that were found for volumes elsewhere, by the volume's name: those of claims and images.
@@ -93,6 +93,8 @@ fn root_of(volume: &Volume, places: &Places) -> Result<PathBuf, VolumeError> {
         let root = match empty.medium.as_deref() {
             Some("Memory") => {
                 let memory = places.memory.as_ref().ok_or_else(|| VolumeError::NoMemory { volume: name() })?;
+                let root = memory.parent().unwrap_or(memory);
+                memory::prepare(root).map_err(io(&volume.name, root))?;
                 directory(memory, &volume.name)
             }
             _ => directory(&places.pod, &volume.name),
@@ -183,7 +185,7 @@ mod tests {
         let containers = &pod.spec.as_ref().unwrap().containers;
         let places = Places {
             pod: pod_dir.clone(),
-            memory: Some(root.path().join("memory")),
+            memory: Some(root.path().join("memory/pod")),
             given: Given::from([("claim".to_owned(), root.path().join("pvc-1"))]),
         };
         let show = |container: &Container| match mounts(&pod, container, &env, &places) {
@@ -208,8 +210,8 @@ mod tests {
         assert_eq!(show(&containers[1]), "volume scratch: path \"link\" leads outside\n");
         assert_eq!(show(&containers[2]), "volume absent: /absent is no directory\n");
         assert_eq!(show(&containers[3]), "mount /x: the pod has no volume \"none\"\n");
-        assert_eq!(show(&containers[4]), "pvc-1 at /data rw\nmemory/volumes/ram at /tmp rw\n");
-        let mode = fs::metadata(root.path().join("memory/volumes/ram")).unwrap().permissions().mode();
+        assert_eq!(show(&containers[4]), "pvc-1 at /data rw\nmemory/pod/volumes/ram at /tmp rw\n");
+        let mode = fs::metadata(root.path().join("memory/pod/volumes/ram")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o777);
         assert_eq!(show(&containers[5]), "mount /x: subPathExpr refers to \"NONE\", which has no value\n");
     }

@@ -5,7 +5,7 @@ use eyot_model::quantity::Quantity;
 use serde_json::{Value, json};
 
 use super::{has_lines, steps};
-use crate::island::{Island, container, ready, waiting};
+use crate::island::{Island, container, phase, ready, waiting};
 
 #[tokio::test]
 async fn config_maps_and_secrets_are_in_the_environment() {
@@ -171,4 +171,27 @@ async fn a_failing_sub_path_is_tried_again_with_what_the_pod_says_then() {
 async fn annotate(island: &Island, pod: &str, value: &str) {
     let patch = json!({ "metadata": { "annotations": { "mysubpath": value } } });
     island.call("PATCH", &format!("/api/v1/namespaces/default/pods/{pod}"), patch).await.unwrap();
+}
+
+#[tokio::test]
+async fn guests_look_names_up_in_the_cluster_and_among_their_aliases() {
+    let island = Island::start().await;
+    // It looks up gone.default.svc.cluster.local, and leaves with 1 when there is no such name.
+    let source = include_str!("../../../../runtime/tests/guests/socket.wat");
+    let look = "(call $resolve (local.get $network) (i32.const 1024) (i32.const 30) (i32.const 16)) (call $failed)";
+    let image = island.push("looks", wat::parse_str(source.replace(";;RUN;;", look)).unwrap()).await;
+    let spec = json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": image }] });
+    island.create("asks", spec.clone()).await;
+    let pod = island.until("asks", |pod| matches!(phase(pod), "Succeeded" | "Failed")).await;
+    assert_eq!(container(&pod)["state"]["terminated"]["exitCode"], 1, "the cluster has no such name");
+    let alias = json!([{ "ip": "123.45.67.89", "hostnames": ["foo", "gone.default.svc.cluster.local"] }]);
+    let mut aliased = spec;
+    aliased["hostAliases"] = alias.clone();
+    island.create("aliased", aliased).await;
+    island.until("aliased", |pod| phase(pod) == "Succeeded").await;
+
+    let image = island.toolbox().await;
+    let shown = json!({ "image": image, "args": ["cat", "/etc/hosts"] });
+    let log = island.log_of("hosts", shown, json!({ "hostAliases": alias })).await;
+    has_lines(&log, &["123.45.67.89\tfoo\tgone.default.svc.cluster.local"]);
 }
