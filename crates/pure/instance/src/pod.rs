@@ -74,7 +74,10 @@ pub fn is_initialized(members: &[Member<'_>]) -> bool {
 
 /// Whether every container that should run is ready.
 pub fn are_ready(members: &[Member<'_>]) -> bool {
-    members.iter().filter(|it| matches!(it.role, Role::Sidecar | Role::Main)).all(|it| it.container.is_running() && it.ready)
+    members
+        .iter()
+        .filter(|it| matches!(it.role, Role::Sidecar | Role::Main))
+        .all(|it| it.container.is_running() && it.ready)
 }
 
 /// The pod's phase.
