@@ -125,6 +125,40 @@ fn bind(name: &str, value: IdedExpr, mut body: IdedExpr) -> IdedExpr {
     })))
 }
 
+/// Names of types, as expressions compare them with `type(value)`.
+pub(crate) const TYPES: [&str; 10] =
+    ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
+
+/// Has an expression that asks for types compare their names.
+pub(crate) fn name_types(expression: &mut IdedExpr) {
+    if calls(expression, "type") {
+        name_each(expression);
+    }
+}
+
+fn name_each(expression: &mut IdedExpr) {
+    if let Expr::Ident(name) = &expression.expr
+        && TYPES.contains(&name.as_str())
+    {
+        *expression = text(name);
+        return;
+    }
+    let done: Result<(), std::convert::Infallible> = children(expression, &mut |it| {
+        name_each(it);
+        Ok(())
+    });
+    let Ok(()) = done;
+}
+
+/// Whether an expression calls a function of that name.
+pub(crate) fn calls(expression: &mut IdedExpr, name: &str) -> bool {
+    if matches!(&expression.expr, Expr::Call(call) if call.func_name == name && call.target.is_none()) {
+        return true;
+    }
+    let found: Result<(), ()> = children(expression, &mut |it| if calls(it, name) { Err(()) } else { Ok(()) });
+    found.is_err()
+}
+
 /// Takes a variable out of its box wherever it is named.
 fn unbox(expression: &mut IdedExpr, name: &str) {
     match &mut expression.expr {
@@ -152,6 +186,11 @@ fn macros(mut call: CallExpr) -> Result<IdedExpr, String> {
     let count = call.args.len();
     match (call.func_name.as_str(), count) {
         ("_?._" | "_[?_]", 2) => call.func_name = OPT_SELECT.to_owned(),
+        // Nothing is known of any value here, so that there is nothing to forget.
+        ("dyn", 1) if call.target.is_none() => {
+            let [value] = args(call.args)?;
+            return Ok(value);
+        }
         ("bind", 3) if on_cel => {
             let [name, value, body] = args(call.args)?;
             return Ok(bind(&variable(&name)?, value, body));

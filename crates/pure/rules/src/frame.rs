@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
     rc::Rc,
     sync::Arc,
 };
@@ -51,7 +52,12 @@ struct Frame {
     depth: Cell<usize>,
     /// Whole objects, for expressions that name them so.
     whole: [OnceCell<Value>; ROOTS.len()],
+    /// What was looked up already, by path: policies ask for the same things. Parameters, which differ, are left out.
+    found: Rc<RefCell<HashMap<String, Value>>>,
 }
+
+/// Paths that are remembered.
+const FOUND_MAX: usize = 256;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Frame>>> = const { RefCell::new(None) };
@@ -67,7 +73,13 @@ impl Environment {
     pub fn with(&self, name: &'static str, value: Arc<Json>) -> Environment {
         let mut frame = self.fresh();
         frame.bytes = frame.bytes.saturating_add(convert::size(&value));
-        frame.roots.retain(|it| it.0 != name);
+        if let Some(at) = frame.roots.iter().position(|it| it.0 == name) {
+            let before = frame.roots.swap_remove(at);
+            frame.bytes = frame.bytes.saturating_sub(convert::size(&before.1));
+        }
+        if name != "params" {
+            frame.found = Rc::default();
+        }
         frame.roots.push((name, value));
         Environment(Rc::new(frame))
     }
@@ -110,18 +122,26 @@ fn current() -> Result<Rc<Frame>, ExecutionError> {
 /// `@get(path)`: what lies there.
 pub(crate) fn get(path: Arc<String>) -> Result<Value, ExecutionError> {
     let frame = current()?;
+    if let Some(known) = frame.found.borrow().get(path.as_str()) {
+        return Ok(known.clone());
+    }
     let (root, steps) = path::split(&path);
     if steps.is_empty() {
         let at = ROOTS.iter().position(|it| *it == root).unwrap_or_default();
         return Ok(frame.whole[at].get_or_init(|| convert::json(frame.root(root))).clone());
     }
-    match path::find(frame.root(root), steps)? {
-        Found::Value(value) => Ok(convert::json(value)),
+    let value = match path::find(frame.root(root), steps)? {
+        Found::Value(value) => convert::json(value),
         Found::Optional(value) => {
             let value = value.map_or_else(OptionalValue::none, |it| OptionalValue::of(convert::json(it)));
-            Ok(Value::Opaque(Arc::new(value)))
+            Value::Opaque(Arc::new(value))
         }
+    };
+    let mut found = frame.found.borrow_mut();
+    if root != "params" && found.len() < FOUND_MAX {
+        found.insert(path.to_string(), value.clone());
     }
+    Ok(value)
 }
 
 /// `@has(path)`: whether something lies there.

@@ -26,7 +26,7 @@ const RANGE_MAX: i64 = 100_000;
 pub(crate) const QUADRATIC: [&str; 1] = ["distinct"];
 
 /// Names of functions and methods, those of libraries with their prefix.
-pub(crate) const KNOWN: &str = " abs add all asApproximateFloat asInteger base64.decode base64.encode bool bytes charAt \
+pub(crate) const KNOWN: &str = " add all asApproximateFloat asInteger base64.decode base64.encode bool bytes charAt \
     cidr compareTo contains containsCIDR containsIP distinct double duration dyn endsWith exists exists_one existsOne \
     family filter find findAll first flatten format format.byte format.date format.datetime format.dns1035Label \
     format.dns1035LabelPrefix format.dns1123Label format.dns1123LabelPrefix format.dns1123Subdomain \
@@ -53,6 +53,8 @@ pub(crate) fn context() -> Context<'static> {
     context.add_function(expand::OPT_SELECT, select);
     context.add_function(expand::BOX, |value: Value| Ok::<_, ExecutionError>(Value::Opaque(Arc::new(Boxed(value)))));
     context.add_function(expand::UNBOX, unbox);
+    context.add_function("bool", to_bool);
+    context.add_function("type", |value: Value| Ok::<_, ExecutionError>(Value::from(type_of(&value))));
     context.add_function(expand::KEYS, keys);
     context.add_function(expand::ENTRIES, entries);
     context.add_function(expand::MERGE, merge);
@@ -97,6 +99,37 @@ fn unbox(value: Value) -> Result<Value, ExecutionError> {
     match &value {
         Value::Opaque(it) => it.downcast_ref::<Boxed>().map(|it| it.0.clone()).ok_or(ExecutionError::NoSuchOverload),
         _ => Err(ExecutionError::NoSuchOverload),
+    }
+}
+
+fn to_bool(value: Value) -> Result<Value, ExecutionError> {
+    match &value {
+        Value::Bool(_) => Ok(value),
+        Value::String(text) => match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Value::Bool(true)),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),
+            other => Err(ExecutionError::function_error("bool", format!("{other:?} is neither true nor false"))),
+        },
+        _ => Err(ExecutionError::NoSuchOverload),
+    }
+}
+
+/// The name of a value's type; types are compared by their names.
+fn type_of(value: &Value) -> &str {
+    match value {
+        Value::List(_) => "list",
+        Value::Map(_) => "map",
+        Value::Function(..) => "function",
+        Value::Int(_) => "int",
+        Value::UInt(_) => "uint",
+        Value::Float(_) => "double",
+        Value::String(_) => "string",
+        Value::Bytes(_) => "bytes",
+        Value::Bool(_) => "bool",
+        Value::Duration(_) => "google.protobuf.Duration",
+        Value::Timestamp(_) => "google.protobuf.Timestamp",
+        Value::Opaque(it) => it.runtime_type_name(),
+        Value::Null => "null_type",
     }
 }
 
@@ -194,4 +227,35 @@ fn join(This(list): This<Arc<Vec<Value>>>, Arguments(args): Arguments) -> Result
 
 fn too_long(function: &str) -> ExecutionError {
     ExecutionError::function_error(function, format!("the text would have more than {TEXT_BYTES_MAX} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{budget::Budget, program::Program};
+
+    /// Names that the parser, or [`expand`], turns into something else.
+    const MACROS: [&str; 8] = ["all", "dyn", "exists", "exists_one", "existsOne", "filter", "has", "map"];
+
+    #[test]
+    fn every_function_that_compiles_is_there() {
+        let names = [KNOWN, authorize::KNOWN, semver::KNOWN].into_iter().flat_map(str::split_whitespace);
+        let missing = names.filter(|it| !MACROS.contains(it)).filter(|name| {
+            let Ok(program) = Program::compile(&format!("{name}()"), &[]) else { return false };
+            let error = program.run(&[], 0, &mut Budget::new(1000)).err().map(|it| it.to_string());
+            error.is_some_and(|it| it.contains("ndeclared reference"))
+        });
+        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn types_are_compared_and_forgotten() {
+        for text in [
+            "type(1) == int && type('a') == string && type([1]) == list && type({}) != list && type(null) == null_type",
+            "dyn(1) == 1 && bool('true') && !bool(dyn('false')) && type(type(1)) == string",
+        ] {
+            let program = Program::compile(text, &[]).unwrap_or_else(|it| panic!("{text}: {it}"));
+            assert_eq!(program.run(&[], 0, &mut Budget::new(1000)), Ok(Value::Bool(true)), "{text}");
+        }
+    }
 }

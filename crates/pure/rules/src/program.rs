@@ -84,6 +84,7 @@ impl Program {
         let mut expression = parsed.map_err(|it| CompileError(one_line(&it.to_string())))?;
         expand::expand(&mut expression, scope.takes_messages()).map_err(CompileError)?;
         semver::lift(&mut expression);
+        expand::name_types(&mut expression);
         let variables = scope::check(&expression, scope).map_err(CompileError)?;
         instrument(&mut expression);
         Ok(Program { expression, variables })

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use eyot_model::custom::schema::{Additional, Schema, Type};
 use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
 
-use crate::{authorize, convert::escape, functions::KNOWN, semver};
+use crate::{authorize, convert::escape, expand::TYPES, functions::KNOWN, semver};
 
 /// What an expression may name.
 pub(crate) struct Scope<'s> {
@@ -51,8 +51,6 @@ struct Walk<'s> {
     local: Vec<String>,
     named: BTreeSet<String>,
 }
-
-const TYPES: [&str; 10] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
 
 impl<'s> Walk<'s> {
     fn expression(&mut self, expression: &IdedExpr) -> Result<(), String> {

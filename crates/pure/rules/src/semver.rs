@@ -12,7 +12,10 @@ use kube_cel::cel::{
     objects::Opaque,
 };
 
-use crate::{expand::children, program::Program};
+use crate::{
+    expand::{calls, children},
+    program::Program,
+};
 
 /// Names of the functions below.
 pub(crate) const KNOWN: &str = " isSemver major minor patch semver ";
@@ -141,17 +144,9 @@ fn compare(name: &str, this: &Value, args: &[Value]) -> Result<Value, ExecutionE
 
 /// Has an expression that makes versions compare by the functions above.
 pub(crate) fn lift(expression: &mut IdedExpr) {
-    if makes_versions(expression) {
+    if calls(expression, "semver") {
         rename(expression);
     }
-}
-
-fn makes_versions(expression: &mut IdedExpr) -> bool {
-    if matches!(&expression.expr, Expr::Call(call) if call.func_name == "semver" && call.target.is_none()) {
-        return true;
-    }
-    let found: Result<(), ()> = children(expression, &mut |it| if makes_versions(it) { Err(()) } else { Ok(()) });
-    found.is_err()
 }
 
 fn rename(expression: &mut IdedExpr) {

@@ -42,7 +42,7 @@ pub(crate) fn change(
                 Ok(None) => {}
                 Ok(Some(new)) => {
                     *object = new;
-                    shown = Shown::default();
+                    shown.replace(object);
                     made.changed = true;
                 }
                 Err(why) => one.settle(&why)?,

@@ -37,6 +37,12 @@ impl<'a> Request<'a> {
 }
 
 impl Shown {
+    /// Has the object replaced by another one, all else being the same.
+    pub(crate) fn replace(&mut self, object: &Value) {
+        self.own = self.own.take().map(|it| it.with("object", Arc::new(object.clone())));
+        self.others.clear();
+    }
+
     /// What expressions see of a request, which must be the same at each call.
     pub(crate) fn of(&mut self, review: &Review<'_>, data: &dyn Data, version: &Version) -> Environment {
         let kind = match version {

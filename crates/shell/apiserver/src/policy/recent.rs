@@ -34,7 +34,9 @@ impl Listed {
 
 /// The lists that were asked for lately, the newest last.
 #[derive(Default)]
-pub(super) struct Recent(Mutex<Vec<(Listed, Arc<[Arc<Value>]>)>>);
+pub(super) struct Recent(Mutex<Vec<(Listed, Objects)>>);
+
+type Objects = Arc<[Arc<Value>]>;
 
 impl Recent {
     /// A list as it is kept, or as `read` makes it.
@@ -85,7 +87,7 @@ mod tests {
             let mut was_read = false;
             let objects = recent.get(listed(storage, changed), || {
                 was_read = true;
-                Ok::<_, Infallible>(vec![Arc::new(Value::Null); count])
+                Ok::<_, Infallible>((0..count).map(|_| Arc::new(Value::Null)).collect())
             });
             assert_eq!(objects.map(|it| it.len()), Ok(count));
             was_read
