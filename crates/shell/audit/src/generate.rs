@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn what_others_added_stays() {
-        let wanted = json!({"kind": "ConfigMap", "metadata": {"name": "a", "labels": {"x": "1"}}, "data": {"k": "new"}});
+        let wanted =
+            json!({"kind": "ConfigMap", "metadata": {"name": "a", "labels": {"x": "1"}}, "data": {"k": "new"}});
         let mut current = json!({
             "kind": "ConfigMap",
             "metadata": {"name": "a", "uid": "u", "labels": {"theirs": "2"}},

@@ -71,15 +71,17 @@ pub async fn run(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, sto
 async fn watch_policies(client: Client, changed: mpsc::Sender<()>) {
     let watch = |kind: &'static str, plural: &'static str, version: &'static str| {
         let kind = GroupVersionKind::gvk("kyverno.io", version, kind);
-        let api: Api<DynamicObject> =
-            Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural));
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural));
         let changed = changed.clone();
         async move {
             let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
             events
                 .for_each(|event| {
                     // What was there at the start is in force already; its list ends with `InitDone`.
-                    if matches!(event, Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone)) {
+                    if matches!(
+                        event,
+                        Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone)
+                    ) {
                         let _ = changed.try_send(());
                     }
                     std::future::ready(())

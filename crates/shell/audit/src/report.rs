@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn findings_become_a_report_owned_by_its_object() {
-        let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n", "uid": "u"}});
+        let object =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n", "uid": "u"}});
         let finding = |outcome| Finding {
             policy: ["kyverno.io".into(), "ClusterPolicy".into(), String::new(), "team".into()],
             rule: "rule".into(),

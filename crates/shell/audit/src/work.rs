@@ -68,7 +68,8 @@ impl Worker {
 
     /// Takes away what rules made that are no more, unless it is to stay.
     async fn retire(&mut self, plan: &Plan) {
-        let is_gone = |it: &&Generator| !plan.generators.iter().any(|new| new.policy == it.policy && new.rule == it.rule);
+        let is_gone =
+            |it: &&Generator| !plan.generators.iter().any(|new| new.policy == it.policy && new.rule == it.rule);
         let gone: Vec<Generator> = self.generators.iter().filter(is_gone).cloned().collect();
         for generator in gone.iter().filter(|it| it.synchronize && !it.orphans) {
             self.remove(generator, None).await;
@@ -77,7 +78,8 @@ impl Worker {
     }
 
     async fn remove(&self, generator: &Generator, trigger: Option<&str>) {
-        let kinds = self.made.iter().filter_map(|(api_version, kind)| generate::resource(api_version, kind, &*self.look));
+        let kinds =
+            self.made.iter().filter_map(|(api_version, kind)| generate::resource(api_version, kind, &*self.look));
         let kinds: Vec<(ApiResource, bool)> = kinds.collect();
         if let Err(error) = generate::remove_for(&self.client, &kinds, generator, trigger).await {
             tracing::warn!(error, policy = generator.policy, rule = generator.rule, "removing what was generated");
@@ -130,7 +132,8 @@ impl Worker {
 
     /// Whether an object came to be under a policy: then its turn may have been missed while nobody watched.
     fn is_younger(&self, object: &Value, generator: &Generator) -> bool {
-        let created = |it: &Value| it["metadata"]["creationTimestamp"].as_str().and_then(|it| it.parse::<Timestamp>().ok());
+        let created =
+            |it: &Value| it["metadata"]["creationTimestamp"].as_str().and_then(|it| it.parse::<Timestamp>().ok());
         let (namespace, name) = generator.policy.split_once('/').unwrap_or(("", &generator.policy));
         let kind = if namespace.is_empty() { "ClusterPolicy" } else { "Policy" };
         let mut policy = None;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::{GROUP, Snapshot, lookup::Live, snapshot};
 use crate::{
-    Policy, Request, RuleResult, Status, context::Context, generate::Made, jmespath::Env,
-    matching::KindPattern, source::Source, spec::Action,
+    Policy, Request, RuleResult, Status, context::Context, generate::Made, jmespath::Env, matching::KindPattern,
+    source::Source, spec::Action,
 };
 
 /// Judges a stored object as if it were created now, by nobody.

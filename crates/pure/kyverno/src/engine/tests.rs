@@ -107,7 +107,9 @@ fn what_is_audited_passes_and_warns_where_it_is_asked_to() {
         &[warning],
         &pod(json!({})),
         &[],
-        expect!["warning: policy team.rule: validation error: team is needed. rule rule failed at path /metadata/labels/team/"],
+        expect![
+            "warning: policy team.rule: validation error: team is needed. rule rule failed at path /metadata/labels/team/"
+        ],
     );
 }
 
