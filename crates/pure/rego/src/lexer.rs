@@ -19,14 +19,24 @@ pub(crate) enum Kind {
     Name(Arc<str>),
     /// A string or a number.
     Literal(Value),
+    /// A string with expressions in it.
+    Template(Vec<Part>),
     /// An operator or a bracket.
     Sign(&'static str),
     /// The end of the module.
     End,
 }
 
+/// A part of a template string.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Part {
+    Text(String),
+    /// The words between braces, the last one [`Kind::End`].
+    Expression(Vec<Token>),
+}
+
 /// A word.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
     pub(crate) position: Position,
@@ -47,7 +57,7 @@ const SIGNS: [&str; 25] = [
 
 /// The words of `text`, the last one [`Kind::End`].
 pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, (Position, String)> {
-    let mut lexer = Lexer { text, at: 0, position: Position { line: 1, column: 1 } };
+    let mut lexer = Lexer { text, at: 0, position: Position { line: 1, column: 1 }, templates: 0 };
     if text.len() > MODULE_BYTES_MAX {
         return Err((lexer.position, format!("module is larger than {MODULE_BYTES_MAX} bytes")));
     }
@@ -68,6 +78,8 @@ struct Lexer<'a> {
     text: &'a str,
     at: usize,
     position: Position,
+    /// How many template strings are open.
+    templates: usize,
 }
 
 impl<'a> Lexer<'a> {
@@ -112,6 +124,7 @@ impl<'a> Lexer<'a> {
                 Ok(Kind::Name(Arc::from(&rest[..len])))
             }
             '0'..='9' => self.number(),
+            '$' if rest[1..].starts_with(['"', '`']) => self.template(),
             '"' => self.string(),
             '`' => {
                 let Some(len) = rest[1..].find('`') else {
@@ -128,6 +141,76 @@ impl<'a> Lexer<'a> {
                 }
                 None => Err((self.position, format!("illegal token: {first:?}"))),
             },
+        }
+    }
+
+    /// `$"…"` or, without escapes and over several lines, with backticks.
+    fn template(&mut self) -> Result<Kind, (Position, String)> {
+        const DEPTH_MAX: usize = 32;
+        let position = self.position;
+        let raw = self.rest()[1..].starts_with('`');
+        let close = if raw { '`' } else { '"' };
+        self.templates += 1;
+        if self.templates > DEPTH_MAX {
+            return Err((position, format!("template strings are nested more than {DEPTH_MAX} deep")));
+        }
+        self.advance(2);
+        let (mut parts, mut text) = (Vec::new(), String::new());
+        loop {
+            let rest = self.rest();
+            let Some(first) = rest.chars().next().filter(|c| raw || *c != '\n') else {
+                return Err((position, "non-terminated template string".to_owned()));
+            };
+            if first == close {
+                self.advance(1);
+                break;
+            }
+            if rest.starts_with("\\{") {
+                text.push('{');
+                self.advance(2);
+            } else if first == '\\' && !raw {
+                let len = if rest[1..].starts_with('u') { 6 } else { 2 };
+                let escape = rest.get(..len).ok_or((position, "non-terminated template string".to_owned()))?;
+                let read = serde_json::from_str::<String>(&format!("\"{escape}\""));
+                text.push_str(&read.map_err(|_| (position, "illegal string escape sequence".to_owned()))?);
+                self.advance(len);
+            } else if first == '{' {
+                self.advance(1);
+                parts.push(Part::Text(std::mem::take(&mut text)));
+                parts.push(Part::Expression(self.expression()?));
+            } else {
+                text.push(first);
+                self.advance(first.len_utf8());
+            }
+        }
+        self.templates -= 1;
+        parts.push(Part::Text(text));
+        Ok(Kind::Template(parts))
+    }
+
+    /// The words up to the brace that ends an expression, which is passed.
+    fn expression(&mut self) -> Result<Vec<Token>, (Position, String)> {
+        let mut out: Vec<Token> = Vec::new();
+        let mut open = 0_usize;
+        loop {
+            let (newline, gap) = self.skip();
+            let (position, start) = (self.position, self.at);
+            let mut kind = self.word()?;
+            match kind {
+                Kind::End => return Err((position, "non-terminated template expression".to_owned())),
+                Kind::Sign("{") => open += 1,
+                Kind::Sign("}") if open == 0 => kind = Kind::End,
+                Kind::Sign("}") => open -= 1,
+                _ => {}
+            }
+            let end = kind == Kind::End;
+            if end && out.is_empty() {
+                return Err((position, "a template expression is empty".to_owned()));
+            }
+            out.push(Token { kind, position, start, end: self.at, newline, adjacent: !gap });
+            if end {
+                return Ok(out);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::{
-    BlobError, Blobs, Credential, Digest, Image, PullError, PullPolicy,
+    BlobError, Blobs, Credential, Digest, Image, PullError, PullPolicy, bundle,
     remote::Remote,
     resolve::{self, ResolveError, Resolved},
 };
@@ -98,6 +98,30 @@ impl Images {
             },
         };
         Ok(self.image(reference, resolved))
+    }
+
+    /// The policy bundle that an image reference names: its manifest's digest and the archive of its first layer. `None` when
+    /// the manifest is still the one with digest `known`.
+    ///
+    /// # Errors
+    /// As [`Images::pull`]; a layer that is no `tar+gzip` or larger than `bytes_max` is a bad answer.
+    pub async fn pull_bundle(
+        &self,
+        reference: &str,
+        known: Option<&str>,
+        bytes_max: u64,
+    ) -> Result<Option<(String, Vec<u8>)>, PullError> {
+        let parsed = parse(reference)?;
+        let own = self.inner.config.own_hosts.iter().any(|it| it == parsed.registry());
+        let blobs = &self.inner.blobs;
+        if own {
+            let (blobs, named) = (blobs.clone(), parsed.clone());
+            let found = blocking(reference, move || bundle::of_own(&blobs, &named, bytes_max)).await?;
+            let missing = || PullError::NotFound { reference: reference.to_owned(), reason: "no such bundle".to_owned() };
+            let (digest, archive) = found.ok_or_else(missing)?;
+            return Ok((known != Some(digest.as_str())).then_some((digest, archive)));
+        }
+        Remote::new(blobs, &self.inner.config, reference, &parsed, None).bundle(known, bytes_max).await
     }
 
     /// What was resolved may be gone from disk.

@@ -9,6 +9,7 @@
 mod archive;
 mod artifact;
 mod blobs;
+mod bundle;
 mod catalog;
 mod collect;
 mod credentials;

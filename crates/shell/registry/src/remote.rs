@@ -105,7 +105,19 @@ impl Remote {
         })
     }
 
-    async fn manifest(&self, at: &Reference) -> Result<(Digest, Vec<u8>), PullError> {
+    pub(crate) fn parsed(&self) -> &Reference {
+        &self.parsed
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    pub(crate) fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    pub(crate) async fn manifest(&self, at: &Reference) -> Result<(Digest, Vec<u8>), PullError> {
         let answer = self.client.pull_manifest_raw(at, &self.auth, &media::MANIFESTS).await;
         let (json, _) = answer.map_err(|it| self.error(it))?;
         if json.len() as u64 > MANIFEST_BYTES_MAX {
@@ -121,7 +133,7 @@ impl Remote {
         }
     }
 
-    async fn blob(&self, wanted: &Descriptor) -> Result<(), PullError> {
+    pub(crate) async fn blob(&self, wanted: &Descriptor) -> Result<(), PullError> {
         if wanted.size > LAYER_BYTES_MAX {
             return Err(self.bad(format!("layer {} is larger than {LAYER_BYTES_MAX} bytes", wanted.digest)));
         }
@@ -168,7 +180,7 @@ impl Remote {
         }
     }
 
-    fn bad(&self, reason: impl Into<String>) -> PullError {
+    pub(crate) fn bad(&self, reason: impl Into<String>) -> PullError {
         PullError::BadAnswer { reference: self.reference.clone(), reason: reason.into() }
     }
 

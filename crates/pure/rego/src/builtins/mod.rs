@@ -8,12 +8,18 @@ mod arith;
 mod collections;
 mod compare;
 mod convert;
+mod crypto;
 mod encoding;
 mod format;
 mod globs;
+mod graphs;
+mod ids;
+mod jwts;
 mod net;
+mod patches;
 mod regexes;
 mod strings;
+mod templates;
 mod time;
 mod units;
 
@@ -111,18 +117,24 @@ impl Cx {
 pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
     static ALL: OnceLock<HashMap<&'static str, Builtin>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
-        let tables: [&[Row]; 13] = [
+        let tables: [&[Row]; 19] = [
             aggregates::TABLE,
             arith::TABLE,
             collections::TABLE,
             compare::TABLE,
             convert::TABLE,
+            crypto::TABLE,
             encoding::TABLE,
             format::TABLE,
             globs::TABLE,
+            graphs::TABLE,
+            ids::TABLE,
+            jwts::TABLE,
             net::TABLE,
+            patches::TABLE,
             regexes::TABLE,
             strings::TABLE,
+            templates::TABLE,
             time::TABLE,
             units::TABLE,
         ];
@@ -130,6 +142,29 @@ pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
         rows.map(|(name, arity, call)| (*name, Builtin { name, arity: *arity, call: *call })).collect()
     });
     all.get(name)
+}
+
+/// Whether there is a built-in function of this name.
+pub fn has_builtin(name: &str) -> bool {
+    find(name).is_some()
+}
+
+/// Calls a built-in function outside of an evaluation, under the usual bounds. `None` is undefined: the function does not
+/// accept these arguments.
+///
+/// # Errors
+/// When there is no such function, or it exceeded a bound.
+pub fn call_builtin(name: &str, arguments: &[Value], now_ns: i64) -> Result<Option<Value>, String> {
+    let builtin = find(name).ok_or_else(|| format!("there is no function {name}"))?;
+    if builtin.arity != arguments.len() {
+        return Err(format!("{name} takes {} arguments, not {}", builtin.arity, arguments.len()));
+    }
+    match (builtin.call)(&mut Cx::new(Bounds::default(), now_ns), arguments) {
+        Ok(value) => Ok(Some(value)),
+        Err(Failure::Steps(steps)) => Err(format!("{name} took more than {steps} steps")),
+        Err(Failure::Bytes(bytes)) => Err(format!("{name} built more than {bytes} bytes")),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The arguments as strings.

@@ -287,7 +287,7 @@ impl<'a> Translator<'a> {
         match self.callee(name) {
             Some(Callee::Function(group)) => self.arity(group) + 1 == args,
             Some(Callee::Builtin(builtin)) => builtin.arity + 1 == args,
-            None => false,
+            None => args == 2 && name.len() == 1 && &*name[0] == "walk",
         }
     }
 

@@ -96,8 +96,14 @@ impl Parser {
         matches!(self.peek(), Kind::Sign(s) if *s == sign)
     }
 
+    /// Whether the next word is the keyword `word`. Where a field follows it, it is a name: `as.foo`.
     fn is_word(&self, word: &str) -> bool {
-        matches!(self.peek(), Kind::Name(name) if &**name == word)
+        matches!(self.peek(), Kind::Name(name) if &**name == word) && !self.is_dotted()
+    }
+
+    /// Whether a field of the next word follows it.
+    fn is_dotted(&self) -> bool {
+        self.tokens.get(self.at + 1).is_some_and(|t| t.adjacent && t.kind == Kind::Sign("."))
     }
 
     fn take(&mut self, sign: &str) -> bool {
@@ -123,7 +129,7 @@ impl Parser {
     /// A name that is not a keyword.
     fn name(&mut self) -> Result<Arc<str>, Wrong> {
         match self.peek() {
-            Kind::Name(name) if !self.keyword(name) => {
+            Kind::Name(name) if !self.keyword(name) || self.is_dotted() => {
                 let name = name.clone();
                 self.next();
                 Ok(name)
@@ -149,6 +155,7 @@ impl Parser {
         let found = match self.peek() {
             Kind::Name(name) => format!("`{name}`"),
             Kind::Literal(value) => value.to_string(),
+            Kind::Template(_) => "a template string".to_owned(),
             Kind::Sign(sign) => format!("`{sign}`"),
             Kind::End => "end of text".to_owned(),
         };

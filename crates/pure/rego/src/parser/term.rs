@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::expr::call;
 use super::{Parser, Wrong};
-use crate::ast::{Term, TermKind};
+use crate::ast::{ExprKind, Term, TermKind};
 use crate::error::Position;
-use crate::lexer::Kind;
+use crate::lexer::{Kind, Part, Token};
 use crate::number::Number;
 use crate::value::Value;
 
@@ -21,6 +21,11 @@ impl Parser {
             Kind::Literal(value) => {
                 self.next();
                 return Ok(Term { kind: TermKind::Const(value), position });
+            }
+            Kind::Template(parts) => return self.template(parts),
+            Kind::Name(name) if self.is_dotted() => {
+                self.next();
+                TermKind::Var(name)
             }
             Kind::Name(name) => match &*name {
                 "true" | "false" => {
@@ -56,6 +61,41 @@ impl Parser {
             _ => return Err(self.unexpected("a term")),
         };
         self.references(Term { kind: head, position })
+    }
+
+    /// A text with expressions in it: a call that joins the texts and, of each expression, the set of its values.
+    fn template(&mut self, parts: Vec<Part>) -> Result<Term, Wrong> {
+        let position = self.position();
+        self.next();
+        let mut items = Vec::with_capacity(parts.len());
+        for part in parts {
+            let tokens = match part {
+                Part::Text(text) => {
+                    items.push(constant(Value::string(&text), position));
+                    continue;
+                }
+                Part::Expression(tokens) => tokens,
+            };
+            items.push(self.deeper(|outer| outer.expression_set(tokens))?);
+        }
+        Ok(call(position, "internal.template_string", vec![Term { kind: TermKind::Array(items), position }]))
+    }
+
+    /// `{x | x = EXPRESSION}`.
+    fn expression_set(&mut self, tokens: Vec<Token>) -> Result<Term, Wrong> {
+        let Parser { if_, in_, contains, every, v1, depth, .. } = *self;
+        let mut inner = Parser { tokens, at: 0, if_, in_, contains, every, v1, depth, bar_ends: false };
+        let position = inner.position();
+        let mut statement = inner.statement()?;
+        if *inner.peek() != Kind::End {
+            return Err(inner.unexpected("the end of the template expression"));
+        }
+        let ExprKind::Test(value) = statement.kind else {
+            return Err((position, "a template expression must be a term".to_owned()));
+        };
+        let made = Term { kind: TermKind::Var(Arc::from("__template_value__")), position };
+        statement.kind = ExprKind::Unify(made.clone(), value);
+        Ok(Term { kind: TermKind::SetOf(Box::new(made), vec![statement]), position })
     }
 
     /// The value of `(k, v in xs)`, up to and with `in`.

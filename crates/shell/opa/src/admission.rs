@@ -1,0 +1,192 @@
+//! `Policy` objects as an engine of the API server: compiled before they are stored, in force before the answer.
+//!
+//! What an admission decision may look like is told by [`answer`].
+
+mod answer;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use eyot_model::{
+    meta,
+    status::{Cause, CauseReason, Reason},
+};
+use eyot_policy::{Data, Denial, Engine, Review, Verdict, glob, rule};
+use eyot_rego::{Dialect, Source as RegoSource, Value as Rego};
+use serde_json::{Value, json};
+
+use crate::{
+    Opa,
+    decider::{Decider, now_ns},
+    definition::definition,
+    logs::Entry,
+    spec::{Admission, Enforcement, GROUP, KIND, OnFailure, Source, Spec, flaw},
+    state::Policy,
+};
+
+impl Engine for Opa {
+    fn name(&self) -> &'static str {
+        "opa"
+    }
+
+    fn definitions(&self) -> Vec<Value> {
+        vec![definition()]
+    }
+
+    fn governs(&self, group: &str, kind: &str) -> bool {
+        group == GROUP && kind == KIND
+    }
+
+    fn check(&self, object: &mut Value, _: Option<&Value>, _: &dyn Data) -> Result<Vec<String>, Vec<Cause>> {
+        let spec = Spec::read(object)?;
+        let mut warnings = Vec::new();
+        if let Source::Inline { modules, v0, data } = &spec.source {
+            let decider = compile(modules, *v0, data)?;
+            for (field, path) in decisions(&spec) {
+                if !decider.has(path) {
+                    warnings.push(format!("{field}: no rule defines data.{}", path.replace('/', ".")));
+                }
+            }
+            note_compiled(object);
+        }
+        Ok(warnings)
+    }
+
+    fn put(&self, object: &Value) {
+        let name = meta::name(object).unwrap_or_default().to_owned();
+        let spec = match Spec::read(object) {
+            Ok(spec) => spec,
+            Err(flaws) => {
+                tracing::error!(policy = name, ?flaws, "a stored policy is not understood; what was in force stays");
+                return;
+            }
+        };
+        let decider = match &spec.source {
+            Source::Inline { modules, v0, data } => match compile(modules, *v0, data) {
+                Ok(decider) => Ok(Arc::new(decider)),
+                Err(flaws) => {
+                    tracing::error!(policy = name, ?flaws, "a stored policy does not compile; what was in force stays");
+                    return;
+                }
+            },
+            Source::Bundle(source) => self.first_decider(&name, source),
+        };
+        let generation = meta::generation(object);
+        self.policies().put(Policy { name, generation, spec: Arc::new(spec), decider });
+        self.inner.wanted.changed();
+    }
+
+    fn remove(&self, _: &str, _: &str, _: &str, name: &str) {
+        self.policies().remove(name);
+        self.inner.wanted.changed();
+    }
+
+    fn wants(&self, review: &Review<'_>) -> bool {
+        let state = self.policies().load();
+        state.admission.iter().any(|it| it.spec.admission.as_ref().is_some_and(|it| matches(it, review)))
+    }
+
+    fn validate(&self, review: &Review<'_>, _: &dyn Data) -> Verdict {
+        let state = self.policies().load();
+        let mut verdict = Verdict::default();
+        let mut input = None;
+        for policy in &state.admission {
+            let Some(admission) = &policy.spec.admission else { continue };
+            if !matches(admission, review) || !selects(admission, review) {
+                continue;
+            }
+            let input = input.get_or_insert_with(|| input_of(review));
+            self.judge(policy, admission, input, &mut verdict);
+        }
+        verdict
+    }
+}
+
+impl Opa {
+    fn judge(&self, policy: &Policy, admission: &Admission, input: &Rego, verdict: &mut Verdict) {
+        let decided = policy.decider().and_then(|it| it.decide(&admission.decision, input, now_ns()));
+        self.note(policy, || Entry::new(&admission.decision, input, &decided));
+        let judged = decided.map_err(|error| error.to_string()).and_then(|it| answer::read(&it));
+        let name = &policy.name;
+        match judged {
+            Ok(answer) => {
+                verdict.warnings.extend(answer.warnings);
+                for why in answer.denials {
+                    match admission.enforcement {
+                        Enforcement::Deny => {
+                            let message = format!("policy {name:?} denied the request: {why}");
+                            verdict.denials.push(Denial::forbidden(name, message));
+                        }
+                        Enforcement::Warn => verdict.warnings.push(format!("policy {name:?}: {why}")),
+                        Enforcement::Dryrun => verdict.audit_annotations.push((format!("{name}/denied"), why)),
+                    }
+                }
+            }
+            Err(why) if admission.on_failure == OnFailure::Ignore || admission.enforcement != Enforcement::Deny => {
+                tracing::warn!(policy = name, why, "a write could not be judged and passes");
+                verdict.audit_annotations.push((format!("{name}/failed-open"), why));
+            }
+            Err(why) => verdict.denials.push(Denial {
+                policy: name.clone(),
+                message: format!("Internal error occurred: policy {name:?} could not judge the request: {why}"),
+                is_reason: false,
+                code: 500,
+                reason: Reason::InternalError,
+            }),
+        }
+    }
+}
+
+/// The input that OPA's own webhook passes: the whole review.
+fn input_of(review: &Review<'_>) -> Rego {
+    let request = review.request(&uuid::Uuid::new_v4().to_string());
+    Rego::from(&json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}))
+}
+
+/// Whether a policy can be about a request, as far as that is known without its objects.
+fn matches(admission: &Admission, review: &Review<'_>) -> bool {
+    let by_rule = |kind| {
+        admission.rules.iter().any(|it| it.matches(review.operation, kind, review.subresource, review.name))
+    };
+    (by_rule(review.resource) || by_rule(review.requested))
+        && !admission.excluded_namespaces.iter().any(|it| glob::matches(it, review.namespace))
+}
+
+fn selects(admission: &Admission, review: &Review<'_>) -> bool {
+    rule::selects_namespace(&admission.namespaces, review) && rule::selects_object(&admission.objects, review)
+}
+
+/// The decisions of a policy, each with the field that names it.
+pub(crate) fn decisions(spec: &Spec) -> impl Iterator<Item = (&'static str, &str)> {
+    let admission = spec.admission.as_ref().map(|it| ("spec.admission.decision", it.decision.as_str()));
+    let authorization = spec.authorization.as_ref().map(|it| ("spec.authorization.decision", it.decision.as_str()));
+    admission.into_iter().chain(authorization)
+}
+
+fn compile(modules: &BTreeMap<String, String>, v0: bool, data: &Value) -> Result<Decider, Vec<Cause>> {
+    let dialect = if v0 { Dialect::V0 } else { Dialect::V1 };
+    let sources = modules.iter();
+    let sources = sources.map(|(name, text)| RegoSource { name: name.clone(), text: text.clone(), dialect });
+    Decider::compile(sources.collect(), data, String::new()).map_err(|flaws| {
+        let causes = flaws.iter().map(|it| Cause {
+            reason: CauseReason::FieldValueInvalid,
+            field: format!("spec.rego.modules[{}]", it.file),
+            message: format!("{}:{}: {}: {}", it.position.line, it.position.column, it.code, it.message),
+        });
+        let causes: Vec<Cause> = causes.collect();
+        if causes.is_empty() { vec![flaw("spec.rego", "does not compile")] } else { causes }
+    })
+}
+
+/// Says in the object itself that it compiles: its write is what made it so.
+fn note_compiled(object: &mut Value) {
+    let generation = meta::generation(object);
+    let now = meta::format_time(jiff::Timestamp::now());
+    let before = object["status"]["conditions"][0]["lastTransitionTime"].as_str().map(str::to_owned);
+    object["status"] = json!({
+        "observedGeneration": generation,
+        "conditions": [{
+            "type": "Ready", "status": "True", "reason": "Compiled", "message": "the policy is in force",
+            "observedGeneration": generation, "lastTransitionTime": before.unwrap_or(now),
+        }],
+    });
+}
