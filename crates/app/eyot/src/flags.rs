@@ -27,6 +27,9 @@ pub(crate) enum Command {
     ///
     /// Exits with 0 when every promise is kept, 3 when one is broken, 4 when none is broken but something was not measured.
     Verify(Box<crate::verify::VerifyFlags>),
+    /// Test, evaluate and time policies, without a node.
+    #[command(subcommand)]
+    Policy(crate::policy::PolicyCommand),
 }
 
 /// Flags of `eyot up`.
@@ -44,6 +47,9 @@ pub(crate) struct UpFlags {
     /// Address of the OCI registry (HTTP, no authentication); port 0 picks a free one.
     #[arg(long, env = "EYOT_REGISTRY_LISTEN", default_value = "127.0.0.1:5000")]
     registry_listen: SocketAddr,
+    /// Address of OPA's REST API (HTTP, no authentication); off unless given. Keep it on loopback.
+    #[arg(long, env = "EYOT_OPA_LISTEN")]
+    opa_listen: Option<SocketAddr>,
     /// Directory of manifests to apply at start and whenever they change.
     #[arg(long, env = "EYOT_MANIFESTS")]
     manifests: Option<PathBuf>,
@@ -125,6 +131,7 @@ pub(crate) struct Config {
     pub(crate) api_listen: SocketAddr,
     pub(crate) http_listen: SocketAddr,
     pub(crate) registry_listen: SocketAddr,
+    pub(crate) opa_listen: Option<SocketAddr>,
     pub(crate) manifests: Option<PathBuf>,
     pub(crate) node_name: String,
     pub(crate) cluster_cidr: Cidr,
@@ -158,6 +165,7 @@ impl TryFrom<UpFlags> for Config {
             api_listen: flags.api_listen,
             http_listen: flags.http_listen,
             registry_listen: flags.registry_listen,
+            opa_listen: flags.opa_listen,
             manifests: flags.manifests,
             node_name,
             cluster_cidr: flags.cluster_cidr,

@@ -11,6 +11,7 @@ mod flags;
 mod manifests;
 mod memory;
 mod policies;
+mod policy;
 mod publish;
 mod push;
 mod telemetry;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         flags::Command::Deploy(flags) => client::block_on(deploy::run(flags)),
         flags::Command::Advise(flags) => return advise::main(*flags),
         flags::Command::Verify(flags) => return verify::main(*flags),
+        flags::Command::Policy(command) => return policy::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,6 +12,7 @@ use eyot_dispatch::Endpoints;
 use eyot_gateway::Gateway;
 use eyot_kyverno::Kyverno;
 use eyot_node::{Node, NodeConfig};
+use eyot_opa::Opa;
 use eyot_registry::{Blobs, Images, ImagesConfig, Registry};
 use eyot_runtime::{Runtime, RuntimeConfig};
 use eyot_store::Store;
@@ -78,6 +79,7 @@ struct Listeners {
     /// One for each core: connections then stay on theirs.
     http: (Vec<TcpListener>, SocketAddr),
     registry: (TcpListener, SocketAddr),
+    opa: Option<(TcpListener, SocketAddr)>,
 }
 
 impl Listeners {
@@ -86,6 +88,10 @@ impl Listeners {
             api: bind("--api-listen", config.api_listen).await?,
             http: bind_http(config.http_listen)?,
             registry: bind("--registry-listen", config.registry_listen).await?,
+            opa: match config.opa_listen {
+                Some(address) => Some(bind("--opa-listen", address).await?),
+                None => None,
+            },
         })
     }
 }
@@ -120,6 +126,7 @@ struct Island {
     controllers: Controllers,
     gateway: Arc<Gateway>,
     node: Node,
+    opa: Opa,
 }
 
 impl Island {
@@ -130,7 +137,14 @@ impl Island {
             .with_context(|| format!("--data-dir {}", dir.display()))?;
         let server = eyot_apiserver::Config { service_cidr: config.service_cidr, api_port: api_address.port() };
         let kyverno = Arc::new(Kyverno::new());
-        let api = ApiServer::with_engines(store.clone(), server, policies::engines(&kyverno));
+        let blobs = Blobs::open(dir.join("oci")).context("opening the image store")?;
+        let port = registry_address.port();
+        let own_hosts = [format!("localhost:{port}"), format!("127.0.0.1:{port}"), registry_address.to_string()];
+        let images = Images::new(blobs.clone(), ImagesConfig::new(own_hosts));
+        let runtime = Runtime::new(RuntimeConfig::new(dir.join("cache"))).context("preparing the Wasm runtime")?;
+        let opa_config = eyot_opa::Config { data_dir: dir.join("opa"), node: config.node_name.clone() };
+        let opa = Opa::new(opa_config, runtime.clone(), images.clone());
+        let api = ApiServer::with_engines(store.clone(), server, policies::engines(&kyverno, &opa));
         let names = pki::ServerNames {
             dns: [config.node_name.clone()].into(),
             ips: [Some(api_address.ip()), config.service_cidr.nth(1).map(Into::into)].into_iter().flatten().collect(),
@@ -146,12 +160,6 @@ impl Island {
         eyot_apiserver::bootstrap(&api).await.context("creating the first objects")?;
         eyot_apiserver::advertise(&api, advertised(api_address)).await.context("telling where the API server is")?;
 
-        let blobs = Blobs::open(dir.join("oci")).context("opening the image store")?;
-        let port = registry_address.port();
-        let own_hosts = [format!("localhost:{port}"), format!("127.0.0.1:{port}"), registry_address.to_string()];
-        let images = Images::new(blobs.clone(), ImagesConfig::new(own_hosts));
-        let runtime = Runtime::new(RuntimeConfig::new(dir.join("cache"))).context("preparing the Wasm runtime")?;
-
         let endpoints = Arc::new(Endpoints::new());
         let client = |name: &str| Client::new(api.service(Identity::component(name)), "default");
         let gateway_config = eyot_gateway::Config {
@@ -162,6 +170,7 @@ impl Island {
             ..Default::default()
         };
         let gateway = Gateway::new(client("gateway"), endpoints.clone(), gateway_config);
+        gateway.set_authorizer(Arc::new(opa.clone()));
         let node_config = NodeConfig::new(&config.node_name, dir, config.cluster_cidr);
         let node_client = client(&format!("node:{}", config.node_name));
         let node = Node::new(node_config, node_client, runtime, images, endpoints, gateway.clone(), gateway.clone())
@@ -174,7 +183,7 @@ impl Island {
         let controllers = Controllers::new(client("kube-controller-manager"), controllers_config);
         let registry = Registry::new(blobs);
         let tls = pki.tls().context("preparing TLS")?;
-        Ok(Island { store, api, kyverno, tls, kubeconfig, registry, controllers, gateway, node })
+        Ok(Island { store, api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, opa })
     }
 }
 
@@ -189,11 +198,13 @@ impl Island {
         stop: &CancellationToken,
         tasks: &mut JoinSet<Result<()>>,
     ) -> Result<String> {
-        let Island { api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, .. } = self;
+        let Island { api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, opa, .. } = self;
         let (api_listener, api_address) = listeners.api;
         let (http_listeners, http_address) = listeners.http;
         let (registry_listener, registry_address) = listeners.registry;
+        let opa_address = listeners.opa.as_ref().map(|it| it.1);
         let client = Client::new(api.service(Identity::component("eyot")), "default");
+        let opa_client = Client::new(api.service(Identity::component("opa")), "default");
 
         api.set_kubelet(&config.node_name, node.kubelet());
         let auditor = Client::new(api.service(Identity::component("kyverno-background-controller")), "default");
@@ -207,6 +218,17 @@ impl Island {
                 axum::serve(registry_listener, registry.router()).with_graceful_shutdown(token.cancelled_owned());
             served.await.context("serving the registry")
         });
+        let (following, token) = (opa.clone(), stop.clone());
+        tasks.spawn(unit(async move { following.follow(opa_client, token).await }));
+        let (logging, token) = (opa.clone(), stop.clone());
+        tasks.spawn(unit(async move { logging.logs().run(token).await }));
+        if let Some((listener, _)) = listeners.opa {
+            let token = stop.clone();
+            tasks.spawn(async move {
+                let served = axum::serve(listener, eyot_opa::rest::router(opa));
+                served.with_graceful_shutdown(token.cancelled_owned()).await.context("serving OPA's REST API")
+            });
+        }
         let synced = controllers.synced();
         tasks.spawn(unit(controllers.run(stop.clone())));
         let mut running = node.synced();
@@ -229,8 +251,9 @@ impl Island {
         if let Some(dir) = config.manifests.clone() {
             tasks.spawn(manifests::keep_applied(client, dir, stop.clone()));
         }
+        let opa = opa_address.map_or_else(String::new, |it| format!(" opa=http://{it}"));
         Ok(format!(
-            "ready api=https://{} http=http://{} registry=http://{} kubeconfig={}",
+            "ready api=https://{} http=http://{} registry=http://{} kubeconfig={}{opa}",
             reachable(api_address),
             reachable(http_address),
             reachable(registry_address),

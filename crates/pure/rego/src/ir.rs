@@ -138,6 +138,8 @@ pub(crate) struct Rule {
     pub(crate) keys: Box<[Node]>,
     /// What it makes: a value, or the member of a set.
     pub(crate) value: Node,
+    /// Whether it is the member of a set.
+    pub(crate) member: bool,
     pub(crate) body: Box<[Step]>,
     pub(crate) otherwise: Box<[(Node, Box<[Step]>)]>,
 }

@@ -130,7 +130,7 @@ impl<'a> Lexer<'a> {
                 let Some(len) = rest[1..].find('`') else {
                     return Err((self.position, "non-terminated raw string".to_owned()));
                 };
-                let value = Value::string(&rest[1..=len].replace('\r', ""));
+                let value = Value::string(&rest[1..=len]);
                 self.advance(len + 2);
                 Ok(Kind::Literal(value))
             }

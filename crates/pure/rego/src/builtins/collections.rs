@@ -40,11 +40,14 @@ pub(super) const TABLE: &[Row] = &[
     ("object.union_n", 1, |cx, a| {
         array(a, 0)?.iter().try_fold(Value::object([]), |out, next| match next {
             Value::Object(_) => merged(cx, &out, next),
-            _ => Err("object.union_n: expected objects".into()),
+            _ => Err(Failure::Type("operand 1 must be an array of objects".to_owned())),
         })
     }),
     ("object.subset", 2, |cx, a| Ok(subset(cx, &a[0], &a[1])?.into())),
-    ("json.remove", 2, |cx, a| paths(a, 1)?.iter().try_fold(a[0].clone(), |out, path| without(cx, &out, path))),
+    ("json.remove", 2, |cx, a| {
+        object(a, 0)?;
+        paths(a, 1)?.iter().try_fold(a[0].clone(), |out, path| without(cx, &out, path))
+    }),
     ("json.filter", 2, |cx, a| {
         let mut out = Value::object([]);
         for path in paths(a, 1)? {
@@ -86,18 +89,16 @@ fn slice(cx: &mut Cx, args: &[Value]) -> Made {
 }
 
 fn flatten(cx: &mut Cx, args: &[Value]) -> Made {
-    fn add(cx: &mut Cx, from: &[Value], out: &mut Vec<Value>) -> Result<(), Failure> {
-        for item in from {
-            cx.charge_bytes(size_of::<Value>())?;
-            match item {
-                Value::Array(items) => add(cx, items, out)?,
-                other => out.push(other.clone()),
-            }
-        }
-        Ok(())
-    }
     let mut out = Vec::new();
-    add(cx, array(args, 0)?, &mut out)?;
+    for item in array(args, 0)? {
+        // One level, as in OPA.
+        let items = match item {
+            Value::Array(items) => items.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        cx.charge_bytes(size_of_val(items))?;
+        out.extend_from_slice(items);
+    }
     Ok(Value::array(out))
 }
 

@@ -74,6 +74,10 @@ fn yaml(text: &str) -> Result<serde_json::Value, Failure> {
 }
 
 fn marshal_with_options(cx: &mut Cx, args: &[Value]) -> Made {
+    let Value::Object(options) = &args[1] else { return Err(super::wrong_type(args, 1, "object")) };
+    if let Some(unknown) = options.keys().find(|it| !matches!(it.as_str(), Some("indent" | "prefix" | "pretty"))) {
+        return Err(Failure::Type(format!("object contained unknown key {unknown}")));
+    }
     let option = |name: &str| args[1].field(name).cloned();
     let string = |value: Option<Value>| value.and_then(|v| v.as_str().map(str::to_owned));
     let indent = string(option("indent"));

@@ -124,6 +124,7 @@ fn written(verb: &Verb, value: &Value) -> String {
     match (verb.verb, value) {
         ('v', Value::Number(Number::Float(f))) => sign(general(*f, verb.precision)),
         ('v', Value::Number(_)) => sign(plain(value)),
+        ('s', Value::Number(Number::Big(n))) => n.to_string(),
         ('s', Value::Number(_)) => format!("%!s({}={})", go_type(value), plain(value)),
         ('v', Value::String(s)) if verb.sharp => Value::String(s.clone()).to_string(),
         ('v' | 's', _) => {

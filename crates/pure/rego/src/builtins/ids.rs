@@ -64,8 +64,7 @@ fn parse(text: &str) -> Made {
         let low = u64::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
         let middle = u64::from(u16::from_be_bytes([bytes[4], bytes[5]]));
         let high = u64::from(u16::from_be_bytes([bytes[6] & 0x0f, bytes[7]]));
-        // Of version 2 the lowest part is an identifier in place of time.
-        let ticks = (high << 48) | (middle << 32) | if version == 2 { 0 } else { low };
+        let ticks = (high << 48) | (middle << 32) | low;
         const SINCE_1582: i128 = 122_192_928_000_000_000;
         fields.push(("time", Value::int((i128::from(ticks) - SINCE_1582) * 100)));
         fields.push(("clocksequence", Value::int(u16::from_be_bytes([bytes[8] & 0x3f, bytes[9]]))));

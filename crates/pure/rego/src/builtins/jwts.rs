@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::{Cx, Failure, Made, Row, text};
 use crate::{
-    jwt::{Key, Token, keys_from, sign},
+    jwt::{JwtError, Key, Token, keys_from, sign},
     value::Value,
 };
 
@@ -56,6 +56,9 @@ fn claims(token: &Token<'_>) -> Result<Json, Failure> {
 fn decode(cx: &mut Cx, encoded: &str, depth: usize) -> Made {
     cx.charge_bytes(encoded.len().saturating_mul(8))?;
     let token = Token::parse(encoded).map_err(failed)?;
+    if token.header.get("enc").is_some() {
+        return Err("JWT is a JWE object, which is not supported".into());
+    }
     if let Some(inner) = nested(&token, &String::from_utf8_lossy(&token.payload)) {
         if depth >= DEPTH_MAX {
             return Err("tokens are nested too deeply".into());
@@ -71,7 +74,11 @@ fn verify(algorithm: &str, args: &[Value]) -> Made {
     let token = Token::parse(text(args, 0)?).map_err(failed)?;
     let keys = match algorithm.starts_with("HS") {
         true => vec![(None, Key::parse(algorithm, text(args, 1)?).map_err(failed)?)],
-        false => keys_from(algorithm, text(args, 1)?).map_err(failed)?,
+        false => match keys_from(algorithm, text(args, 1)?) {
+            // A key of another kind verifies nothing.
+            Err(JwtError::WrongKind(_)) => return Ok(Value::Bool(false)),
+            keys => keys.map_err(failed)?,
+        },
     };
     Ok(holds(&token, &keys).into())
 }
@@ -140,7 +147,7 @@ fn decode_verify(cx: &mut Cx, args: &[Value]) -> Made {
         let algorithm = token.algorithm();
         let keys = match (constraints.cert, constraints.secret) {
             (Some(cert), _) => keys_from(algorithm, cert).or_else(|error| match error {
-                crate::jwt::JwtError::Algorithm(_) => Err(failed(error)),
+                JwtError::Algorithm(_) => Err(failed(error)),
                 // Keys of another kind do not verify it, which is no error.
                 _ => Ok(Vec::new()),
             })?,
@@ -170,8 +177,9 @@ fn decode_verify(cx: &mut Cx, args: &[Value]) -> Made {
 fn readable(text: &str) -> Result<(), Failure> {
     let kinds = ["RS256", "ES256", "EdDSA"];
     let mut errors = kinds.iter().filter_map(|it| keys_from(it, text).err());
-    let readable = kinds.iter().any(|it| keys_from(it, text).is_ok());
-    if readable { Ok(()) } else { Err(errors.next().map_or_else(|| "no key".into(), failed)) }
+    // Keys that are only of another kind were read.
+    let readable = |it: &&str| !matches!(keys_from(it, text), Err(error) if !matches!(error, JwtError::WrongKind(_)));
+    if kinds.iter().any(|it| readable(&it)) { Ok(()) } else { Err(errors.next().map_or_else(|| "no key".into(), failed)) }
 }
 
 /// Whether the header has an algorithm and demands nothing that is not understood here.

@@ -5,19 +5,23 @@
 
 mod aggregates;
 mod arith;
+mod aws;
 mod collections;
 mod compare;
 mod convert;
 mod crypto;
 mod encoding;
 mod format;
+mod glob_sets;
 mod globs;
 mod graphs;
 mod ids;
 mod jwts;
+mod layout;
 mod net;
 mod patches;
 mod regexes;
+mod schemas;
 mod strings;
 mod templates;
 mod time;
@@ -38,6 +42,8 @@ pub(crate) enum Failure {
     Error(String),
     /// An argument is of a type that the function does not take.
     Type(String),
+    /// The function does not exist here, though policies know it: no answer would be right.
+    Refused(String),
     /// The evaluation took more steps than it may.
     Steps(u64),
     /// The evaluation built more bytes than it may.
@@ -117,15 +123,17 @@ impl Cx {
 pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
     static ALL: OnceLock<HashMap<&'static str, Builtin>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
-        let tables: [&[Row]; 19] = [
+        let tables: [&[Row]; 22] = [
             aggregates::TABLE,
             arith::TABLE,
+            aws::TABLE,
             collections::TABLE,
             compare::TABLE,
             convert::TABLE,
             crypto::TABLE,
             encoding::TABLE,
             format::TABLE,
+            glob_sets::TABLE,
             globs::TABLE,
             graphs::TABLE,
             ids::TABLE,
@@ -133,6 +141,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
             net::TABLE,
             patches::TABLE,
             regexes::TABLE,
+            schemas::TABLE,
             strings::TABLE,
             templates::TABLE,
             time::TABLE,
@@ -163,6 +172,7 @@ pub fn call_builtin(name: &str, arguments: &[Value], now_ns: i64) -> Result<Opti
         Ok(value) => Ok(Some(value)),
         Err(Failure::Steps(steps)) => Err(format!("{name} took more than {steps} steps")),
         Err(Failure::Bytes(bytes)) => Err(format!("{name} built more than {bytes} bytes")),
+        Err(Failure::Refused(why)) => Err(why),
         Err(_) => Ok(None),
     }
 }

@@ -87,7 +87,7 @@ fn any_match(cx: &mut Cx, args: &[Value], fits: fn(&str, &str) -> bool) -> Made 
 fn replace_n(cx: &mut Cx, args: &[Value]) -> Made {
     let Value::Object(patterns) = &args[0] else { return Err(wrong_type(args, 0, "object")) };
     let pairs: Option<Vec<(&str, &str)>> = patterns.iter().map(|(k, v)| Some((k.as_str()?, v.as_str()?))).collect();
-    let pairs = pairs.ok_or("non-string key or value in pattern object")?;
+    let pairs = pairs.ok_or_else(|| Failure::Type("non-string key or value in pattern object".to_owned()))?;
     let mut rest = text(args, 1)?;
     let mut out = String::new();
     while let Some(c) = rest.chars().next() {
@@ -117,7 +117,7 @@ fn format_int(cx: &mut Cx, args: &[Value]) -> Made {
         8 => format!("{n:o}"),
         10 => n.to_string(),
         16 => format!("{n:x}"),
-        _ => return Err("operand 2 must be one of {2, 8, 10, 16}".into()),
+        _ => return Err(Failure::Type("operand 2 must be one of {2, 8, 10, 16}".to_owned())),
     };
     cx.text(&format!("{sign}{digits}"))
 }

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use super::{Cx, Failure, Made, Row, text, wrong_type};
+use super::{Cx, Failure, Made, Row, layout, text, whole, wrong_type};
 use crate::value::Value;
 
 pub(super) const TABLE: &[Row] = &[
@@ -22,7 +22,69 @@ pub(super) const TABLE: &[Row] = &[
         Ok(Value::array(vec![Value::int(at.hour()), Value::int(at.minute()), Value::int(at.second())]))
     }),
     ("time.weekday", 1, weekday),
+    ("time.format", 1, |cx, a| {
+        let layout = match &a[0] {
+            Value::Array(items) => items.get(2).map(|it| it.as_str().ok_or("the layout must be a string")).transpose()?,
+            _ => None,
+        };
+        let text = layout::format(&zoned(a)?, layout.unwrap_or("RFC3339Nano"));
+        cx.text(&text)
+    }),
+    ("time.parse_ns", 2, |_, a| {
+        let ns = layout::parse(text(a, 1)?, text(a, 0)?);
+        in_range(ns.ok_or_else(|| Failure::Error(format!("parsing time {} as {}", a[1], a[0])))?)
+    }),
+    ("time.add_date", 4, add_date),
+    ("time.diff", 2, |_, a| diff(&zoned(&a[..1])?, &zoned(&a[1..])?)),
 ];
+
+fn in_range(ns: i128) -> Made {
+    i64::try_from(ns).map(Value::int).map_err(|_| "time outside of valid range".into())
+}
+
+/// Adds years, months and days as calendars do; a day that a month does not have runs over into the next.
+fn add_date(_: &mut Cx, args: &[Value]) -> Made {
+    let out = || Failure::from("time outside of valid range");
+    let at = zoned(args)?;
+    let (years, months, days) = (whole(args, 1)?, whole(args, 2)?, whole(args, 3)?);
+    let month = i128::from(at.month()) - 1 + months;
+    let year = i128::from(at.year()) + years + month.div_euclid(12);
+    let year = i16::try_from(year).map_err(|_| out())?;
+    let month = i8::try_from(month.rem_euclid(12) + 1).map_err(|_| out())?;
+    let first = jiff::civil::Date::new(year, month, 1).map_err(|_| out())?;
+    let days = i64::try_from(days).map_err(|_| out())?.checked_add(i64::from(at.day()) - 1).ok_or_else(out)?;
+    let span = jiff::Span::new().try_days(days).map_err(|_| out())?;
+    let date = first.checked_add(span).map_err(|_| out())?;
+    let moved = date.to_datetime(at.time()).to_zoned(at.time_zone().clone()).map_err(|_| out())?;
+    in_range(moved.timestamp().as_nanosecond())
+}
+
+/// Years, months, days, hours, minutes and seconds between two times.
+fn diff(one: &Zoned, other: &Zoned) -> Made {
+    let other = other.with_time_zone(one.time_zone().clone());
+    let (from, to) = if one.timestamp() <= other.timestamp() { (one, &other) } else { (&other, one) };
+    let parts = |at: &Zoned| {
+        [at.year().into(), at.month().into(), at.day().into(), at.hour().into(), at.minute().into(), at.second().into()]
+    };
+    let (a, b): ([i64; 6], [i64; 6]) = (parts(from), parts(to));
+    let mut parts: [i64; 6] = std::array::from_fn(|at| b[at] - a[at]);
+    for (at, whole) in [(5, 60), (4, 60), (3, 24)] {
+        if parts[at] < 0 {
+            parts[at] += whole;
+            parts[at - 1] -= 1;
+        }
+    }
+    if parts[2] < 0 {
+        // The days of the month that the earlier time lies in.
+        parts[2] += i64::from(from.days_in_month());
+        parts[1] -= 1;
+    }
+    if parts[1] < 0 {
+        parts[1] += 12;
+        parts[0] -= 1;
+    }
+    Ok(Value::array(parts.into_iter().map(Value::int).collect()))
+}
 
 fn weekday(_: &mut Cx, args: &[Value]) -> Made {
     const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];

@@ -24,7 +24,8 @@ fn split(quantity: &str) -> Result<(Number, &str), Failure> {
     if quantity.contains(' ') {
         return Err("spaces not allowed in resource strings".into());
     }
-    let end = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
+    let sign = usize::from(quantity.starts_with(['+', '-']));
+    let end = quantity[sign..].find(|c: char| !c.is_ascii_digit() && c != '.').map_or(quantity.len(), |it| sign + it);
     // An exponent, but not the unit "E" or "Ei".
     let end = match quantity[end..].strip_prefix(['e', 'E']) {
         Some(rest) => {
@@ -34,7 +35,7 @@ fn split(quantity: &str) -> Result<(Number, &str), Failure> {
         }
         None => end,
     };
-    if quantity[..end].is_empty() {
+    if quantity[sign..end].is_empty() {
         return Err("no amount provided".into());
     }
     let number = Number::parse(&quantity[..end]).ok_or("could not parse amount to a number")?;

@@ -198,7 +198,7 @@ impl Bundle {
         for name in directory.split('/').filter(|it| !it.is_empty()).rev() {
             wrapped = Value::Object(Map::from_iter([(name.to_owned(), wrapped)]));
         }
-        merge(&mut self.data, wrapped, &mut Vec::new())
+        merge(&mut self.data, wrapped)
             .map_err(|document| BundleError::Conflict { path: path.to_owned(), document })
     }
 
@@ -238,15 +238,22 @@ fn contains(root: &str, path: &str) -> bool {
     root.is_empty() || path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Merges two documents; objects merge, everything else may be given once. The error is the path of what was given twice.
-pub(crate) fn merge(into: &mut Value, from: Value, at: &mut Vec<String>) -> Result<(), String> {
+/// Merges two documents; objects merge, everything else may be given once.
+///
+/// # Errors
+/// The path of what was given twice, as `a.b`.
+pub fn merge(into: &mut Value, from: Value) -> Result<(), String> {
+    merge_at(into, from, &mut Vec::new())
+}
+
+fn merge_at(into: &mut Value, from: Value, at: &mut Vec<String>) -> Result<(), String> {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
                 match into.get_mut(&key) {
                     Some(known) => {
                         at.push(key);
-                        merge(known, value, at)?;
+                        merge_at(known, value, at)?;
                         at.pop();
                     }
                     None => drop(into.insert(key, value)),

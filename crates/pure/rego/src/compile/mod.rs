@@ -136,6 +136,8 @@ fn place(modules: &[ast::Module]) -> Vec<Placed<'_>> {
             let keys = rule.path[fixed..].to_vec();
             let kind = match (&rule.kind, &rule.params) {
                 (_, Some(params)) => GroupKind::Function(params.len()),
+                // `p[x] contains y`: an object of sets.
+                (HeadKind::Member(_), _) if !keys.is_empty() => GroupKind::Object,
                 (HeadKind::Member(_), _) => GroupKind::Set,
                 (HeadKind::Value(_), _) if keys.is_empty() => GroupKind::Complete,
                 _ => GroupKind::Object,
@@ -154,7 +156,7 @@ fn absorb(placed: &mut [Placed<'_>]) {
         placed.iter().filter(|p| p.kind == GroupKind::Object).map(|p| p.path.clone()).collect();
     for p in placed.iter_mut() {
         let Some(object) = objects.iter().find(|o| p.path.starts_with(o) && p.path.len() > o.len()) else { continue };
-        if !matches!(p.kind, GroupKind::Complete | GroupKind::Object) {
+        if !matches!(p.kind, GroupKind::Complete | GroupKind::Object | GroupKind::Set) {
             continue;
         }
         let position = p.rule.position;

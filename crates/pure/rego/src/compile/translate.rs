@@ -85,6 +85,7 @@ impl<'a> Translator<'a> {
             params,
             keys: keys.into(),
             value,
+            member: matches!(rule.kind, HeadKind::Member(_)),
             body: body.into(),
             otherwise: otherwise.into(),
         })

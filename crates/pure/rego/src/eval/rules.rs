@@ -60,7 +60,8 @@ impl<'p> Eval<'p> {
                 eval.solutions(rule, &mut pairs)
             })?;
             for (keys, value) in pairs {
-                if !insert(&mut out, &keys, value) {
+                let fits = if rule.member { gather(&mut out, &keys, value) } else { insert(&mut out, &keys, value) };
+                if !fits {
                     let message = format!("data.{}: object keys must be unique", group.path.join("."));
                     let place = self.framed(0, rule.module, |eval| Ok(eval.place(rule.position)))?;
                     return Err(Fault::Conflict { place, message });
@@ -173,6 +174,20 @@ impl<'p> Eval<'p> {
         let program = self.program;
         self.decided(&program.groups[index as usize], &args, position)
     }
+}
+
+/// Puts `member` into the set where `keys` lead; says whether nothing but a set was there.
+fn gather(into: &mut Value, keys: &[Value], member: Value) -> bool {
+    let Some((first, rest)) = keys.split_first() else {
+        if into.is_empty() && !matches!(into, Value::Set(_)) {
+            *into = Value::set([]);
+        }
+        let Value::Set(members) = into else { return false };
+        Arc::make_mut(members).insert(member);
+        return true;
+    };
+    let Value::Object(fields) = into else { return false };
+    gather(Arc::make_mut(fields).entry(first.clone()).or_insert_with(|| Value::object([])), rest, member)
 }
 
 /// Puts `value` where `keys` lead; says whether nothing else was there.

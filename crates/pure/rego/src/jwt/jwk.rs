@@ -27,7 +27,7 @@ pub(crate) fn keys_from(algorithm: &str, text: &str) -> Result<Vec<(Option<Strin
 }
 
 /// The public half of a JWK, for `algorithm`.
-pub(crate) fn key_from_jwk(algorithm: &str, jwk: &Value) -> Result<Key, JwtError> {
+fn key_from_jwk(algorithm: &str, jwk: &Value) -> Result<Key, JwtError> {
     let part = |name: &str| -> Result<Vec<u8>, JwtError> {
         let text = jwk[name].as_str().ok_or_else(|| JwtError::Key(format!("has no {name:?}")))?;
         URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| JwtError::Key(format!("{name:?} is no base64")))
@@ -75,7 +75,7 @@ fn integer(bytes: &[u8]) -> Vec<u8> {
     tagged(2, &content)
 }
 
-pub(super) fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut der = vec![tag];
     if length < 0x80 {

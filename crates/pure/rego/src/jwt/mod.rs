@@ -8,13 +8,24 @@ mod jwk;
 mod pem;
 mod sign;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use ring::{hmac, signature};
+
 use serde_json::Value;
 
-pub(crate) use jwk::{key_from_jwk, keys_from};
-pub(crate) use pem::pem_blocks;
+pub(crate) use jwk::keys_from;
 pub(crate) use sign::sign;
+
+/// As Go reads it: what is left over in the last character is not looked at.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Why a token or a key is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +36,9 @@ pub enum JwtError {
     /// The key is unreadable.
     #[error("key: {0}")]
     Key(String),
+    /// The key cannot be for the algorithm.
+    #[error("key: is of another kind than {0} needs")]
+    WrongKind(String),
     /// The algorithm is not known.
     #[error("algorithm {0:?} is not supported")]
     Algorithm(String),
@@ -133,7 +147,7 @@ impl Key {
                 | (Algorithm::EdDsa, Material::Ed25519(_))
         );
         if !fits {
-            return Err(JwtError::Key(format!("is of another kind than {name} needs")));
+            return Err(JwtError::WrongKind(name.to_owned()));
         }
         Ok(Key { name: name.to_owned(), algorithm, material })
     }
@@ -158,7 +172,7 @@ impl<'a> Token<'a> {
         if payload.contains('.') {
             return Err(bad("it has more than three parts"));
         }
-        let decode = |part: &str, what: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| bad(&format!("its {what} is no base64")));
+        let decode = |part: &str, what: &str| LENIENT.decode(part).map_err(|_| bad(&format!("its {what} is no base64")));
         let header: Value =
             serde_json::from_slice(&decode(header, "header")?).map_err(|_| bad("its header is no JSON"))?;
         if !header.is_object() {
@@ -224,6 +238,8 @@ pub(crate) fn hmac_algorithm(digest: Digest) -> hmac::Algorithm {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn hs256(payload: &str, secret: &str) -> String {

@@ -13,6 +13,31 @@ pub(super) fn is_dropped(decider: &Decider, record: &Json) -> bool {
     decider.has(DROP) && decider.decide(DROP, &Value::from(record), now_ns()) == Ok(Value::Bool(true))
 }
 
+/// Headers that hold what only the client should know.
+const SECRET_HEADERS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
+
+/// Takes out of a record what is secret whatever its policy says: credentials in headers, and what Secrets hold.
+pub(super) fn erase_secrets(record: &mut Json) {
+    let headers = "/input/attributes/request/http/headers";
+    for name in SECRET_HEADERS {
+        erase(record, headers, name);
+    }
+    for object in ["object", "oldObject"] {
+        let parent = format!("/input/request/{object}");
+        if record.pointer(&format!("{parent}/kind")).is_some_and(|it| it == "Secret") {
+            erase(record, &parent, "data");
+            erase(record, &parent, "stringData");
+        }
+    }
+}
+
+fn erase(record: &mut Json, parent: &str, field: &str) {
+    let gone = record.pointer_mut(parent).and_then(Json::as_object_mut).and_then(|it| it.remove(field));
+    if gone.is_some() {
+        note(record, "erased", &format!("{parent}/{field}"));
+    }
+}
+
 /// Takes out of a record what its policy says. A mask that cannot be evaluated takes input and result: what should have
 /// been kept out must not get into a log by mistake.
 pub(super) fn apply(decider: &Decider, record: &mut Json) {
@@ -102,6 +127,21 @@ fn note(record: &mut Json, list: &str, path: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_erased_whatever_a_policy_says() {
+        let headers = json!({"authorization": "Bearer t", "accept": "*"});
+        let secret = json!({"kind": "Secret", "data": {"a": "eA=="}, "metadata": {}});
+        let mut record = json!({"input": {
+            "attributes": {"request": {"http": {"headers": headers}}},
+            "request": {"object": secret, "oldObject": null},
+        }});
+        erase_secrets(&mut record);
+        assert_eq!(record.pointer("/input/attributes/request/http/headers"), Some(&json!({"accept": "*"})));
+        assert_eq!(record.pointer("/input/request/object"), Some(&json!({"kind": "Secret", "metadata": {}})));
+        let erased = json!(["/input/attributes/request/http/headers/authorization", "/input/request/object/data"]);
+        assert_eq!(record["erased"], erased);
+    }
 
     #[test]
     fn rules_erase_and_replace_inside_of_input_and_result() {

@@ -159,6 +159,7 @@ impl Writer<'_> {
             }
             mask::apply(decider, &mut record);
         }
+        mask::erase_secrets(&mut record);
         Some(record)
     }
 }

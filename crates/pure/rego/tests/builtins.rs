@@ -1,0 +1,114 @@
+//! Built-in functions beyond the everyday ones, and syntax that came late: each line is a query and what it gives.
+
+use eyot_rego::{Dialect, Program, Request};
+use expect_test::{Expect, expect};
+
+/// Evaluates queries one by one: the value of the last expression, `undefined`, or the fault.
+#[track_caller]
+fn check(queries: &[&str], want: Expect) {
+    let program = Program::compile(&[]).expect("nothing compiles");
+    let lines = queries.iter().map(|text| {
+        let query = match program.query(text, Dialect::V1) {
+            Ok(query) => query,
+            Err(flaws) => return flaws[0].message.clone(),
+        };
+        let request = Request::new(None, 1_700_000_000_000_000_000);
+        match program.eval(&query, &request) {
+            Ok(outcome) => match outcome.results.last().and_then(|it| it.expressions.last().cloned()) {
+                Some((_, value, _)) => value.to_string(),
+                None => "undefined".to_owned(),
+            },
+            Err(fault) => fault.to_string(),
+        }
+    });
+    want.assert_eq(&lines.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn tokens_are_signed_decoded_and_verified() {
+    check(
+        &[
+            r#"io.jwt.encode_sign({"alg": "HS256"}, {"iss": "me", "exp": 2e9}, {"kty": "oct", "k": "c2VjcmV0"})"#,
+            r#"t := io.jwt.encode_sign({"alg": "HS256"}, {"iss": "me"}, {"kty": "oct", "k": "c2VjcmV0"}); io.jwt.verify_hs256(t, "secret")"#,
+            r#"t := io.jwt.encode_sign({"alg": "HS256"}, {"iss": "me"}, {"kty": "oct", "k": "c2VjcmV0"}); io.jwt.verify_hs256(t, "other")"#,
+            r#"t := io.jwt.encode_sign({"alg": "HS256"}, {"iss": "me"}, {"kty": "oct", "k": "c2VjcmV0"}); io.jwt.decode_verify(t, {"secret": "secret", "iss": "me"})"#,
+            r#"t := io.jwt.encode_sign({"alg": "HS256"}, {"exp": 1}, {"kty": "oct", "k": "c2VjcmV0"}); io.jwt.decode_verify(t, {"secret": "secret"})[0]"#,
+            r#"t := io.jwt.encode_sign({"alg": "HS256"}, {"aud": ["a", "b"]}, {"kty": "oct", "k": "c2VjcmV0"}); [io.jwt.decode_verify(t, {"secret": "secret", "aud": x})[0] | some x in ["b", "c"]]"#,
+            r#"io.jwt.decode("nonsense")"#,
+        ],
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn networks_graphs_patches_and_hashes() {
+    check(
+        &[
+            r#"net.cidr_merge(["10.0.0.0/25", "10.0.0.128/25", "10.0.2.0/24"])"#,
+            r#"net.cidr_contains_matches({"a": "10.0.0.0/8"}, ["10.1.1.1", "11.1.1.1"])"#,
+            r#"net.cidr_expand("10.0.0.0/30")"#,
+            r#"net.cidr_expand("10.0.0.0/1")"#,
+            r#"graph.reachable({"a": ["b"], "b": ["c"], "c": []}, {"a"})"#,
+            r#"graph.reachable_paths({"a": ["b", "c"], "b": [], "c": ["a"]}, ["a"])"#,
+            r#"json.patch({"a": [1]}, [{"op": "add", "path": "/a/-", "value": 2}, {"op": "remove", "path": "a/0"}])"#,
+            r#"json.patch({"a": {1}}, [{"op": "add", "path": ["a", 2], "value": 2}])"#,
+            r#"json.match_schema({"a": 1}, {"type": "object", "properties": {"a": {"type": "string"}}})[0]"#,
+            r#"json.verify_schema({"types": 1})[1]"#,
+            r#"crypto.md5("a")"#,
+            r#"crypto.hmac.sha256("a", "b")"#,
+            r#"regex.globs_match("a.[0-9]+", "ab[5-7]*x")"#,
+            r#"regex.globs_match("a.[0-9]+", "ab[5-7]*")"#,
+        ],
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn times_are_moved_compared_and_written() {
+    check(
+        &[
+            r#"time.format([0, "Europe/Berlin", "Mon, 02 Jan 2006 15:04"])"#,
+            r#"time.parse_ns("2006-01-02", "1970-01-02")"#,
+            r#"time.format(time.add_date(time.parse_ns("2006-01-02", "2024-01-31"), 0, 1, 0))"#,
+            r#"time.diff(time.parse_ns("2006-01-02", "2024-02-02"), time.parse_ns("2006-01-02", "2024-03-01"))"#,
+            r#"time.parse_ns("2006-01-02", "tomorrow")"#,
+        ],
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn template_strings_show_what_is_undefined() {
+    check(
+        &[
+            r#"x := 1; $"{x} and {x + 1} and \{x} and {input.y}""#,
+            "$`{[a | some a in [1, \"{\"]]}\n{$\"{1}\"}`",
+            r#"$"{some x in [1]}""#,
+            r#"$"{1""#,
+        ],
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn what_reaches_the_network_stops_the_evaluation_instead_of_being_undefined() {
+    check(
+        &[
+            r#"http.send({"method": "get", "url": "http://x"})"#,
+            r#"not http.send({"method": "get", "url": "http://x"})"#,
+            r#"http.send({"url": "x"}).body with http.send as {"body": 1}"#,
+            r#"net.lookup_ip_addr("10.0.0.1")"#,
+            r#"net.lookup_ip_addr("example.com")"#,
+        ],
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn keywords_are_names_where_a_field_follows_and_sets_lie_inside_of_objects() {
+    let module = "package p\n\nif.not := 1\n\nteams[team] contains name if {\n  some name, team in {\"ann\": \"a\", \"bob\": \"b\", \"cid\": \"a\"}\n}\n\nteams.b contains \"dan\"\n";
+    let source = eyot_rego::Source { name: "p.rego".into(), text: module.into(), dialect: Dialect::V1 };
+    let program = Program::compile(&[source]).expect("it compiles");
+    let value = program.value("data.p", &Request::new(None, 0)).expect("it ends").expect("it is defined");
+    expect![[r#""#]].assert_eq(&value.to_string());
+}
