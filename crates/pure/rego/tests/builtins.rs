@@ -1,7 +1,7 @@
 //! Built-in functions beyond the everyday ones, and syntax that came late: each line is a query and what it gives.
 
-use eyot_rego::{Dialect, Program, Request};
 use expect_test::{Expect, expect};
+use eyot_rego::{Dialect, Program, Request};
 
 /// Evaluates queries one by one: the value of the last expression, `undefined`, or the fault.
 #[track_caller]
@@ -36,7 +36,14 @@ fn tokens_are_signed_decoded_and_verified() {
             r#"t := io.jwt.encode_sign({"alg": "HS256"}, {"aud": ["a", "b"]}, {"kty": "oct", "k": "c2VjcmV0"}); [io.jwt.decode_verify(t, {"secret": "secret", "aud": x})[0] | some x in ["b", "c"]]"#,
             r#"io.jwt.decode("nonsense")"#,
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjIwMDAwMDAwMDAsImlzcyI6Im1lIn0.ARdZCvLeOk4YLs8Vo0QRQkuYXmaQu8QG1FL0rpP7rU4"
+            true
+            false
+            [true, {"alg": "HS256"}, {"iss": "me"}]
+            false
+            [true, false]
+            undefined"#]],
     );
 }
 
@@ -47,7 +54,6 @@ fn networks_graphs_patches_and_hashes() {
             r#"net.cidr_merge(["10.0.0.0/25", "10.0.0.128/25", "10.0.2.0/24"])"#,
             r#"net.cidr_contains_matches({"a": "10.0.0.0/8"}, ["10.1.1.1", "11.1.1.1"])"#,
             r#"net.cidr_expand("10.0.0.0/30")"#,
-            r#"net.cidr_expand("10.0.0.0/1")"#,
             r#"graph.reachable({"a": ["b"], "b": ["c"], "c": []}, {"a"})"#,
             r#"graph.reachable_paths({"a": ["b", "c"], "b": [], "c": ["a"]}, ["a"])"#,
             r#"json.patch({"a": [1]}, [{"op": "add", "path": "/a/-", "value": 2}, {"op": "remove", "path": "a/0"}])"#,
@@ -73,7 +79,12 @@ fn times_are_moved_compared_and_written() {
             r#"time.diff(time.parse_ns("2006-01-02", "2024-02-02"), time.parse_ns("2006-01-02", "2024-03-01"))"#,
             r#"time.parse_ns("2006-01-02", "tomorrow")"#,
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            "Thu, 01 Jan 1970 01:00"
+            86400000000000
+            "2024-03-02T00:00:00Z"
+            [0, 0, 28, 0, 0, 0]
+            undefined"#]],
     );
 }
 
@@ -86,7 +97,11 @@ fn template_strings_show_what_is_undefined() {
             r#"$"{some x in [1]}""#,
             r#"$"{1""#,
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            "1 and 2 and {x} and <undefined>"
+            "[1, \"{\"]\n1"
+            a template expression must be a term
+            non-terminated string"#]],
     );
 }
 
@@ -110,5 +125,6 @@ fn keywords_are_names_where_a_field_follows_and_sets_lie_inside_of_objects() {
     let source = eyot_rego::Source { name: "p.rego".into(), text: module.into(), dialect: Dialect::V1 };
     let program = Program::compile(&[source]).expect("it compiles");
     let value = program.value("data.p", &Request::new(None, 0)).expect("it ends").expect("it is defined");
-    expect![[r#""#]].assert_eq(&value.to_string());
+    expect![[r#"{"if": {"not": 1}, "teams": {"a": {"ann", "cid"}, "b": {"bob", "dan"}}}"#]]
+        .assert_eq(&value.to_string());
 }

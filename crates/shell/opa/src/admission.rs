@@ -3,6 +3,7 @@
 //! What an admission decision may look like is told by [`answer`].
 
 mod answer;
+mod audit;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,8 +11,9 @@ use eyot_model::{
     meta,
     status::{Cause, CauseReason, Reason},
 };
-use eyot_policy::{Data, Denial, Engine, Review, Verdict, glob, rule};
+use eyot_policy::{Data, Denial, Engine, Finding, Review, Verdict, glob, rule};
 use eyot_rego::{Dialect, Source as RegoSource, Value as Rego};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -99,6 +101,10 @@ impl Engine for Opa {
         }
         verdict
     }
+
+    fn audit(&self, object: &Value, namespace: Option<&Value>, now: Timestamp, data: &dyn Data) -> Vec<Finding> {
+        audit::audit(&self.policies().load(), object, namespace, now, data)
+    }
 }
 
 impl Opa {
@@ -144,9 +150,8 @@ fn input_of(review: &Review<'_>) -> Rego {
 
 /// Whether a policy can be about a request, as far as that is known without its objects.
 fn matches(admission: &Admission, review: &Review<'_>) -> bool {
-    let by_rule = |kind| {
-        admission.rules.iter().any(|it| it.matches(review.operation, kind, review.subresource, review.name))
-    };
+    let by_rule =
+        |kind| admission.rules.iter().any(|it| it.matches(review.operation, kind, review.subresource, review.name));
     (by_rule(review.resource) || by_rule(review.requested))
         && !admission.excluded_namespaces.iter().any(|it| glob::matches(it, review.namespace))
 }

@@ -3,12 +3,7 @@
 use eyot_dispatch::{Asking, Authorize, Changes, Decision, Way};
 use http::HeaderMap;
 
-use crate::{
-    Opa, decider::now_ns, envoy,
-    logs::Entry,
-    spec::OnFailure,
-    state::Policy,
-};
+use crate::{Opa, decider::now_ns, envoy, logs::Entry, spec::OnFailure, state::Policy};
 
 impl Authorize for Opa {
     fn is_concerned(&self, way: &Way<'_>) -> bool {

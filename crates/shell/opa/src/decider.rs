@@ -34,8 +34,8 @@ pub(crate) enum DecideError {
     Absent(String),
 }
 
-/// Bounds of one decision: a request waits for it.
-const BOUNDS: Bounds = Bounds { steps: 2_000_000, bytes: 64 << 20 };
+/// Bounds of one decision: a request waits for it, and at the gateway a thread with all of its connections.
+const BOUNDS: Bounds = Bounds { steps: 500_000, bytes: 64 << 20 };
 
 impl Decider {
     /// Compiles modules.
@@ -80,13 +80,8 @@ impl Decider {
                 serde_json::from_str(&answer).map_err(|error| DecideError::Failed(format!("the answer: {error}")))?;
             return results.get(0).and_then(|it| it.get("result")).map(Value::from).ok_or_else(undefined);
         }
-        let request = Request {
-            input: Some(input.clone()),
-            data: self.data.clone(),
-            now_ns,
-            bounds: BOUNDS,
-            strict: false,
-        };
+        let request =
+            Request { input: Some(input.clone()), data: self.data.clone(), now_ns, bounds: BOUNDS, strict: false };
         let keys: Vec<Value> = path.split('/').map(Value::string).collect();
         let value = self.program.at(&keys, &request);
         value.map_err(|fault| DecideError::Failed(fault.to_string()))?.ok_or_else(undefined)
@@ -117,4 +112,82 @@ pub(crate) fn told(flaws: &[Flaw]) -> String {
 /// Nanoseconds since 1970.
 pub(crate) fn now_ns() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use eyot_runtime::RuntimeConfig;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A module by OPA's ABI whose values are their own text. Its answer is what `json.unmarshal` makes of a text, so that a
+    /// built-in function is called on the way.
+    fn module() -> Vec<u8> {
+        let text = r#"(module
+            (import "env" "memory" (memory 1))
+            (import "env" "opa_builtin1" (func $builtin1 (param i32 i32 i32) (result i32)))
+            (global (export "opa_wasm_abi_version") i32 (i32.const 1))
+            (global (export "opa_wasm_abi_minor_version") i32 (i32.const 3))
+            (global $top (mut i32) (i32.const 4096))
+            (export "memory" (memory 0))
+            (data (i32.const 16) "{\22app/allow\22: 0}\00")
+            (data (i32.const 64) "{\22json.unmarshal\22: 3}\00")
+            (data (i32.const 128) "\22[{\5c\22result\5c\22: {\5c\22allowed\5c\22: true}}]\22\00")
+            (func (export "opa_malloc") (param i32) (result i32)
+                (global.get $top)
+                (global.set $top (i32.add (global.get $top) (i32.add (local.get 0) (i32.const 1)))))
+            (func (export "opa_value_dump") (param i32) (result i32) (local.get 0))
+            (func (export "opa_json_dump") (param i32) (result i32) (local.get 0))
+            (func (export "opa_value_parse") (param i32 i32) (result i32)
+                (i32.store8 (i32.add (local.get 0) (local.get 1)) (i32.const 0)) (local.get 0))
+            (func (export "opa_json_parse") (param i32 i32) (result i32) (local.get 0))
+            (func (export "opa_heap_ptr_get") (result i32) (global.get $top))
+            (func (export "builtins") (result i32) (i32.const 64))
+            (func (export "entrypoints") (result i32) (i32.const 16))
+            (func (export "opa_eval") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+                (call $builtin1 (i32.const 3) (i32.const 0) (i32.const 128))))"#;
+        wat::parse_str(text).unwrap()
+    }
+
+    fn bundle(files: &[(&str, &[u8])]) -> Bundle {
+        let files = files.iter().map(|(path, content)| ((*path).to_owned(), content.to_vec()));
+        Bundle::from_files(files.collect(), None).unwrap()
+    }
+
+    #[test]
+    fn compiled_policies_answer_their_entry_points_and_rego_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(RuntimeConfig::new(dir.path())).unwrap();
+        let manifest = br#"{"revision": "7", "wasm": [{"entrypoint": "app/allow", "module": "/policy.wasm"}]}"#;
+        let module = module();
+        let files: [(&str, &[u8]); 4] = [
+            (".manifest", manifest),
+            ("policy.wasm", &module),
+            ("a.rego", b"package a\nlimit := data.most + input.more"),
+            ("data.json", br#"{"most": 3}"#),
+        ];
+        let decider = Decider::of_bundle(bundle(&files), &runtime).unwrap();
+        let input = Value::from(&json!({"more": 1}));
+        let decide = |path: &str| decider.decide(path, &input, 0).map(|it| it.to_string());
+        assert_eq!(decide("app/allow").unwrap(), r#"{"allowed": true}"#);
+        assert_eq!(decide("a/limit").unwrap(), "4");
+        assert_eq!(decide("a/none"), Err(DecideError::Undefined("a.none".into())));
+        assert!(decider.has("app/allow") && decider.has("a/limit") && decider.has("most") && !decider.has("b"));
+        assert_eq!(decider.revision, "7");
+    }
+
+    #[test]
+    fn a_bundle_that_names_what_its_module_does_not_answer_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(RuntimeConfig::new(dir.path())).unwrap();
+        let manifest = br#"{"wasm": [{"entrypoint": "app/deny", "module": "/policy.wasm"}]}"#;
+        let module = module();
+        let files: [(&str, &[u8]); 2] = [(".manifest", manifest), ("policy.wasm", &module)];
+        let error = Decider::of_bundle(bundle(&files), &runtime).unwrap_err();
+        assert_eq!(error, r#"policy.wasm: the module has no entry point "app/deny""#);
+        let garbage: [(&str, &[u8]); 1] = [("policy.wasm", b"\0asm\x02\0\0\0")];
+        let error = Decider::of_bundle(bundle(&garbage), &runtime).unwrap_err();
+        assert!(error.starts_with("policy.wasm: the policy module is not usable"), "{error}");
+    }
 }

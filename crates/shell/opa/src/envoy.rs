@@ -150,7 +150,8 @@ fn pairs(value: Option<&Value>, field: &str) -> Result<Vec<(HeaderName, HeaderVa
             };
             for value in values {
                 let text = value.as_str().ok_or_else(|| format!("{field}: {name} is {}", value.type_name()))?;
-                let value = HeaderValue::from_str(text).map_err(|_| format!("{field}: {name} has a malformed value"))?;
+                let value =
+                    HeaderValue::from_str(text).map_err(|_| format!("{field}: {name} has a malformed value"))?;
                 found.push((name.clone(), value));
             }
         }
@@ -179,8 +180,8 @@ fn names(value: Option<&Value>) -> Result<Vec<HeaderName>, String> {
 
 #[cfg(test)]
 mod tests {
-    use eyot_dispatch::Way;
     use expect_test::expect;
+    use eyot_dispatch::Way;
     use http::Request;
     use serde_json::json;
 

@@ -276,7 +276,8 @@ impl RawBundle {
             (None, Some(oci), None) => (At::Oci(oci.clone()), format!("oci {oci}")),
             (None, None, Some(url)) => {
                 let parsed: Result<http::Uri, _> = url.parse();
-                let known = parsed.is_ok_and(|it| matches!(it.scheme_str(), Some("http" | "https")) && it.host().is_some());
+                let known =
+                    parsed.is_ok_and(|it| matches!(it.scheme_str(), Some("http" | "https")) && it.host().is_some());
                 if !known {
                     return Err(flaw("spec.bundle.url", "must be a URL of http or https"));
                 }
@@ -409,7 +410,9 @@ mod tests {
     #[track_caller]
     fn check(spec: Value, want: Expect) {
         let got = match Spec::read(&json!({"spec": spec})) {
-            Ok(spec) => format!("{:?} {:?}", spec.admission.map(|it| it.decision), spec.authorization.map(|it| it.targets)),
+            Ok(spec) => {
+                format!("{:?} {:?}", spec.admission.map(|it| it.decision), spec.authorization.map(|it| it.targets))
+            }
             Err(flaws) => flaws.iter().map(|it| format!("{}: {}\n", it.field, it.message)).collect(),
         };
         want.assert_eq(&got);
@@ -417,7 +420,8 @@ mod tests {
 
     #[test]
     fn complete_policies_are_read() {
-        let rules = json!([{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]);
+        let rules =
+            json!([{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]);
         check(
             json!({"rego": {"modules": {"a": "package a"}}, "admission": {"decision": "data.a.deny", "rules": rules}}),
             expect![[r#"Some("a/deny") None"#]],

@@ -63,10 +63,7 @@ impl State {
         ];
         // A map that nobody is in costs no more than the question.
         let places = if self.targets.is_empty() { [(TargetKind::Gateway, None); 4] } else { places };
-        places
-            .into_iter()
-            .filter_map(|(kind, name)| self.targets.get(&(kind, name?.to_owned())))
-            .flatten()
+        places.into_iter().filter_map(|(kind, name)| self.targets.get(&(kind, name?.to_owned()))).flatten()
     }
 }
 

@@ -5,7 +5,9 @@
 use oci_client::Reference;
 use serde::Deserialize;
 
-use crate::{BlobError, Blobs, PullError, artifact::Descriptor, artifact::MANIFEST_BYTES_MAX, images::blocking, remote::Remote};
+use crate::{
+    BlobError, Blobs, PullError, artifact::Descriptor, artifact::MANIFEST_BYTES_MAX, images::blocking, remote::Remote,
+};
 
 #[derive(Deserialize)]
 struct Layers {
@@ -16,7 +18,8 @@ struct Layers {
 /// The layer of a manifest that holds the bundle.
 fn layer(manifest: &[u8], bytes_max: u64) -> Result<Descriptor, String> {
     let read: Layers = serde_json::from_slice(manifest).map_err(|error| format!("its manifest: {error}"))?;
-    let found = read.layers.into_iter().find(|it| it.media_type.ends_with("tar+gzip") || it.media_type.ends_with("tar.gzip"));
+    let found =
+        read.layers.into_iter().find(|it| it.media_type.ends_with("tar+gzip") || it.media_type.ends_with("tar.gzip"));
     let found = found.ok_or("it has no layer of type tar+gzip, so it is no policy bundle")?;
     if found.size > bytes_max {
         return Err(format!("its layer has {} bytes, more than {bytes_max}", found.size));
@@ -25,7 +28,11 @@ fn layer(manifest: &[u8], bytes_max: u64) -> Result<Descriptor, String> {
 }
 
 /// A bundle in the embedded registry: digest of the manifest and archive.
-pub(crate) fn of_own(blobs: &Blobs, parsed: &Reference, bytes_max: u64) -> Result<Option<(String, Vec<u8>)>, BlobError> {
+pub(crate) fn of_own(
+    blobs: &Blobs,
+    parsed: &Reference,
+    bytes_max: u64,
+) -> Result<Option<(String, Vec<u8>)>, BlobError> {
     let name = parsed.digest().or(parsed.tag()).unwrap_or("latest");
     let digest = blobs.names(|it| it.repositories.get(parsed.repository())?.find(name).map(|it| it.0.clone()));
     let Some(digest) = digest else { return Ok(None) };
@@ -41,7 +48,11 @@ pub(crate) fn of_own(blobs: &Blobs, parsed: &Reference, bytes_max: u64) -> Resul
 
 impl Remote {
     /// A bundle at its registry, unless its manifest is the one with digest `known`.
-    pub(crate) async fn bundle(&self, known: Option<&str>, bytes_max: u64) -> Result<Option<(String, Vec<u8>)>, PullError> {
+    pub(crate) async fn bundle(
+        &self,
+        known: Option<&str>,
+        bytes_max: u64,
+    ) -> Result<Option<(String, Vec<u8>)>, PullError> {
         let (digest, manifest) = self.manifest(self.parsed()).await?;
         let digest = digest.to_string();
         if known == Some(digest.as_str()) {

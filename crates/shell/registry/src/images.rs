@@ -117,7 +117,8 @@ impl Images {
         if own {
             let (blobs, named) = (blobs.clone(), parsed.clone());
             let found = blocking(reference, move || bundle::of_own(&blobs, &named, bytes_max)).await?;
-            let missing = || PullError::NotFound { reference: reference.to_owned(), reason: "no such bundle".to_owned() };
+            let missing =
+                || PullError::NotFound { reference: reference.to_owned(), reason: "no such bundle".to_owned() };
             let (digest, archive) = found.ok_or_else(missing)?;
             return Ok((known != Some(digest.as_str())).then_some((digest, archive)));
         }

@@ -8,6 +8,7 @@ mod api;
 mod http;
 mod machine;
 mod memory;
+mod opa;
 mod peer;
 mod pods;
 mod policy;
@@ -127,7 +128,11 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
             let (peer, peer_pids) = (flags.peer.clone(), flags.peer_pids.clone());
             api::run(&api::Options { peer, peer_pids, objects: flags.objects, samples: flags.samples }).await
         }
-        Name::Policy => policy::run(flags.samples).await,
+        Name::Policy => {
+            let mut rows = policy::run(flags.samples).await?;
+            rows["opa"] = opa::run()?;
+            Ok(rows)
+        }
         Name::Advise => advise::run(flags.samples),
         Name::All => unreachable!("taken apart by main"),
     }

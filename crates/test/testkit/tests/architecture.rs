@@ -23,10 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("eyot-controllers", &["eyot-plan", "eyot-model"]),
     ("eyot-audit", &["eyot-kyverno", "eyot-model", "eyot-policy"]),
     ("eyot-registry", &[]),
-    (
-        "eyot-opa",
-        &["eyot-dispatch", "eyot-model", "eyot-policy", "eyot-registry", "eyot-rego", "eyot-runtime"],
-    ),
+    ("eyot-opa", &["eyot-dispatch", "eyot-model", "eyot-policy", "eyot-registry", "eyot-rego", "eyot-runtime"]),
     ("eyot-runtime", &["eyot-dispatch"]),
     ("eyot-gateway", &["eyot-dispatch", "eyot-route"]),
     ("eyot-node", &["eyot-dispatch", "eyot-instance", "eyot-registry", "eyot-runtime", "eyot-model"]),
@@ -52,7 +49,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("eyot-testkit", &[]),
-    ("eyot-bench", &["eyot-advise", "eyot-testkit", "eyot-store", "eyot-dispatch", "eyot-runtime"]),
+    (
+        "eyot-bench",
+        &[
+            "eyot-advise",
+            "eyot-testkit",
+            "eyot-store",
+            "eyot-dispatch",
+            "eyot-runtime",
+            "eyot-opa",
+            "eyot-policy",
+            "eyot-registry",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

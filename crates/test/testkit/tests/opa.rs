@@ -27,7 +27,8 @@ fn admission(source: Value) -> String {
     let rule = json!({"operations": ["CREATE", "UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]});
     let mut spec = source;
     spec["admission"] = json!({"decision": "data.names.deny", "rules": [rule], "excludedNamespaces": ["kube-*"]});
-    json!({"apiVersion": "eyot.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "names"}, "spec": spec}).to_string()
+    json!({"apiVersion": "eyot.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "names"}, "spec": spec})
+        .to_string()
 }
 
 /// A module that refuses ConfigMaps of one name.
@@ -60,7 +61,8 @@ async fn a_policy_judges_writes_from_its_own_write_on_and_a_broken_one_changes_n
         assert!(refused.contains(r#"policy "names" denied the request: the name one is taken"#), "{refused}");
         assert!(create(node, "two").await?.contains("configmap/two created"));
 
-        let broken = node.apply_outcome(&admission(inline("package names\n\ndeny contains msg if {\n  x ==\n}\n"))).await?;
+        let broken =
+            node.apply_outcome(&admission(inline("package names\n\ndeny contains msg if {\n  x ==\n}\n"))).await?;
         assert!(broken.code != 0 && broken.stderr.contains("spec.rego.modules[names.rego]"), "{}", broken.stderr);
         assert!(broken.stderr.contains("5:1: rego_parse_error"), "{}", broken.stderr);
         let recursive = "package names\n\ndeny contains a if { a := b }\nb := c if { c := count(deny) }\n";
@@ -92,7 +94,8 @@ fn guard(module: &str) -> String {
     let target = json!({"kind": "Service", "name": "hello"});
     let spec = json!({"rego": {"modules": {"authz.rego": module}}, "decisionLog": {},
         "authorization": {"targetRefs": [target]}});
-    json!({"apiVersion": "eyot.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "guard"}, "spec": spec}).to_string()
+    json!({"apiVersion": "eyot.dev/v1alpha1", "kind": "Policy", "metadata": {"name": "guard"}, "spec": spec})
+        .to_string()
 }
 
 /// A module that answers everything but `/open` with a word.
@@ -115,14 +118,17 @@ async fn requests_at_the_gateway_are_judged_and_a_changed_policy_leaves_no_gap()
         assert_eq!((open.status.as_u16(), &open.headers["x-judged"]), (200, &"GET".parse()?));
 
         // While clients ask without a pause, the policy is changed again and again.
-        let (stop, wrong, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (stop, wrong, asked) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let clients: Vec<_> = (0..4)
             .map(|_| {
-                let (stop, wrong, asked, gateway) = (stop.clone(), wrong.clone(), asked.clone(), node.gateway().clone());
+                let (stop, wrong, asked, gateway) =
+                    (stop.clone(), wrong.clone(), asked.clone(), node.gateway().clone());
                 tokio::spawn(async move {
                     while !stop.load(SeqCst) {
                         let answer = gateway.get("hello.localhost", "/closed").await;
-                        let known = answer.is_ok_and(|it| it.status == 418 && ["one", "two"].contains(&it.text().as_str()));
+                        let known =
+                            answer.is_ok_and(|it| it.status == 418 && ["one", "two"].contains(&it.text().as_str()));
                         wrong.fetch_add(usize::from(!known), SeqCst);
                         asked.fetch_add(1, SeqCst);
                     }
@@ -145,7 +151,7 @@ async fn requests_at_the_gateway_are_judged_and_a_changed_policy_leaves_no_gap()
         let failed = node.get("hello.localhost", "/open").await?;
         assert_eq!((failed.status.as_u16(), failed.text().as_str()), (403, "the request could not be authorised\n"));
 
-        let log = node.data_dir().join("opa/decisions/decisions.log");
+        let log = node.data_dir().join("eyot/opa/decisions/decisions.log");
         let noted = eventually("decisions are noted", SOON, async || {
             let text = std::fs::read_to_string(&log)?;
             let first: Value = serde_json::from_str(text.lines().next().context("a line")?)?;
@@ -195,7 +201,10 @@ impl Server {
                     counted.fetch_add(1, SeqCst);
                     b"HTTP/1.1 304 Not Modified\r\nconnection: close\r\n\r\n".to_vec()
                 } else {
-                    let head = format!("HTTP/1.1 200 OK\r\netag: {etag}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\netag: {etag}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                        body.len()
+                    );
                     [head.into_bytes(), body].concat()
                 };
                 let _ = stream.write_all(&answer).await;
@@ -297,10 +306,16 @@ async fn rest(node: &Node, address: &str) -> Result<()> {
     let (_, answer) = ask(Method::POST, "/v1/query", r#"{"query": "data.users[name][_] = role"}"#).await?;
     assert_eq!(answer["result"], json!([{"name": "bob", "role": "admin"}]));
     let (status, flawed) = ask(Method::PUT, "/v1/policies/bad", "package x\n\nallow if y\n").await?;
-    assert_eq!((status, &flawed["code"], &flawed["errors"][0]["code"]), (400, &json!("invalid_parameter"), &json!("rego_unsafe_var_error")));
+    assert_eq!(
+        (status, &flawed["code"], &flawed["errors"][0]["code"]),
+        (400, &json!("invalid_parameter"), &json!("rego_unsafe_var_error"))
+    );
     assert_eq!(flawed["errors"][0]["location"]["row"], 3);
     assert_eq!(ask(Method::DELETE, "/v1/data/nothing", "").await?.1["code"], "resource_not_found");
-    assert_eq!(ask(Method::POST, "/v1/compile", "{}").await?.1["message"], "partial evaluation (/v1/compile) is not supported");
+    assert_eq!(
+        ask(Method::POST, "/v1/compile", "{}").await?.1["message"],
+        "partial evaluation (/v1/compile) is not supported"
+    );
     assert_eq!(ask(Method::POST, "/", "{}").await?.1["code"], "undefined_document");
     assert_eq!(ask(Method::GET, "/v1/data?explain=full", "").await?.0, 400);
     assert_eq!(ask(Method::DELETE, "/v1/policies/app", "").await?.0, 200);

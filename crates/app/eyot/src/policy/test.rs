@@ -124,9 +124,7 @@ fn shown(reports: &[Report], verbose: bool) -> String {
     if !text.is_empty() {
         text.push_str(&format!("{}\n", "-".repeat(80)));
     }
-    for (word, end) in
-        [("PASS", End::Pass), ("FAIL", End::Fail), ("ERROR", End::Error), ("SKIPPED", End::Skipped)]
-    {
+    for (word, end) in [("PASS", End::Pass), ("FAIL", End::Fail), ("ERROR", End::Error), ("SKIPPED", End::Skipped)] {
         if end == End::Pass || count(end) > 0 {
             text.push_str(&format!("{word}: {}/{all}\n", count(end)));
         }

@@ -26,7 +26,11 @@ fn required<'a>(args: &'a [Value], at: usize, names: &[&str], what: &str) -> Res
     let texts: Vec<Option<&str>> = names.iter().map(|it| args[at].field(it).and_then(Value::as_str)).collect();
     let wrong: Vec<&&str> = names.iter().zip(&texts).filter(|(_, it)| it.is_none()).map(|it| it.0).collect();
     if !wrong.is_empty() {
-        return Err(Failure::Type(format!("operand {} invalid values for required {what}(s): {}", at + 1, listed(wrong))));
+        return Err(Failure::Type(format!(
+            "operand {} invalid values for required {what}(s): {}",
+            at + 1,
+            listed(wrong)
+        )));
     }
     Ok(texts.into_iter().flatten().collect())
 }
@@ -39,11 +43,14 @@ fn sign_request(cx: &mut Cx, args: &[Value]) -> Made {
         None => false,
         Some(Value::Bool(it)) => *it,
         Some(_) => {
-            return Err(Failure::Type("operand 2 invalid value for 'disable_payload_signing' in AWS config".to_owned()));
+            return Err(Failure::Type(
+                "operand 2 invalid value for 'disable_payload_signing' in AWS config".to_owned(),
+            ));
         }
     };
     let at = Timestamp::from_nanosecond(whole(args, 2)?).ok().filter(|it| it.as_second() >= 0);
-    let at = at.ok_or_else(|| Failure::Type("operand 3 could not convert time_ns value into a unix timestamp".to_owned()))?;
+    let at =
+        at.ok_or_else(|| Failure::Type("operand 3 could not convert time_ns value into a unix timestamp".to_owned()))?;
     let token = args[1].field("aws_session_token").and_then(Value::as_str);
 
     let body = body(&args[0]);
@@ -69,8 +76,7 @@ fn sign_request(cx: &mut Cx, args: &[Value]) -> Made {
     let lines: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
     let list: Vec<&str> = signed.keys().map(String::as_str).collect();
     let list = list.join(";");
-    let canonical =
-        format!("{}\n{}\n{}\n{lines}\n{list}\n{hash}", request[0], url.path, url.query);
+    let canonical = format!("{}\n{}\n{}\n{lines}\n{list}\n{hash}", request[0], url.path, url.query);
     let scope = format!("{date}/{region}/{service}/aws4_request");
     let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", sha256(canonical.as_bytes()));
     let key = [&*date, region, service, "aws4_request"]
@@ -101,7 +107,9 @@ fn body(request: &Value) -> String {
 
 fn headers(request: &Value) -> Result<BTreeMap<String, String>, Failure> {
     let Some(headers) = request.field("headers") else { return Ok(BTreeMap::new()) };
-    let Value::Object(fields) = headers else { return Err(Failure::Type("operand 1 headers must be an object".to_owned())) };
+    let Value::Object(fields) = headers else {
+        return Err(Failure::Type("operand 1 headers must be an object".to_owned()));
+    };
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     Ok(fields.iter().map(|(name, value)| (text(name), text(value))).collect())
 }

@@ -7,7 +7,9 @@ use crate::value::Value;
 
 pub(super) const TABLE: &[Row] = &[
     ("crypto.md5", 1, |cx, a| hexed(cx, &md5(text(a, 0)?.as_bytes()))),
-    ("crypto.sha1", 1, |cx, a| hexed(cx, digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text(a, 0)?.as_bytes()).as_ref())),
+    ("crypto.sha1", 1, |cx, a| {
+        hexed(cx, digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text(a, 0)?.as_bytes()).as_ref())
+    }),
     ("crypto.sha256", 1, |cx, a| hexed(cx, digest::digest(&digest::SHA256, text(a, 0)?.as_bytes()).as_ref())),
     ("crypto.hmac.md5", 2, |cx, a| hexed(cx, &hmac_md5(text(a, 1)?.as_bytes(), text(a, 0)?.as_bytes()))),
     ("crypto.hmac.sha1", 2, |cx, a| authenticate(cx, a, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY)),
@@ -52,7 +54,8 @@ fn md5(message: &[u8]) -> [u8; 16] {
     padded.resize((padded.len() + 8).next_multiple_of(64) - 8, 0);
     padded.extend((message.len() as u64).wrapping_mul(8).to_le_bytes());
     for block in padded.chunks_exact(64) {
-        let word = |at: usize| u32::from_le_bytes([block[at * 4], block[at * 4 + 1], block[at * 4 + 2], block[at * 4 + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([block[at * 4], block[at * 4 + 1], block[at * 4 + 2], block[at * 4 + 3]]);
         let [mut a, mut b, mut c, mut d] = state;
         for at in 0..64_usize {
             let (mixed, from) = match at / 16 {

@@ -15,20 +15,34 @@ enum Part<'a> {
     Year,
     YearShort,
     Month(Digits),
-    MonthName { long: bool },
+    MonthName {
+        long: bool,
+    },
     Day(Digits),
     DayOfYear,
-    WeekdayName { long: bool },
+    WeekdayName {
+        long: bool,
+    },
     Hour,
     HourTwelve(Digits),
     Minute(Digits),
     Second(Digits),
     /// A separator and how many digits; whether zeros at the end go.
-    Fraction { digits: usize, trimmed: bool },
-    Meridiem { upper: bool },
+    Fraction {
+        digits: usize,
+        trimmed: bool,
+    },
+    Meridiem {
+        upper: bool,
+    },
     ZoneName,
     /// Whether UTC is `Z`, whether with colons, and whether minutes and seconds are written.
-    ZoneOffset { z: bool, colon: bool, minutes: bool, seconds: bool },
+    ZoneOffset {
+        z: bool,
+        colon: bool,
+        minutes: bool,
+        seconds: bool,
+    },
 }
 
 /// How a number is padded.
@@ -40,7 +54,17 @@ enum Digits {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -183,7 +207,9 @@ pub(super) fn format(at: &Zoned, layout: &str) -> String {
                 (false, false) => "am".to_owned(),
             },
             Part::ZoneName => at.strftime("%Z").to_string(),
-            Part::ZoneOffset { z, colon, minutes, seconds } => offset(at.offset().seconds(), z, colon, minutes, seconds),
+            Part::ZoneOffset { z, colon, minutes, seconds } => {
+                offset(at.offset().seconds(), z, colon, minutes, seconds)
+            }
         });
     }
     out
@@ -368,7 +394,9 @@ mod tests {
         assert_eq!(parse("2017-06-02T19:05:09.5-07:00", "RFC3339"), Some(ns));
         assert_eq!(parse("2017-06-03T02:05:09.5Z", "2006-01-02T15:04:05Z07:00"), Some(ns));
         assert_eq!(parse("2017-06-02", "2006-01-02"), Some(1_496_361_600_000_000_000));
-        for (text, layout) in [("2017-13-02", "2006-01-02"), ("x", "RFC3339"), ("2017-06-02 ", "2006-01-02"), ("", "2006")] {
+        for (text, layout) in
+            [("2017-13-02", "2006-01-02"), ("x", "RFC3339"), ("2017-06-02 ", "2006-01-02"), ("", "2006")]
+        {
             assert_eq!(parse(text, layout), None, "{text}");
         }
     }

@@ -29,7 +29,9 @@ pub(super) const TABLE: &[Row] = &[
         let name = text(a, 0)?;
         match name.parse::<IpAddr>() {
             Ok(address) => Ok(Value::set([Value::string(&address.to_string())])),
-            Err(_) => Err(Failure::Refused("net.lookup_ip_addr is not available for names: policies here reach no network".to_owned())),
+            Err(_) => Err(Failure::Refused(
+                "net.lookup_ip_addr is not available for names: policies here reach no network".to_owned(),
+            )),
         }
     }),
     ("net.cidr_overlap", 2, |_, a| Ok(block(text(a, 0)?)?.contains(&operand(a, 1)?).into())),
@@ -102,9 +104,8 @@ fn named(args: &[Value], at: usize) -> Result<Vec<(Value, Range)>, Failure> {
             Value::Array(items) => items.first().and_then(Value::as_str),
             _ => None,
         };
-        let text = text.ok_or_else(|| {
-            Failure::Error(format!("operand {}: element must be string or non-empty array", at + 1))
-        })?;
+        let text = text
+            .ok_or_else(|| Failure::Error(format!("operand {}: element must be string or non-empty array", at + 1)))?;
         Range::parse(text).ok_or_else(|| wrong(text))
     };
     match &args[at] {

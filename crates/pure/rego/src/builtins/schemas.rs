@@ -14,13 +14,45 @@ pub(super) const TABLE: &[Row] = &[("json.match_schema", 2, match_schema), ("jso
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "number", "null", "object", "string"];
 /// Keywords that say nothing about a document, or that are looked at with others.
 const SILENT: [&str; 12] = [
-    "$schema", "$id", "id", "title", "description", "default", "examples", "definitions", "$defs", "$comment", "format",
+    "$schema",
+    "$id",
+    "id",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "definitions",
+    "$defs",
+    "$comment",
+    "format",
     "readOnly",
 ];
 const KNOWN: [&str; 26] = [
-    "$ref", "type", "enum", "const", "properties", "required", "additionalProperties", "patternProperties", "items",
-    "minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", "minimum", "maximum",
-    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minProperties", "maxProperties", "allOf", "anyOf", "oneOf",
+    "$ref",
+    "type",
+    "enum",
+    "const",
+    "properties",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+    "items",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minProperties",
+    "maxProperties",
+    "allOf",
+    "anyOf",
+    "oneOf",
     "not",
 ];
 /// How deeply schemas may lead into each other.
@@ -206,7 +238,13 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    fn combinations(&mut self, fields: &'a Map<String, Json>, value: &Json, at: &str, depth: usize) -> Result<(), Failure> {
+    fn combinations(
+        &mut self,
+        fields: &'a Map<String, Json>,
+        value: &Json,
+        at: &str,
+        depth: usize,
+    ) -> Result<(), Failure> {
         for (keyword, enough) in [("allOf", usize::MAX), ("anyOf", 0), ("oneOf", 1)] {
             let Some(schemas) = fields.get(keyword).and_then(Json::as_array) else { continue };
             let mut fitting = 0;
@@ -230,7 +268,13 @@ impl<'a> Judge<'a, '_> {
         Ok(())
     }
 
-    fn object(&mut self, fields: &'a Map<String, Json>, parts: &Map<String, Json>, at: &str, depth: usize) -> Result<(), Failure> {
+    fn object(
+        &mut self,
+        fields: &'a Map<String, Json>,
+        parts: &Map<String, Json>,
+        at: &str,
+        depth: usize,
+    ) -> Result<(), Failure> {
         self.length(fields, parts.len(), ["minProperties", "maxProperties"], at);
         for name in fields.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
             if !parts.contains_key(name) {

@@ -24,7 +24,9 @@ pub(super) const TABLE: &[Row] = &[
     ("time.weekday", 1, weekday),
     ("time.format", 1, |cx, a| {
         let layout = match &a[0] {
-            Value::Array(items) => items.get(2).map(|it| it.as_str().ok_or("the layout must be a string")).transpose()?,
+            Value::Array(items) => {
+                items.get(2).map(|it| it.as_str().ok_or("the layout must be a string")).transpose()?
+            }
             _ => None,
         };
         let text = layout::format(&zoned(a)?, layout.unwrap_or("RFC3339Nano"));

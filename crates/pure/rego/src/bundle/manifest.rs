@@ -82,7 +82,9 @@ impl Manifest {
             revision: raw.revision,
             roots: roots.iter().map(|it| slashless(it)).collect(),
             metadata: raw.metadata,
-            wasm: wasm.map(|it| WasmResolver { entrypoint: slashless(&it.entrypoint), module: slashless(&it.module) }).collect(),
+            wasm: wasm
+                .map(|it| WasmResolver { entrypoint: slashless(&it.entrypoint), module: slashless(&it.module) })
+                .collect(),
             v0: raw.rego_version == Some(0),
             file_versions: raw.file_rego_versions,
         })

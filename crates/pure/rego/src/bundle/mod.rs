@@ -198,8 +198,7 @@ impl Bundle {
         for name in directory.split('/').filter(|it| !it.is_empty()).rev() {
             wrapped = Value::Object(Map::from_iter([(name.to_owned(), wrapped)]));
         }
-        merge(&mut self.data, wrapped)
-            .map_err(|document| BundleError::Conflict { path: path.to_owned(), document })
+        merge(&mut self.data, wrapped).map_err(|document| BundleError::Conflict { path: path.to_owned(), document })
     }
 
     /// Holds what is there against the manifest.
@@ -215,7 +214,10 @@ impl Bundle {
             // A package that does not parse is the compiler's to report, with its position.
             let Some(package) = package(&module.source) else { continue };
             if !covered(&package) {
-                return Err(file_error(&module.path, format!("package {package:?} lies outside of the roots {roots:?}")));
+                return Err(file_error(
+                    &module.path,
+                    format!("package {package:?} lies outside of the roots {roots:?}"),
+                ));
             }
         }
         for path in documents(&self.data, roots) {

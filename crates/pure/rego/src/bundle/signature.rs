@@ -58,8 +58,12 @@ impl Verification {
             let count = signatures.signatures.len();
             return Err(file_error(SIGNATURES, format!("holds {count} signatures, exactly one is expected")));
         };
-        let mut signed: BTreeMap<String, FileHash> =
-            self.verified(token)?.files.into_iter().map(|it| (it.name.trim_start_matches('/').to_owned(), it)).collect();
+        let mut signed: BTreeMap<String, FileHash> = self
+            .verified(token)?
+            .files
+            .into_iter()
+            .map(|it| (it.name.trim_start_matches('/').to_owned(), it))
+            .collect();
         for (path, content) in files.iter().filter(|(path, _)| *path != SIGNATURES) {
             let Some(file) = signed.remove(path) else {
                 return Err(file_error(path, "is not in the bundle's signature"));

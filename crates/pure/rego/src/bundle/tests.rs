@@ -67,7 +67,9 @@ fn files_come_to_the_places_their_paths_name() {
             ("/a/old.rego", "package a[\"old\"]"),
             ("/a/README.md", "not for us"),
         ],
-        expect![[r#""r1" ["a/old.rego v0=true", "a/p.rego v0=false"] [] {"a":{"b":1,"c":true},"x":{"y":{"n":[1,2]}}}"#]],
+        expect![[
+            r#""r1" ["a/old.rego v0=true", "a/p.rego v0=false"] [] {"a":{"b":1,"c":true},"x":{"y":{"n":[1,2]}}}"#
+        ]],
     );
     check(
         &[
@@ -144,7 +146,8 @@ fn signed(files: Files<'_>, secret: &str, scope: &str) -> String {
         .collect();
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","kid":"k"}"#);
     let payload = URL_SAFE_NO_PAD.encode(json!({"files": hashes, "scope": scope}).to_string());
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), format!("{header}.{payload}").as_bytes());
+    let tag =
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), format!("{header}.{payload}").as_bytes());
     json!({"signatures": [format!("{header}.{payload}.{}", URL_SAFE_NO_PAD.encode(tag))]}).to_string()
 }
 

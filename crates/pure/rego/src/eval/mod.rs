@@ -161,7 +161,9 @@ impl<'p> Eval<'p> {
         match failure {
             Failure::Steps(steps) => Fault::Steps { place, steps },
             Failure::Bytes(bytes) => Fault::Bytes { place, bytes },
-            Failure::Error(message) | Failure::Refused(message) => Fault::Builtin { place, code: "eval_builtin_error", message },
+            Failure::Error(message) | Failure::Refused(message) => {
+                Fault::Builtin { place, code: "eval_builtin_error", message }
+            }
             Failure::Type(message) => Fault::Builtin { place, code: "eval_type_error", message },
         }
     }

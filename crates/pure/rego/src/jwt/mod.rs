@@ -172,7 +172,8 @@ impl<'a> Token<'a> {
         if payload.contains('.') {
             return Err(bad("it has more than three parts"));
         }
-        let decode = |part: &str, what: &str| LENIENT.decode(part).map_err(|_| bad(&format!("its {what} is no base64")));
+        let decode =
+            |part: &str, what: &str| LENIENT.decode(part).map_err(|_| bad(&format!("its {what} is no base64")));
         let header: Value =
             serde_json::from_slice(&decode(header, "header")?).map_err(|_| bad("its header is no JSON"))?;
         if !header.is_object() {

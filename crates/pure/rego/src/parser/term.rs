@@ -93,7 +93,10 @@ impl Parser {
         let ExprKind::Test(value) = statement.kind else {
             return Err((position, "a template expression must be a term".to_owned()));
         };
-        let made = Term { kind: TermKind::Var(Arc::from(format!("__template_{}_{}__", position.line, position.column))), position };
+        let made = Term {
+            kind: TermKind::Var(Arc::from(format!("__template_{}_{}__", position.line, position.column))),
+            position,
+        };
         statement.kind = ExprKind::Unify(made.clone(), value);
         Ok(Term { kind: TermKind::SetOf(Box::new(made), vec![statement]), position })
     }

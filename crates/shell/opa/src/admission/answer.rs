@@ -39,7 +39,8 @@ fn object(value: &Value) -> Result<Answer, String> {
         }
         let status = response.field("status").unwrap_or(response);
         let message = ["message", "reason"].iter().find_map(|it| status.field(it)?.as_str());
-        let mut answer = if *allowed { Answer::default() } else { denied(message.unwrap_or("the policy does not allow it")) };
+        let mut answer =
+            if *allowed { Answer::default() } else { denied(message.unwrap_or("the policy does not allow it")) };
         answer.warnings = response.field("warnings").map_or(Ok(Vec::new()), messages)?;
         return Ok(answer);
     }

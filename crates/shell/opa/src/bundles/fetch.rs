@@ -21,17 +21,17 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest file of a token.
 const TOKEN_BYTES_MAX: usize = 64 << 10;
 
-pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, std::convert::Infallible>>;
+pub(crate) type HttpClient = Client<
+    HttpsConnector<HttpConnector>,
+    http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, std::convert::Infallible>,
+>;
 
 /// What a look at a source came to.
 pub(super) enum Fetched {
     /// It is still what it was.
     Unchanged,
     /// It is something else.
-    New {
-        archive: Vec<u8>,
-        etag: Option<String>,
-    },
+    New { archive: Vec<u8>, etag: Option<String> },
 }
 
 /// Fetches for all policies.

@@ -72,7 +72,8 @@ impl Kept {
         let wanted: BTreeSet<PathBuf> = names.map(|it| self.path(it)).collect();
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         for path in entries.filter_map(|it| Some(it.ok()?.path())) {
-            if is_bundle(&path) && !wanted.contains(&path)
+            if is_bundle(&path)
+                && !wanted.contains(&path)
                 && let Err(error) = fs::remove_file(&path)
             {
                 tracing::warn!(path = %path.display(), %error, "removing the bundle of a policy that is gone");

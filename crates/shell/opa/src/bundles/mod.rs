@@ -8,11 +8,7 @@ pub(crate) mod fetch;
 mod keep;
 mod status;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use eyot_rego::bundle::{Bounds, Bundle};
 use tokio::sync::Notify;
@@ -80,9 +76,9 @@ impl Opa {
             })
             .collect();
         followed.retain(|name, it| {
-            let stays = wanted.get(name.as_str()).is_some_and(|(_, generation, source)| {
-                source.identity == it.identity && *generation == it.generation
-            });
+            let stays = wanted
+                .get(name.as_str())
+                .is_some_and(|(_, generation, source)| source.identity == it.identity && *generation == it.generation);
             if !stays {
                 it.stop.cancel();
             }
@@ -202,8 +198,10 @@ impl Follower {
         };
         let decider: Arc<Decider> =
             tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string()).and_then(|it| it)?;
-        let missing: Vec<String> =
-            decisions(&self.spec).filter(|(_, path)| !decider.has(path)).map(|(_, path)| path.replace('/', ".")).collect();
+        let missing: Vec<String> = decisions(&self.spec)
+            .filter(|(_, path)| !decider.has(path))
+            .map(|(_, path)| path.replace('/', "."))
+            .collect();
         let revision = decider.revision.clone();
         if self.opa.policies().renew(&self.name, &self.source.identity, decider) {
             *etag = new_etag;

@@ -38,7 +38,14 @@ pub(super) async fn activated(
 
 /// The source was looked at and has nothing new.
 pub(super) async fn looked(client: &Client, name: &str, generation: i64) {
-    write(client, name, generation, &[condition("Ready", true, "Activated", "the bundle is in force"), fetched()], json!({})).await;
+    write(
+        client,
+        name,
+        generation,
+        &[condition("Ready", true, "Activated", "the bundle is in force"), fetched()],
+        json!({}),
+    )
+    .await;
 }
 
 /// A look came to nothing.
@@ -88,10 +95,9 @@ fn changed(before: &Value, generation: i64, conditions: &[Value], more: Value) -
             let mut condition = it.clone();
             let old = before["conditions"].as_array().into_iter().flatten().find(|old| old["type"] == it["type"]);
             let kept = old.filter(|old| old["status"] == it["status"]);
-            same &= old.is_some_and(|old| {
-                ["status", "reason", "message"].iter().all(|field| old[field] == it[field])
-            });
-            condition["lastTransitionTime"] = kept.map_or_else(|| now().into(), |old| old["lastTransitionTime"].clone());
+            same &= old.is_some_and(|old| ["status", "reason", "message"].iter().all(|field| old[field] == it[field]));
+            condition["lastTransitionTime"] =
+                kept.map_or_else(|| now().into(), |old| old["lastTransitionTime"].clone());
             condition["observedGeneration"] = generation.into();
             condition
         })

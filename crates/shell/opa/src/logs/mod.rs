@@ -95,7 +95,8 @@ impl Logs {
             tracing::error!("the decision log is written already");
             return;
         };
-        let mut writer = Writer { labels: &self.labels, file: Rotated::new(self.dir.clone()), uploads: upload::Uploads::default() };
+        let mut writer =
+            Writer { labels: &self.labels, file: Rotated::new(self.dir.clone()), uploads: upload::Uploads::default() };
         let mut told = 0;
         let mut tick = tokio::time::interval(TELL_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -33,7 +33,12 @@ pub(super) async fn get(State(server): State<Server>, path: Option<Path<String>>
     Ok(framed(&asked, answer, json!({})))
 }
 
-pub(super) async fn post(State(server): State<Server>, path: Option<Path<String>>, asked: Asked, body: Bytes) -> Answer {
+pub(super) async fn post(
+    State(server): State<Server>,
+    path: Option<Path<String>>,
+    asked: Asked,
+    body: Bytes,
+) -> Answer {
     let body = if body.is_empty() { json!({}) } else { parse(&body, "body")? };
     let Json::Object(fields) = &body else { return Err(Failure::bad("the body is no object")) };
     let frame = match fields.get("input") {
@@ -114,19 +119,25 @@ fn operate(data: &mut Json, base: &[String], operation: &Json) -> Result<(), Fai
         Some("add") => add(data, &path, value()?),
         Some("replace") => {
             if lookup(data, &path).is_none() {
-                return Err(Failure::not_found(&format!("storage_not_found_error: /{}: document does not exist", path.join("/"))));
+                return Err(Failure::not_found(&format!(
+                    "storage_not_found_error: /{}: document does not exist",
+                    path.join("/")
+                )));
             }
             workspace::put(data, &path, value()?)
         }
         Some("remove") => workspace::remove(data, &path),
-        other => Err(Failure::bad(format!("operation {:?} is none of add, replace and remove", other.unwrap_or_default()))),
+        other => {
+            Err(Failure::bad(format!("operation {:?} is none of add, replace and remove", other.unwrap_or_default())))
+        }
     }
 }
 
 /// Adds a document; into an array it is inserted, at `-` at its end.
 fn add(data: &mut Json, path: &[String], value: Json) -> Result<(), Failure> {
     if let Some((last, parents)) = path.split_last() {
-        let pointer: String = parents.iter().map(|it| format!("/{}", it.replace('~', "~0").replace('/', "~1"))).collect();
+        let pointer: String =
+            parents.iter().map(|it| format!("/{}", it.replace('~', "~0").replace('/', "~1"))).collect();
         if let Some(Json::Array(items)) = data.pointer_mut(&pointer) {
             let at = if last == "-" { Some(items.len()) } else { last.parse().ok().filter(|it| *it <= items.len()) };
             let at = at.ok_or_else(|| Failure::not_found(&format!("storage_not_found_error: array index {last}")))?;
@@ -149,7 +160,12 @@ pub(super) fn parse(bytes: &[u8], what: &str) -> Result<Json, Failure> {
 
 impl Server {
     /// The document at a path: of the workspace, else of the first policy that knows it.
-    pub(super) fn evaluate(&self, path: &[String], input: Option<&Json>, asked: &Asked) -> Result<Option<Json>, Failure> {
+    pub(super) fn evaluate(
+        &self,
+        path: &[String],
+        input: Option<&Json>,
+        asked: &Asked,
+    ) -> Result<Option<Json>, Failure> {
         let now = self.workspace.now();
         let input = input.map(Value::from);
         if !now.has(path) {
@@ -182,9 +198,11 @@ impl Server {
     /// Refuses data where rules are: they could not be told apart.
     fn check_base(&self, path: &[String]) -> Result<(), Failure> {
         let now = self.workspace.now();
-        let taken = now.program.rules().iter().find(|rule| {
-            rule.path.len() <= path.len() && rule.path.iter().zip(path).all(|(a, b)| a == b)
-        });
+        let taken = now
+            .program
+            .rules()
+            .iter()
+            .find(|rule| rule.path.len() <= path.len() && rule.path.iter().zip(path).all(|(a, b)| a == b));
         match taken {
             None => Ok(()),
             Some(rule) => Err(Failure::bad(format!(

@@ -21,7 +21,11 @@ pub(super) async fn list(State(server): State<Server>, asked: Asked) -> Response
     asked.answer(json!({"result": all}))
 }
 
-pub(super) async fn get(State(server): State<Server>, Path(id): Path<String>, asked: Asked) -> Result<Response, Failure> {
+pub(super) async fn get(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Result<Response, Failure> {
     let now = server.workspace.now();
     let text = now.modules.get(&id);
     let text = text.ok_or_else(|| Failure::not_found(&format!("storage_not_found_error: policy id {id:?}")))?;

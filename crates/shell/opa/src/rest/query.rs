@@ -40,7 +40,9 @@ fn run(server: &Server, text: &str, input: Option<&Json>, asked: &Asked) -> Resu
     let outcome = now.program.eval(&query, &request).map_err(|fault| Failure::fault(&fault))?;
     let results = outcome.results.iter();
     let results: Vec<Json> = results
-        .map(|it| Json::Object(it.bindings.iter().map(|(name, value)| (name.clone(), value.to_json())).collect::<Map<_, _>>()))
+        .map(|it| {
+            Json::Object(it.bindings.iter().map(|(name, value)| (name.clone(), value.to_json())).collect::<Map<_, _>>())
+        })
         .collect();
     Ok(asked.answer(if results.is_empty() { json!({}) } else { json!({"result": results}) }))
 }

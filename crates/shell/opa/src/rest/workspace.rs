@@ -39,7 +39,8 @@ impl Default for Workspace {
 impl Snapshot {
     fn of(modules: BTreeMap<String, String>, data: Json) -> Result<Snapshot, Vec<Flaw>> {
         let sources = modules.iter();
-        let sources = sources.map(|(name, text)| Source { name: name.clone(), text: text.clone(), dialect: Dialect::V1 });
+        let sources =
+            sources.map(|(name, text)| Source { name: name.clone(), text: text.clone(), dialect: Dialect::V1 });
         let program = Program::compile(&sources.collect::<Vec<_>>())?;
         Ok(Snapshot { modules, document: Value::from(&data), data, program })
     }
@@ -129,7 +130,8 @@ pub(super) fn put(data: &mut Json, path: &[String], value: Json) -> Result<(), F
 
 /// Takes the document at a path away.
 pub(super) fn remove(data: &mut Json, path: &[String]) -> Result<(), Failure> {
-    let missing = || Failure::not_found(&format!("storage_not_found_error: /{}: document does not exist", path.join("/")));
+    let missing =
+        || Failure::not_found(&format!("storage_not_found_error: /{}: document does not exist", path.join("/")));
     let Some((last, parents)) = path.split_last() else {
         *data = json!({});
         return Ok(());

@@ -78,7 +78,8 @@ fn row(program: &Program, data: &Value, rule: &RuleInfo, name: String) -> Row {
         Err(fault) => (End::Error, fault.to_string()),
     };
     if end == End::Fail {
-        detail = format!("{}:{}:{} {detail}", rule.file, rule.position.line, rule.position.column).trim_end().to_owned();
+        detail =
+            format!("{}:{}:{} {detail}", rule.file, rule.position.line, rule.position.column).trim_end().to_owned();
     }
     Row { name, end, took, detail }
 }
