@@ -28,7 +28,7 @@ pub(super) fn audit(
     let Some(kind) = table.by_api_version(&api_version, &kind) else { return Vec::new() };
     let metadata = &object["metadata"];
     let (name, in_namespace) = (text(&metadata["name"]), text(&metadata["namespace"]));
-    let (groups, extra) = (Vec::new(), BTreeMap::new());
+    let (groups, extra): (Vec<String>, BTreeMap<String, Vec<String>>) = Default::default();
     let review = Review {
         now,
         operation: Operation::Create,
