@@ -65,7 +65,20 @@ fn networks_graphs_patches_and_hashes() {
             r#"regex.globs_match("a.[0-9]+", "ab[5-7]*x")"#,
             r#"regex.globs_match("a.[0-9]+", "ab[5-7]*")"#,
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            {"10.0.0.0/24", "10.0.2.0/24"}
+            {["a", 0]}
+            {"10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.3"}
+            {"a", "b", "c"}
+            {["a", "b"], ["a", "c"]}
+            {"a": [2]}
+            {"a": {1, 2}}
+            false
+            "jsonschema: keyword \"types\" is not supported"
+            "0cc175b9c0f1b6a831c399e269772661"
+            "cb448b440c42ac8ad084fc8a8795c98f5b7802359c305eabd57ecdb20e248896"
+            false
+            true"#]],
     );
 }
 
@@ -115,7 +128,12 @@ fn what_reaches_the_network_stops_the_evaluation_instead_of_being_undefined() {
             r#"net.lookup_ip_addr("10.0.0.1")"#,
             r#"net.lookup_ip_addr("example.com")"#,
         ],
-        expect![[r#""#]],
+        expect![[r#"
+            query:1:1: eval_builtin_error: http.send is not available: policies here reach no network
+            query:1:5: eval_builtin_error: http.send is not available: policies here reach no network
+            1
+            {"10.0.0.1"}
+            query:1:1: eval_builtin_error: net.lookup_ip_addr is not available for names: policies here reach no network"#]],
     );
 }
 
