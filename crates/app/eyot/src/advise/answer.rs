@@ -50,7 +50,7 @@ fn layers(catalog: &Catalog, decision: &Decision, lang: Lang) -> Section {
             || say(lang, "no rule speaks of it: by score", "没有规则涉及：按得分").to_owned(),
             |it| {
                 let agrees = if it.agrees { "" } else { say(lang, " (says otherwise)", "（规则主张不同）") };
-                format!("§{}:{} {}{agrees}", it.tree, it.line, it.when)
+                format!("§{}:{} {}{agrees}", it.tree, it.line, it.means.get(lang))
             },
         );
         let next = answer.alternatives.first().map_or_else(String::new, |it| {

@@ -15,7 +15,8 @@ use super::{
 
 pub(super) fn run(flags: &AuditFlags, catalog: &Catalog, lang: Lang) -> Result<ExitCode> {
     let findings = audit::audit(catalog);
-    if flags.format == Format::Json {
+    let format = Format::from(flags.format);
+    if format == Format::Json {
         print_json(&findings)?;
     } else {
         let count = |severity| findings.iter().filter(|it| it.severity == severity).count();
@@ -34,7 +35,7 @@ pub(super) fn run(flags: &AuditFlags, catalog: &Catalog, lang: Lang) -> Result<E
             Lang::Zh => ["级别", "类别", "发现", "位置"],
         };
         report.add(Section::new(say(lang, "Consistency", "一致性报告")).rows(&header, rows.collect()));
-        print_report(&report, flags.format)?;
+        print_report(&report, format)?;
     }
     let is_broken = findings.iter().any(|it| it.severity == Severity::Error);
     Ok(if is_broken { ExitCode::from(NO_ANSWER) } else { ExitCode::SUCCESS })

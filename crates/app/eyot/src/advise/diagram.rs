@@ -15,7 +15,7 @@ pub(super) fn of(catalog: &Catalog, decision: &Decision, lang: Lang) -> String {
     for (layer, id) in filled(catalog, &best.stack) {
         let name = format!("{}: {}", layer.name(lang), named(catalog, id, lang));
         chart += &format!("    {}[{}]\n", node(layer), quoted(&name));
-        let rule = decision.layers.iter().find(|it| it.layer == layer).and_then(rule);
+        let rule = decision.layers.iter().find(|it| it.layer == layer).and_then(|it| rule(it, lang));
         match rule {
             Some(rule) => chart += &format!("    S -->|{}| {}\n", quoted(&rule), node(layer)),
             None => chart += &format!("    S --> {}\n", node(layer)),
@@ -26,9 +26,9 @@ pub(super) fn of(catalog: &Catalog, decision: &Decision, lang: Lang) -> String {
     chart + &format!("    T([{}])\n    style T fill:#e6ffe6\n", quoted(&score))
 }
 
-fn rule(answer: &LayerAnswer) -> Option<String> {
+fn rule(answer: &LayerAnswer, lang: Lang) -> Option<String> {
     let fired = answer.fired.iter().find(|it| it.agrees)?;
-    Some(format!("§{}:{} {}", fired.tree, fired.line, fired.when))
+    Some(format!("§{}:{} {}", fired.tree, fired.line, fired.means.get(lang)))
 }
 
 /// One layer: what was ruled out, what was left, what was chosen.
@@ -36,7 +36,7 @@ pub(super) fn of_layer(catalog: &Catalog, decision: &Decision, layer: Layer, lan
     let mut chart = format!("graph TD\n    L{{{}}}\n", quoted(layer.name(lang)));
     let chosen = decision.chosen().stack.at(layer);
     let Some(answer) = decision.layers.iter().find(|it| it.layer == layer) else { return chart };
-    let reason = rule(answer).unwrap_or_else(|| say(lang, "by score", "按得分").to_owned());
+    let reason = rule(answer, lang).unwrap_or_else(|| say(lang, "by score", "按得分").to_owned());
     chart += &format!(
         "    L ==>|{}| C[{}]\n    style C fill:#e6ffe6\n",
         quoted(&reason),

@@ -59,7 +59,7 @@ fn rules(catalog: &Catalog, answer: &eyot_advise::solve::LayerAnswer, lang: Lang
         let why = it.because.as_ref().map(|it| it.text().get(lang).to_owned()).unwrap_or_default();
         let agrees =
             if it.agrees { say(lang, "yes", "是").to_owned() } else { format!("{} {why}", say(lang, "no", "否")) };
-        vec![format!("§{}:{}", it.tree, it.line), it.when.clone(), choose.join(" / "), agrees]
+        vec![format!("§{}:{}", it.tree, it.line), it.means.get(lang).to_owned(), choose.join(" / "), agrees]
     });
     let header = match lang {
         Lang::En => ["rule", "when", "says", "followed"],

@@ -37,12 +37,19 @@ pub(crate) struct AdviseFlags {
     pub(super) common: Common,
 }
 
-/// What every command of the advisor takes.
+/// In which language to answer.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Common {
+pub(crate) struct Language {
     /// Language of the answer; that of the environment (LC_ALL, LC_MESSAGES, LANG) when absent.
     #[arg(long, value_enum, global = true)]
     lang: Option<LangFlag>,
+}
+
+/// What every command of the advisor takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    pub(crate) language: Language,
     /// A folder of YAML files that stands in place of the built-in catalogue; `eyot advise catalog DIR` writes one.
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) catalog: Option<PathBuf>,
@@ -69,6 +76,27 @@ pub(crate) enum Format {
     Mermaid,
 }
 
+/// How reports are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Layout {
+    /// Tables of at most 100 columns.
+    Table,
+    /// One JSON document.
+    Json,
+    /// A page of Markdown.
+    Markdown,
+}
+
+impl From<Layout> for Format {
+    fn from(it: Layout) -> Self {
+        match it {
+            Layout::Table => Self::Table,
+            Layout::Json => Self::Json,
+            Layout::Markdown => Self::Markdown,
+        }
+    }
+}
+
 /// What else the advisor does.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
@@ -84,8 +112,8 @@ pub(super) enum Action {
 #[derive(Debug, clap::Args)]
 pub(super) struct AuditFlags {
     /// How the findings are printed.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(super) format: Format,
+    #[arg(long, value_enum, default_value_t = Layout::Table)]
+    pub(super) format: Layout,
 }
 
 /// Flags of `eyot advise migrate`.
@@ -111,7 +139,7 @@ pub(super) struct CatalogFlags {
     pub(super) dir: PathBuf,
 }
 
-impl Common {
+impl Language {
     /// The language to answer in.
     pub(crate) fn lang(&self) -> Lang {
         match self.lang {

@@ -35,7 +35,7 @@ const NO_ANSWER: u8 = 3;
 
 /// Runs the command, whatever it is asked for.
 pub(crate) fn main(flags: AdviseFlags) -> ExitCode {
-    let lang = flags.common.lang();
+    let lang = flags.common.language.lang();
     ended(run(flags, lang))
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::advise::flags::{Common, Format};
+use crate::advise::flags::{Language, Layout};
 
 /// Flags of `eyot verify`.
 #[derive(Debug, clap::Args)]
@@ -14,9 +14,9 @@ pub(crate) struct VerifyFlags {
     #[arg(required_unless_present = "leg")]
     dir: Option<PathBuf>,
     /// How the verdicts are printed.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(super) format: Format,
-    /// Measure on this cluster instead of a node of its own; its namespace of that name is removed afterwards.
+    #[arg(long, value_enum, default_value_t = Layout::Table)]
+    pub(super) format: Layout,
+    /// Measure on this cluster instead of a node of its own; the folder's namespace is removed afterwards, unless it was there before.
     #[arg(long, value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
     /// How often what is measured one at a time is repeated.
@@ -41,7 +41,7 @@ pub(crate) struct VerifyFlags {
     #[arg(long, hide = true, value_name = "HOST")]
     pub(super) leg_host: Option<String>,
     #[command(flatten)]
-    pub(super) common: Common,
+    pub(super) language: Language,
 }
 
 impl VerifyFlags {

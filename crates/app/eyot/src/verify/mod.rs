@@ -36,7 +36,7 @@ const UNKNOWN: u8 = 4;
 
 /// Runs the command.
 pub(crate) fn main(flags: VerifyFlags) -> ExitCode {
-    let lang = flags.common.lang();
+    let lang = flags.language.lang();
     let mut code = ExitCode::SUCCESS;
     let outcome = client::block_on(async {
         code = match &flags.leg {
@@ -65,14 +65,15 @@ async fn run(flags: &VerifyFlags, lang: Lang) -> Result<ExitCode> {
     };
     let idle = own.as_ref().and_then(Own::resident_bytes);
     let mut bench = Bench { client, folder, own, idle, flags, lang };
+    let is_new = bench.own.is_none() && !bench.is_there().await?;
     bench.deploy().await?;
     let lines = bench.measure().await;
-    if flags.kubeconfig.is_some() {
+    if is_new {
         bench.tidy().await;
     }
     let told =
         report::Verification { lines, machine: machine::describe(), version: machine::version(), date: flags.date() };
-    report::print(&told, flags.format, lang)?;
+    report::print(&told, flags.format.into(), lang)?;
     if let Some(dir) = &flags.write_back {
         for line in write_back::write(dir, &told, lang)? {
             eprintln!("{line}");
@@ -93,6 +94,16 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// Whether the cluster has the namespace already: then it is somebody's, and stays.
+    async fn is_there(&self) -> Result<bool> {
+        let found = self.namespaces().get_opt(&self.folder.namespace).await.context("looking for the namespace")?;
+        Ok(found.is_some())
+    }
+
+    fn namespaces(&self) -> kube::Api<k8s_openapi::api::core::v1::Namespace> {
+        kube::Api::all(self.client.clone())
+    }
+
     /// Pushes the images that lie in the folder, applies its objects, waits for its service.
     async fn deploy(&mut self) -> Result<()> {
         say(self.lang, "deploying the folder", "部署目录");
@@ -111,9 +122,13 @@ impl Bench<'_> {
     /// Takes each figure in turn. A measurement that fails is a verdict, not the end.
     async fn measure(&mut self) -> Vec<Line> {
         let mut lines = Vec::new();
-        // What stops the node comes last.
+        // Replicas are counted before other loads make some; what stops the node comes last.
         let mut promises = self.folder.promises.clone();
-        promises.sort_by_key(|it| it.promised() == Some(Promised::Offline));
+        promises.sort_by_key(|it| match it.promised() {
+            Some(Promised::ScaleTime) => 0,
+            Some(Promised::Offline) => 2,
+            _ => 1,
+        });
         for promise in promises {
             let outcome = match self.figure(&promise).await {
                 Ok(outcome) => outcome,
@@ -143,8 +158,7 @@ impl Bench<'_> {
 
     /// Removes what was deployed to a cluster that is not ours.
     async fn tidy(&self) {
-        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(self.client.clone());
-        if let Err(error) = namespaces.delete(&self.folder.namespace, &Default::default()).await {
+        if let Err(error) = self.namespaces().delete(&self.folder.namespace, &Default::default()).await {
             eprintln!("eyot: removing namespace {}: {error:#}", self.folder.namespace);
         }
     }

@@ -72,14 +72,19 @@ pub(super) fn bounds(brief: &Brief, on_eyot: bool) -> Vec<Value> {
     objects
 }
 
-pub(super) fn autoscaler(brief: &Brief) -> Value {
+/// Replicas follow what was asked for. Eyot's own server counts requests; it has no processor shares to compare with,
+/// since its pods ask for none.
+pub(super) fn autoscaler(brief: &Brief, on_eyot: bool) -> Value {
     let metadata = json!({ "name": brief.name, "namespace": brief.name });
     let most = brief.density.unwrap_or(100).clamp(10, 1000);
+    let of_pods = |name: &str, each: &str| {
+        json!({ "type": "Pods", "pods": { "metric": { "name": name },
+            "target": { "type": "AverageValue", "averageValue": each } } })
+    };
     let metric = match brief.autoscaling.as_str() {
-        // Requests a second of each pod: a gateway or an adapter of metrics must report them.
-        "qps" | "events" => json!({ "type": "Pods", "pods": {
-            "metric": { "name": if brief.autoscaling == "qps" { "http_requests_per_second" } else { "queue_messages_ready" } },
-            "target": { "type": "AverageValue", "averageValue": "100" } } }),
+        "qps" => of_pods("http_requests_per_second", "100"),
+        "events" if !on_eyot => of_pods("queue_messages_ready", "100"),
+        _ if on_eyot => of_pods("http_requests_in_flight", "2"),
         _ => json!({ "type": "Resource", "resource": { "name": "cpu",
             "target": { "type": "Utilization", "averageUtilization": 70 } } }),
     };

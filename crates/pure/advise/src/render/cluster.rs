@@ -32,7 +32,12 @@ pub(super) fn render(brief: &Brief, dir: &str, out: &mut Draft) {
         out.manifests(&file("30-policy.yaml"), &about, rules, false);
     }
     if !brief.autoscaling.is_empty() {
-        out.manifests(&file("40-autoscale.yaml"), "Replicas follow the load.", vec![app::autoscaler(brief)], false);
+        out.manifests(
+            &file("40-autoscale.yaml"),
+            "Replicas follow the load.",
+            vec![app::autoscaler(brief, false)],
+            false,
+        );
         if brief.autoscaling != "load" {
             out.note(
                 &file("40-autoscale.yaml"),

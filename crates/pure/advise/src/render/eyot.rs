@@ -27,7 +27,7 @@ pub(super) fn render(brief: &Brief, out: &mut Draft) {
         out.manifests("30-policy.yaml", about, policy::eyot(brief, app::EYOT_REGISTRY), true);
     }
     if !brief.autoscaling.is_empty() {
-        out.manifests("40-autoscale.yaml", "Replicas follow the load.", vec![app::autoscaler(brief)], true);
+        out.manifests("40-autoscale.yaml", "Replicas follow the load.", vec![app::autoscaler(brief, true)], true);
     }
     if !brief.network_policy.is_empty() {
         let about = "Who may reach whom, for clusters that enforce it.";
@@ -103,6 +103,13 @@ fn limits(brief: &Brief, out: &mut Draft) {
             "protocols",
             format!("{protocol}: Eyot brings no broker; a guest with sockets connects to one outside"),
             format!("{protocol}：Eyot 不自带代理；带套接字的客体可连接外部代理"),
+        );
+    }
+    if brief.autoscaling == "events" {
+        out.note(
+            "40-autoscale.yaml",
+            "events: Eyot counts requests, not messages of a queue; replicas follow the requests in flight",
+            "events：Eyot 统计请求而非队列消息；副本数随进行中的请求变化",
         );
     }
     if brief.at(Layer::Storage) != "sqlite" {

@@ -110,14 +110,15 @@ impl Draft {
         for object in objects.iter_mut().filter(|_| on_eyot) {
             let Some(warning) = stored_only(object) else { continue };
             object["metadata"]["annotations"][ACTS] = json!(format!("no: {warning}"));
-            if !marks.contains(&warning) {
-                marks.push(warning);
+            let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+            if !marks.contains(&(kind.clone(), warning.clone())) {
+                marks.push((kind, warning));
             }
         }
         let mut text = format!("# {about}\n");
-        for warning in marks {
+        for (kind, warning) in marks {
             text += &format!("# Stored only: {warning}.\n");
-            let zh = format!("此文件中的对象在本版本 Eyot 上仅被存储：{warning}");
+            let zh = format!("本版本 Eyot 仅存储 {kind} 对象，不据此执行任何操作");
             self.note(path, format!("only stored by this version of Eyot: {warning}"), zh);
         }
         text += &objects.iter().map(yaml).collect::<Vec<_>>().join("---\n");

@@ -362,7 +362,6 @@ fn the_folder_of_an_edge_stack_is_this() {
 
         Objects that are only stored carry the annotation `advise.eyot.io/acts`.
 
-        - **40-autoscale.yaml**: only stored by this version of Eyot: nothing acts on horizontalpodautoscalers here: nothing is scaled, the object is only stored
         - **50-network.yaml**: only stored by this version of Eyot: nothing acts on networkpolicies here: no traffic is held back, the object is only stored
         - **sites**: the folder is the same for each of the 1000 sites: copy it to each
         - **gpu**: guests reach no graphics processor on Eyot: inference runs on the processor, inside the guest

@@ -27,8 +27,7 @@ pub(in crate::verify) async fn take(bench: &Bench<'_>, promise: &Promise) -> Res
     if bench.own.is_some()
         && let Some(why) = only_stored(autoscaler)
     {
-        let zh = format!("此版本 Eyot 不执行自动扩缩容：{why}");
-        return Ok(Outcome::unknown(why, zh));
+        return Ok(Outcome::unknown(why, "本版本 Eyot 仅存储自动扩缩容对象，不据此扩缩"));
     }
     let limit = Duration::from_nanos(u64::try_from(promise.amount().unwrap_or(0)).unwrap_or(0)) + GRACE;
     let api: Api<Deployment> = Api::namespaced(bench.client.clone(), &bench.folder.namespace);

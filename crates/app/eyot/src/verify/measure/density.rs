@@ -70,11 +70,7 @@ impl Sample {
     }
 
     /// Removes them, and waits until the Deployment's pods are gone.
-    pub(super) async fn end(self, bench: &Bench<'_>) -> Result<()> {
-        self.drop_pods(bench).await
-    }
-
-    async fn drop_pods(mut self, bench: &Bench<'_>) -> Result<()> {
+    pub(super) async fn end(mut self, bench: &Bench<'_>) -> Result<()> {
         self.scale(bench, 0).await?;
         api(bench).delete(NAME, &DeleteParams::background()).await.context("removing the density sample")?;
         Ok(())

@@ -60,9 +60,7 @@ fn parts(object: &Value, notes: &mut Notes<'_>) {
 fn service(object: &Value, change: &Change<'_>, notes: &mut Notes<'_>) {
     let of = object.pointer("/spec/type").and_then(Value::as_str).unwrap_or("ClusterIP");
     match of {
-        "LoadBalancer" | "NodePort" | "ExternalName" if change.to_eyot() => {
-            notes.add("load-balancer-eyot", "spec.type", of)
-        }
+        "LoadBalancer" if change.to_eyot() => notes.add("load-balancer-eyot", "spec.type", of),
         "LoadBalancer" if change.becomes("orchestration", "k3s") => notes.add("load-balancer", "spec.type", of),
         _ => {}
     }

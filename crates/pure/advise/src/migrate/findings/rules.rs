@@ -30,7 +30,7 @@ const REGO: &[&str] =
 pub(super) fn judge(object: &Value, change: &Change<'_>, notes: &mut Notes<'_>) {
     versions(object, change, notes);
     if group(object) == "autoscaling" && change.to_eyot() {
-        notes.add("autoscaler-eyot", "", "");
+        autoscaler(object, notes);
     }
     engines(object, change, notes);
 }
@@ -47,6 +47,23 @@ fn versions(object: &Value, change: &Change<'_>, notes: &mut Notes<'_>) {
     let alpha = version.rsplit('/').next().is_some_and(|it| it.contains("alpha"));
     if own && alpha && (change.becomes("orchestration", "k3s") || change.to_eyot()) {
         notes.add("alpha-api", "apiVersion", &format!("{version} {kind}"));
+    }
+}
+
+/// Metrics that Eyot does not count itself.
+fn autoscaler(object: &Value, notes: &mut Notes<'_>) {
+    const OWN: &[&str] = &["http_requests_per_second", "http_requests_in_flight"];
+    for (at, metric) in list(object, "/spec/metrics").iter().enumerate() {
+        let name = |path: &str| metric.pointer(path).and_then(Value::as_str);
+        let foreign = match metric["type"].as_str().unwrap_or_default() {
+            "Pods" => name("/pods/metric/name").filter(|it| !OWN.contains(it)),
+            "Object" => name("/object/metric/name"),
+            "External" => name("/external/metric/name"),
+            _ => None,
+        };
+        if let Some(foreign) = foreign {
+            notes.add("autoscaler-eyot", format!("spec.metrics[{at}]"), foreign);
+        }
     }
 }
 
