@@ -131,7 +131,7 @@ fn a_policy_is_compiled_when_it_is_written_and_a_broken_one_is_not_put_in_force(
     check(
         &bench,
         "package p\n\ndeny contains x if y\n",
-        expect!["spec.rego.modules[m.rego]: 3:20: rego_unsafe_var_error: var y is unsafe"],
+        expect!["spec.rego.modules[m.rego]: 3:15: rego_unsafe_var_error: var x is unsafe"],
     );
     let pod = json!({"metadata": {"name": "p"}});
     bench.opa.put(&policy("a", "package p\n\ndeny contains \"always\"\n", |_| {}));
