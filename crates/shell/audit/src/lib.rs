@@ -1,7 +1,7 @@
 //! What policies do without a request: reports about stored objects, objects that they generate, objects that they
 //! change.
 //!
-//! Entry point: [`run`]. Everything is watched, nothing polled: policies tell which kinds matter, and only those are
+//! Entry points: [`run`] for Kyverno's policies, and [`Violations`] for Gatekeeper's constraints. Everything is watched, nothing polled: policies tell which kinds matter, and only those are
 //! watched. A change of a policy starts anew with the kinds that matter then, which lists all of their objects once.
 //!
 //! Objects and reports are read and written through a [`kube::Client`]; what a policy looks up beside its object comes
@@ -10,6 +10,7 @@
 mod generate;
 mod plan;
 mod report;
+mod violations;
 mod work;
 
 use std::{sync::Arc, time::Duration};
@@ -25,6 +26,8 @@ use kube::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+pub use violations::{Config, Violations};
 
 use work::Worker;
 
