@@ -1,6 +1,6 @@
 //! The command line, and the checked [`Config`] that `up` runs with.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use eyot_model::cidr::Cidr;
@@ -65,6 +65,9 @@ pub(crate) struct UpFlags {
     /// CSV file of bearer tokens: token,user,uid,"group,group". Read at start; keep it at mode 0600.
     #[arg(long, env = "EYOT_TOKEN_AUTH_FILE", value_name = "FILE")]
     token_auth_file: Option<PathBuf>,
+    /// Seconds from one audit of Gatekeeper's constraints to the next.
+    #[arg(long, env = "EYOT_AUDIT_INTERVAL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    audit_interval_seconds: u64,
     /// How log lines on stderr look. `RUST_LOG` chooses what is logged.
     #[arg(long, env = "EYOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -137,6 +140,7 @@ pub(crate) struct Config {
     pub(crate) cluster_cidr: Cidr,
     pub(crate) service_cidr: Cidr,
     pub(crate) token_auth_file: Option<PathBuf>,
+    pub(crate) audit_interval: Duration,
 }
 
 impl TryFrom<UpFlags> for Config {
@@ -171,6 +175,7 @@ impl TryFrom<UpFlags> for Config {
             cluster_cidr: flags.cluster_cidr,
             service_cidr: flags.service_cidr,
             token_auth_file: flags.token_auth_file,
+            audit_interval: Duration::from_secs(flags.audit_interval_seconds),
         })
     }
 }

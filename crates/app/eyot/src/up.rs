@@ -7,8 +7,10 @@ use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Insta
 
 use anyhow::{Context, Result};
 use eyot_apiserver::{ApiServer, Identity, pki};
+use eyot_audit::Violations;
 use eyot_controllers::Controllers;
 use eyot_dispatch::Endpoints;
+use eyot_gatekeeper::Gatekeeper;
 use eyot_gateway::Gateway;
 use eyot_kyverno::Kyverno;
 use eyot_node::{Node, NodeConfig};
@@ -127,6 +129,7 @@ struct Island {
     gateway: Arc<Gateway>,
     node: Node,
     opa: Opa,
+    audit: Violations,
 }
 
 impl Island {
@@ -136,6 +139,7 @@ impl Island {
         let store = Store::open(dir, eyot_store::Options::new(eyot_apiserver::attributes))
             .with_context(|| format!("--data-dir {}", dir.display()))?;
         let server = eyot_apiserver::Config { service_cidr: config.service_cidr, api_port: api_address.port() };
+        let gatekeeper = Arc::new(Gatekeeper::new());
         let kyverno = Arc::new(Kyverno::new());
         let blobs = Blobs::open(dir.join("oci")).context("opening the image store")?;
         let port = registry_address.port();
@@ -144,7 +148,7 @@ impl Island {
         let runtime = Runtime::new(RuntimeConfig::new(dir.join("cache"))).context("preparing the Wasm runtime")?;
         let opa_config = eyot_opa::Config { data_dir: dir.join("opa"), node: config.node_name.clone() };
         let opa = Opa::new(opa_config, runtime.clone(), images.clone());
-        let api = ApiServer::with_engines(store.clone(), server, policies::engines(&kyverno, &opa));
+        let api = ApiServer::with_engines(store.clone(), server, policies::engines(&gatekeeper, &kyverno, &opa));
         let names = pki::ServerNames {
             dns: [config.node_name.clone()].into(),
             ips: [Some(api_address.ip()), config.service_cidr.nth(1).map(Into::into)].into_iter().flatten().collect(),
@@ -183,7 +187,9 @@ impl Island {
         let controllers = Controllers::new(client("kube-controller-manager"), controllers_config);
         let registry = Registry::new(blobs);
         let tls = pki.tls().context("preparing TLS")?;
-        Ok(Island { store, api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, opa })
+        let audit_config = eyot_audit::Config { interval: config.audit_interval, ..Default::default() };
+        let audit = Violations::new(client("gatekeeper"), gatekeeper, Arc::new(api.clone()), audit_config);
+        Ok(Island { store, api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, opa, audit })
     }
 }
 
@@ -198,7 +204,7 @@ impl Island {
         stop: &CancellationToken,
         tasks: &mut JoinSet<Result<()>>,
     ) -> Result<String> {
-        let Island { api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, opa, .. } = self;
+        let Island { api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, opa, audit, .. } = self;
         let (api_listener, api_address) = listeners.api;
         let (http_listeners, http_address) = listeners.http;
         let (registry_listener, registry_address) = listeners.registry;
@@ -243,6 +249,7 @@ impl Island {
         // The sender lives as long as the node; when that has ended, its task says why.
         let _ = running.wait_for(|running| *running).await;
         gateway.synced().await;
+        tasks.spawn(unit(audit.run(stop.clone())));
         let (token, drained) = (stop_http.clone(), stop.clone().drop_guard());
         tasks.spawn(unit(async move {
             gateway.serve_on_threads(http_listeners, token).await;

@@ -14,10 +14,7 @@ use crate::{constraint::Constraint, judge::Case, policy::Breach};
 /// What Gatekeeper declares before a template's own variables.
 const GIVEN: [(&str, &str); 2] = [
     ("anyObject", "has(request.operation) && request.operation == 'DELETE' && object == null ? oldObject : object"),
-    (
-        "params",
-        "!has(params.spec) ? null : !has(params.spec.parameters) ? null : params.spec.parameters",
-    ),
+    ("params", "!has(params.spec) ? null : !has(params.spec.parameters) ? null : params.spec.parameters"),
 ];
 
 /// A template's expressions.
@@ -89,7 +86,11 @@ pub(crate) fn read(source: &Value, field: &str) -> Result<Cel, Vec<Cause>> {
         causes.push(Cause::required(format!("{field}.validations"), ""));
     }
     let ignores = source["failurePolicy"] == "Ignore";
-    if causes.is_empty() { Ok(Cel { variables: variables.into(), conditions, validations, ignores }) } else { Err(causes) }
+    if causes.is_empty() {
+        Ok(Cel { variables: variables.into(), conditions, validations, ignores })
+    } else {
+        Err(causes)
+    }
 }
 
 fn wrong(field: String, message: String) -> Cause {

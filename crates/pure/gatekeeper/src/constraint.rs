@@ -96,7 +96,8 @@ impl Constraint {
             match one["action"].as_str().and_then(Action::parse) {
                 Some(action) => {
                     let points = meta::list(one.get("enforcementPoints")).iter();
-                    scoped.push((action, points.flat_map(|it| texts(&Value::Array(vec![it["name"].clone()]))).collect()));
+                    scoped
+                        .push((action, points.flat_map(|it| texts(&Value::Array(vec![it["name"].clone()]))).collect()));
                 }
                 None => causes.push(Cause::not_supported(field, &one["action"], &Action::WORDS)),
             }

@@ -148,7 +148,9 @@ impl Gatekeeper {
         let Ok(constraint) = Constraint::read(object, template.as_deref()) else { return };
         let key = (constraint.kind.clone(), constraint.name.clone());
         // A write of its status changes nothing.
-        if template.is_some() && self.state.load().constraints.get(&key).is_some_and(|it| it.written == constraint.written) {
+        if template.is_some()
+            && self.state.load().constraints.get(&key).is_some_and(|it| it.written == constraint.written)
+        {
             return;
         }
         self.change(|state| {
@@ -271,13 +273,7 @@ impl Engine for Gatekeeper {
         state.judges(group, kind) || state.mutates(group, kind)
     }
 
-    fn mutate(
-        &self,
-        review: &Review<'_>,
-        object: &mut Value,
-        _: &mut Turns,
-        _: &dyn Data,
-    ) -> Result<Mutation, Denial> {
+    fn mutate(&self, review: &Review<'_>, object: &mut Value, _: &mut Turns, _: &dyn Data) -> Result<Mutation, Denial> {
         let state = self.state.load();
         let (group, _, kind) = review.carried();
         let applies = review.subresource.is_empty() && !object.is_null() && review.operation != Operation::Delete;

@@ -82,7 +82,9 @@ impl Expansion {
 
     fn takes(&self, group: &str, version: &str, kind: &str) -> bool {
         let has = |list: &[String], word: &str| list.iter().any(|it| it == word);
-        self.apply.iter().any(|[groups, versions, kinds]| has(groups, group) && has(versions, version) && has(kinds, kind))
+        self.apply
+            .iter()
+            .any(|[groups, versions, kinds]| has(groups, group) && has(versions, version) && has(kinds, kind))
     }
 
     /// Whether it may expand objects of a kind.

@@ -119,7 +119,8 @@ impl Match {
     }
 
     fn in_scope(&self, subject: &Subject<'_>) -> bool {
-        let namespaced = subject.namespace.is_some() || meta::namespace(subject.object).is_some_and(|it| !it.is_empty());
+        let namespaced =
+            subject.namespace.is_some() || meta::namespace(subject.object).is_some_and(|it| !it.is_empty());
         match self.scope {
             None => true,
             Some(true) => namespaced && !is_namespace(subject.object),
@@ -214,7 +215,8 @@ mod tests {
         check(json!({"excludedNamespaces": ["shop"]}), &namespace, false);
         check(json!({"namespaces": ["shop"]}), &namespace, true);
         check(json!({"scope": "Cluster"}), &namespace, true);
-        let cluster = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "a"}});
+        let cluster =
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "a"}});
         check(json!({"namespaces": ["shop"]}), &cluster, true);
         check(json!({"namespaceSelector": {"matchLabels": {"team": "b"}}}), &cluster, true);
     }

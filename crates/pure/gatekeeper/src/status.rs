@@ -40,7 +40,8 @@ pub(crate) fn enforced(object: &mut Value, old: Option<&Value>, uid_field: &str)
         "id": POD, "observedGeneration": meta::generation(object), "enforced": true,
         uid_field: meta::uid(object).unwrap_or_default(), "operations": ["audit", "mutation-webhook", "status", "webhook"],
     });
-    let kept = object.get("status").filter(|it| it.is_object()).or_else(|| old.and_then(|it| it.get("status"))).cloned();
+    let kept =
+        object.get("status").filter(|it| it.is_object()).or_else(|| old.and_then(|it| it.get("status"))).cloned();
     let mut status = kept.and_then(|it| it.as_object().cloned()).unwrap_or_default();
     status.insert("byPod".to_owned(), json!([entry]));
     object["status"] = Value::Object(status);

@@ -226,7 +226,9 @@ fn holds(assertion: &Value, messages: &[&str]) -> Result<(), String> {
         // YAML 1.1 reads yes and no as truth.
         Value::Bool(some) => ((matching > 0) == *some, if *some { "at least 1".to_owned() } else { "none".to_owned() }),
         Value::Number(n) => (n.as_u64() == Some(matching as u64), format!("exactly {n}")),
-        other => return Err(format!("assertion.violations must be a nonnegative integer, \"yes\", or \"no\", not {other}")),
+        other => {
+            return Err(format!("assertion.violations must be a nonnegative integer, \"yes\", or \"no\", not {other}"));
+        }
     };
     match wanted {
         (true, _) => Ok(()),

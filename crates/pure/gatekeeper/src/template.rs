@@ -41,13 +41,17 @@ impl Template {
         if kind.is_empty() {
             causes.push(Cause::required("spec.crd.spec.names.kind", ""));
         } else if name != kind.to_lowercase() {
-            let why = format!("template's name {name} is not equal to the lowercase of CRD's Kind: {}", kind.to_lowercase());
+            let why =
+                format!("template's name {name} is not equal to the lowercase of CRD's Kind: {}", kind.to_lowercase());
             causes.push(Cause::invalid("metadata.name", &object["metadata"]["name"], &why));
         }
         let target = match meta::list(object.pointer("/spec/targets")) {
             [one] => one,
             [] => {
-                causes.push(Cause::required("spec.targets", "no targets specified: ConstraintTemplate must specify one target"));
+                causes.push(Cause::required(
+                    "spec.targets",
+                    "no targets specified: ConstraintTemplate must specify one target",
+                ));
                 return Err(causes);
             }
             many => {

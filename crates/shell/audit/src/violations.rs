@@ -4,11 +4,7 @@
 //! the status of the constraints whose result changed. It runs after policies change, and at an interval while there are
 //! constraints; without any it sleeps.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use eyot_gatekeeper::{CONSTRAINTS, Gatekeeper, Violation, constraint_status};
 use eyot_model::{
@@ -147,7 +143,8 @@ impl Violations {
         }
         let request = Request::get(path).body(Vec::new())?;
         let listed = self.client.request::<Value>(request).await;
-        let mut list = listed.map_err(|source| AuditError::List { resource: kind.plural.clone(), source: source.into() })?;
+        let mut list =
+            listed.map_err(|source| AuditError::List { resource: kind.plural.clone(), source: source.into() })?;
         let token = list["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
         let mut objects = match list["items"].take() {
             Value::Array(objects) => objects,
@@ -211,7 +208,10 @@ impl Violations {
     ) -> Result<(), AuditError> {
         let Some(kind) = table.preferred(CONSTRAINTS, kind) else { return Ok(()) };
         let path = format!("{}/{}/{name}", root(kind), kind.plural);
-        let fail = |source: kube::Error| AuditError::Status { constraint: format!("{} {name}", kind.kind), source: source.into() };
+        let fail = |source: kube::Error| AuditError::Status {
+            constraint: format!("{} {name}", kind.kind),
+            source: source.into(),
+        };
         let stored = match self.client.request::<Value>(Request::get(&path).body(Vec::new())?).await {
             Ok(stored) => stored,
             // It is gone by now.

@@ -19,11 +19,14 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).unwrap_or_else(|_| unreachable!("a constant pattern compiles"))
 }
 
-static DOMAIN: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^(?:[0-9A-Za-z_][0-9A-Za-z_\-]*\.[0-9A-Za-z_\-.]*[0-9A-Za-z_](?::\d+)?|localhost(?::\d+)?)$"));
+static DOMAIN: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^(?:[0-9A-Za-z_][0-9A-Za-z_\-]*\.[0-9A-Za-z_\-.]*[0-9A-Za-z_](?::\d+)?|localhost(?::\d+)?)$")
+});
 static PATH: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*$"));
 static TAG: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^(?::[0-9A-Za-z_][0-9A-Za-z_.\-]{0,127}|@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9A-Fa-f]{32,})$")
+    pattern(
+        r"^(?::[0-9A-Za-z_][0-9A-Za-z_.\-]{0,127}|@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9A-Fa-f]{32,})$",
+    )
 });
 
 impl Parts {
@@ -35,9 +38,11 @@ impl Parts {
             let why = "at least one of [assignDomain, assignPath, assignTag] must be set";
             causes.push(Cause::required("spec.parameters", why));
         }
-        for (name, text, form) in
-            [("assignDomain", &parts.domain, &DOMAIN), ("assignPath", &parts.path, &PATH), ("assignTag", &parts.tag, &TAG)]
-        {
+        for (name, text, form) in [
+            ("assignDomain", &parts.domain, &DOMAIN),
+            ("assignPath", &parts.path, &PATH),
+            ("assignTag", &parts.tag, &TAG),
+        ] {
             if !text.is_empty() && !form.is_match(text) {
                 let why = format!("does not match {}", form.as_str());
                 causes.push(Cause::invalid(format!("spec.parameters.{name}"), &parameters[name], &why));

@@ -88,7 +88,8 @@ impl Parser<'_> {
             }
             return Err("unterminated text".to_owned());
         }
-        let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(self.rest.len());
+        let end =
+            self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(self.rest.len());
         if end == 0 {
             return Err(format!("unexpected {:?}, expected a field's name", self.rest));
         }

@@ -53,15 +53,16 @@ pub(crate) fn apply(
 ) -> Result<bool, String> {
     let mut any = false;
     for _ in 0..=state.mutators.len() {
-        let mut changed = false;
+        // Mutators that undo each other settle as soon as a whole round ends where it began.
+        let before = object.clone();
         for mutator in state.mutators.values() {
             let failed = |why: String| format!("mutator {} {}: {why}", mutator.id.0, mutator.id.1);
             let subject = Subject { object, namespace, source };
             if mutator.applies(object, operation) && mutator.matching.matches(&subject).map_err(failed)? {
-                changed |= mutator.mutate(object).map_err(failed)?;
+                mutator.mutate(object).map_err(failed)?;
             }
         }
-        if !changed {
+        if *object == before {
             return Ok(any);
         }
         any = true;
@@ -184,7 +185,8 @@ fn read_change(kind: &str, parameters: &Value, location: &[Node], causes: &mut V
         "AssignImage" => Some(Change::Image(Parts::read(parameters, causes))),
         _ => match (assign.get("value"), assign.pointer("/fromMetadata/field").and_then(Value::as_str)) {
             (Some(_), Some(_)) => {
-                causes.push(Cause::forbidden("spec.parameters.assign", "assign one of value and fromMetadata, not both"));
+                causes
+                    .push(Cause::forbidden("spec.parameters.assign", "assign one of value and fromMetadata, not both"));
                 None
             }
             (Some(value), None) => {
@@ -198,7 +200,10 @@ fn read_change(kind: &str, parameters: &Value, location: &[Node], causes: &mut V
                 None
             }
             (None, None) => {
-                causes.push(Cause::required("spec.parameters.assign", "assign.value or assign.fromMetadata must be given"));
+                causes.push(Cause::required(
+                    "spec.parameters.assign",
+                    "assign.value or assign.fromMetadata must be given",
+                ));
                 None
             }
         },
