@@ -5,6 +5,7 @@
 
 mod advise;
 mod api;
+mod gatekeeper;
 mod http;
 mod machine;
 mod memory;

@@ -12,7 +12,7 @@ use http::Method;
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::{memory, report};
+use crate::{gatekeeper, memory, report};
 
 /// How many policies there are in each row.
 const ROWS: [usize; 3] = [0, 10, 100];
@@ -25,7 +25,7 @@ const ENFORCED_MAX: Duration = Duration::from_secs(10);
 type Sort = fn(usize) -> Vec<Value>;
 
 /// The sorts that take turns.
-const MIXED: &[Sort] = &[labels, images, limits, variables, defaults];
+const MIXED: &[Sort] = &[labels, images, limits, variables, defaults, gatekeeper_labels];
 
 pub(crate) async fn run(samples: usize) -> Result<Value> {
     let mut node = Node::start().await?;
@@ -46,6 +46,7 @@ pub(crate) async fn run(samples: usize) -> Result<Value> {
             "resident_mib": memory::resident_mib(&[pid]),
         });
     }
+    rows["gatekeeper"] = tokio::task::spawn_blocking(move || gatekeeper::run(samples)).await??;
     rows["change_to_enforced"] = bench.changes(samples).await?;
     node.stop().await?;
     Ok(rows)
@@ -121,6 +122,10 @@ fn collection_of(plural: &str) -> String {
 /// Where objects of a kind are created.
 fn collection(object: &Value) -> Option<String> {
     Some(match object["kind"].as_str()? {
+        "ConstraintTemplate" => "/apis/templates.gatekeeper.sh/v1/constrainttemplates".to_owned(),
+        kind if kind.starts_with("BenchLabels") => {
+            format!("/apis/constraints.gatekeeper.sh/v1beta1/{}", kind.to_lowercase())
+        }
         "ValidatingAdmissionPolicy" => collection_of("validatingadmissionpolicies"),
         "ValidatingAdmissionPolicyBinding" => collection_of("validatingadmissionpolicybindings"),
         "MutatingAdmissionPolicy" => collection_of("mutatingadmissionpolicies"),
@@ -130,7 +135,7 @@ fn collection(object: &Value) -> Option<String> {
 }
 
 /// A pod as they are: two containers, limits, probes, labels. Nothing schedules it.
-fn pod(name: &str) -> Value {
+pub(crate) fn pod(name: &str) -> Value {
     let container = |name: &str| {
         json!({"name": name, "image": format!("registry.example.com/shop/{name}:1.4.2"), "ports": [{"containerPort": 8080}],
             "resources": {"limits": {"cpu": "500m", "memory": "128Mi"}, "requests": {"cpu": "100m", "memory": "64Mi"}},
@@ -160,6 +165,10 @@ fn validating(name: &str, validations: &Value) -> Vec<Value> {
 fn labels(at: usize) -> Vec<Value> {
     let expression = "['app', 'team', 'tier'].all(l, l in object.metadata.labels)";
     validating(&format!("labels-{at}"), &json!([{"expression": expression, "message": "labels are missing"}]))
+}
+
+fn gatekeeper_labels(at: usize) -> Vec<Value> {
+    vec![gatekeeper::template(at), gatekeeper::constraint(at)]
 }
 
 fn images(at: usize) -> Vec<Value> {

@@ -96,6 +96,7 @@ async fn a_broken_template_is_refused_and_the_one_before_stays() {
         let refused = node.apply_outcome(&config_map("bad", "{}")).await?;
         ensure!(refused.code != 0 && refused.stderr.contains("[teams] label team is missing"), "{}", refused.stderr);
         // What was in force is so after a start, before anybody is answered.
+        node.stop().await?;
         node.restart().await?;
         let refused = node.apply_outcome(&config_map("bad", "{}")).await?;
         ensure!(refused.code != 0 && refused.stderr.contains("[teams] label team is missing"), "{}", refused.stderr);
@@ -142,10 +143,10 @@ async fn mutators_change_what_is_written() {
         .await?;
         node.apply_text(&config_map("made", "{}")).await?;
         node.apply_text(&config_map("kept", "{owner: me}")).await?;
-        let label = |name: &'static str| async move {
-            node.kubectl(&["get", "configmap", name, "-o", "jsonpath={.metadata.labels.owner}"]).await
-        };
-        ensure!(label("made").await? == "platform" && label("kept").await? == "me");
+        for (name, want) in [("made", "platform"), ("kept", "me")] {
+            let owner = node.kubectl(&["get", "configmap", name, "-o", "jsonpath={.metadata.labels.owner}"]).await?;
+            ensure!(owner == want, "{name}: {owner}");
+        }
         let refused = node
             .apply_outcome(
                 "apiVersion: mutations.gatekeeper.sh/v1\nkind: Assign\nmetadata: {name: outside}\nspec:\n  \
