@@ -3,6 +3,7 @@
 //! Each language has a runner that finds its own tests and reports them in one form. A directory without any test is an
 //! error: a test run that tested nothing should not look like one that passed.
 
+mod gatekeeper;
 mod kyverno;
 mod rego;
 
@@ -74,7 +75,7 @@ pub(crate) struct Report {
 type Runner = fn(&Path, &Options) -> Result<Vec<Report>>;
 
 /// The languages.
-const RUNNERS: &[Runner] = &[rego::run, kyverno::run];
+const RUNNERS: &[Runner] = &[rego::run, gatekeeper::run, kyverno::run];
 
 /// Runs everything; whether all passed.
 pub(super) fn run(flags: &TestFlags) -> Result<bool> {
