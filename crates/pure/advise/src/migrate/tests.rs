@@ -33,30 +33,30 @@ fn the_sample_inventory_is_judged_object_by_object() {
         "k3s+wasmedge+sqlite",
         SAMPLE,
         expect![[r#"
-        Blocks StatefulSet shop/orders-db in.yaml:18 spec.template.spec.containers[0].image: image docker.io/bitnami/postgresql:16 is a database or broker that has no WebAssembly build
-        Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.hostNetwork: hostNetwork joins a namespace of the host, which a Wasm sandbox cannot
-        Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec: a DaemonSet with host access (hostNetwork, privileged, /var/log, /run/containerd/containerd.sock) is a node agent: it cannot become a Wasm guest
-        Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.volumes[1]: mounts the socket /run/containerd/containerd.sock of the host
-        Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].securityContext.privileged: privileged container: a Wasm guest has no kernel to be privileged on
-        Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].securityContext.capabilities.add: added capabilities NET_ADMIN do not exist for a Wasm guest
-        Blocks CronJob kube-system/etcd-backup in.yaml:60 spec.jobTemplate.spec.template.spec.containers[0]: registry.k8s.io/etcd:3.5.12-0 works on etcd itself, which will not be there
-        Blocks NetworkPolicy shop/db-from-cart in.yaml:73 spec.ingress[0].ports[1]: SCTP is not enforced by the controller that K3s brings
-        Blocks GlobalNetworkPolicy deny-metadata-service in.yaml:83 -: GlobalNetworkPolicy is a kind of the old network plugin; nothing acts on it after the move
-        Change Deployment shop/cart in.yaml:1 spec.template.spec.containers[0].image: image registry.example/shop/cart:1.8 is a container image; WasmEdge runs WebAssembly only
-        Change StatefulSet shop/orders-db in.yaml:18 spec.template.spec.containers[0].livenessProbe.exec: livenessProbe runs a command inside the container
-        Change DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].image: image registry.example/ops/agent:3 is a container image; WasmEdge runs WebAssembly only
-        Change DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].command: the command sh -c exec agent --root /host needs a shell, which a Wasm image has not
-        Change CronJob kube-system/etcd-backup in.yaml:60 spec.jobTemplate.spec.template.spec.containers[0].image: image registry.k8s.io/etcd:3.5.12-0 is a container image; WasmEdge runs WebAssembly only
-        Change Ingress shop/shop in.yaml:88 spec.ingressClassName: ingressClassName nginx is read by another ingress controller than the one that is there after the move
-        Change Ingress shop/shop in.yaml:88 metadata.annotations[nginx.ingress.kubernetes.io/rewrite-target]: nginx.ingress.kubernetes.io/rewrite-target is read by another ingress controller than the one that is there after the move
-        Change HorizontalPodAutoscaler shop/cart in.yaml:100 apiVersion: autoscaling/v2beta2 HorizontalPodAutoscaler was removed from Kubernetes; no current server takes it
-        Look StatefulSet shop/orders-db in.yaml:18 spec.template.spec.affinity.podAntiAffinity: 3 replicas spread over zones or hosts that a small cluster may not have
-        Look StatefulSet shop/orders-db in.yaml:18 spec.volumeClaimTemplates[0].spec: claim volumeClaimTemplates: data: K3s brings only local-path, which is bound to one node and ReadWriteOnce
-        Look DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.volumes[0]: mounts /var/log of the host; a guest sees it only as a preopened directory
-        Look NetworkPolicy shop/db-from-cart in.yaml:73 spec: flannel has only basic support; on K3s its built-in controller (kube-router) enforces this policy
-        Look Service shop/cart in.yaml:105 spec.type: a Service of type LoadBalancer gets node addresses from K3s' ServiceLB, not one of a cloud
-        1 of 10 move as they are
-    "#]],
+            Blocks StatefulSet shop/orders-db in.yaml:18 spec.template.spec.containers[0].image: image docker.io/bitnami/postgresql:16 is a database or broker that has no WebAssembly build
+            Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.hostNetwork: hostNetwork joins a namespace of the host, which a Wasm sandbox cannot
+            Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec: a DaemonSet with host access (hostNetwork, privileged, /var/log, /run/containerd/containerd.sock) is a node agent: it cannot become a Wasm guest
+            Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.volumes[1]: mounts the socket /run/containerd/containerd.sock of the host
+            Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].securityContext.privileged: privileged container: a Wasm guest has no kernel to be privileged on
+            Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].securityContext.capabilities.add: added capabilities NET_ADMIN do not exist for a Wasm guest
+            Blocks CronJob kube-system/etcd-backup in.yaml:60 spec.jobTemplate.spec.template.spec.containers[0]: registry.k8s.io/etcd:3.5.12-0 works on etcd itself, which will not be there
+            Blocks NetworkPolicy shop/db-from-cart in.yaml:73 spec.ingress[0].ports[1]: SCTP is not enforced by the controller that K3s brings
+            Blocks GlobalNetworkPolicy deny-metadata-service in.yaml:83 -: GlobalNetworkPolicy is a kind of the old network plugin; nothing acts on it after the move
+            Change Deployment shop/cart in.yaml:1 spec.template.spec.containers[0].image: image registry.example/shop/cart:1.8 is a container image; the target runs WebAssembly only
+            Change StatefulSet shop/orders-db in.yaml:18 spec.template.spec.containers[0].livenessProbe.exec: livenessProbe runs a command inside the container
+            Change DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].image: image registry.example/ops/agent:3 is a container image; the target runs WebAssembly only
+            Change DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].command: the command sh -c exec agent --root /host needs a shell, which a Wasm image has not
+            Change CronJob kube-system/etcd-backup in.yaml:60 spec.jobTemplate.spec.template.spec.containers[0].image: image registry.k8s.io/etcd:3.5.12-0 is a container image; the target runs WebAssembly only
+            Change Ingress shop/shop in.yaml:88 spec.ingressClassName: ingressClassName nginx is read by another ingress controller than the one that is there after the move
+            Change Ingress shop/shop in.yaml:88 metadata.annotations[nginx.ingress.kubernetes.io/rewrite-target]: nginx.ingress.kubernetes.io/rewrite-target is read by another ingress controller than the one that is there after the move
+            Change HorizontalPodAutoscaler shop/cart in.yaml:100 apiVersion: autoscaling/v2beta2 HorizontalPodAutoscaler was removed from Kubernetes; no current server takes it
+            Look StatefulSet shop/orders-db in.yaml:18 spec.template.spec.affinity.podAntiAffinity: 3 replicas spread over zones or hosts that a small cluster may not have
+            Look StatefulSet shop/orders-db in.yaml:18 spec.volumeClaimTemplates[0].spec: claim volumeClaimTemplates: data: K3s brings only local-path, which is bound to one node and ReadWriteOnce
+            Look DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.volumes[0]: mounts /var/log of the host; a guest sees it only as a preopened directory
+            Look NetworkPolicy shop/db-from-cart in.yaml:73 spec: flannel has only basic support; on K3s its built-in controller (kube-router) enforces this policy
+            Look Service shop/cart in.yaml:105 spec.type: a Service of type LoadBalancer gets node addresses from K3s' ServiceLB, not one of a cloud
+            1 of 10 move as they are
+        "#]],
     );
 }
 
@@ -121,7 +121,6 @@ fn eyot_says_what_its_node_refuses() {
         SAMPLE,
         expect![[r#"
             Blocks StatefulSet shop/orders-db in.yaml:18 spec.template.spec.containers[0].image: image docker.io/bitnami/postgresql:16 is a database or broker that has no WebAssembly build
-            Blocks StatefulSet shop/orders-db in.yaml:18 spec.volumeClaimTemplates[0].spec: claim volumeClaimTemplates: data: Eyot mounts no persistent volume claims yet
             Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.hostNetwork: hostNetwork joins a namespace of the host, which a Wasm sandbox cannot
             Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec: a DaemonSet with host access (hostNetwork, privileged, /var/log, /run/containerd/containerd.sock) is a node agent: it cannot become a Wasm guest
             Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.volumes[1]: mounts the socket /run/containerd/containerd.sock of the host
@@ -129,18 +128,15 @@ fn eyot_says_what_its_node_refuses() {
             Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].securityContext.capabilities.add: added capabilities NET_ADMIN do not exist for a Wasm guest
             Blocks NetworkPolicy shop/db-from-cart in.yaml:73 spec: Eyot stores NetworkPolicies and holds no traffic back
             Blocks GlobalNetworkPolicy deny-metadata-service in.yaml:83 -: GlobalNetworkPolicy is a kind of the old network plugin; nothing acts on it after the move
-            Change Deployment shop/cart in.yaml:1 spec.template.spec.containers[0].image: image registry.example/shop/cart:1.8 is a container image; WasmEdge runs WebAssembly only
-            Change StatefulSet shop/orders-db in.yaml:18 spec.template.spec.containers[0].livenessProbe.exec: livenessProbe runs a command inside the container
-            Change DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].image: image registry.example/ops/agent:3 is a container image; WasmEdge runs WebAssembly only
             Change DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].command: the command sh -c exec agent --root /host needs a shell, which a Wasm image has not
-            Change CronJob kube-system/etcd-backup in.yaml:60 spec.jobTemplate.spec.template.spec.containers[0].image: image registry.k8s.io/etcd:3.5.12-0 is a container image; WasmEdge runs WebAssembly only
             Change Ingress shop/shop in.yaml:88 spec.ingressClassName: ingressClassName nginx is read by another ingress controller than the one that is there after the move
             Change Ingress shop/shop in.yaml:88 metadata.annotations[nginx.ingress.kubernetes.io/rewrite-target]: nginx.ingress.kubernetes.io/rewrite-target is read by another ingress controller than the one that is there after the move
             Change HorizontalPodAutoscaler shop/cart in.yaml:100 apiVersion: autoscaling/v2beta2 HorizontalPodAutoscaler was removed from Kubernetes; no current server takes it
             Look StatefulSet shop/orders-db in.yaml:18 spec.template.spec.affinity.podAntiAffinity: 3 replicas spread over zones or hosts that a small cluster may not have
+            Look StatefulSet shop/orders-db in.yaml:18 spec.volumeClaimTemplates[0].spec: claim volumeClaimTemplates: data: on Eyot it is a directory of the node (class local-path), whose size is not enforced
             Look DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.volumes[0]: mounts /var/log of the host; a guest sees it only as a preopened directory
             Look Service shop/cart in.yaml:105 spec.type: a Service of type LoadBalancer gets a port of the node on Eyot, and no address of its own
-            1 of 10 move as they are
+            3 of 10 move as they are
         "#]],
     );
 }

@@ -23,7 +23,7 @@ pub(super) fn render(brief: &Brief, out: &mut Draft) {
     out.manifests("10-app.yaml", &about, objects, true);
     out.manifests("20-bounds.yaml", "What pods of the namespace may take.", app::bounds(brief, true), true);
     if !matches!(brief.at(Layer::Policy), "" | "no-policy") {
-        let about = "The rules for pods, in CEL, judged by the API server itself.";
+        let about = "The rules for pods, judged by an engine in the API server itself.";
         out.manifests("30-policy.yaml", about, policy::eyot(brief, app::EYOT_REGISTRY), true);
     }
     if !brief.autoscaling.is_empty() {
@@ -134,12 +134,12 @@ fn limits(brief: &Brief, out: &mut Draft) {
             "Eyot 尚不提供 Prometheus 指标：日志为 stderr 上的 JSON，事件在 API 中",
         );
     }
-    if !matches!(brief.at(Layer::Policy), "" | "no-policy") {
+    if matches!(brief.at(Layer::Policy), "opa" | "opa-wasm" | "gatekeeper") {
         let engine = brief.at(Layer::Policy);
         out.note(
             "30-policy.yaml",
-            format!("the rules for {engine} are rendered as ValidatingAdmissionPolicy in CEL, which the API server judges in its own process; `eyot verify` tells whether this version enforces it"),
-            format!("{engine} 的规则以 CEL 的 ValidatingAdmissionPolicy 生成，由 API 服务器在进程内裁决；`eyot verify` 会说明此版本是否执行"),
+            format!("{engine}: the rules are Rego in a Policy of eyot.dev, which the API server evaluates itself; `opa build -t wasm` bundles go into its `bundle`"),
+            format!("{engine}：规则以 eyot.dev 的 Policy（Rego）生成，由 API 服务器自身求值；`opa build -t wasm` 的 bundle 可写入其 `bundle` 字段"),
         );
     }
 }

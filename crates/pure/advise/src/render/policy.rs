@@ -9,9 +9,36 @@ use crate::layer::Layer;
 const CONSTRAINTS: &str = "constraints.gatekeeper.sh/v1beta1";
 const TEMPLATE: &str = "EyotPodRules";
 
-/// The rules for Eyot, which judges ValidatingAdmissionPolicies in its own process.
+/// The rules for Eyot, whose API server has an engine for each language in its own process.
 pub(super) fn eyot(brief: &Brief, registry: &str) -> Vec<Value> {
-    admission_policy(brief, registry)
+    match brief.at(Layer::Policy) {
+        "kyverno" => kyverno(brief, registry),
+        "opa" | "opa-wasm" | "gatekeeper" => vec![own_rego(brief, registry)],
+        _ => admission_policy(brief, registry),
+    }
+}
+
+/// Rego as a `Policy` of Eyot's own.
+fn own_rego(brief: &Brief, registry: &str) -> Value {
+    let containers = "  some c in input.request.object.spec.containers\n";
+    let mut rego = format!(
+        "package kubernetes.admission\n\n\
+         deny contains msg if {{\n{containers}  not startswith(c.image, \"{registry}/\")\n  \
+         msg := sprintf(\"image %v: images must come from {registry}\", [c.image])\n}}\n\n\
+         deny contains msg if {{\n{containers}  not c.resources.limits.memory\n  \
+         msg := sprintf(\"container %v needs a memory limit\", [c.name])\n}}\n"
+    );
+    if is_complex(brief) {
+        rego += "\ndeny contains msg if {\n  not input.request.object.metadata.labels[\"app.kubernetes.io/name\"]\n  \
+                 msg := \"pods need the label app.kubernetes.io/name\"\n}\n";
+    }
+    json!({ "apiVersion": "eyot.dev/v1alpha1", "kind": "Policy",
+        "metadata": { "name": format!("{}-pods", brief.name) }, "spec": {
+            "rego": { "modules": { "pods.rego": rego } },
+            "admission": {
+                "decision": "data.kubernetes.admission.deny",
+                "rules": [{ "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"] }],
+                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": brief.name } } } } })
 }
 
 /// The rules for a cluster, in the language of the chosen engine.

@@ -10,6 +10,7 @@ use crate::layer::Layer;
 
 /// Kinds that are no built-in ones: whoever serves them brings their definitions.
 const FOREIGN: &[(&str, &str)] = &[
+    ("eyot.dev/v1alpha1", "Policy"),
     ("templates.gatekeeper.sh/v1", "ConstraintTemplate"),
     ("constraints.gatekeeper.sh/v1beta1", "EyotPodRules"),
     ("kyverno.io/v1", "ClusterPolicy"),
@@ -65,6 +66,12 @@ fn edge() -> Brief {
     brief(Target::Eyot, &stack)
 }
 
+fn edge_with(policy: &str) -> Brief {
+    let mut brief = edge();
+    brief.stack.insert(Layer::Policy, policy.to_owned());
+    brief
+}
+
 fn cluster(policy: &str, network: &str, mesh: &str) -> Brief {
     let stack = [
         (Layer::Orchestration, "kubernetes"),
@@ -113,6 +120,8 @@ fn k3s_with_containers() -> Brief {
 fn every() -> Vec<Brief> {
     vec![
         edge(),
+        edge_with("kyverno"),
+        edge_with("iam"),
         hybrid(),
         k3s_with_containers(),
         cluster("gatekeeper", "calico", "istio-ambient"),
@@ -274,15 +283,18 @@ fn the_folder_of_an_edge_stack_is_this() {
     "#]]
     .assert_eq(&text("10-app.yaml"));
     expect![[r##"
-        # The rules for pods, in CEL, judged by the API server itself.
-        apiVersion: admissionregistration.k8s.io/v1
-        kind: ValidatingAdmissionPolicy
+        # The rules for pods, judged by an engine in the API server itself.
+        apiVersion: eyot.dev/v1alpha1
+        kind: Policy
         metadata:
           name: mec-pods
         spec:
-          failurePolicy: Fail
-          matchConstraints:
-            resourceRules:
+          admission:
+            decision: data.kubernetes.admission.deny
+            namespaceSelector:
+              matchLabels:
+                kubernetes.io/metadata.name: mec
+            rules:
             - apiGroups:
               - ""
               apiVersions:
@@ -291,30 +303,27 @@ fn the_folder_of_an_edge_stack_is_this() {
               - CREATE
               resources:
               - pods
-          validations:
-          - expression: object.spec.containers.all(c, c.image.startsWith('localhost:5000/'))
-            message: images must come from localhost:5000
-          - expression: >-
-              object.spec.containers.all(c, has(c.resources) && has(c.resources.limits) &&
-              'memory' in c.resources.limits)
-            message: every container needs a memory limit
-          - expression: >-
-              has(object.metadata.labels) && 'app.kubernetes.io/name' in
-              object.metadata.labels
-            message: pods need the label app.kubernetes.io/name
-        ---
-        apiVersion: admissionregistration.k8s.io/v1
-        kind: ValidatingAdmissionPolicyBinding
-        metadata:
-          name: mec-pods
-        spec:
-          matchResources:
-            namespaceSelector:
-              matchLabels:
-                kubernetes.io/metadata.name: mec
-          policyName: mec-pods
-          validationActions:
-          - Deny
+          rego:
+            modules:
+              pods.rego: |
+                package kubernetes.admission
+
+                deny contains msg if {
+                  some c in input.request.object.spec.containers
+                  not startswith(c.image, "localhost:5000/")
+                  msg := sprintf("image %v: images must come from localhost:5000", [c.image])
+                }
+
+                deny contains msg if {
+                  some c in input.request.object.spec.containers
+                  not c.resources.limits.memory
+                  msg := sprintf("container %v needs a memory limit", [c.name])
+                }
+
+                deny contains msg if {
+                  not input.request.object.metadata.labels["app.kubernetes.io/name"]
+                  msg := "pods need the label app.kubernetes.io/name"
+                }
     "##]]
     .assert_eq(&text("30-policy.yaml"));
     expect![[r#"
@@ -367,7 +376,7 @@ fn the_folder_of_an_edge_stack_is_this() {
         - **gpu**: guests reach no graphics processor on Eyot: inference runs on the processor, inside the guest
         - **protocols**: mqtt: Eyot brings no broker; a guest with sockets connects to one outside
         - **monitoring**: Eyot serves no metrics for Prometheus yet: logs are JSON on stderr, events in the API
-        - **30-policy.yaml**: the rules for opa-wasm are rendered as ValidatingAdmissionPolicy in CEL, which the API server judges in its own process; `eyot verify` tells whether this version enforces it
+        - **30-policy.yaml**: opa-wasm: the rules are Rego in a Policy of eyot.dev, which the API server evaluates itself; `opa build -t wasm` bundles go into its `bundle`
     "#]].assert_eq(&text("README.md"));
 }
 

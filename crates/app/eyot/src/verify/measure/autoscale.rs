@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use eyot_advise::{Text, render::Promise};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
 use kube::Api;
 use tokio::task::JoinSet;
 
@@ -29,6 +29,7 @@ pub(in crate::verify) async fn take(bench: &Bench<'_>, promise: &Promise) -> Res
     {
         return Ok(Outcome::unknown(why, "本版本 Eyot 仅存储自动扩缩容对象，不据此扩缩"));
     }
+    looked_at(bench).await?;
     let limit = Duration::from_nanos(u64::try_from(promise.amount().unwrap_or(0)).unwrap_or(0)) + GRACE;
     let api: Api<Deployment> = Api::namespaced(bench.client.clone(), &bench.folder.namespace);
     let before = replicas(&api, &bench.folder.name).await?;
@@ -54,6 +55,20 @@ pub(in crate::verify) async fn take(bench: &Bench<'_>, promise: &Promise) -> Res
         format!("no further replica within {seconds} s of load; the metric may have no source here"),
         format!("持续负载 {seconds} 秒内未增加副本；可能没有指标来源"),
     ))
+}
+
+/// Waits until the autoscaler was looked at once: its first look comes with its creation, and would flatter every later one.
+async fn looked_at(bench: &Bench<'_>) -> Result<()> {
+    let api: Api<HorizontalPodAutoscaler> = Api::namespaced(bench.client.clone(), &bench.folder.namespace);
+    let began = Instant::now();
+    while began.elapsed() < GRACE {
+        let seen = api.get(&bench.folder.name).await.context("reading the autoscaler")?;
+        if seen.status.and_then(|it| it.conditions).is_some_and(|it| !it.is_empty()) {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// Why nothing acts on an object here.

@@ -39,8 +39,10 @@ pub(in crate::verify) async fn take(bench: &Bench<'_>) -> Result<Outcome> {
     let share = |share| Some(quantile(&governed, share)?.saturating_sub(quantile(&free, share)?));
     let Some(median) = share(0.5) else { return Ok(Outcome::unknown("no samples", "没有样本")) };
     let count = governed.len();
-    let said = format!("{refused:#}");
-    let said = said.lines().next().unwrap_or_default();
+    let said = match refused.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        _ => format!("{refused:#}"),
+    };
     let how = Text::new(
         format!(
             "median of {count} dry-run creates with the policy less without; a pod that breaks it is refused ({said})"

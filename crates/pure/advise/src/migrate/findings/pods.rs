@@ -47,8 +47,7 @@ const LANGUAGES: &[&str] = &[
 ];
 const SHELLS: &[&str] = &["sh", "bash", "ash", "dash", "zsh"];
 /// Volumes of Kubernetes that Eyot mounts.
-const EYOT_VOLUMES: &[&str] =
-    &["configMap", "secret", "emptyDir", "projected", "downwardAPI", "hostPath", "persistentVolumeClaim"];
+const EYOT_VOLUMES: &[&str] = &["configMap", "secret", "emptyDir", "projected", "downwardAPI", "image", "ephemeral"];
 /// Volumes whose drivers went out of the tree, and those that need one on the host.
 const DRIVER_VOLUMES: &[&str] = &[
     "awsElasticBlockStore",
@@ -87,7 +86,7 @@ pub(super) fn judge(object: &Value, change: &Change<'_>, notes: &mut Notes<'_>) 
         for (at, container) in list(spec, &format!("/{of}")).iter().enumerate() {
             let path = format!("{path}.{of}[{at}]");
             if change.to_wasm() || change.to_eyot() {
-                program(container, &path, notes);
+                program(container, &path, change, notes);
                 restrictions(container, &path, notes);
             } else if moves(change) && container.pointer("/securityContext/privileged") == Some(&Value::Bool(true)) {
                 notes.add("privileged-kept", format!("{path}.securityContext.privileged"), "");
@@ -126,7 +125,7 @@ fn runs_wasm_already(object: &Value, spec: &Value) -> bool {
 }
 
 /// What a container runs, and how it is asked about itself.
-fn program(container: &Value, path: &str, notes: &mut Notes<'_>) {
+fn program(container: &Value, path: &str, change: &Change<'_>, notes: &mut Notes<'_>) {
     let image = container["image"].as_str().unwrap_or_default();
     let words = words(image);
     let known = |list: &[&str]| list.iter().any(|known| words.iter().any(|word| word.starts_with(known)));
@@ -135,7 +134,7 @@ fn program(container: &Value, path: &str, notes: &mut Notes<'_>) {
         () if known(LANGUAGES) => "image-language",
         () => "image",
     };
-    if !image.is_empty() {
+    if !image.is_empty() && (rule != "image" || !change.from.runs_wasm()) {
         notes.add(rule, format!("{path}.image"), image);
     }
     let command = list(container, "/command").iter().chain(list(container, "/args")).filter_map(Value::as_str);
@@ -146,7 +145,8 @@ fn program(container: &Value, path: &str, notes: &mut Notes<'_>) {
     }
     let asked = ["/livenessProbe", "/readinessProbe", "/startupProbe", "/lifecycle/postStart", "/lifecycle/preStop"];
     for field in asked {
-        if container.pointer(&format!("{field}/exec")).is_some() {
+        // Eyot runs programs of the image for this.
+        if container.pointer(&format!("{field}/exec")).is_some() && !change.to.is("orchestration", "eyot") {
             let field = field[1..].replace('/', ".");
             notes.add("exec-probe", format!("{path}.{field}.exec"), &field);
         }
@@ -213,21 +213,15 @@ fn volumes(spec: &Value, path: &str, change: &Change<'_>, notes: &mut Notes<'_>)
             }
             continue;
         }
-        if let Some(claim) = volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str) {
-            if change.to_eyot() {
-                notes.add("claim-eyot", path, claim);
-            }
+        // A claim is judged where it is made.
+        if volume.get("persistentVolumeClaim").is_some() {
             continue;
         }
         let kinds: Vec<&String> =
             volume.as_object().into_iter().flat_map(|it| it.keys()).filter(|it| *it != "name").collect();
         let driver = kinds.iter().any(|it| DRIVER_VOLUMES.contains(&it.as_str()));
         let foreign = kinds.iter().any(|it| !EYOT_VOLUMES.contains(&it.as_str()));
-        let in_memory = volume.pointer("/emptyDir/medium").and_then(Value::as_str) == Some("Memory");
-        if change.to_eyot() && (foreign || in_memory)
-            || guest && driver
-            || change.becomes("orchestration", "k3s") && driver
-        {
+        if change.to_eyot() && foreign || guest && driver || change.becomes("orchestration", "k3s") && driver {
             let of = kinds.first().map_or("?", |it| it.as_str());
             notes.add("volume", path, &format!("{name} ({of})"));
         }
