@@ -325,7 +325,7 @@ fn skipped(path: &str, skips: Vec<Failure>) -> Failure {
 
 /// Keys that are no anchors, in the order of their evaluation: those for the whole object and those with conditions
 /// inside come first, the last of them foremost.
-fn ordered<'p>(pattern: &'p Map<String, Value>, is_anchor: impl Fn(&str) -> bool) -> Vec<&'p str> {
+fn ordered(pattern: &Map<String, Value>, is_anchor: impl Fn(&str) -> bool) -> Vec<&str> {
     let (mut front, mut back) = (Vec::new(), Vec::new());
     for (key, value) in pattern.iter().filter(|(key, _)| !is_anchor(key)) {
         if modifier(key) == Some(Modifier::Global) || has_anchors(value) {
