@@ -141,7 +141,7 @@ async fn objects(
     definitions::warn(&mut call);
     let settle = access::settles(&call).then(|| path.name.clone().unwrap_or_default());
     let mut response = match (&path.name, &path.subresource) {
-        _ if metrics::is_measured(kind) => measure(&mut call, &path, verb).await,
+        _ if kind.is_measured() => measure(&mut call, &path, verb).await,
         (Some(name), Some(_)) => subresource::answer(&mut call, name, &path, request).await,
         _ => dispatch(&mut call, path, verb, request).await,
     }?;

@@ -97,6 +97,11 @@ impl Kind {
         self.verbs == ["create"]
     }
 
+    /// Whether objects are measured when they are asked for, and never stored.
+    pub fn is_measured(&self) -> bool {
+        matches!(self.group.as_str(), "metrics.k8s.io" | "custom.metrics.k8s.io")
+    }
+
     /// Whether it is this group and kind, in any version.
     pub fn is(&self, group: &str, kind: &str) -> bool {
         self.group == group && self.kind == kind

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_fields() {
-        for kind in builtin().iter() {
+        for kind in builtin().iter().filter(|it| !it.is_measured()) {
             let root = root(kind).unwrap_or_else(|| panic!("{}", kind.group_kind()));
             assert!(root.field("metadata").is_some(), "{}", kind.group_kind());
         }

@@ -26,11 +26,6 @@ const VALUES: &str = "MetricValueList";
 /// What a metric's name ends with when it is the rate of a count.
 const RATE: &str = "_per_second";
 
-/// Whether objects of this kind are measured when they are asked for, and never stored.
-pub(crate) fn is_measured(kind: &Kind) -> bool {
-    matches!(kind.group.as_str(), "metrics.k8s.io" | "custom.metrics.k8s.io")
-}
-
 /// Answers `GET` of one object's usage, or of a collection's. `metric` is the path's last part, where it names one.
 pub(crate) async fn answer(
     mut call: Call,
