@@ -353,6 +353,39 @@ async fn objects_that_the_server_only_stores_are_those_that_are_marked() {
     .await;
 }
 
+/// Every engine takes the rules that were rendered for it, and refuses what breaks them.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_engine_enforces_what_is_rendered_for_it() {
+    with_node(async |node| {
+        for (engine, policy) in [("kyverno", "simple"), ("gatekeeper", "complex"), ("opa-wasm", "complex")] {
+            let dir = tempfile::tempdir()?;
+            let file = dir.path().join("scenario.yaml");
+            let text = format!("name: {engine}\nkind: edge\nnodes: 1\npolicy: {policy}\nhard: {{require: [{engine}]}}\n");
+            std::fs::write(&file, text)?;
+            let folder = dir.path().join("rendered");
+            told(&["advise", &file.display().to_string(), "--render", &folder.display().to_string()])?;
+            for name in ["00-namespace.yaml", "30-policy.yaml", "31-constraint.yaml"] {
+                let path = folder.join(name);
+                if path.exists() {
+                    node.apply_text(&std::fs::read_to_string(path)?).await?;
+                }
+            }
+            let pod = |image: &str| {
+                format!(
+                    "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: {engine}, labels: {{app.kubernetes.io/name: a}}}}\n\
+                     spec: {{containers: [{{name: a, image: '{image}', resources: {{limits: {{memory: 16Mi}}}}}}]}}\n"
+                )
+            };
+            let outcome = node.apply_outcome(&pod("elsewhere.example/a:v1")).await?;
+            let said = &outcome.stderr;
+            ensure!(outcome.code != 0 && said.contains("images must come from"), "{engine}: {said}{}", outcome.stdout);
+            node.apply_text(&pod("localhost:5000/a:v1")).await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
 #[test]
 fn verify_tells_promised_measured_and_verdict_and_writes_figures_back() -> Result<()> {
     let dir = tempfile::tempdir()?;

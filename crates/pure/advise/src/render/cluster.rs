@@ -27,10 +27,7 @@ pub(super) fn render(brief: &Brief, dir: &str, out: &mut Draft) {
     out.manifests(&file("10-app.yaml"), &about, objects, false);
     out.manifests(&file("20-bounds.yaml"), "What pods of the namespace may take.", app::bounds(brief, false), false);
     let rules = policy::cluster(brief, registry, out, dir);
-    if !rules.is_empty() {
-        let about = format!("The rules for pods, for {}.", brief.at(Layer::Policy));
-        out.manifests(&file("30-policy.yaml"), &about, rules, false);
-    }
+    out.rules(dir, &format!("The rules for pods, for {}.", brief.at(Layer::Policy)), rules, false);
     if !brief.autoscaling.is_empty() {
         out.manifests(
             &file("40-autoscale.yaml"),

@@ -24,7 +24,7 @@ pub(super) fn render(brief: &Brief, out: &mut Draft) {
     out.manifests("20-bounds.yaml", "What pods of the namespace may take.", app::bounds(brief, true), true);
     if !matches!(brief.at(Layer::Policy), "" | "no-policy") {
         let about = "The rules for pods, judged by an engine in the API server itself.";
-        out.manifests("30-policy.yaml", about, policy::eyot(brief, app::EYOT_REGISTRY), true);
+        out.rules("", about, policy::eyot(brief, app::EYOT_REGISTRY), true);
     }
     if !brief.autoscaling.is_empty() {
         out.manifests("40-autoscale.yaml", "Replicas follow the load.", vec![app::autoscaler(brief, true)], true);
@@ -134,7 +134,7 @@ fn limits(brief: &Brief, out: &mut Draft) {
             "Eyot 尚不提供 Prometheus 指标：日志为 stderr 上的 JSON，事件在 API 中",
         );
     }
-    if matches!(brief.at(Layer::Policy), "opa" | "opa-wasm" | "gatekeeper") {
+    if matches!(brief.at(Layer::Policy), "opa" | "opa-wasm") {
         let engine = brief.at(Layer::Policy);
         out.note(
             "30-policy.yaml",

@@ -104,6 +104,27 @@ impl Draft {
         self.notes.push(Note { about: about.to_owned(), says: Text::new(en, zh) });
     }
 
+    /// Adds the rules of an engine. Constraints come in a file of their own: their kind is there only when their template is.
+    fn rules(&mut self, dir: &str, about: &str, rules: Vec<Value>, on_eyot: bool) {
+        let is_constraint = |it: &Value| it["apiVersion"].as_str().is_some_and(|it| it.starts_with("constraints."));
+        let (constraints, rules): (Vec<_>, Vec<_>) = rules.into_iter().partition(is_constraint);
+        if !rules.is_empty() {
+            self.manifests(&format!("{dir}30-policy.yaml"), about, rules, on_eyot);
+        }
+        if constraints.is_empty() {
+            return;
+        }
+        let path = format!("{dir}31-constraint.yaml");
+        self.manifests(&path, "Where the template's rules hold.", constraints, on_eyot);
+        if !on_eyot {
+            self.note(
+                &path,
+                "`kubectl apply` takes it only after Gatekeeper has made the template's kind: apply the folder twice",
+                "`kubectl apply` 须在 Gatekeeper 建立模板类型之后才接受此文件：请应用目录两次",
+            );
+        }
+    }
+
     /// Adds a file of objects. On Eyot, those on which nothing acts are marked.
     fn manifests(&mut self, path: &str, about: &str, mut objects: Vec<Value>, on_eyot: bool) {
         let mut marks = Vec::new();

@@ -13,7 +13,8 @@ const TEMPLATE: &str = "EyotPodRules";
 pub(super) fn eyot(brief: &Brief, registry: &str) -> Vec<Value> {
     match brief.at(Layer::Policy) {
         "kyverno" => kyverno(brief, registry),
-        "opa" | "opa-wasm" | "gatekeeper" => vec![own_rego(brief, registry)],
+        "gatekeeper" => gatekeeper(brief, registry),
+        "opa" | "opa-wasm" => vec![own_rego(brief, registry)],
         _ => admission_policy(brief, registry),
     }
 }

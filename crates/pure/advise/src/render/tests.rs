@@ -121,6 +121,7 @@ fn every() -> Vec<Brief> {
     vec![
         edge(),
         edge_with("kyverno"),
+        edge_with("gatekeeper"),
         edge_with("iam"),
         hybrid(),
         k3s_with_containers(),
