@@ -3,7 +3,7 @@
 //! Entry point: [`Combination::parse`]. What it leaves out is filled with what the orchestrator brings; each such part is
 //! remembered as an assumption.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use serde::Serialize;
 
@@ -73,9 +73,9 @@ impl Combination {
         };
         let mut assumed = Vec::new();
         for (layer, id) in book.usual.get(orchestrator).cloned().unwrap_or_default() {
-            if !parts.contains_key(&layer) {
-                assumed.push(layer.clone());
-                parts.insert(layer, id);
+            if let Entry::Vacant(part) = parts.entry(layer.clone()) {
+                part.insert(id);
+                assumed.push(layer);
             }
         }
         Ok(Self { parts, assumed })

@@ -114,7 +114,7 @@ pub(super) fn judge(from: &Combination, to: &Combination, inventory: &[Item], bo
         rules::judge(object, &change, &mut notes);
         found.append(&mut notes.found);
     }
-    found.sort_by(|a, b| (a.weight, a.index).cmp(&(b.weight, b.index)));
+    found.sort_by_key(|it| (it.weight, it.index));
     found
 }
 

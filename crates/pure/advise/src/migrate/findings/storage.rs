@@ -71,8 +71,8 @@ fn etcd(object: &Value, notes: &mut Notes<'_>) {
             let command = words.collect::<Vec<_>>().join(" ");
             let program = image.rsplit('/').next().unwrap_or_default();
             let speaks = ["etcdctl", "etcdutl", "--etcd-servers", "--etcd-endpoints", "ETCDCTL_API"];
-            let environment = list(container, "/env").iter().filter_map(|it| it["name"].as_str());
-            let told = environment.filter(|it| it.starts_with("ETCD")).next();
+            let mut environment = list(container, "/env").iter().filter_map(|it| it["name"].as_str());
+            let told = environment.find(|it| it.starts_with("ETCD"));
             let found = match () {
                 () if program.starts_with("etcd") => Some(image.to_owned()),
                 () => speaks
