@@ -5,12 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use eyot_model::meta;
 use eyot_policy::{Data, DataError};
 use eyot_rego::Value as Rego;
+use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::{
-    config::{Config, Gvk, Process},
-    matching::group_of,
-};
+use crate::config::{Config, Gvk, Process};
 
 type Level<T> = BTreeMap<String, T>;
 /// Version, kind, name.
@@ -47,25 +45,35 @@ fn level<T>(from: Level<T>, make: impl Fn(T) -> Rego) -> Rego {
     Rego::object(from.into_iter().map(|(name, it)| (Rego::string(&name), make(it))))
 }
 
+/// The inventory that was made last, and what of. Who lists objects gets the same ones again until something changes.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Mutex<Option<(Vec<Arc<Value>>, Rego)>>);
+
 /// The inventory of these kinds as they are stored now. Kinds that are not served have no objects.
 ///
 /// # Errors
 /// When the objects of one can not all be read.
-pub(crate) fn read(kinds: &[Gvk], config: &Config, data: &dyn Data) -> Result<Rego, String> {
-    let mut inventory = Inventory::default();
+pub(crate) fn read(kinds: &[Gvk], config: &Config, kept: &Kept, data: &dyn Data) -> Result<Rego, String> {
+    let mut objects: Vec<Arc<Value>> = Vec::new();
     for (group, version, kind) in kinds {
-        let objects: Vec<Arc<Value>> = match data.list((group, version, kind), None) {
-            Ok(objects) => objects,
-            Err(DataError::NotServed { .. }) => continue,
+        match data.list((group, version, kind), None) {
+            Ok(listed) => objects.extend(listed),
+            Err(DataError::NotServed { .. }) => {}
             Err(error) => return Err(format!("data.inventory: {error}")),
-        };
-        for object in objects {
-            debug_assert_eq!(group_of(&object), group.as_str());
-            let excluded = meta::namespace(&object).is_some_and(|it| config.excludes(Process::Sync, it));
-            if !excluded {
-                inventory.add(&object);
-            }
         }
     }
-    Ok(inventory.finish())
+    let same = |old: &[Arc<Value>]| {
+        old.len() == objects.len() && old.iter().zip(&objects).all(|(old, new)| Arc::ptr_eq(old, new))
+    };
+    if let Some((old, made)) = &*kept.0.lock()
+        && same(old)
+    {
+        return Ok(made.clone());
+    }
+    let mut inventory = Inventory::default();
+    let excluded = |it: &Value| meta::namespace(it).is_some_and(|it| config.excludes(Process::Sync, it));
+    objects.iter().filter(|it| !excluded(it)).for_each(|it| inventory.add(it));
+    let made = inventory.finish();
+    *kept.0.lock() = Some((objects, made.clone()));
+    Ok(made)
 }

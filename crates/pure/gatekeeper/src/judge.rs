@@ -147,9 +147,9 @@ impl<'a> Case<'a> {
     /// `data.inventory`.
     pub(crate) fn inventory(&self) -> Result<Rego, String> {
         match self.stock {
-            Stock::Store(data, made) => {
-                made.get_or_init(|| inventory::read(&self.state.synced(), &self.state.config, *data)).clone()
-            }
+            Stock::Store(data, made) => made
+                .get_or_init(|| inventory::read(&self.state.synced(), &self.state.config, &self.state.kept, *data))
+                .clone(),
             Stock::Given(inventory) => Ok(inventory.clone()),
         }
     }

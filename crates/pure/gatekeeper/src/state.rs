@@ -6,6 +6,7 @@ use crate::{
     config::{Config, Gvk},
     constraint::Constraint,
     expand::Expansion,
+    inventory::Kept,
     matching::Match,
     mutate::Mutator,
     template::Template,
@@ -25,6 +26,8 @@ pub(crate) struct State {
     pub(crate) expansions: BTreeMap<String, Arc<Expansion>>,
     pub(crate) config: Config,
     pub(crate) syncsets: BTreeMap<String, Vec<Gvk>>,
+    /// The inventory for the kinds that are asked for by this state.
+    pub(crate) kept: Arc<Kept>,
     /// What constraints are about.
     judged: Vec<Interest>,
     /// What mutators are about.
@@ -34,6 +37,7 @@ pub(crate) struct State {
 impl State {
     /// Brings the indexes up to date.
     pub(crate) fn index(&mut self) {
+        self.kept = Arc::default();
         let constraints = self.constraints.values();
         let known = constraints.filter(|it| self.templates.contains_key(&it.kind));
         self.judged = interests(known.map(|it| &it.matching));

@@ -199,8 +199,11 @@ impl Runner<'_> {
     }
 }
 
+/// An object, the one before it, and what else a request says.
+type Asked<'v> = (&'v Value, &'v Value, Option<Map<String, Value>>);
+
 /// The objects of an AdmissionReview, and what else its request says.
-fn admission(review: &Value) -> Result<(&Value, &Value, Option<Map<String, Value>>), String> {
+fn admission(review: &Value) -> Result<Asked<'_>, String> {
     let request = review["request"].as_object().ok_or("request did not actually pass in an AdmissionRequest")?;
     let object = request.get("object").unwrap_or(&NOTHING);
     let old = request.get("oldObject").unwrap_or(&NOTHING);

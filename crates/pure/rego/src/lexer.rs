@@ -232,7 +232,7 @@ impl<'a> Lexer<'a> {
         let number = Number::parse(&rest[..end]);
         match number {
             Some(number)
-                if !(whole > 1 && rest.starts_with('0'))
+                if (whole <= 1 || !rest.starts_with('0'))
                     && !tail.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') =>
             {
                 self.advance(end);

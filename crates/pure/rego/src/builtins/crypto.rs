@@ -2,7 +2,7 @@
 
 use ring::{digest, hmac};
 
-use super::{Cx, Failure, Made, Row, text};
+use super::{Cx, Made, Row, text};
 use crate::value::Value;
 
 pub(super) const TABLE: &[Row] = &[
@@ -29,7 +29,7 @@ fn hexed(cx: &mut Cx, bytes: &[u8]) -> Made {
 
 fn authenticate(cx: &mut Cx, args: &[Value], algorithm: hmac::Algorithm) -> Made {
     let (message, key): (&str, &str) = (text(args, 0)?, text(args, 1)?);
-    cx.step(message.len() as u64 / 64).map_err(Failure::from)?;
+    cx.step(message.len() as u64 / 64)?;
     hexed(cx, hmac::sign(&hmac::Key::new(algorithm, key.as_bytes()), message.as_bytes()).as_ref())
 }
 

@@ -178,7 +178,7 @@ pub fn call_builtin(name: &str, arguments: &[Value], now_ns: i64) -> Result<Opti
 }
 
 /// The arguments as strings.
-pub(crate) fn text<'a>(args: &'a [Value], at: usize) -> Result<&'a str, Failure> {
+pub(crate) fn text(args: &[Value], at: usize) -> Result<&str, Failure> {
     args[at].as_str().ok_or_else(|| wrong_type(args, at, "string"))
 }
 
@@ -195,7 +195,7 @@ pub(crate) fn wrong_type(args: &[Value], at: usize, wanted: &str) -> Failure {
 }
 
 /// The members of an array or a set of strings.
-pub(crate) fn texts<'a>(args: &'a [Value], at: usize) -> Result<Vec<&'a str>, Failure> {
+pub(crate) fn texts(args: &[Value], at: usize) -> Result<Vec<&str>, Failure> {
     let items: Vec<&Value> = match &args[at] {
         Value::Array(items) => items.iter().collect(),
         Value::Set(members) => members.iter().collect(),

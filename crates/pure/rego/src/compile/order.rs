@@ -34,13 +34,13 @@ impl Bound {
 
 /// `steps` in an order that works, with what is bound after them added to `bound`; or the step and the variable that
 /// nothing binds.
-pub(crate) fn order(mut steps: Vec<Step>, bound: &mut Bound) -> Result<Vec<Step>, (Step, Slot)> {
+pub(crate) fn order(mut steps: Vec<Step>, bound: &mut Bound) -> Result<Vec<Step>, Box<(Step, Slot)>> {
     let mut out = Vec::with_capacity(steps.len());
     while !steps.is_empty() {
         let Some(at) = steps.iter().position(|step| missing(step, bound).is_none()) else {
             let step = steps.swap_remove(0);
             let slot = missing(&step, bound).unwrap_or(0);
-            return Err((step, slot));
+            return Err(Box::new((step, slot)));
         };
         let step = steps.remove(at);
         bound.add_all(&binds(&step));

@@ -161,7 +161,7 @@ impl<'a> Translator<'a> {
             self.expr(expr, &mut steps)?;
         }
         let head = head(self, &mut steps)?;
-        let steps = order::order(steps, &mut bound).map_err(|(step, slot)| self.unsafe_var(slot, step.position))?;
+        let steps = order::order(steps, &mut bound).map_err(|it| self.unsafe_var(it.1, it.0.position))?;
         for node in &head {
             let mut slots = Vec::new();
             order::node_all(node, &mut slots);

@@ -135,8 +135,8 @@ impl<'p> Eval<'p> {
     ) -> Res<Option<Option<Value>>> {
         let Some(at) = self.context.mocks.iter().rposition(|(mocked, _)| is(mocked)) else { return Ok(None) };
         let mock = self.context.mocks[at].1.clone();
-        // The stand-in itself calls what it stands in for, not itself.
-        let hidden = self.context.mocks.split_off(at);
+        // A stand-in sees functions as they are, without itself or others standing in.
+        let hidden = std::mem::take(&mut self.context.mocks);
         let value = match mock {
             Mock::Value(value) => Ok(Some(value)),
             Mock::Function(group) => self.function(group, args.to_vec(), position),
@@ -146,7 +146,7 @@ impl<'p> Eval<'p> {
                 Err(failure) => Err(self.fault(failure, position)),
             },
         };
-        self.context.mocks.extend(hidden);
+        self.context.mocks = hidden;
         value.map(Some)
     }
 }
