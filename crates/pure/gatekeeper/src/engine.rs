@@ -83,12 +83,13 @@ impl Gatekeeper {
         state.constraints.keys().filter(|(kind, _)| state.templates.contains_key(kind)).cloned().collect()
     }
 
-    /// The kinds that constraints may be about, each in its preferred version.
+    /// The stored kinds that constraints may be about, each in its preferred version. What can not be watched is not stored,
+    /// but made when it is asked for.
     pub fn audited(&self, kinds: &Table) -> Vec<Arc<Kind>> {
         let state = self.state.load();
         let judged = |it: &&Arc<Kind>| {
             let preferred = kinds.preferred(&it.group, &it.kind).is_some_and(|kind| kind.version == it.version);
-            preferred && it.allows("list") && state.judges(&it.group, &it.kind)
+            preferred && it.allows("list") && it.allows("watch") && state.judges(&it.group, &it.kind)
         };
         kinds.iter().filter(judged).cloned().collect()
     }

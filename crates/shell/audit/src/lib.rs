@@ -1,8 +1,9 @@
 //! What policies do without a request: reports about stored objects, objects that they generate, objects that they
 //! change.
 //!
-//! Entry points: [`run`] for Kyverno's policies, and [`Violations`] for Gatekeeper's constraints. Everything is watched, nothing polled: policies tell which kinds matter, and only those are
-//! watched. A change of a policy starts anew with the kinds that matter then, which lists all of their objects once.
+//! Entry points: [`run`] for Kyverno's policies, and [`Violations`] for Gatekeeper's constraints. For the first everything is
+//! watched, nothing polled: policies tell which kinds matter, and only those are watched. A change of a policy starts anew
+//! with the kinds that matter then, which lists all of their objects once. The second lists in chunks, at an interval.
 //!
 //! Objects and reports are read and written through a [`kube::Client`]; what a policy looks up beside its object comes
 //! through [`Look`]. Deliberately absent: any policy's meaning, which is the engines' business.
