@@ -43,8 +43,7 @@ const POD: &[Sub] = &[
 ];
 
 /// What guests that answer HTTP count, and its rate.
-const COUNTED: &[Sub] =
-    &[("http_requests_in_flight", "", "", "get"), ("http_requests_per_second", "", "", "get")];
+const COUNTED: &[Sub] = &[("http_requests_in_flight", "", "", "get"), ("http_requests_per_second", "", "", "get")];
 
 struct Row {
     group: &'static str,
