@@ -19,6 +19,9 @@ use crate::{
 /// Manifests whose outcome is kept in memory; more than any node runs.
 const RESOLVED_MAX: usize = 4096;
 
+/// References whose parts are kept in memory: pods of one image name it the same way.
+const NAMES_MAX: usize = 1024;
+
 /// Pulls at once; more would only share the same line.
 const PULLS_MAX: usize = 4;
 /// Images whose files are checked at once, at most.
@@ -60,6 +63,8 @@ struct Inner {
     /// Held while an image's files are checked: after a restart thousands of pods ask for the same one.
     checking: [tokio::sync::Mutex<()>; STRIPES],
     turns: Semaphore,
+    /// The parts of references that parsed.
+    names: Mutex<HashMap<String, Arc<Reference>>>,
     /// Pulls under way, shared by all who want the same with the same credentials.
     pulls: Mutex<HashMap<(String, Vec<Credential>), Pull>>,
 }
@@ -67,9 +72,9 @@ struct Inner {
 impl Images {
     /// Finds images in `blobs`, and pulls into it.
     pub fn new(blobs: Blobs, config: ImagesConfig) -> Images {
-        let (resolved, checking, pulls) = Default::default();
+        let (resolved, checking, names, pulls) = Default::default();
         let turns = Semaphore::new(PULLS_MAX);
-        Images { inner: Arc::new(Inner { blobs, config, resolved, checking, turns, pulls }) }
+        Images { inner: Arc::new(Inner { blobs, config, resolved, checking, turns, names, pulls }) }
     }
 
     /// The image's file, on disk and checked.
@@ -82,7 +87,7 @@ impl Images {
         policy: PullPolicy,
         credentials: &[Credential],
     ) -> Result<Image, PullError> {
-        let parsed = parse(reference)?;
+        let parsed = self.parse(reference)?;
         let own = self.inner.config.own_hosts.iter().any(|it| it == parsed.registry());
         let resolved = match (own, policy) {
             (true, _) => self.resolve_own(reference, &parsed).await?,
@@ -123,6 +128,20 @@ impl Images {
             return Ok((known != Some(digest.as_str())).then_some((digest, archive)));
         }
         Remote::new(blobs, &self.inner.config, reference, &parsed, None).bundle(known, bytes_max).await
+    }
+
+    /// The parts of a reference, taken apart once.
+    fn parse(&self, reference: &str) -> Result<Arc<Reference>, PullError> {
+        if let Some(known) = self.inner.names.lock().get(reference) {
+            return Ok(known.clone());
+        }
+        let parsed = Arc::new(parse(reference)?);
+        let mut names = self.inner.names.lock();
+        if names.len() >= NAMES_MAX {
+            names.clear();
+        }
+        names.insert(reference.to_owned(), parsed.clone());
+        Ok(parsed)
     }
 
     /// What was resolved may be gone from disk.

@@ -64,9 +64,9 @@ impl Element {
     /// The name in `fieldsV1`.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Field(name) => format!("f:{name}"),
-            Self::Key(key) => format!("k:{key}"),
-            Self::Value(value) => format!("v:{value}"),
+            Self::Field(name) => ["f:", name].concat(),
+            Self::Key(key) => ["k:", key].concat(),
+            Self::Value(value) => ["v:", value].concat(),
             Self::Index(index) => format!("i:{index}"),
         }
     }

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::{Definition, Field, ListType, PatchStrategy, Shape};
+use super::{Definition, Field, ListType, PatchStrategy, Shape, beginning};
 
 static TEXTS: [&str; 2] = [include_str!("../../data/fields.txt"), include_str!("../../data/gateway.txt")];
 
@@ -30,6 +30,11 @@ pub(super) fn definition(at: u16) -> &'static Definition {
     &TABLES.definitions[usize::from(at)]
 }
 
+#[cfg(test)]
+pub(super) fn count() -> u16 {
+    TABLES.definitions.len() as u16
+}
+
 fn load(texts: &[&'static str]) -> Tables {
     let lines = || texts.iter().flat_map(|it| it.lines()).filter(|it| !it.starts_with('#') && !it.is_empty());
     let names: Vec<&str> = lines().filter(|it| !it.starts_with(' ')).map(|it| word(it).0).collect();
@@ -46,6 +51,7 @@ fn load(texts: &[&'static str]) -> Tables {
     }
     for definition in &mut tables.definitions {
         definition.fields.sort_by_key(|it| it.name);
+        definition.beginnings = definition.fields.iter().map(|it| beginning(it.name)).collect();
     }
     tables
 }
@@ -61,7 +67,7 @@ fn open(line: &'static str, tables: &mut Tables) {
             None => atomic |= flag == "atomic",
         }
     }
-    tables.definitions.push(Definition { name, atomic, fields: Vec::new() });
+    tables.definitions.push(Definition { name, atomic, fields: Vec::new(), beginnings: Vec::new() });
 }
 
 fn field(line: &'static str, index: &HashMap<&str, u16>) -> Field {
