@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{
-    element::{Element, Path},
+    element::Element,
     reset::Ignored,
-    set::Set,
+    set::{Node, Set},
     types::{Form, List, Type},
 };
 
@@ -40,111 +40,116 @@ impl Comparison {
 
 /// Compares two objects. Objects that Kubernetes' own types always have count as there, even if they are not.
 pub(super) fn compare(of: Type<'_>, old: &Value, new: &Value) -> Comparison {
-    let mut walk = Walk { path: Path::new(), found: Comparison::default() };
-    if old != new {
-        walk.value(of, Some(old), Some(new), of.has_given());
+    if old == new {
+        return Comparison::default();
     }
-    walk.found
+    let Found { added, removed, modified } = value(of, Some(old), Some(new), of.has_given());
+    Comparison { added: added.below, removed: removed.below, modified: modified.below }
 }
 
-struct Walk {
-    path: Path,
-    found: Comparison,
+/// What changed at one place and below it.
+#[derive(Default)]
+struct Found {
+    added: Node,
+    removed: Node,
+    modified: Node,
 }
 
-impl Walk {
-    /// Compares what is at the path; the caller has seen that it differs.
-    fn value(&mut self, of: Type<'_>, old: Option<&Value>, new: Option<&Value>, given: bool) {
-        let (before, after) = (old.and_then(|it| of.form(it)), new.and_then(|it| of.form(it)));
-        let by_part = match (before, after) {
-            (Some(Form::Map), Some(Form::Map) | None) | (None, Some(Form::Map)) => {
-                self.map(of, old.and_then(Value::as_object), new.and_then(Value::as_object), given)
-            }
-            (Some(Form::List(list)), Some(Form::List(_)) | None) | (None, Some(Form::List(list))) => {
-                self.list(list, old.and_then(Value::as_array), new.and_then(Value::as_array))
-            }
-            (Some(Form::Map), Some(Form::Leaf)) => self.map(of, old.and_then(Value::as_object), None, false),
-            (Some(Form::Leaf), Some(Form::Map)) => self.map(of, None, new.and_then(Value::as_object), false),
-            _ => false,
-        };
-        let changed_form = matches!((before, after), (Some(Form::Map), Some(Form::Leaf)) | (Some(Form::Leaf), Some(_)));
-        match (old, new) {
-            _ if given && by_part => {}
-            (None, _) => self.found.added.insert(&self.path),
-            (_, None) => self.found.removed.insert(&self.path),
-            _ if !by_part || changed_form => self.found.modified.insert(&self.path),
-            _ => {}
+impl Found {
+    /// Takes in what changed one step below.
+    fn put(&mut self, element: Element, found: Found) {
+        let Found { added, removed, modified } = found;
+        let parts = [(&mut self.added, added), (&mut self.removed, removed), (&mut self.modified, modified)];
+        for (here, below) in parts.into_iter().filter(|(_, below)| below.is_used()) {
+            here.below.put(element.clone(), below);
         }
     }
+}
 
-    /// Whether there was anything to compare by part: two empty maps are leaves.
-    fn map(
-        &mut self,
-        of: Type<'_>,
-        old: Option<&Map<String, Value>>,
-        new: Option<&Map<String, Value>>,
-        given: bool,
-    ) -> bool {
-        let is_filled = |map: Option<&Map<String, Value>>| map.is_some_and(|it| !it.is_empty());
-        if !is_filled(old) && !is_filled(new) {
-            // What is always there is as good as empty.
-            return given;
+/// Compares what is at one place; the caller has seen that it differs.
+fn value(of: Type<'_>, old: Option<&Value>, new: Option<&Value>, given: bool) -> Found {
+    let mut found = Found::default();
+    let (before, after) = (old.and_then(|it| of.form(it)), new.and_then(|it| of.form(it)));
+    let by_part = match (before, after) {
+        (Some(Form::Map), Some(Form::Map) | None) | (None, Some(Form::Map)) => {
+            map(&mut found, of, old.and_then(Value::as_object), new.and_then(Value::as_object), given)
         }
-        for (name, before) in old.into_iter().flatten() {
-            self.field(of, name, Some(before), new.and_then(|it| it.get(name)), given);
+        (Some(Form::List(of)), Some(Form::List(_)) | None) | (None, Some(Form::List(of))) => {
+            list(&mut found, of, old.and_then(Value::as_array), new.and_then(Value::as_array))
         }
-        for (name, after) in new.into_iter().flatten().filter(|(name, _)| !old.is_some_and(|it| it.contains_key(*name)))
-        {
-            self.field(of, name, None, Some(after), given);
-        }
-        true
+        (Some(Form::Map), Some(Form::Leaf)) => map(&mut found, of, old.and_then(Value::as_object), None, false),
+        (Some(Form::Leaf), Some(Form::Map)) => map(&mut found, of, None, new.and_then(Value::as_object), false),
+        _ => false,
+    };
+    let changed_form = matches!((before, after), (Some(Form::Map), Some(Form::Leaf)) | (Some(Form::Leaf), Some(_)));
+    match (old, new) {
+        _ if given && by_part => {}
+        (None, _) => found.added.member = true,
+        (_, None) => found.removed.member = true,
+        _ if !by_part || changed_form => found.modified.member = true,
+        _ => {}
     }
+    found
+}
 
-    fn field(&mut self, of: Type<'_>, name: &str, old: Option<&Value>, new: Option<&Value>, given: bool) {
-        if old == new {
-            return;
-        }
+/// Whether there was anything to compare by part: two empty maps are leaves.
+fn map(
+    found: &mut Found,
+    of: Type<'_>,
+    old: Option<&Map<String, Value>>,
+    new: Option<&Map<String, Value>>,
+    given: bool,
+) -> bool {
+    let is_filled = |map: Option<&Map<String, Value>>| map.is_some_and(|it| !it.is_empty());
+    if !is_filled(old) && !is_filled(new) {
+        // What is always there is as good as empty.
+        return given;
+    }
+    let kept = old.into_iter().flatten().map(|(name, it)| (name, Some(it), new.and_then(|new| new.get(name))));
+    let is_new = |name: &str| !old.is_some_and(|it| it.contains_key(name));
+    let fresh = new.into_iter().flatten().filter(|(name, _)| is_new(name)).map(|(name, it)| (name, None, Some(it)));
+    for (name, old, new) in kept.chain(fresh).filter(|(_, old, new)| old != new) {
         let field = of.field(name);
-        self.path.push(Element::field(name));
-        self.value(field.of, old, new, given && field.given);
-        self.path.pop();
+        found.put(Element::field(name), value(field.of, old, new, given && field.given));
     }
+    true
+}
 
-    fn list(&mut self, list: List<'_>, old: Option<&Vec<Value>>, new: Option<&Vec<Value>>) -> bool {
-        let filled = |it: Option<&Vec<Value>>| it.is_some_and(|it| !it.is_empty());
-        if !filled(old) && !filled(new) {
-            return false;
+fn list(found: &mut Found, list: List<'_>, old: Option<&Vec<Value>>, new: Option<&Vec<Value>>) -> bool {
+    let filled = |it: Option<&Vec<Value>>| it.is_some_and(|it| !it.is_empty());
+    if !filled(old) && !filled(new) {
+        return false;
+    }
+    let (Some(old), Some(new)) = (index(list, old), index(list, new)) else { return false };
+    let elements: BTreeSet<&Element> = old.keys().chain(new.keys()).collect();
+    for element in elements {
+        let (before, after) = (items(&old, element), items(&new, element));
+        if before != after {
+            found.put(element.clone(), item(list.item, before, after));
         }
-        let (Some(old), Some(new)) = (index(list, old), index(list, new)) else { return false };
-        let elements: BTreeSet<&Element> = old.keys().chain(new.keys()).collect();
-        for element in elements {
-            let (before, after) = (items(&old, element), items(&new, element));
-            if before == after {
-                continue;
-            }
-            self.path.push(element.clone());
-            match (before, after) {
-                ([_, _, ..], [_, _, ..]) => self.found.modified.insert(&self.path),
-                // Of several alike only one can be merged with; going from or to several is a new beginning.
-                ([_, _, ..], after) => {
-                    self.found.removed.insert(&self.path);
-                    if let Some(after) = after.first() {
-                        self.value(list.item, None, Some(after), false);
-                    }
-                }
-                (before, [_, _, ..]) => {
-                    if let Some(before) = before.first() {
-                        self.value(list.item, Some(before), None, false);
-                    }
-                    self.found.added.insert(&self.path);
-                }
-                (before, after) => {
-                    self.value(list.item, before.first().copied(), after.first().copied(), false);
-                }
-            }
-            self.path.pop();
+    }
+    true
+}
+
+/// Compares what a list has of one element: of several alike only one can be merged with, and going from or to several is
+/// a new beginning.
+fn item(of: Type<'_>, before: &[&Value], after: &[&Value]) -> Found {
+    let (first, last) = (before.first().copied(), after.first().copied());
+    match (before, after) {
+        ([_, _, ..], [_, _, ..]) => Found { modified: Node::member(), ..Found::default() },
+        ([_, _, ..], []) => Found { removed: Node::member(), ..Found::default() },
+        ([_, _, ..], _) => {
+            let mut found = value(of, None, last, false);
+            found.removed.member = true;
+            found
         }
-        true
+        ([], [_, _, ..]) => Found { added: Node::member(), ..Found::default() },
+        (_, [_, _, ..]) => {
+            let mut found = value(of, first, None, false);
+            found.added.member = true;
+            found
+        }
+        _ => value(of, first, last, false),
     }
 }
 

@@ -76,7 +76,7 @@ pub fn apply(
         return Err(ApplyError::Conflicts(conflicts));
     }
     update::disown(&mut changes, &mut others);
-    own.fields.subtract(&reset::unowned());
+    own.fields.subtract(&reset::UNOWNED);
     others.push(own);
     if writer.manager == kubectl::MANAGER {
         kubectl::remember(&mut object, config);

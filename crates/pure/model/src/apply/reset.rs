@@ -1,10 +1,12 @@
 //! Fields that nobody comes to own by a write, because the write does not change them.
 
+use std::sync::LazyLock;
+
 use super::set::Set;
 use crate::kinds::Kind;
 
 /// Fields that nobody owns: they name the object, or are the server's own.
-pub(super) fn unowned() -> Set {
+pub(super) static UNOWNED: LazyLock<Set> = LazyLock::new(|| {
     Set::of_fields(&[
         &["apiVersion"],
         &["kind"],
@@ -19,7 +21,7 @@ pub(super) fn unowned() -> Set {
         &["metadata", "managedFields"],
         &["metadata", "resourceVersion"],
     ])
-}
+});
 
 /// Fields that a write through a subresource leaves as they are.
 pub(super) struct Ignored {

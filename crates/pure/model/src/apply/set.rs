@@ -82,6 +82,11 @@ impl Set {
         if rest.is_empty() { node.member = true } else { node.below.insert(rest) }
     }
 
+    /// Adds what is held at one step, where there was nothing.
+    pub(super) fn put(&mut self, element: Element, node: Node) {
+        self.0.insert(element, node);
+    }
+
     /// Whether it holds exactly this path.
     pub fn has(&self, path: &[Element]) -> bool {
         match path.split_first() {
@@ -181,7 +186,7 @@ impl Set {
                 _ => of.item(),
             };
             if inner.is_atomic() && !node.below.is_empty() {
-                *node = Node { member: true, below: Self::default() };
+                *node = Node::member();
             }
             node.below.settle(inner);
         }
@@ -206,7 +211,12 @@ impl Set {
 }
 
 impl Node {
-    fn is_used(&self) -> bool {
+    /// A place that is in the set, with nothing below it.
+    pub(super) fn member() -> Self {
+        Self { member: true, below: Set::default() }
+    }
+
+    pub(super) fn is_used(&self) -> bool {
         self.member || !self.below.is_empty()
     }
 

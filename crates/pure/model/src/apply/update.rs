@@ -102,7 +102,7 @@ pub(super) fn settle(versions: &Versions<'_>, entries: &mut [Entry]) {
 pub(super) fn record(writer: &Writer<'_>, changes: &mut Changes<'_>, entries: &mut Vec<Entry>) {
     disown(changes, entries);
     let mut fields = changes.own().written();
-    fields.subtract(&reset::unowned());
+    fields.subtract(&reset::UNOWNED);
     if fields.is_empty() {
         return;
     }

@@ -84,7 +84,7 @@ fn sets(live: &Live) -> (Set, Set) {
     let mut owned = Set::default();
     live.entries().into_iter().for_each(|it| owned.union(it.fields));
     let mut fields = field_set(Schema::of(live.kind).root(), &object);
-    fields.subtract(&reset::unowned());
+    fields.subtract(&reset::UNOWNED);
     // Objects that Kubernetes' own types always have are nobody's, even when they are empty.
     fields.subtract(&Set::of_fields(&[&["spec"], &["spec", "template"], &["spec", "template", "spec"]]));
     (fields, owned)
@@ -119,7 +119,7 @@ proptest! {
         steps.into_iter().for_each(|it| take(&mut live, it));
         live.force("one", config.clone());
         let mut wanted = field_set(Schema::of(live.kind).root(), &live.named(config));
-        wanted.subtract(&reset::unowned());
+        wanted.subtract(&reset::UNOWNED);
         let own = live.entries().into_iter().find(|it| it.manager == "one" && it.operation == Operation::Apply);
         prop_assert_eq!(own.map(|it| it.fields).unwrap_or_default(), wanted);
     }
