@@ -5,12 +5,17 @@ use serde_json::{Map, Value, json};
 
 use crate::{CONFIG, CONSTRAINTS, EXPANSION, MUTATIONS, SYNCSET, TEMPLATES};
 
-/// The definitions of Gatekeeper's own kinds. Their schemas are open: what is in an object is checked by the engine, which
-/// says more than a schema could.
+/// The definitions of Gatekeeper's own kinds. Only that of templates says which fields there are; the schemas of the others
+/// are open. What is in an object is checked by the engine, which says more than a schema could.
 pub(crate) fn own() -> Vec<Value> {
     let mutators = |kind: &str, plural: &str| definition(MUTATIONS, kind, plural, &["v1", "v1beta1", "v1alpha1"]);
+    let mut templates =
+        definition(TEMPLATES, "ConstraintTemplate", "constrainttemplates", &["v1", "v1beta1", "v1alpha1"]);
+    for version in templates["spec"]["versions"].as_array_mut().into_iter().flatten() {
+        version["schema"]["openAPIV3Schema"]["properties"]["spec"] = template_spec();
+    }
     vec![
-        definition(TEMPLATES, "ConstraintTemplate", "constrainttemplates", &["v1", "v1beta1", "v1alpha1"]),
+        templates,
         definition(CONFIG, "Config", "configs", &["v1alpha1"]),
         definition(SYNCSET, "SyncSet", "syncsets", &["v1alpha1"]),
         mutators("Assign", "assign"),
@@ -40,6 +45,23 @@ fn definition(group: &str, kind: &str, plural: &str, versions: &[&str]) -> Value
             "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
         },
     })
+}
+
+/// The fields of a template.
+fn template_spec() -> Value {
+    let object = |fields: Value| json!({"type": "object", "properties": fields});
+    let list = |of: Value| json!({"type": "array", "items": of});
+    let text = json!({"type": "string"});
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let names = object(json!({"kind": text, "shortNames": list(text.clone())}));
+    let validation = object(json!({"legacySchema": {"type": "boolean"}, "openAPIV3Schema": open}));
+    let crd = object(json!({"spec": object(json!({"names": names, "validation": validation}))}));
+    let code = object(json!({"engine": text, "source": open}));
+    let texts = list(text.clone());
+    let target = object(json!({
+        "target": text, "rego": text, "libs": texts, "code": list(code), "operations": texts,
+    }));
+    object(json!({"crd": crd, "targets": list(target)}))
 }
 
 /// The schema of a template's parameters, if it has one.

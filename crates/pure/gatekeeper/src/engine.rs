@@ -19,7 +19,7 @@ use crate::{
     constraint::{Action, Constraint, Point},
     crd,
     expand::Expansion,
-    judge::{Case, Found, NOTHING, Stock, judge_expanded},
+    judge::{Case, Found, NOTHING, Stock, judge_expanded, unexpanded},
     matching::Source,
     mutate::{self, Mutator},
     state::State,
@@ -112,7 +112,9 @@ impl Gatekeeper {
                 continue;
             }
             let case = Case::new(&state, object, &NOTHING, namespace, Point::Audit, now_ns, &stock);
-            judge_expanded(&case).unwrap_or_default().into_iter().for_each(|found| each(object, finding(found)));
+            let (found, failed) = judge_expanded(&case);
+            let failed = failed.map_or_else(Vec::new, |failed| unexpanded(&case, &failed));
+            found.into_iter().chain(failed).for_each(|found| each(object, finding(found)));
         }
     }
 
@@ -300,8 +302,8 @@ impl Engine for Gatekeeper {
         let stock = Stock::of(data);
         let case = Case::of_review(&state, review, &stock);
         match judge_expanded(&case) {
-            Ok(found) => verdict(&found),
-            Err(error) => refusal("gatekeeper", &error),
+            (found, None) => verdict(&found),
+            (_, Some(failed)) => refusal("gatekeeper", &failed.why),
         }
     }
 

@@ -36,6 +36,16 @@ pub(crate) struct Resultant {
     pub(crate) action: Option<Action>,
 }
 
+/// An object that could not be expanded, and what would have come of it.
+#[derive(Debug)]
+pub(crate) struct Unexpanded {
+    /// The expansion template.
+    pub(crate) template: String,
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) why: String,
+}
+
 impl Expansion {
     /// Reads an ExpansionTemplate.
     ///
@@ -93,6 +103,11 @@ impl Expansion {
         self.apply.iter().any(|[groups, _, kinds]| has(groups, group) && has(kinds, kind))
     }
 
+    fn failed(&self, why: String) -> Unexpanded {
+        let group = self.api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
+        Unexpanded { template: self.name.clone(), group, kind: self.kind.clone(), why }
+    }
+
     fn make(&self, object: &Value, namespace: Option<&Value>) -> Result<Value, String> {
         let name = meta::name(object).or_else(|| meta::generate_name(object)).unwrap_or_default();
         let found = self.path.iter().try_fold(object, |value, field| value.get(field)).filter(|it| it.is_object());
@@ -120,7 +135,7 @@ impl Expansion {
 ///
 /// # Errors
 /// When an object that is to be expanded has no template in it, or a mutator fails.
-pub(crate) fn expand(state: &State, object: &Value, namespace: Option<&Value>) -> Result<Vec<Resultant>, String> {
+pub(crate) fn expand(state: &State, object: &Value, namespace: Option<&Value>) -> Result<Vec<Resultant>, Unexpanded> {
     let mut out = Vec::new();
     expand_into(state, object, namespace, 0, &mut out)?;
     Ok(out)
@@ -132,16 +147,17 @@ fn expand_into(
     namespace: Option<&Value>,
     depth: usize,
     out: &mut Vec<Resultant>,
-) -> Result<(), String> {
+) -> Result<(), Unexpanded> {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let version = api_version.split_once('/').map_or(api_version, |(_, version)| version);
     let kind = object["kind"].as_str().unwrap_or_default();
     for expansion in state.expansions.values().filter(|it| it.takes(group_of(object), version, kind)) {
         if depth >= DEPTH_MAX {
-            return Err(format!("maximum recursion depth of {DEPTH_MAX} reached"));
+            return Err(expansion.failed(format!("maximum recursion depth of {DEPTH_MAX} reached")));
         }
-        let mut made = expansion.make(object, namespace)?;
-        mutate::apply(state, &mut made, namespace, Source::Generated, "CREATE")?;
+        let mut made = expansion.make(object, namespace).map_err(|why| expansion.failed(why))?;
+        let changed = mutate::apply(state, &mut made, namespace, Source::Generated, "CREATE");
+        changed.map_err(|why| expansion.failed(why))?;
         expand_into(state, &made, namespace, depth + 1, out)?;
         out.push(Resultant { object: made, template: expansion.name.clone(), action: expansion.action });
     }

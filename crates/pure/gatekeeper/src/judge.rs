@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     config::Process,
     constraint::{Action, Constraint, Point},
+    expand::{Unexpanded, expand},
     inventory,
     matching::{Source, Subject, group_of, namespace_name},
     state::State,
@@ -228,24 +229,50 @@ pub(crate) fn judge(case: &Case<'_>) -> Vec<Found> {
     out
 }
 
-/// What constraints have to say about a case and about everything that expansion templates make of it.
-///
-/// # Errors
-/// When what comes of it can not be told.
-pub(crate) fn judge_expanded(case: &Case<'_>) -> Result<Vec<Found>, String> {
+/// What constraints have to say about a case and about everything that expansion templates make of it; and what stopped
+/// that, if anything did.
+pub(crate) fn judge_expanded(case: &Case<'_>) -> (Vec<Found>, Option<Unexpanded>) {
     let mut out = judge(case);
     if case.object.is_null() || case.state.expansions.is_empty() {
-        return Ok(out);
+        return (out, None);
     }
-    for resultant in crate::expand::expand(case.state, case.object, case.namespace)? {
+    let resultants = match expand(case.state, case.object, case.namespace) {
+        Ok(resultants) => resultants,
+        Err(unexpanded) => return (out, Some(unexpanded)),
+    };
+    for resultant in resultants {
         let implied = case.implied(&resultant.object);
         for mut found in judge(&implied) {
-            found.message = format!("[Implied by {}] {}", resultant.template, found.message);
+            found.message = implied_by(&resultant.template, &found.message);
             if let Some(action) = resultant.action {
                 found.actions = vec![action];
             }
             out.push(found);
         }
     }
-    Ok(out)
+    (out, None)
+}
+
+/// A case that could not be expanded, as a breach of every constraint that may be about what would have come of it.
+pub(crate) fn unexpanded(case: &Case<'_>, unexpanded: &Unexpanded) -> Vec<Found> {
+    let about = |it: &&Arc<Constraint>| {
+        case.state.templates.contains_key(&it.kind) && it.matching.may_match(&unexpanded.group, &unexpanded.kind)
+    };
+    let message = implied_by(&unexpanded.template, &format!("could not be evaluated: {}", unexpanded.why));
+    let found = case.state.constraints.values().filter(about).filter_map(|constraint| {
+        let actions = constraint.actions(case.point);
+        let found = || Found {
+            constraint: constraint.clone(),
+            actions: actions.clone(),
+            message: message.clone(),
+            details: Value::Null,
+            failed: true,
+        };
+        (!actions.is_empty()).then(found)
+    });
+    found.collect()
+}
+
+fn implied_by(template: &str, message: &str) -> String {
+    format!("[Implied by {template}] {message}")
 }

@@ -186,7 +186,10 @@ impl Runner<'_> {
         if let Some(request) = request {
             judged = judged.with_request(request);
         }
-        let found = judge_expanded(&judged)?;
+        let (found, failed) = judge_expanded(&judged);
+        if let Some(failed) = failed {
+            return Err(failed.why);
+        }
         if let Some(failed) = found.iter().find(|it| it.failed) {
             return Err(failed.message.clone());
         }

@@ -207,6 +207,33 @@ fn what_comes_of_an_object_is_judged_with_it() {
     );
 }
 
+#[test]
+fn an_audited_object_that_can_not_be_expanded_breaks_what_is_about_its_offspring() {
+    let expansion = json!({"apiVersion": "expansion.gatekeeper.sh/v1beta1", "kind": "ExpansionTemplate",
+        "metadata": {"name": "pods-of"}, "spec": {"templateSource": "spec.template",
+            "applyTo": [{"groups": ["apps"], "versions": ["v1"], "kinds": ["Deployment"]}],
+            "generatedGVK": {"group": "", "version": "v1", "kind": "Pod"}}});
+    let about = |name: &str, group: &str, kind: &str| {
+        let matching = json!({"kinds": [{"apiGroups": [group], "kinds": [kind]}]});
+        constraint("Labels", name, json!({"match": matching, "parameters": {"labels": ["team"]}}))
+    };
+    let engine = engine(&[
+        template("Labels", json!({"rego": LABELS})),
+        about("deployments", "apps", "Deployment"),
+        about("pods", "", "Pod"),
+        about("services", "", "Service"),
+        expansion,
+    ]);
+    let headless = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {}});
+    let found = engine.audit(&headless, None, Timestamp::UNIX_EPOCH, &Objects::new([]));
+    let lines: Vec<String> =
+        found.iter().map(|it| format!("{} {:?} {}", it.policy[3], it.outcome, it.message)).collect();
+    expect![[r#"
+        deployments Fail missing {"team"}
+        pods Error [Implied by pods-of] could not be evaluated: could not find source field "spec.template" in resource d"#]]
+    .assert_eq(&lines.join("\n"));
+}
+
 fn mutator(kind: &str, name: &str, location: &str, parameters: Value) -> Value {
     json!({"apiVersion": "mutations.gatekeeper.sh/v1", "kind": kind, "metadata": {"name": name}, "spec": {
         "applyTo": [{"groups": [""], "versions": ["v1"], "kinds": ["Pod"]}], "location": location,

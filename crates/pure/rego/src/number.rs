@@ -75,7 +75,7 @@ impl Number {
         {
             return Some(Number::whole(n));
         }
-        Number::float(float(self.as_f64(), other.as_f64()))
+        Number::float(settled(float(self.as_f64(), other.as_f64())))
     }
 
     /// In JSON.
@@ -86,6 +86,13 @@ impl Number {
             Number::Float(f) => serde_json::Value::from(*f),
         }
     }
+}
+
+/// A result without the noise of doubles where it has a short decimal form: OPA, which calculates with more digits, makes
+/// `0.3` of `0.1 + 0.2`.
+fn settled(result: f64) -> f64 {
+    let short: f64 = format!("{result:.14e}").parse().unwrap_or(result);
+    if (short - result).abs() <= 2.0 * f64::EPSILON * result.abs() { short } else { result }
 }
 
 impl From<&serde_json::Number> for Number {

@@ -189,3 +189,19 @@ fn deep_terms_and_long_chains_of_calls_do_not_end_the_process() {
     let stopped = bounded(&chain);
     assert!(stopped.contains("nested too deeply"), "{stopped}");
 }
+
+#[test]
+fn metadata_is_what_comments_say() {
+    let module = "# METADATA\n# description: about all\n# authors:\n# - Ann <ann@example.com>\npackage p\n\n\
+                  # METADATA\n# title: mine\n# custom:\n#   level: 3\nrule := rego.metadata.rule()\n\n\
+                  bare := [rego.metadata.rule(), count(rego.metadata.chain())]\n\n\
+                  # METADATA\n# scope: document\n# title: shared\nlevels contains x if { x := rego.metadata.chain()[_].annotations.scope }\n";
+    check(
+        Dialect::V1,
+        module,
+        "{}",
+        expect![[
+            r#"{"bare": [{}, 2], "levels": {"document", "package"}, "rule": {"custom": {"level": 3}, "scope": "rule", "title": "mine"}}"#
+        ]],
+    );
+}

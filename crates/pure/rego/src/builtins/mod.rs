@@ -26,6 +26,7 @@ mod strings;
 mod templates;
 mod time;
 mod units;
+mod x509;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -123,7 +124,7 @@ impl Cx {
 pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
     static ALL: OnceLock<HashMap<&'static str, Builtin>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
-        let tables: [&[Row]; 22] = [
+        let tables: [&[Row]; 23] = [
             aggregates::TABLE,
             arith::TABLE,
             aws::TABLE,
@@ -146,6 +147,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
             templates::TABLE,
             time::TABLE,
             units::TABLE,
+            x509::TABLE,
         ];
         let rows = tables.into_iter().flatten();
         rows.map(|(name, arity, call)| (*name, Builtin { name, arity: *arity, call: *call })).collect()

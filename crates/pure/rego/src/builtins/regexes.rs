@@ -1,6 +1,7 @@
 //! Regular expressions. They run in time linear to the text, and their size is bounded, so none can be a bomb.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use regex::{Regex, RegexBuilder};
@@ -44,29 +45,48 @@ pub(super) const TABLE: &[Row] = &[
     ("regex.template_match", 4, template_match),
 ];
 
-/// The largest compiled expression, in bytes.
+/// The largest compiled expression, in bytes, and the largest that counts as small.
 const REGEX_BYTES_MAX: usize = 1 << 20;
-/// How many compiled expressions are kept.
-const CACHE_MAX: usize = 256;
+const SMALL_BYTES_MAX: usize = 64 << 10;
+/// How much is kept compiled: so many small expressions, of which a large one counts as sixteen.
+const KEPT_MAX: usize = 512;
 
-/// `pattern`, compiled; the last few hundred are kept.
-pub(super) fn compiled(pattern: &str) -> Result<Regex, Failure> {
-    static CACHE: Mutex<Option<HashMap<String, Regex>>> = Mutex::new(None);
-    if let Some(regex) = CACHE.lock().get_or_insert_default().get(pattern) {
+/// The expressions that were compiled last.
+#[derive(Default)]
+struct Kept {
+    by_pattern: HashMap<String, Arc<Regex>>,
+    weight: usize,
+}
+
+/// `pattern`, compiled; the last few hundred are kept. They are shared, not cloned: a clone would begin with nothing of
+/// what an expression works out while it runs.
+pub(super) fn compiled(pattern: &str) -> Result<Arc<Regex>, Failure> {
+    static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
+    if let Some(regex) = KEPT.lock().get_or_insert_default().by_pattern.get(pattern) {
         return Ok(regex.clone());
     }
-    let regex = RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|error| Failure::Error(format!("invalid regular expression: {error}")))?;
-    let mut cache = CACHE.lock();
-    let cache = cache.get_or_insert_default();
-    if cache.len() >= CACHE_MAX {
-        cache.clear();
+    let (regex, weight) = match build(pattern, SMALL_BYTES_MAX) {
+        Ok(regex) => (regex, 1),
+        Err(regex::Error::CompiledTooBig(_)) => (build(pattern, REGEX_BYTES_MAX).map_err(invalid)?, 16),
+        Err(error) => return Err(invalid(error)),
+    };
+    let regex = Arc::new(regex);
+    let mut kept = KEPT.lock();
+    let kept = kept.get_or_insert_default();
+    if kept.weight + weight > KEPT_MAX {
+        *kept = Kept::default();
     }
-    cache.insert(pattern.to_owned(), regex.clone());
+    kept.weight += weight;
+    kept.by_pattern.insert(pattern.to_owned(), regex.clone());
     Ok(regex)
+}
+
+fn build(pattern: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(bytes_max).dfa_size_limit(bytes_max).build()
+}
+
+fn invalid(error: regex::Error) -> Failure {
+    Failure::Error(format!("invalid regular expression: {error}"))
 }
 
 /// A text that an expression will run over, accounted for.

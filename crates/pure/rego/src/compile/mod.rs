@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: OPA's type checker. Operands of the wrong type make a call undefined when it runs.
 
+mod annotations;
 mod names;
 mod order;
 mod recursion;
@@ -72,13 +73,15 @@ pub(crate) fn program(sources: &[Source]) -> Result<Program, Vec<Flaw>> {
     }
     let files: Vec<Arc<str>> = sources.iter().map(|source| Arc::from(&*source.name)).collect();
     let placed = place(&modules);
+    let annotations = annotations::Annotations::read(sources, &modules);
     let (tree, mut groups) = gather(&placed, &modules, &files)?;
     let mut rules = Vec::new();
     let mut calls = recursion::Calls::new(groups.len());
     for placed in &placed {
         let Some(index) = find(&tree, &placed.path) else { continue };
         let module = &modules[placed.module as usize];
-        let translator = Translator::new(module, &tree, &groups, &mut calls, index);
+        let metadata = annotations.as_ref().map(|it| it.of(placed.module as usize, module, placed.rule));
+        let translator = Translator::new(module, &tree, &groups, &mut calls, index).with_metadata(metadata);
         match translator.rule(placed.module, placed.rule, &placed.keys) {
             Ok(rule) => rules.push((index, placed.rule.default, rule)),
             Err(wrong) => flaws.push(wrong.of(&files[placed.module as usize])),

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::annotations::Metadata;
 use super::order::{self, Bound};
 use super::recursion::Calls;
 use super::{COMPILE, Scope, TYPE, UNSAFE, Wrong, find, names};
@@ -30,6 +31,8 @@ pub(crate) struct Translator<'a> {
     labels: Vec<(Slot, Arc<str>)>,
     /// Whether arguments become statements: under `not`.
     eager: bool,
+    /// What the rule's metadata is, where a module asks for it.
+    metadata: Option<Metadata>,
 }
 
 /// What a name that is called stands for.
@@ -48,7 +51,13 @@ impl<'a> Translator<'a> {
         calls: &'a mut Calls,
         group: u32,
     ) -> Translator<'a> {
-        Translator { module, tree, groups, calls, group, scope: Scope::default(), labels: Vec::new(), eager: false }
+        let (scope, labels) = Default::default();
+        Translator { module, tree, groups, calls, group, scope, labels, eager: false, metadata: None }
+    }
+
+    /// Lets the rule ask for its metadata.
+    pub(crate) fn with_metadata(self, metadata: Option<Metadata>) -> Translator<'a> {
+        Translator { metadata, ..self }
     }
 
     pub(crate) fn rule(mut self, module: u32, rule: &ast::Rule, keys: &[Term]) -> Done<Rule> {
@@ -475,6 +484,13 @@ impl<'a> Translator<'a> {
         if spelled == "walk" && args.len() == 1 {
             let of = self.argument(&args[0], out)?;
             return Ok(Node::new(Kind::Walk(Box::new(of)), position));
+        }
+        if let Some(metadata) = self.metadata.as_ref().filter(|_| args.is_empty()) {
+            match spelled.as_str() {
+                "rego.metadata.rule" => return Ok(constant(metadata.rule.clone(), position)),
+                "rego.metadata.chain" => return Ok(constant(metadata.chain.clone(), position)),
+                _ => {}
+            }
         }
         let Some(callee) = self.callee(name) else {
             return Err(Wrong::new(position, TYPE, format!("undefined function {spelled}")));

@@ -67,21 +67,22 @@ impl<'p> Eval<'p> {
 
     /// The part of `value` that `path` leads to.
     fn follow(&mut self, value: Option<Value>, path: &'p [Node]) -> Res<Option<Value>> {
-        let Some(mut value) = value else { return Ok(None) };
+        let Some(value) = value else { return Ok(None) };
+        if path.is_empty() {
+            return Ok(Some(value));
+        }
+        let mut at = &value;
         for step in path {
             let part = match &step.kind {
-                Kind::Const(key) => value.get(key).cloned(),
-                _ => match self.value(step)? {
-                    Some(key) => value.get(&key).cloned(),
-                    None => None,
-                },
+                Kind::Const(key) => at.get(key),
+                _ => self.value(step)?.and_then(|key| at.get(&key)),
             };
             match part {
-                Some(part) => value = part,
+                Some(part) => at = part,
                 None => return Ok(None),
             }
         }
-        Ok(Some(value))
+        Ok(Some(at.clone()))
     }
 
     fn elements(&mut self, nodes: &'p [Node], position: Position) -> Res<Option<Vec<Value>>> {
@@ -195,17 +196,19 @@ impl<'p> Eval<'p> {
 
     /// Calls `each` with every part of `value` that `path` leads to.
     pub(super) fn walk_path(&mut self, value: &Value, path: &'p [Node], each: Each<'_, 'p>) -> Res<bool> {
-        let Some((first, rest)) = path.split_first() else { return each(self, value) };
-        if !self.open(first) {
+        let (mut value, mut path) = (value, path);
+        let (first, rest) = loop {
+            let Some((first, rest)) = path.split_first() else { return each(self, value) };
+            if self.open(first) {
+                break (first, rest);
+            }
             let part = match &first.kind {
-                Kind::Const(key) => value.get(key).cloned(),
-                _ => self.value(first)?.and_then(|key| value.get(&key).cloned()),
+                Kind::Const(key) => value.get(key),
+                _ => self.value(first)?.and_then(|key| value.get(&key)),
             };
-            return match part {
-                Some(part) => self.walk_path(&part, rest, each),
-                None => Ok(true),
-            };
-        }
+            let Some(part) = part else { return Ok(true) };
+            (value, path) = (part, rest);
+        };
         self.members(value, first.position, &mut |eval, key, part| {
             let mark = eval.trail.len();
             // In a set, a member is its own key.

@@ -17,6 +17,7 @@ use ring::{hmac, signature};
 use serde_json::Value;
 
 pub(crate) use jwk::keys_from;
+pub(crate) use pem::pem_blocks;
 pub(crate) use sign::sign;
 
 /// As Go reads it: what is left over in the last character is not looked at.

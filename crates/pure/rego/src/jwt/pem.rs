@@ -10,7 +10,7 @@ use x509_parser::{
 use super::{JwtError, Material};
 
 /// The blocks of a PEM text: label and content. What lies between blocks is skipped, as OpenSSL does.
-fn pem_blocks(text: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+pub(crate) fn pem_blocks(text: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
     let mut blocks = Vec::new();
     let mut rest = text;
     while let Some((_, after)) = rest.split_once("-----BEGIN ") {
