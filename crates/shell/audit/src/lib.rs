@@ -9,6 +9,7 @@
 //! through [`Look`]. Deliberately absent: any policy's meaning, which is the engines' business.
 
 mod generate;
+mod pages;
 mod plan;
 mod report;
 mod violations;

@@ -1,6 +1,6 @@
 //! Gatekeeper's audit: `status.violations` of constraints. Entry point: [`Violations::run`].
 //!
-//! An audit lists each kind that constraints are about in chunks, judges every object as if it were created now, and writes
+//! An audit lists each kind that constraints are about in pages of a few megabytes, judges every object as if it were created now, and writes
 //! the status of the constraints whose result changed. It runs after policies change, and at an interval while there are
 //! constraints; without any it sleeps.
 
@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::pages::{Pages, root};
+
 /// How often, and how much is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -26,7 +28,7 @@ pub struct Config {
     pub interval: Duration,
     /// How many violations a constraint's status lists; all are counted.
     pub violations_max: usize,
-    /// How many objects are in memory at once.
+    /// How many objects are in memory at once; fewer where they are large.
     pub chunk: usize,
 }
 
@@ -44,7 +46,7 @@ const STATUS_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// Something could not be read or written.
 #[derive(Debug, thiserror::Error)]
-enum AuditError {
+pub(crate) enum AuditError {
     #[error("listing {resource}: {source}")]
     List { resource: String, source: Box<kube::Error> },
     #[error("writing the status of {constraint}: {source}")]
@@ -118,14 +120,9 @@ impl Violations {
         };
         let namespaces = Arc::new(namespaces);
         for kind in self.engine.audited(&table) {
-            let mut token = String::new();
-            loop {
-                let (objects, next) = self.chunk(&kind, &token).await?;
+            let mut pages = Pages::new(&self.client, &kind, self.config.chunk);
+            while let Some(objects) = pages.next().await? {
                 tallies = self.judge(objects, namespaces.clone(), tallies).await?;
-                token = next;
-                if token.is_empty() {
-                    break;
-                }
             }
         }
         let timestamp = meta::format_time(Timestamp::now());
@@ -135,43 +132,12 @@ impl Violations {
         Ok(())
     }
 
-    /// One chunk of a kind's objects, and the token of the next; empty after the last.
-    async fn chunk(&self, kind: &Kind, token: &str) -> Result<(Vec<Value>, String), AuditError> {
-        let mut path = format!("{}/{}?limit={}", root(kind), kind.plural, self.config.chunk);
-        if !token.is_empty() {
-            path.push_str(&format!("&continue={token}"));
-        }
-        let request = Request::get(path).body(Vec::new())?;
-        let listed = self.client.request::<Value>(request).await;
-        // A kind that went away since the kinds were looked at has no objects.
-        if matches!(&listed, Err(kube::Error::Api(status)) if status.code == 404) {
-            return Ok((Vec::new(), String::new()));
-        }
-        let mut list =
-            listed.map_err(|source| AuditError::List { resource: kind.plural.clone(), source: source.into() })?;
-        let token = list["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
-        let mut objects = match list["items"].take() {
-            Value::Array(objects) => objects,
-            _ => Vec::new(),
-        };
-        // Items of a list do not say what they are.
-        for object in &mut objects {
-            object["apiVersion"] = kind.api_version().into();
-            object["kind"] = kind.kind.as_str().into();
-        }
-        Ok((objects, token))
-    }
-
     async fn namespaces(&self, kind: &Kind) -> Result<BTreeMap<String, Value>, AuditError> {
-        let (mut out, mut token) = (BTreeMap::new(), String::new());
-        loop {
-            let (objects, next) = self.chunk(kind, &token).await?;
+        let (mut out, mut pages) = (BTreeMap::new(), Pages::new(&self.client, kind, self.config.chunk));
+        while let Some(objects) = pages.next().await? {
             out.extend(objects.into_iter().filter_map(|it| Some((meta::name(&it)?.to_owned(), it))));
-            if next.is_empty() {
-                return Ok(out);
-            }
-            token = next;
         }
+        Ok(out)
     }
 
     /// Judges a chunk away from the threads that serve.
@@ -245,10 +211,6 @@ fn is_young(status: &Value, timestamp: &str) -> bool {
     let then = status["auditTimestamp"].as_str().and_then(time);
     let age = then.zip(time(timestamp)).map(|(then, now)| now.duration_since(then).unsigned_abs());
     age.is_some_and(|age| age < STATUS_AGE_MAX)
-}
-
-fn root(kind: &Kind) -> String {
-    if kind.group.is_empty() { format!("/api/{}", kind.version) } else { format!("/apis/{}", kind.api_version()) }
 }
 
 fn violation(object: &Value, finding: Finding) -> Violation {

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use eyot_route::{Action, Backend};
 use http::HeaderValue;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -24,7 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::Gateway;
+use crate::{Gateway, services::Pool};
 
 /// How often a connection's marks are looked at; timeouts are late by at most this.
 pub(crate) const TICK: Duration = Duration::from_secs(5);
@@ -40,6 +41,23 @@ pub(crate) struct Connection {
     pub(crate) marks: Marks,
     /// Ends what outlives the connection's requests: upgraded streams.
     pub(crate) cut: CancellationToken,
+    /// Where all of its requests go, whatever they ask for; routes decide where there is nothing.
+    pub(crate) direct: Option<Direct>,
+}
+
+/// The one Service that a port of the node leads to.
+#[derive(Debug)]
+pub(crate) struct Direct {
+    pub(crate) action: Arc<Action<Arc<Pool>>>,
+    /// Address and port of the node.
+    pub(crate) listener: SocketAddr,
+}
+
+impl Direct {
+    pub(crate) fn new(pool: Arc<Pool>, listener: SocketAddr) -> Self {
+        let route = pool.service().into();
+        Direct { action: Arc::new(Action::forward(route, vec![Backend { weight: 1, target: Ok(pool) }])), listener }
+    }
 }
 
 /// What has happened on a connection.
@@ -57,11 +75,16 @@ pub(crate) struct Marks {
 pub(crate) struct Exchange(Arc<Connection>);
 
 impl Connection {
-    pub(crate) fn new(gateway: Arc<Gateway>, address: SocketAddr, cut: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        address: SocketAddr,
+        cut: CancellationToken,
+        direct: Option<Direct>,
+    ) -> Arc<Self> {
         // An IP address is a valid header value.
         let peer = HeaderValue::try_from(address.ip().to_canonical().to_string());
         let peer = peer.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Arc::new(Self { gateway, peer, address, marks: Marks::default(), cut })
+        Arc::new(Self { gateway, peer, address, marks: Marks::default(), cut, direct })
     }
 
     /// Marks the start of a request.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use eyot_dispatch::{Authorize, Endpoints};
+use eyot_dispatch::{Authorize, Endpoints, Way};
 use eyot_route::Table;
 use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
 use tokio::sync::{Semaphore, watch};
@@ -85,6 +85,12 @@ impl Gateway {
         if self.authorizer.set(authorizer).is_err() {
             tracing::error!("the gateway has an authorizer already; the second one is not asked");
         }
+    }
+
+    /// Whether anybody judges requests to a Service whatever way they come.
+    pub(crate) fn judges(&self, pool: &Pool) -> bool {
+        let way = Way { service: Some(pool.service()), ..Way::default() };
+        self.authorizer.get().is_some_and(|it| it.is_concerned(&way))
     }
 
     /// What was counted since the start.

@@ -1,23 +1,29 @@
 //! Ports of the node that lead to Services of the types NodePort and LoadBalancer.
 //!
 //! Entry point: [`NodePorts::set`], called when a Service was changed. A connection is carried to a ready endpoint as it
-//! is, so that whatever runs over TCP works. Deliberately absent: UDP.
+//! is, so that whatever runs over TCP works. Where somebody judges requests to the Service, a connection is read as HTTP
+//! instead, each of its requests is judged, and what is no HTTP is refused. Deliberately absent: UDP.
 
 use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     task::AbortHandle,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Gateway,
+    connection::{Connection, Direct},
     kinds::Name,
     server,
     services::{Busy, Client, Pool, Port},
@@ -73,16 +79,24 @@ impl NodePorts {
     }
 
     fn listen(&self, ip: IpAddr, port: u16, pool: Arc<Pool>) -> io::Result<AbortHandle> {
-        let socket = std::net::TcpListener::bind(SocketAddr::new(ip, port))?;
+        let address = SocketAddr::new(ip, port);
+        let socket = std::net::TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
         let listener = TcpListener::from_std(socket)?;
         let gateway = self.gateway.clone();
         let serving = tokio::spawn(async move {
             loop {
                 let (stream, peer, permit) = server::accept(&listener, &gateway.slots).await;
-                let pool = pool.clone();
+                if gateway.judges(&pool) {
+                    let direct = Direct::new(pool.clone(), address);
+                    let cut = CancellationToken::new();
+                    let connection = Connection::new(gateway.clone(), peer, cut.clone(), Some(direct));
+                    tokio::spawn(server::run(connection, stream, cut, permit));
+                    continue;
+                }
+                let (gateway, pool) = (gateway.clone(), pool.clone());
                 tokio::spawn(async move {
-                    carry(&pool, stream, peer).await;
+                    carry(gateway, pool, stream, peer).await;
                     drop(permit);
                 });
             }
@@ -91,16 +105,51 @@ impl NodePorts {
     }
 }
 
-/// Carries one connection to an endpoint and back, until both sides have ended it.
-async fn carry(pool: &Pool, mut client: TcpStream, peer: SocketAddr) {
-    let Some((mut endpoint, _busy)) = connect(pool, Client::of(peer.ip())).await else {
+/// Carries one connection to an endpoint and back, until both sides have ended it, or until its requests are to be judged.
+async fn carry(gateway: Arc<Gateway>, pool: Arc<Pool>, client: TcpStream, peer: SocketAddr) {
+    let Some((mut endpoint, _busy)) = connect(&pool, Client::of(peer.ip())).await else {
         tracing::debug!(service = %pool.name, "no endpoint takes a connection from a port of the node");
         return;
     };
     // The hint fails only on connections that are gone already.
     let _ = (client.set_nodelay(true), endpoint.set_nodelay(true));
+    let mut client = Unjudged { stream: client, gateway, pool };
     if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut endpoint).await {
         tracing::trace!(%error, "a connection through a port of the node broke");
+    }
+}
+
+/// A client's stream that fails where somebody has come to judge requests to its Service. The client connects anew, and
+/// is judged.
+struct Unjudged {
+    stream: TcpStream,
+    gateway: Arc<Gateway>,
+    pool: Arc<Pool>,
+}
+
+impl AsyncRead for Unjudged {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if polled.is_ready() && buffer.filled().len() > before && self.gateway.judges(&self.pool) {
+            let why = "requests to the Service are judged since the connection began";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why)));
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Unjudged {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -117,7 +166,9 @@ async fn connect(pool: &Pool, client: Client) -> Option<(TcpStream, Busy)> {
 
 #[cfg(test)]
 mod tests {
-    use eyot_dispatch::Endpoints;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    use eyot_dispatch::{Asking, Authorize, Decision, Endpoints, Way};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -188,5 +239,57 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("port {free} is still open");
+    }
+
+    /// Refuses every request, once it is told to.
+    struct Guard(Arc<AtomicBool>);
+
+    impl Authorize for Guard {
+        fn is_concerned(&self, way: &Way<'_>) -> bool {
+            self.0.load(SeqCst) && way.service == Some("ns/web")
+        }
+
+        fn authorize(&self, request: &Asking<'_>) -> Decision {
+            assert!(request.listener.is_some_and(|it| it.ip().is_loopback()), "{request:?}");
+            let body = request.head.uri.path().to_owned().into();
+            Decision::Deny { status: http::StatusCode::FORBIDDEN, headers: http::HeaderMap::new(), body }
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_at_a_port_are_judged_from_when_somebody_judges_them() {
+        let gateway = gateway();
+        let judged = Arc::new(AtomicBool::new(false));
+        gateway.set_authorizer(Arc::new(Guard(judged.clone())));
+        let mut ports = NodePorts::new(gateway.clone());
+        let name = Name::new("ns", "web");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ServicePort { port: 80, node_port: Some(free), ..ServicePort::default() };
+        let spec = ServiceSpec { ports: Some(vec![port]), ..ServiceSpec::default() };
+        let service = gateway.services.apply(&name, &spec);
+        ports.set(&name, &service.ports);
+        service.ports[0].pool.set(&[endpoint(b"one").await]);
+
+        let mut early = TcpStream::connect(("127.0.0.1", free)).await.unwrap();
+        let mut word = [0; 3];
+        early.read_exact(&mut word).await.unwrap();
+        assert_eq!(&word, b"one", "nobody judges yet");
+        judged.store(true, SeqCst);
+        early.write_all(b"GET /early HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        let _ = early.read_to_end(&mut rest).await;
+        assert_eq!(rest, b"", "what comes later on a connection from before is not carried");
+
+        let answer = |request: &'static [u8]| async move {
+            let mut stream = TcpStream::connect(("127.0.0.1", free)).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer).await;
+            answer
+        };
+        let refused = answer(b"GET /secret HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").await;
+        assert!(refused.starts_with("HTTP/1.1 403") && refused.ends_with("/secret"), "{refused}");
+        let other = answer(b"\x00\x01 no HTTP at all\r\n\r\n").await;
+        assert!(!other.contains("one"), "{other}");
     }
 }

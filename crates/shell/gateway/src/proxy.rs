@@ -74,7 +74,9 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
     };
     let host_text = host.as_ref().and_then(|it| it.to_str().ok()).unwrap_or("");
     let host_name = canonical_host(host_text);
-    let found = {
+    let found = if let Some(direct) = &connection.direct {
+        Some((direct.action.clone(), 0, Arc::default()))
+    } else {
         let asked = Asked {
             host: &host_name,
             path: head.uri.path(),
@@ -142,13 +144,15 @@ fn judge(
     let Some(authorizer) = gateway.authorizer.get() else { return Judged::Pass(None) };
     let service = pool.map(|it| it.service());
     let way = match via {
+        _ if connection.direct.is_some() => Way { service, ..Way::default() },
         "" => Way { ingress: Some(&action.route), service, ..Way::default() },
         via => Way { gateway: Some(via), route: Some(&action.route), service, ..Way::default() },
     };
     if !authorizer.is_concerned(&way) {
         return Judged::Pass(None);
     }
-    let listener = gateway.config.addresses.first().map(|it| (*it, gateway.config.http_port).into());
+    let own = || gateway.config.addresses.first().map(|it| (*it, gateway.config.http_port).into());
+    let listener = connection.direct.as_ref().map(|it| it.listener).or_else(own);
     let asking = Asking { way, head, host, sender: Sender::Client(connection.address), listener };
     match authorizer.authorize(&asking) {
         Decision::Allow(changes) => Judged::Pass(Some(changes)),

@@ -85,7 +85,7 @@ impl Gateway {
                 accepted = accept(&listener, &self.slots) => accepted,
             };
             while connections.try_join_next().is_some() {}
-            let connection = Connection::new(self.clone(), peer, cut.clone());
+            let connection = Connection::new(self.clone(), peer, cut.clone(), None);
             connections.spawn(run(connection, stream, stop.child_token(), permit));
         }
         drop(listener);
@@ -154,7 +154,12 @@ pub(crate) async fn accept(
 }
 
 /// Serves one connection to its end.
-async fn run(connection: Arc<Connection>, stream: TcpStream, stop: CancellationToken, _permit: OwnedSemaphorePermit) {
+pub(crate) async fn run(
+    connection: Arc<Connection>,
+    stream: TcpStream,
+    stop: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+) {
     let gateway = connection.gateway.clone();
     gateway.counters.connections.fetch_add(1, Relaxed);
     gateway.counters.connections_open.fetch_add(1, Relaxed);

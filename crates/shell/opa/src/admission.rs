@@ -62,6 +62,7 @@ impl Engine for Opa {
                 return;
             }
         };
+        let generation = meta::generation(object);
         let decider = match &spec.source {
             Source::Inline { modules, v0, data } => match compile(modules, *v0, data) {
                 Ok(decider) => Ok(Arc::new(decider)),
@@ -70,9 +71,8 @@ impl Engine for Opa {
                     return;
                 }
             },
-            Source::Bundle(source) => self.first_decider(&name, source),
+            Source::Bundle(source) => self.first_decider(&name, generation, source),
         };
-        let generation = meta::generation(object);
         self.policies().put(Policy { name, generation, spec: Arc::new(spec), decider });
         self.inner.wanted.changed();
     }

@@ -11,7 +11,10 @@ mod status;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use eyot_rego::bundle::{Bounds, Bundle};
-use tokio::sync::Notify;
+use tokio::sync::{
+    Notify,
+    broadcast::{self, error::RecvError},
+};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use keep::Kept;
@@ -20,7 +23,7 @@ use crate::{
     Opa,
     admission::decisions,
     decider::Decider,
-    spec::{BundleSource, Source, Spec},
+    spec::{At, BundleSource, Source, Spec},
 };
 use fetch::{Fetched, Fetcher};
 
@@ -107,12 +110,19 @@ impl Opa {
     }
 
     /// What decides until the source has been looked at: what is in force from the same source, or what was kept of it.
-    pub(crate) fn first_decider(&self, name: &str, source: &BundleSource) -> Result<Arc<Decider>, String> {
+    ///
+    /// A write of the object's status is no reason to check a bundle again, another list of keys is one.
+    pub(crate) fn first_decider(
+        &self,
+        name: &str,
+        generation: i64,
+        source: &BundleSource,
+    ) -> Result<Arc<Decider>, String> {
         let state = self.policies().load();
         if let Some(policy) = state.policies.get(name)
             && matches!(&policy.spec.source, Source::Bundle(it) if it.identity == source.identity)
             && let Ok(decider) = &policy.decider
-            && source.verification.is_none()
+            && (source.verification.is_none() || policy.generation == generation)
         {
             return Ok(Arc::clone(decider));
         }
@@ -153,6 +163,7 @@ impl Follower {
             etag = None;
         }
         let mut failures = 0_u32;
+        let mut pushes = self.opa.inner.images.pushed();
         loop {
             let looked = tokio::select! {
                 () = stop.cancelled() => return,
@@ -174,6 +185,20 @@ impl Follower {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
+                () = self.pushed(&mut pushes) => {}
+            }
+        }
+    }
+
+    /// Waits for a push to where the bundle comes from, as far as that is the embedded registry.
+    async fn pushed(&self, pushes: &mut broadcast::Receiver<Arc<str>>) {
+        let At::Oci(reference) = &self.source.at else { return std::future::pending().await };
+        loop {
+            match pushes.recv().await {
+                Ok(repository) if !self.opa.inner.images.is_in(reference, &repository) => {}
+                // Some pushes were missed: this may have been one of them.
+                Ok(_) | Err(RecvError::Lagged(_)) => return,
+                Err(RecvError::Closed) => return std::future::pending().await,
             }
         }
     }

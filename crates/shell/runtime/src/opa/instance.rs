@@ -17,6 +17,9 @@ const PAGE: usize = 64 << 10;
 /// Memory that an instance may have gained and still be used again.
 const GROWN_BYTES_MAX: usize = 8 << 20;
 
+/// `opa_eval`: reserved, entry point, data, input and its length, heap, format of the answer.
+type Eval = TypedFunc<(i32, i32, i32, i32, i32, i32, i32), i32>;
+
 /// An instance with the functions that are called for every question.
 pub(super) struct Instance {
     store: Store<Host>,
@@ -24,7 +27,7 @@ pub(super) struct Instance {
     abi: Abi,
     version: (i32, i32),
     /// What is called on the way to an answer; `None` before ABI 1.2, which needs several calls.
-    opa_eval: Option<TypedFunc<(i32, i32, i32, i32, i32, i32, i32), i32>>,
+    opa_eval: Option<Eval>,
     data: i32,
     /// Where the heap begins that a question may use.
     heap: i32,
@@ -117,7 +120,7 @@ impl Instance {
     /// ABI 1.2 and later: everything in one call, whose heap starts behind the input.
     fn ask(
         &mut self,
-        opa_eval: &TypedFunc<(i32, i32, i32, i32, i32, i32, i32), i32>,
+        opa_eval: &Eval,
         entrypoint: i32,
         input: Option<&str>,
         bounds: OpaBounds,
