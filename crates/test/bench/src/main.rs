@@ -5,11 +5,9 @@
 
 mod advise;
 mod api;
-mod gatekeeper;
 mod http;
 mod machine;
 mod memory;
-mod opa;
 mod peer;
 mod pods;
 mod policy;
@@ -53,6 +51,9 @@ struct Flags {
     /// How many objects `api` creates and lists.
     #[arg(long, default_value_t = 10_000)]
     objects: usize,
+    /// How many objects `policy` has audited.
+    #[arg(long, default_value_t = 100_000)]
+    audited: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -73,7 +74,7 @@ enum Name {
     Runtime,
     /// Operations of the API server, beside those of another one when its kubeconfig is given.
     Api,
-    /// What policies add to a write, and how soon a changed one is in force.
+    /// What policies add to writes and requests, how soon a changed one is in force, and what an audit takes.
     Policy,
     /// Answers of the advisor, in process.
     Advise,
@@ -129,11 +130,7 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
             let (peer, peer_pids) = (flags.peer.clone(), flags.peer_pids.clone());
             api::run(&api::Options { peer, peer_pids, objects: flags.objects, samples: flags.samples }).await
         }
-        Name::Policy => {
-            let mut rows = policy::run(flags.samples).await?;
-            rows["opa"] = opa::run()?;
-            Ok(rows)
-        }
+        Name::Policy => policy::run(flags.samples, flags.audited).await,
         Name::Advise => advise::run(flags.samples),
         Name::All => unreachable!("taken apart by main"),
     }

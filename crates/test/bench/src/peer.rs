@@ -43,11 +43,11 @@ pub(crate) async fn run() -> Result<Value> {
     Ok(result)
 }
 
-fn target(name: &str, address: &str, host: &str) -> http::Target {
+pub(crate) fn target(name: &str, address: &str, host: &str) -> http::Target {
     http::Target { name: name.to_owned(), address: address.to_owned(), host: host.to_owned(), path: "/".to_owned() }
 }
 
-async fn answers(gateway: &Gateway, host: &str) -> Result<()> {
+pub(crate) async fn answers(gateway: &Gateway, host: &str) -> Result<()> {
     eventually(host, SOON, async || {
         let answer = gateway.get(host, "/").await?;
         ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());

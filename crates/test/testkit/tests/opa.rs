@@ -1,8 +1,9 @@
 //! Policies of plain OPA on a real node: for admission, for requests at the gateway, from bundles, and over the REST API.
 
 use std::{
+    io::Write,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use eyot_testkit::{Gateway, Node, Options, eventually, with_node};
 use http::Method;
@@ -267,6 +269,119 @@ async fn a_bundle_is_followed_and_outlives_garbage_its_server_and_a_restart() {
             Ok(())
         })
         .await
+    })
+    .await;
+}
+
+/// Signs a bundle of one module as OPA does: a token that lists its files with their hashes.
+async fn signature(node: &Node, module: &str, secret: &str) -> Result<String> {
+    let input = tempfile::NamedTempFile::new()?;
+    let key = URL_SAFE_NO_PAD.encode(secret);
+    std::fs::write(input.path(), json!({"module": module, "key": {"kty": "oct", "k": key}}).to_string())?;
+    let query = r#"io.jwt.encode_sign({"alg": "HS256", "kid": "main"}, {"files": [
+        {"name": "names.rego", "hash": crypto.sha256(input.module), "algorithm": "SHA-256"}]}, input.key)"#;
+    let file = input.path().to_string_lossy();
+    let token = node.eyot(&["policy", "eval", "-i", &file, "--format", "raw", query]).await?;
+    ensure!(token.code == 0, "{}", token.stderr);
+    Ok(json!({"signatures": [token.stdout.trim()]}).to_string())
+}
+
+/// Pushes an archive as the one layer of an image, as `oras push` does.
+async fn push_layer(node: &Node, archive: &Path, name: &str, tag: &str) -> Result<()> {
+    let registry = node.ready().registry.clone();
+    let api = Gateway::new(&format!("http://{registry}"));
+    let send = async |method: Method, path: String, body: Vec<u8>| -> Result<http::HeaderMap> {
+        let answer = api.send(method, &registry, &path, Bytes::from(body)).await?;
+        ensure!(answer.status.is_success(), "{path}: {} {}", answer.status, answer.text());
+        Ok(answer.headers)
+    };
+    let blob = async |content: Vec<u8>, kind: &str| -> Result<Value> {
+        let digest =
+            Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().and_then(|mut it| {
+                it.stdin.take().map_or(Ok(()), |mut input| input.write_all(&content))?;
+                it.wait_with_output()
+            })?;
+        let digest = String::from_utf8_lossy(&digest.stdout).split(' ').next().unwrap_or_default().to_owned();
+        let size = content.len();
+        let started = send(Method::POST, format!("/v2/{name}/blobs/uploads/"), Vec::new()).await?;
+        let location = started.get("location").context("a place to upload to")?.to_str()?.to_owned();
+        let path = location.trim_start_matches(&format!("http://{registry}"));
+        let glue = if path.contains('?') { '&' } else { '?' };
+        send(Method::PUT, format!("{path}{glue}digest=sha256:{digest}"), content).await?;
+        Ok(json!({"mediaType": kind, "digest": format!("sha256:{digest}"), "size": size}))
+    };
+    let config = blob(b"{}".to_vec(), "application/vnd.oci.image.config.v1+json").await?;
+    let layer = blob(std::fs::read(archive)?, "application/vnd.oci.image.layer.v1.tar+gzip").await?;
+    let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": config, "layers": [layer]});
+    send(Method::PUT, format!("/v2/{name}/manifests/{tag}"), manifest.to_string().into_bytes()).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_bundle_from_the_registry_decides_and_what_another_key_signed_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bundle.tar.gz");
+    with_node(async |node| {
+        let push = async |node: &Node, module: &str, secret: &str, change: &str| -> Result<()> {
+            let signatures = signature(node, module, secret).await?;
+            archive(&[("names.rego", &format!("{module}{change}")), (".signatures.json", &signatures)], &file)?;
+            push_layer(node, &file, "policies/names", "v1").await
+        };
+        push(node, &refusing("one"), "ours", "").await?;
+        let reference = format!("{}/policies/names:v1", node.ready().registry);
+        let verification = json!({"keys": {"main": {"algorithm": "HS256", "key": "ours"}}});
+        let bundle = json!({"oci": reference, "pollSeconds": 300, "verification": verification});
+        node.apply_text(&admission(json!({"bundle": bundle}))).await?;
+        let refuses = async |node: &Node, name: &str| {
+            eventually("the bundle is in force", SOON, async || {
+                let said = create(node, name).await?;
+                ensure!(said.contains(&format!("the name {name} is taken")), "{said}");
+                Ok(())
+            })
+            .await
+        };
+        refuses(node, "one").await?;
+
+        // A push is looked at when it comes; what is wrongly signed changes nothing.
+        for (secret, change, told) in
+            [("theirs", "", "signature does not match"), ("ours", "# more", "is not what was signed")]
+        {
+            push(node, &refusing("two"), secret, change).await?;
+            eventually("the status tells of the signature", SOON, async || {
+                let said = condition(node, "Fetched").await?;
+                ensure!(said.starts_with("False") && said.contains(told), "{said}");
+                Ok(())
+            })
+            .await?;
+            assert!(create(node, "one").await?.contains("is taken"), "the last good one stays");
+            assert!(condition(node, "Ready").await?.starts_with("True Activated"));
+        }
+        node.kill().await?;
+        node.restart().await?;
+        assert!(create(node, "one").await?.contains("is taken"), "after a restart, with a bad one in the registry");
+
+        push(node, &refusing("three"), "ours", "").await?;
+        refuses(node, "three").await?;
+
+        // The bundle's place is gone, and the node starts anew.
+        let elsewhere = json!({"bundle": {"oci": reference, "pollSeconds": 1, "verification": verification}});
+        node.apply_text(&admission(elsewhere)).await?;
+        let registry = Gateway::new(&format!("http://{}", node.ready().registry));
+        let gone = registry
+            .send(Method::DELETE, &node.ready().registry, "/v2/policies/names/manifests/v1", Bytes::new())
+            .await?;
+        ensure!(gone.status.is_success(), "{}", gone.status);
+        node.kill().await?;
+        node.restart().await?;
+        assert!(create(node, "three").await?.contains("is taken"), "from the first request on");
+        eventually("the status tells that it is gone", SOON, async || {
+            let said = condition(node, "Fetched").await?;
+            ensure!(said.starts_with("False") && said.contains("no such bundle"), "{said}");
+            Ok(())
+        })
+        .await?;
+        assert!(create(node, "three").await?.contains("is taken"));
+        Ok(())
     })
     .await;
 }
