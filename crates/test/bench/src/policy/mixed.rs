@@ -165,7 +165,7 @@ fn kyverno_pattern(at: usize) -> Vec<Value> {
 }
 
 fn kyverno_mutation(at: usize) -> Vec<Value> {
-    let patch = json!({"metadata": {"labels": {format!("+(seen{at})"): "{{ request.operation }}"}}});
+    let patch = json!({"metadata": {"labels": {(format!("+(seen{at})")): "{{ request.operation }}"}}});
     kyverno(&format!("mutation-{at}"), &json!({"mutate": {"patchStrategicMerge": patch}}))
 }
 
