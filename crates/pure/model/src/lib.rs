@@ -18,6 +18,7 @@ pub mod inert;
 pub mod kinds;
 pub mod limits;
 pub mod meta;
+pub mod nodes;
 pub mod patch;
 pub mod pod_part;
 pub mod podsecurity;

@@ -203,6 +203,7 @@ fn check(This(this): This<Value>, Arguments(args): Arguments) -> Result<Value, E
             subresource: &wish.subresource,
             namespace: &wish.namespace,
             name: &wish.name,
+            ..Resource::default()
         })),
         _ => return Err(ExecutionError::NoSuchOverload),
     };

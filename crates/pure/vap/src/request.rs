@@ -82,12 +82,12 @@ fn environment(review: &Review<'_>, data: &dyn Data) -> Environment {
     };
     let asker = Asker::new(Arc::new(decide), review.user.name, review.user.groups);
     let resource = Resource {
-        verb: "",
         group: &review.resource.group,
         resource: &review.resource.plural,
         subresource: review.subresource,
         namespace: if review.resource.namespaced { review.namespace } else { "" },
         name: review.name,
+        ..Resource::default()
     };
     let mut environment = Environment::new().with("object", Arc::new(review.object.clone()));
     if let Some(old) = review.old {

@@ -52,6 +52,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether pods get a token that say nothing: where keys were given that outlast the process, and a CA to tell
+    /// servers by.
+    pub(crate) fn mounts_tokens(&self) -> bool {
+        self.credentials.get().is_some_and(|it| it.ca_pem.is_some())
+    }
+
     /// The keys by which tokens are known. A server that was given none makes one that it forgets at its end.
     pub(crate) fn credentials(&self) -> Result<&Credentials, ApiError> {
         match self.credentials.get() {

@@ -114,6 +114,8 @@ impl Node {
             network,
             size,
             memory_root,
+            handle: tokio::runtime::Handle::current(),
+            late_writes: parking_lot::Mutex::default(),
             token,
         });
         Ok(Node { pods: Pods::new(shared.clone()), shared })

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{self, ApiError},
     tokens::Tokens,
+    volumes::Part,
     watch::{self, Change},
 };
 
@@ -86,10 +87,10 @@ pub(crate) fn of_environment(container: &Container) -> Vec<(SourceKind, String)>
     out
 }
 
-/// The names a pod's volumes refer to.
-pub(crate) fn of_volumes(pod: &Pod) -> Vec<(SourceKind, String)> {
+/// The names that volumes of a pod refer to.
+pub(crate) fn of_volumes(pod: &Pod, part: Part) -> Vec<(SourceKind, String)> {
     let mut out = Vec::new();
-    for volume in pod.spec.iter().flat_map(|it| it.volumes.iter().flatten()) {
+    for volume in part.volumes(pod) {
         out.extend(volume.config_map.iter().map(|it| (SourceKind::ConfigMap, it.name.clone())));
         out.extend(volume.secret.iter().filter_map(|it| it.secret_name.clone()).map(|it| (SourceKind::Secret, it)));
         for source in volume.projected.iter().flat_map(|it| it.sources.iter().flatten()) {

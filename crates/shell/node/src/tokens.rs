@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::{
     api::{self, ApiError},
     pod::PodKey,
+    volumes::Part,
 };
 
 /// Life of a token whose volume names none, in seconds, as in Kubernetes.
@@ -54,10 +55,9 @@ pub(crate) fn wanted_by(source: &k8s_openapi::api::core::v1::ServiceAccountToken
     }
 }
 
-/// The tokens that a pod's volumes ask for, each once.
-pub(crate) fn wanted(pod: &Pod) -> Vec<Wanted> {
-    let volumes = pod.spec.iter().flat_map(|it| it.volumes.iter().flatten());
-    let sources = volumes.flat_map(|it| it.projected.iter().flat_map(|it| it.sources.iter().flatten()));
+/// The tokens that volumes of a pod ask for, each once.
+pub(crate) fn wanted(pod: &Pod, part: Part) -> Vec<Wanted> {
+    let sources = part.volumes(pod).flat_map(|it| it.projected.iter().flat_map(|it| it.sources.iter().flatten()));
     let mut out: Vec<Wanted> = sources.filter_map(|it| it.service_account_token.as_ref()).map(wanted_by).collect();
     out.sort();
     out.dedup();
@@ -119,7 +119,7 @@ mod tests {
                 { "serviceAccountToken": { "path": "v", "audience": "vault", "expirationSeconds": 600 } }] } },
             { "name": "b", "projected": { "sources": [{ "serviceAccountToken": { "path": "again" } }] } }] } }))
         .unwrap();
-        let got: Vec<_> = wanted(&pod).into_iter().map(|it| (it.audience, it.seconds)).collect();
+        let got: Vec<_> = wanted(&pod, Part::All).into_iter().map(|it| (it.audience, it.seconds)).collect();
         assert_eq!(got, [(String::new(), 3600), ("vault".to_owned(), 600)]);
     }
 }

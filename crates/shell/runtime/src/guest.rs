@@ -1,21 +1,17 @@
 //! What all instances of one guest share, prepared once from its [`GuestSpec`].
 
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicUsize},
-};
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use eyot_dispatch::{Caller, Outbound};
-use wasmtime_wasi::{FsPerms, WasiCtxBuilder, filesystem::WasiFilesystemCtx, sockets::WasiSocketsCtx};
+use wasmtime_wasi::sockets::WasiSocketsCtx;
 
-use crate::{GuestSpec, LogSink, LogStream, Mount, StartError, meter::Meter, net::Net, output::Output};
+use crate::{GuestSpec, LogSink, LogStream, StartError, files::Files, meter::Meter, net::Net, output::Output};
 
 /// A guest's arguments, files, limits and surroundings.
 pub(crate) struct Guest {
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
-    /// Opened once; an instance takes a copy of the handles, not of the files.
-    pub(crate) files: WasiFilesystemCtx,
+    pub(crate) files: Files,
     pub(crate) sockets: WasiSocketsCtx,
     pub(crate) net: Net,
     pub(crate) caller: Caller,
@@ -34,7 +30,7 @@ impl Guest {
         Ok(Self {
             args: spec.args,
             env: spec.env,
-            files: open(&spec.mounts)?,
+            files: Files::open(spec.mounts, spec.late_mounts)?,
             sockets: net.context(),
             net,
             caller: spec.caller,
@@ -67,26 +63,4 @@ fn check_strings(spec: &GuestSpec) -> Result<(), StartError> {
         }
     }
     Ok(())
-}
-
-fn open(mounts: &[Mount]) -> Result<WasiFilesystemCtx, StartError> {
-    if mounts.is_empty() {
-        return Ok(WasiFilesystemCtx::default());
-    }
-    let mut builder = WasiCtxBuilder::new();
-    for mount in mounts {
-        let failed = |reason: String| StartError::Mount {
-            host: mount.host.display().to_string(),
-            guest: mount.guest.clone(),
-            reason,
-        };
-        if !Path::new(&mount.guest).is_absolute() {
-            return Err(failed("the guest's path is not absolute".into()));
-        }
-        let perms = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-        builder
-            .preopened_dir(&mount.host, &mount.guest, perms)
-            .map_err(|error| failed(error.root_cause().to_string()))?;
-    }
-    Ok(builder.build().filesystem().clone())
 }

@@ -1,8 +1,8 @@
 //! What guests can import.
 //!
-//! wasmtime-wasi's implementation, with three differences: state that a guest does not use is not made (see
-//! [`crate::state::State`]), arguments, environment and output come from the shared [`Guest`], and sockets are confined by
-//! [`crate::net`].
+//! wasmtime-wasi's implementation, with four differences: state that a guest does not use is not made (see
+//! [`crate::state::State`]), arguments, environment and output come from the shared [`Guest`], sockets are confined by
+//! [`crate::net`], and directories may come late ([`crate::files`]).
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use wasmtime_wasi::{
 };
 
 use crate::{
-    LogStream,
+    LogStream, files,
     guest::Guest,
     net,
     state::{ModuleState, State},
@@ -52,6 +52,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     add_sockets(l)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
     net::confine(l)?;
+    files::ask_late(l)?;
     Ok(linker)
 }
 

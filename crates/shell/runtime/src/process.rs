@@ -11,7 +11,7 @@ use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtxBuilder, cli::AsyncStdinStream, p2::bindings::CommandPre};
 
 use crate::{
-    LogStream,
+    LogStream, files,
     guest::Guest,
     meter::{Meter, Metered},
     program::{Code, Linked},
@@ -179,6 +179,9 @@ async fn run_module(
     guest: &Arc<Guest>,
     stdin: Option<AsyncStdinStream>,
 ) -> wasmtime::Result<i32> {
+    if files::are_seen_by(pre.module()) {
+        guest.files.complete(|why| guest.say(why)).await;
+    }
     let mut builder = WasiCtxBuilder::new();
     builder.args(&guest.args).envs(&guest.env);
     builder.stdout(guest.output(LogStream::Stdout)).stderr(guest.output(LogStream::Stderr));
@@ -186,7 +189,7 @@ async fn run_module(
         builder.stdin(stdin);
     }
     let mut wasi = builder.build_p1();
-    *wasmtime_wasi::WasiView::ctx(&mut wasi).ctx.filesystem() = guest.files.clone();
+    *wasmtime_wasi::WasiView::ctx(&mut wasi).ctx.filesystem() = guest.files.context().clone();
     let mut store = new_store(engine, ModuleState { wasi, limits: Limits::new(guest) });
     store.limiter(|it| &mut it.limits);
     let instance = pre.instantiate_async(&mut store).await?;

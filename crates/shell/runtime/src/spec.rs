@@ -15,6 +15,8 @@ pub struct GuestSpec {
     pub env: Vec<(String, String)>,
     /// Host directories the guest can open.
     pub mounts: Vec<Mount>,
+    /// Makes further directories when an instance first asks for any.
+    pub late_mounts: Option<Arc<dyn LateMounts>>,
     /// Most bytes of linear memory of all its instances together, `None` for what the runtime's pool allows each. A request
     /// that finds no room for its instance is refused as overloaded; an instance that asks for more ends out of memory.
     pub memory_bytes: Option<u64>,
@@ -46,6 +48,7 @@ impl GuestSpec {
             args: Vec::new(),
             env: Vec::new(),
             mounts: Vec::new(),
+            late_mounts: None,
             memory_bytes: None,
             cpu_millis: None,
             ip: None,
@@ -82,6 +85,13 @@ pub struct Mount {
     pub guest: String,
     /// Whether writes through it are refused.
     pub read_only: bool,
+}
+
+/// Makes directories that most guests never look at.
+pub trait LateMounts: Send + Sync + 'static {
+    /// The directories, which exist then. `None` when they cannot be had now: the instance goes on without, and the next
+    /// one asks again, maybe at once. Asked by one instance at a time; whoever waits must not wait long, and may give up.
+    fn mounts(self: Arc<Self>) -> BoxFuture<'static, Option<Vec<Mount>>>;
 }
 
 /// Which of a guest's two output streams bytes came from.

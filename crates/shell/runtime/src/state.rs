@@ -70,8 +70,14 @@ impl State {
     }
 
     pub(crate) fn files(&mut self) -> WasiFilesystemCtxView<'_> {
-        let ctx = self.files.get_or_insert_with(|| self.hooks.guest.files.clone());
+        let ctx = self.files.get_or_insert_with(|| self.hooks.guest.files.context().clone());
         WasiFilesystemCtxView { ctx, table: &mut self.table }
+    }
+
+    /// Its directories once more, with those that came since.
+    pub(crate) fn all_files(&mut self) -> WasiFilesystemCtxView<'_> {
+        self.files = None;
+        self.files()
     }
 
     pub(crate) fn sockets(&mut self) -> WasiSocketsCtxView<'_> {

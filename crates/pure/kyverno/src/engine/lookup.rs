@@ -96,7 +96,10 @@ impl Live<'_> {
         let [verb, group, plural, subresource, namespace, name] = &fields;
         let ask = match spec["nonResourceAttributes"].as_object() {
             Some(_) => return Lookup::Failed("only resourceAttributes are asked about from policies".to_owned()),
-            None => Ask::Resource(Resource { verb, group, resource: plural, subresource, namespace, name }),
+            None => {
+                let objects = Resource { verb, group, resource: plural, subresource, namespace, ..Resource::default() };
+                Ask::Resource(Resource { name, ..objects })
+            }
         };
         let decision = self.data.authorizer().decide(&text(&spec["user"]), &groups, &ask);
         Lookup::Found(json!({

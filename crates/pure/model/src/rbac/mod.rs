@@ -49,6 +49,8 @@ pub struct Resource<'a> {
     pub namespace: &'a str,
     /// Empty for collections.
     pub name: &'a str,
+    /// The node to which a field selector limits a collection; roles do not know it.
+    pub node: &'a str,
 }
 
 /// Who wants it.

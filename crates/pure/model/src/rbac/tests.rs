@@ -53,7 +53,7 @@ fn ask<'a>(words: &[&'a str]) -> Ask<'a> {
     let (what, subresource) = what.split_once('/').unwrap_or((what, ""));
     let (resource, group) = what.split_once('.').unwrap_or((what, ""));
     let (namespace, name) = words.get(2).map_or(("", ""), |it| it.split_once('/').unwrap_or(("", it)));
-    Ask::Resource(Resource { verb, group, resource, subresource, namespace, name })
+    Ask::Resource(Resource { verb, group, resource, subresource, namespace, name, node: "" })
 }
 
 #[test]
@@ -285,6 +285,19 @@ fn built_in_roles_are_as_users_know_them() {
             create selfsubjectreviews.authentication.k8s.io: yes, by ClusterRoleBinding "system:basic-user" of ClusterRole "system:basic-user" to Group "system:authenticated"
             get /metrics: no
             list pods: no
+        "#]],
+    );
+    check(
+        &index,
+        "system:serviceaccount:kube-system:job-controller",
+        &[],
+        "create pods n/
+         update jobs.batch/status n/j
+         list nodes",
+        expect![[r#"
+            create pods n/: yes, by ClusterRoleBinding "system:controller:job-controller" of ClusterRole "system:controller:job-controller" to ServiceAccount "job-controller/kube-system"
+            update jobs.batch/status n/j: yes, by ClusterRoleBinding "system:controller:job-controller" of ClusterRole "system:controller:job-controller" to ServiceAccount "job-controller/kube-system"
+            list nodes: no
         "#]],
     );
     let names: std::collections::BTreeSet<_> =

@@ -1,14 +1,16 @@
 //! Who a request is from, and whether it may do what it asks. Entry points: [`identify`], [`authorize`].
 //!
 //! A request is first given an identity: that of its connection, of its bearer token, or none. Then it may take on
-//! another one by impersonation. Then roles decide. Members of `system:masters` are never asked about; somebody without
-//! an identity gets 401 wherever anonymous users are not allowed by a role.
+//! another one by impersonation. Then roles decide, and of nodes first what they have to do with the object. Members of
+//! `system:masters` are never asked about; somebody without an identity gets 401 wherever anonymous users are not allowed
+//! by a role.
 
 mod aggregate;
 mod authority;
 mod bearer;
 mod escalation;
 mod impersonate;
+mod node;
 pub(crate) mod roles;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use eyot_model::{
     status::{ApiError, Reason},
 };
 use http::HeaderMap;
+pub(crate) use node::{judge as judge_node, judge_token as judge_token_of_node};
 
 use crate::{
     Identity,
@@ -68,7 +71,7 @@ pub(crate) fn authorize(server: &Shared, identity: &Identity, ask: &Ask<'_>) -> 
 
 /// Whether somebody may do something, without doing it.
 pub(crate) fn may(server: &Shared, identity: &Identity, ask: &Ask<'_>) -> bool {
-    identity.is_master() || server.authority.read(&server.store, |it| it.find(&identity.as_user(), ask).is_some())
+    decide(server, identity, ask).allowed
 }
 
 /// A decision and what it rests on; the reason of a refusal is empty unless a binding names a role that is not there.
@@ -77,11 +80,16 @@ pub(crate) struct Verdict {
     pub(crate) reason: String,
 }
 
-/// Decides by roles.
+/// Decides by what a node has to do with the object, then by roles.
 pub(crate) fn decide(server: &Shared, identity: &Identity, ask: &Ask<'_>) -> Verdict {
     if identity.is_master() {
         return Verdict { allowed: true, reason: String::new() };
     }
+    let unrelated = match node::decide(server, identity, ask) {
+        Some(Ok(())) => return Verdict { allowed: true, reason: String::new() },
+        Some(Err(why)) => why,
+        None => String::new(),
+    };
     server.authority.read(&server.store, |index| {
         let user = identity.as_user();
         if let Some((grant, _)) = index.find(&user, ask) {
@@ -91,7 +99,9 @@ pub(crate) fn decide(server: &Shared, identity: &Identity, ask: &Ask<'_>) -> Ver
             Ask::Resource(it) => it.namespace,
             Ask::Path { .. } => "",
         };
-        Verdict { allowed: false, reason: dangling(index.held(&user, namespace)) }
+        let reasons = [unrelated, dangling(index.held(&user, namespace))];
+        let reasons: Vec<String> = reasons.into_iter().filter(|it| !it.is_empty()).collect();
+        Verdict { allowed: false, reason: reasons.join(", ") }
     })
 }
 
@@ -191,7 +201,14 @@ pub(crate) fn ask<'a>(path: &'a Resource, verb: &'a str, query: &'a Query) -> As
         subresource: path.subresource.as_deref().unwrap_or_default(),
         namespace,
         name,
+        node: selected_node(&query.field_selector),
     })
+}
+
+/// The node to which a field selector limits pods or ResourceSlices; empty for all.
+fn selected_node(selector: &str) -> &str {
+    let mut terms = selector.split(',').filter_map(|it| it.trim().strip_prefix("spec.nodeName="));
+    terms.next().map_or("", |it| it.trim_start_matches('='))
 }
 
 /// The name that a field selector asks for.

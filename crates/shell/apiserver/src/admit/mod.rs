@@ -112,6 +112,7 @@ const MUTATING: &[Mutate] = &[
 ];
 
 const VALIDATING: &[Validate] = &[
+    Validate::Now(access::judge_node),
     Validate::Now(limits::judge),
     Validate::Now(security::judge),
     Validate::Now(priority::judge),

@@ -65,6 +65,11 @@ pub(super) fn rules(call: &Call, spec: &Value) -> Result<Value, ApiError> {
     });
     let (paths, resources): (Vec<Value>, Vec<Value>) =
         held.into_iter().partition(|it| it.get("nonResourceURLs").is_some());
+    let unresolved = match eyot_model::nodes::of(&call.identity.as_user()) {
+        // What a node may see is in no rules.
+        Some(_) => "node authorizer does not support user rule resolution".to_owned(),
+        None => unresolved,
+    };
     let mut status =
         json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": !unresolved.is_empty()});
     if !unresolved.is_empty() {
@@ -84,6 +89,7 @@ fn verdict(call: &Call, identity: &Identity, spec: &Value) -> Result<Value, ApiE
             subresource: text(objects, "subresource"),
             namespace: text(objects, "namespace"),
             name: text(objects, "name"),
+            node: "",
         }),
         (true, true) => {
             let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";

@@ -1,11 +1,11 @@
 //! What every new pod gets from its surroundings: a ServiceAccount, whose image pull secrets it uses unless it names its
 //! own, a priority, and tolerations of a node that is lost for a while.
 //!
-//! A token is mounted only where the pod or its account says so in as many words: most guests never call the API, and a
-//! volume costs each of them memory and a file. The account `default` need not exist, so that a pod created right after
-//! its namespace is not refused; any other must.
+//! A token is mounted unless the pod or its account says otherwise, as in Kubernetes; a server that was given no keys, as a
+//! test's, mounts one only where asked. The account `default` need not exist, so that a pod created right after its
+//! namespace is not refused; any other must. Mirror pods speak for what runs elsewhere and get nothing.
 
-use eyot_model::{defaults, meta, status::ApiError};
+use eyot_model::{defaults, meta, nodes, status::ApiError};
 use eyot_store::Key;
 use serde_json::{Value, json};
 
@@ -29,8 +29,15 @@ pub(crate) fn complete(
     if !attempt.creates("", "Pod") {
         return Ok(());
     }
+    let is_mirror = meta::annotation(pod, nodes::MIRROR).is_some();
+    let has_account = !pod["spec"]["serviceAccountName"].as_str().unwrap_or_default().is_empty();
     defaults::admit(attempt.kind, pod);
     let spec = meta::entry(pod, "spec");
+    if is_mirror && !has_account {
+        spec.remove("serviceAccountName");
+        spec.remove("serviceAccount");
+        return Ok(());
+    }
     let name = spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or_default().to_owned();
     let account = account(server, attempt, &name)?;
     let field = |field: &str| account.as_ref().and_then(|it| it.get(field));
@@ -40,7 +47,8 @@ pub(crate) fn complete(
         spec.insert("imagePullSecrets".into(), secrets.clone());
     }
     let wanted = spec.get("automountServiceAccountToken").filter(|it| it.is_boolean());
-    if wanted.or(field("automountServiceAccountToken")) == Some(&Value::Bool(true)) {
+    let wanted = wanted.or(field("automountServiceAccountToken")).and_then(Value::as_bool);
+    if wanted.unwrap_or_else(|| server.mounts_tokens()) {
         mount_token(pod);
     }
     Ok(())

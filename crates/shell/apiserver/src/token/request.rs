@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{ISSUER, verify::head};
-use crate::{Body, call::Call, object, respond};
+use crate::{Body, access, call::Call, object, respond};
 
 /// How long a token lives that was not asked to live longer or shorter.
 const SECONDS: i64 = 3600;
@@ -26,6 +26,9 @@ pub(crate) async fn issue(call: &mut Call, name: &str, body: Bytes) -> Result<Re
     complete(call, name, &mut request)?;
     check(name, &request)?;
     let account = object::parse(&*call.get(name)?)?;
+    let place = (call.namespace.as_deref().unwrap_or_default(), name);
+    let reference = &request["spec"]["boundObjectRef"];
+    access::judge_token_of_node(call.shared(), &call.identity, &call.kind, place, reference)?;
     let now = Timestamp::now();
     let seconds = request.pointer("/spec/expirationSeconds").and_then(Value::as_i64).unwrap_or(SECONDS);
     let end = now.checked_add(SignedDuration::from_secs(seconds)).map_err(ApiError::internal)?;

@@ -73,9 +73,9 @@ fn may_create(call: &Call, name: &str) -> Result<(), ApiError> {
         verb: "create",
         group: &call.kind.group,
         resource: &call.kind.plural,
-        subresource: "",
         namespace: call.namespace.as_deref().unwrap_or_default(),
         name,
+        ..Objects::default()
     });
     access::authorize(call.shared(), &call.identity, &ask)
 }

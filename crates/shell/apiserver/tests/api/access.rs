@@ -15,7 +15,7 @@ async fn ask(server: &Server, user: &str, method: Method, uri: &str, body: Value
     with_headers(server, Identity::new(user, []), method, uri, &[], body).await
 }
 
-async fn with_headers(
+pub(crate) async fn with_headers(
     server: &Server,
     identity: Identity,
     method: Method,

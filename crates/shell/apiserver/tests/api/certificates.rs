@@ -1,7 +1,7 @@
 //! CertificateSigningRequests: who asked, who may approve, and what comes of it.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use eyot_apiserver::{Body, Identity, pki};
+use eyot_apiserver::{Body, Identity};
 use http::{Method, Request, header};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::{Value, json};
@@ -27,14 +27,6 @@ fn request(name: &str, signer: &str, pem: &str) -> Value {
     })
 }
 
-async fn server() -> (Server, tempfile::TempDir) {
-    let server = Server::start().await;
-    let dir = tempfile::tempdir().unwrap();
-    let pki = pki::Pki::open(dir.path(), &pki::ServerNames::default()).unwrap();
-    server.api.set_credentials(pki.credentials().unwrap());
-    (server, dir)
-}
-
 async fn send(server: &Server, identity: Identity, method: Method, uri: &str, body: Value) -> Answer {
     let request = Request::builder().method(method).uri(uri).header(header::CONTENT_TYPE, "application/json");
     let request = request.body(Body::full(body.to_string())).unwrap();
@@ -48,7 +40,7 @@ fn approved(mut request: Value) -> Value {
 
 #[tokio::test]
 async fn an_approved_request_has_its_certificate_when_the_approval_is_answered() {
-    let (server, _dir) = server().await;
+    let server = Server::with_keys().await;
     let created = server.post(REQUESTS, request("eve", CLIENT, &pem("eve", "staff"))).await;
     assert_eq!(created.code, 201, "{}", created.body);
     assert_eq!(created.body["spec"]["username"], "system:test", "who asks is written down, not believed");
@@ -64,7 +56,7 @@ async fn an_approved_request_has_its_certificate_when_the_approval_is_answered()
 
 #[tokio::test]
 async fn what_cannot_be_signed_fails_with_the_reason() {
-    let (server, _dir) = server().await;
+    let server = Server::with_keys().await;
     let node = "kubernetes.io/kube-apiserver-client-kubelet";
     let created = server.post(REQUESTS, request("n", node, &pem("eve", "staff"))).await.body;
     server.put(&format!("{REQUESTS}/n/approval"), approved(created)).await;
@@ -92,7 +84,7 @@ async fn what_cannot_be_signed_fails_with_the_reason() {
 
 #[tokio::test]
 async fn bad_requests_are_refused() {
-    let (server, _dir) = server().await;
+    let server = Server::with_keys().await;
     let mut no_usage = request("a", CLIENT, &pem("eve", "staff"));
     no_usage["spec"]["usages"] = json!([]);
     let mut odd_usage = request("a", CLIENT, &pem("eve", "staff"));
@@ -115,7 +107,7 @@ async fn bad_requests_are_refused() {
 
 #[tokio::test]
 async fn approving_needs_the_right_to_approve_for_the_signer() {
-    let (server, _dir) = server().await;
+    let server = Server::with_keys().await;
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     let rules = json!([{
         "verbs": ["update", "get"], "apiGroups": ["certificates.k8s.io"],

@@ -10,6 +10,7 @@ mod custom;
 mod errors;
 mod hooks;
 mod lists;
+mod nodes;
 mod objects;
 mod patches;
 mod pods;

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use eyot_apiserver::{ApiServer, Body, Config, Identity, attributes, bootstrap};
+use eyot_apiserver::{ApiServer, Body, Config, Identity, attributes, bootstrap, pki};
 use eyot_store::{Options, Store};
 use eyot_vap::AdmissionPolicies;
 use http::{Method, Request, Response, header};
@@ -19,7 +19,7 @@ pub(crate) struct Server {
     pub(crate) api: ApiServer,
     pub(crate) store: Store,
     identity: Identity,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 pub(crate) struct Answer {
@@ -39,13 +39,21 @@ impl Server {
         let config = Config { service_cidr: "10.43.0.0/16".parse().unwrap(), api_port: 6443 };
         let api = ApiServer::with_engines(store.clone(), config, vec![Arc::new(AdmissionPolicies::new())]);
         bootstrap(&api).await.unwrap();
-        Server { api, store, identity: Identity::component("test"), _dir: dir }
+        Server { api, store, identity: Identity::component("test"), dir }
+    }
+
+    /// As with a data directory: an API server with keys and a CA.
+    pub(crate) async fn with_keys() -> Server {
+        let server = Server::start().await;
+        let pki = pki::Pki::open(&server.dir.path().join("pki"), &pki::ServerNames::default()).unwrap();
+        server.api.set_credentials(pki.credentials().unwrap());
+        server
     }
 
     /// An API server on a store that somebody else keeps.
     pub(crate) async fn over(api: ApiServer, store: Store) -> Server {
         bootstrap(&api).await.unwrap();
-        Server { api, store, identity: Identity::component("test"), _dir: tempfile::tempdir().unwrap() }
+        Server { api, store, identity: Identity::component("test"), dir: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn identify(&mut self, identity: Identity) {

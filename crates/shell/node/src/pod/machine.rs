@@ -28,7 +28,7 @@ use super::{
     start::{self, Published},
     status::Conditions,
 };
-use crate::{admit, env, logs::Log, register::Size};
+use crate::{admit, env, logs::Log, register::Size, volumes::Part};
 
 /// Between two tries to replace a pod's tokens.
 const TOKEN_RETRY: Duration = Duration::from_secs(30);
@@ -189,6 +189,8 @@ pub(crate) struct Machine {
     pub(super) resize: Resize,
     /// When tokens in its volumes are to be replaced.
     tokens_due: Option<Moment>,
+    /// Whether a guest looked for the volumes that come late.
+    late_made: bool,
     /// What its empty directories may hold at most, in bytes, by volume.
     pub(super) size_limits: Box<[(Box<str>, u64)]>,
     /// Whether a container has a hook that runs before it stops.
@@ -235,6 +237,7 @@ impl Machine {
             capacity: shared.size.allocatable(),
             resize: Resize::default(),
             tokens_due: None,
+            late_made: false,
             size_limits: Box::default(),
             has_hooks: false,
             ip: None,
@@ -499,9 +502,21 @@ impl Machine {
         }
     }
 
-    /// Its volumes hold tokens that are to be replaced then.
-    pub(super) fn renew_tokens_at(&mut self, at: Option<Moment>) {
-        self.tokens_due = at;
+    /// Tokens in this part of its volumes are to be replaced then.
+    pub(super) fn renew_tokens_at(&mut self, at: Option<Moment>, part: Part) {
+        let others = self.tokens_due.filter(|_| part != Part::All);
+        self.tokens_due = others.into_iter().chain(at).min();
+    }
+
+    /// The volumes that come late are there, and follow their sources from now on.
+    pub(super) fn made_late(&mut self) {
+        self.late_made = true;
+        self.has_sources = true;
+    }
+
+    /// The volumes that are kept up to date.
+    pub(super) fn kept(&self) -> Part {
+        if self.late_made { Part::All } else { Part::Early }
     }
 
     /// Whether tokens are to be replaced now.

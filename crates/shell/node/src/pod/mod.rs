@@ -6,6 +6,7 @@
 
 mod check;
 mod grpc;
+mod late;
 mod machine;
 mod message;
 mod probe;

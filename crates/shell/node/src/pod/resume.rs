@@ -15,7 +15,10 @@ use super::{
     machine::{Machine, Member, Running},
     shared::Shared,
 };
-use crate::{env, fields, sources, volumes};
+use crate::{
+    env, fields, sources,
+    volumes::{self, Part},
+};
 
 /// The machine for `pod`. An address that the status names is claimed.
 pub(super) fn machine(key: Arc<PodKey>, pod: &Pod, shared: &Shared, now: Moment) -> Machine {
@@ -39,7 +42,7 @@ pub(super) fn machine(key: Arc<PodKey>, pod: &Pod, shared: &Shared, now: Moment)
     let members: Box<[Member]> = init.chain(main).chain(joined).collect();
     let mut machine = Machine::blank(key, members, policy, shared);
     machine.generation = pod.metadata.generation.unwrap_or(0);
-    machine.has_sources = !sources::of_volumes(pod).is_empty();
+    machine.has_sources = !sources::of_volumes(pod, Part::Early).is_empty();
     machine.metadata = fields::in_volumes(pod).then_some(0);
     machine.has_hooks =
         env::all_containers(pod).any(|it| it.lifecycle.as_ref().is_some_and(|it| it.pre_stop.is_some()));

@@ -6,6 +6,8 @@ use eyot_dispatch::{Endpoints, Names, Outbound};
 use eyot_registry::Images;
 use eyot_runtime::Runtime;
 use kube::Client;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::PodKey;
@@ -37,6 +39,10 @@ pub(crate) struct Shared {
     pub(crate) size: Size,
     /// Where volumes that are kept in memory lie.
     pub(crate) memory_root: Option<PathBuf>,
+    /// Where the node's own work runs.
+    pub(crate) handle: Handle,
+    /// Held while volumes that come late are written.
+    pub(crate) late_writes: Mutex<()>,
     pub(crate) token: CancellationToken,
 }
 

@@ -16,7 +16,7 @@ use eyot_runtime::{GuestSpec, LoadedFrom, LogSink, Mount, Program};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::{Owner, check, machine::Running, message::Message, probe, session::InputPipe};
+use super::{Owner, check, late, machine::Running, message::Message, probe, session::InputPipe};
 use crate::{
     aliases, api, claims,
     env::{self, EnvError},
@@ -25,7 +25,7 @@ use crate::{
     network::Listener,
     sources::{self, Fetched, SourceKind},
     tokens,
-    volumes::{self, Given, Places, VolumeError},
+    volumes::{self, Given, Part, Places, VolumeError},
 };
 
 /// The port of an HTTP guest that declares none.
@@ -105,7 +105,7 @@ impl Blocked {
         Blocked { reason, event, message: message.to_string() }
     }
 
-    fn config(message: impl ToString) -> Blocked {
+    pub(super) fn config(message: impl ToString) -> Blocked {
         Blocked::new(WaitingReason::CreateContainerConfigError, "Failed", message)
     }
 }
@@ -270,8 +270,8 @@ pub(super) async fn resolve(
     image_env: &[(String, String)],
 ) -> Result<(Vec<(String, String)>, Vec<Mount>), Blocked> {
     let mut names = sources::of_environment(container);
-    names.extend(sources::of_volumes(pod));
-    let fetched = fetch(owner, pod, &names).await?;
+    names.extend(sources::of_volumes(pod, Part::Early));
+    let fetched = fetch(owner, pod, &names, Part::Early).await?;
     let facts = owner.shared.facts(ip);
     let services = owner.shared.names.clone().services(&owner.key.namespace).await;
     let wants_links = pod.spec.as_ref().is_none_or(|it| it.enable_service_links != Some(false));
@@ -280,7 +280,7 @@ pub(super) async fn resolve(
         EnvError::Field { source, .. } => Blocked::new(WaitingReason::UnsupportedField, "UnsupportedField", source),
         other => Blocked::config(other),
     })?;
-    let has_volumes = pod.spec.as_ref().is_some_and(|it| it.volumes.as_ref().is_some_and(|it| !it.is_empty()));
+    let has_volumes = Part::Early.volumes(pod).next().is_some();
     let has_aliases = pod.spec.as_ref().is_some_and(|it| it.host_aliases.as_ref().is_some_and(|it| !it.is_empty()));
     if !has_volumes && !has_aliases {
         return Ok((env, Vec::new()));
@@ -292,8 +292,8 @@ pub(super) async fn resolve(
     };
     let (pod, container) = (pod.clone(), container.clone());
     let work = move || {
-        write_volumes(&pod, &facts, &fetched, &places.pod)?;
-        let mut mounts = volumes::mounts(&pod, &container, &env, &places)?;
+        write_volumes(&pod, &facts, &fetched, &places.pod, Part::Early)?;
+        let mut mounts = volumes::mounts(&pod, &container, &env, &places, Part::Early)?;
         aliases::mount(&pod, ip, &places.pod, &mut mounts).map_err(|source| VolumeError::Io {
             volume: "hostAliases".to_owned(),
             path: places.pod.clone(),
@@ -340,21 +340,27 @@ async fn images(owner: &Owner, pod: &Pod) -> Result<Given, Blocked> {
     Ok(out)
 }
 
-fn volume_blocked(error: &VolumeError) -> Blocked {
+pub(super) fn volume_blocked(error: &VolumeError) -> Blocked {
     let is_config = error.is_config();
     let reason =
         if is_config { WaitingReason::CreateContainerConfigError } else { WaitingReason::CreateContainerError };
     Blocked::new(reason, "FailedMount", error)
 }
 
-async fn fetch(owner: &Arc<Owner>, pod: &Pod, names: &[(SourceKind, String)]) -> Result<Fetched, Blocked> {
+/// The objects that are named, and the tokens that volumes of this part ask for.
+pub(super) async fn fetch(
+    owner: &Arc<Owner>,
+    pod: &Pod,
+    names: &[(SourceKind, String)],
+    part: Part,
+) -> Result<Fetched, Blocked> {
     let mut fetched = Fetched::default();
     if !names.is_empty() {
         // Subscribed before they are read, so that nothing that happens in between is missed.
         owner.shared.sources.subscribe(&owner.key.namespace, names, owner);
         fetched = owner.shared.sources.fetch(&owner.key.namespace, names).await.map_err(Blocked::config)?;
     }
-    let wanted = tokens::wanted(pod);
+    let wanted = tokens::wanted(pod, part);
     if !wanted.is_empty() {
         let asked = tokens::fetch(&owner.shared.client, &owner.key, pod, wanted).await;
         let (tokens, renewal) = asked.map_err(|error| {
@@ -362,7 +368,7 @@ async fn fetch(owner: &Arc<Owner>, pod: &Pod, names: &[(SourceKind, String)]) ->
             Blocked::new(WaitingReason::CreateContainerConfigError, "FailedMount", message)
         })?;
         fetched.tokens = tokens;
-        owner.machine.lock().renew_tokens_at(renewal);
+        owner.machine.lock().renew_tokens_at(renewal, part);
     }
     Ok(fetched)
 }
@@ -373,13 +379,15 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn write_volumes(
+/// Makes the directories of volumes whose content is the node's to write.
+pub(super) fn write_volumes(
     pod: &Pod,
     facts: &fields::Facts,
     fetched: &Fetched,
     directory: &std::path::Path,
+    part: Part,
 ) -> Result<(), VolumeError> {
-    for volume in pod.spec.iter().flat_map(|it| it.volumes.iter().flatten()) {
+    for volume in part.volumes(pod) {
         if let Some(files) = volumes::contents(volume, pod, facts, fetched)? {
             let root = volumes::directory(directory, &volume.name);
             volumes::write::sync(&root, &files).map_err(|(path, source)| VolumeError::Io {
@@ -394,13 +402,14 @@ fn write_volumes(
 
 /// Writes a running pod's volumes anew after an object they come from changed. On failure the old content stays.
 pub(super) async fn refresh_volumes(owner: &Arc<Owner>, pod: &Arc<Pod>, ip: Ipv4Addr) {
-    let fetched = match fetch(owner, pod, &sources::of_volumes(pod)).await {
+    let part = owner.machine.lock().kept();
+    let fetched = match fetch(owner, pod, &sources::of_volumes(pod, part), part).await {
         Ok(fetched) => fetched,
         Err(blocked) => return owner.warn(None, "FailedMount", blocked.message),
     };
     let (facts, directory) = (owner.shared.facts(ip), owner.shared.pod_directory(&owner.key));
     let pod = pod.clone();
-    let written = tokio::task::spawn_blocking(move || write_volumes(&pod, &facts, &fetched, &directory)).await;
+    let written = tokio::task::spawn_blocking(move || write_volumes(&pod, &facts, &fetched, &directory, part)).await;
     if let Ok(Err(error)) = written {
         owner.warn(None, "FailedMount", error.to_string());
     }
@@ -409,7 +418,7 @@ pub(super) async fn refresh_volumes(owner: &Arc<Owner>, pod: &Arc<Pod>, ip: Ipv4
 /// What every guest of a container is given.
 #[expect(clippy::too_many_arguments, reason = "each is a part of what a guest is given")]
 pub(super) fn spec(
-    owner: &Owner,
+    owner: &Arc<Owner>,
     pod: &Pod,
     container: &Container,
     ip: Ipv4Addr,
@@ -424,6 +433,7 @@ pub(super) fn spec(
     spec.args = args;
     spec.env = env;
     spec.mounts = mounts;
+    spec.late_mounts = late::mounts(owner, pod, container);
     spec.cpu_millis = cpu;
     spec.memory_bytes = memory;
     spec.ip = Some(IpAddr::V4(ip));

@@ -9,6 +9,7 @@
 
 pub(crate) mod memory;
 mod mount;
+mod part;
 pub(crate) mod write;
 
 use std::{
@@ -20,6 +21,7 @@ use eyot_model::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Pod, Volume};
 
 pub(crate) use mount::{Given, Places, mounts};
+pub(crate) use part::Part;
 
 use crate::{
     env,

@@ -10,7 +10,7 @@ use std::{
 use eyot_runtime::Mount;
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
 
-use super::{VolumeError, directory, is_inside, memory, write};
+use super::{Part, VolumeError, directory, is_inside, memory, write};
 use crate::env;
 
 /// Directories that were found for volumes elsewhere, by the volume's name: those of claims and images.
@@ -27,12 +27,13 @@ pub(crate) struct Places {
     pub(crate) given: Given,
 }
 
-/// The mounts of `container`. Creates empty directories where the pod asks for them; volume contents must be there.
+/// The mounts of `container` that lead to volumes of this part. Creates empty directories where the pod asks for them; volume contents must be there.
 pub(crate) fn mounts(
     pod: &Pod,
     container: &Container,
     env: &[(String, String)],
     places: &Places,
+    part: Part,
 ) -> Result<Vec<Mount>, VolumeError> {
     let volumes = pod.spec.iter().flat_map(|it| it.volumes.iter().flatten());
     let by_name: BTreeMap<&str, &Volume> = volumes.map(|it| (it.name.as_str(), it)).collect();
@@ -42,6 +43,9 @@ pub(crate) fn mounts(
         let volume = by_name
             .get(mount.name.as_str())
             .ok_or_else(|| VolumeError::NoVolume { path: mount.mount_path.clone(), volume: mount.name.clone() })?;
+        if !part.holds(volume) {
+            continue;
+        }
         let root = root_of(volume, places)?;
         let host = with_sub_path(&root, volume, mount, env)?;
         let read_only = mount.read_only == Some(true) || is_read_only(volume);
@@ -188,7 +192,7 @@ mod tests {
             memory: Some(root.path().join("memory/pod")),
             given: Given::from([("claim".to_owned(), root.path().join("pvc-1"))]),
         };
-        let show = |container: &Container| match mounts(&pod, container, &env, &places) {
+        let show = |container: &Container| match mounts(&pod, container, &env, &places, Part::All) {
             Ok(list) => list
                 .iter()
                 .map(|it| {

@@ -246,8 +246,33 @@ pub(super) const CLUSTER_ROLE_BINDINGS: &[Binding] = &[
     bound("system:kube-controller-manager", &["User system:kube-controller-manager"]),
 ];
 
+const LEADER_LOCKING: [&str; 2] = [
+    "create get list update watch : coordination.k8s.io : leases",
+    "create get list update watch : coordination.k8s.io : leasecandidates",
+];
+
 /// Namespace and role.
 pub(super) const ROLES: &[(&str, Role)] = &[
+    (
+        "kube-public",
+        role(
+            "system:controller:bootstrap-signer",
+            &[
+                "read : core : configmaps",
+                "update : core : configmaps : cluster-info",
+                "create patch update : core events.k8s.io : events",
+            ],
+        ),
+    ),
+    ("kube-system", role("system:controller:bootstrap-signer", &["read : core : secrets"])),
+    ("kube-system", role("system:controller:cloud-provider", &["create get list watch : core : configmaps"])),
+    (
+        "kube-system",
+        role(
+            "system:controller:token-cleaner",
+            &["delete get list watch : core : secrets", "create patch update : core events.k8s.io : events"],
+        ),
+    ),
     (
         "kube-system",
         role(
@@ -255,24 +280,16 @@ pub(super) const ROLES: &[(&str, Role)] = &[
             &["read : core : configmaps : extension-apiserver-authentication"],
         ),
     ),
-    (
-        "kube-system",
-        role(
-            "system::leader-locking-kube-controller-manager",
-            &["watch : core : configmaps", "get update : core : configmaps : kube-controller-manager"],
-        ),
-    ),
-    (
-        "kube-system",
-        role(
-            "system::leader-locking-kube-scheduler",
-            &["watch : core : configmaps", "get update : core : configmaps : kube-scheduler"],
-        ),
-    ),
+    ("kube-system", role("system::leader-locking-kube-controller-manager", &LEADER_LOCKING)),
+    ("kube-system", role("system::leader-locking-kube-scheduler", &LEADER_LOCKING)),
 ];
 
 /// Namespace and binding of a Role.
 pub(super) const ROLE_BINDINGS: &[(&str, Binding)] = &[
+    ("kube-public", bound("system:controller:bootstrap-signer", &["ServiceAccount kube-system/bootstrap-signer"])),
+    ("kube-system", bound("system:controller:bootstrap-signer", &["ServiceAccount kube-system/bootstrap-signer"])),
+    ("kube-system", bound("system:controller:cloud-provider", &["ServiceAccount kube-system/cloud-provider"])),
+    ("kube-system", bound("system:controller:token-cleaner", &["ServiceAccount kube-system/token-cleaner"])),
     (
         "kube-system",
         Binding {

@@ -1,13 +1,14 @@
 //! The roles and bindings that every cluster begins with, as Kubernetes names them. Entry point: [`objects`].
 //!
 //! `cluster-admin`, `admin`, `edit` and `view` for people, `system:*` for components and for what everyone may see.
-//! Deliberately absent: the roles of Kubernetes' single controllers; those of this server are trusted.
+//! The parts of this server need none of them: they are trusted.
 
+mod controllers;
 mod data;
 
 use serde_json::{Map, Value, json};
 
-use super::{GROUP, aggregate};
+use super::{GROUP, Rule, aggregate};
 
 /// A role in short form: each rule is `verbs : groups : resources : names`, or `verbs : paths`.
 ///
@@ -39,6 +40,7 @@ pub fn objects() -> Vec<Value> {
         }
     }
     roles.extend(data::CLUSTER_ROLE_BINDINGS.iter().map(cluster_role_binding));
+    roles.extend(controllers::CONTROLLERS.iter().flat_map(|(name, rules)| controller(name, rules)));
     roles.extend(data::ROLES.iter().map(|(namespace, role)| {
         let mut value = cluster_role(role);
         value["kind"] = "Role".into();
@@ -53,6 +55,26 @@ pub fn objects() -> Vec<Value> {
         value
     }));
     roles
+}
+
+/// What every node may, beside what has to do with itself and its pods.
+pub fn node_rules() -> Vec<Rule> {
+    let role = data::CLUSTER_ROLES.iter().find(|it| it.name == "system:node");
+    role.map(|it| Rule::of_role(&cluster_role(it))).unwrap_or_default()
+}
+
+/// The role of a controller, and the binding of its account.
+fn controller(name: &str, rules: &[&str]) -> [Value; 2] {
+    let role = format!("system:controller:{name}");
+    let rules = rules.iter().map(|it| rule(it)).collect::<Vec<_>>();
+    let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"});
+    let reference = json!({"apiGroup": GROUP, "kind": "ClusterRole", "name": role});
+    let api_version = format!("{GROUP}/v1");
+    [
+        json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": metadata(&role), "rules": rules}),
+        json!({"apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": metadata(&role),
+            "roleRef": reference, "subjects": [subject]}),
+    ]
 }
 
 fn metadata(name: &str) -> Value {

@@ -92,12 +92,12 @@ fn environment(server: &Shared, wanted: &Wanted, attempt: &Attempt<'_>, object: 
     let asker = Asker::new(Arc::new(decide), &attempt.identity.user, &attempt.identity.groups);
     let kind = wanted.kind(attempt.kind);
     let resource = Resource {
-        verb: "",
         group: &kind.group,
         resource: &kind.plural,
         subresource: attempt.subresource,
         namespace: attempt.namespace,
         name: attempt.name,
+        ..Resource::default()
     };
     let seen = Environment::new().with("object", new).with("oldObject", old).with("request", Arc::new(request));
     seen.with_authorizer(&asker, &resource)
