@@ -10,6 +10,7 @@
 mod admit;
 mod aliases;
 mod api;
+mod buckets;
 mod claims;
 mod config;
 mod env;
@@ -30,6 +31,7 @@ mod watch;
 
 use std::{net::Ipv4Addr, sync::Arc};
 
+use eyot_bucket::{Bounds, Buckets};
 use eyot_dispatch::{Endpoints, Names, Outbound};
 use eyot_registry::Images;
 use eyot_runtime::Runtime;
@@ -98,6 +100,7 @@ impl Node {
         let mut size = Size::of_machine();
         size.memory_bytes = config.memory_bytes.unwrap_or(size.memory_bytes);
         let memory_root = volumes::memory::root(&config.data_dir);
+        let buckets = Buckets::open(config.data_dir.join("buckets"), Bounds::default());
         let shared = Arc::new(Shared {
             events: Recorder::start(client.clone(), &config.name, token.clone()),
             sources: Sources::new(client.clone(), token.clone()),
@@ -116,6 +119,7 @@ impl Node {
             memory_root,
             handle: tokio::runtime::Handle::current(),
             late_writes: parking_lot::Mutex::default(),
+            buckets,
             token,
         });
         Ok(Node { pods: Pods::new(shared.clone()), shared })

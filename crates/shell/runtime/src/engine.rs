@@ -89,7 +89,8 @@ fn base_config() -> Config {
     config.concurrency_support(false);
     // Registering unwind tables makes loading and dropping code slower; our traps do not need them.
     config.native_unwind_info(false);
-    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    // Read when a guest traps; how much there may be is held by `debuginfo`.
+    config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
     config
 }
 

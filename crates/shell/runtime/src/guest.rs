@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
+use eyot_bucket::Tenant;
 use eyot_dispatch::{Caller, Outbound};
 use wasmtime_wasi::sockets::WasiSocketsCtx;
 
@@ -16,6 +17,7 @@ pub(crate) struct Guest {
     pub(crate) net: Net,
     pub(crate) caller: Caller,
     pub(crate) outbound: Arc<dyn Outbound>,
+    pub(crate) buckets: Option<Arc<Tenant>>,
     pub(crate) log: Arc<dyn LogSink>,
     pub(crate) meter: Arc<Meter>,
     /// Outgoing requests under way.
@@ -31,10 +33,11 @@ impl Guest {
             args: spec.args,
             env: spec.env,
             files: Files::open(spec.mounts, spec.late_mounts)?,
-            sockets: net.context(),
+            sockets: net.context(&spec.log),
             net,
             caller: spec.caller,
             outbound: spec.outbound,
+            buckets: spec.buckets,
             log: spec.log,
             meter: Arc::new(Meter::new(spec.cpu_millis, spec.memory_bytes)),
             outgoing: Arc::default(),

@@ -1,10 +1,14 @@
 //! Tells what a Wasm file is before anything is compiled.
 //!
-//! Start at [`inspect`]. It reads the structure only; whether the code is valid is the compiler's to say.
+//! Start at [`inspect`], or at [`Seen::read`] for all that is in it. It reads the structure only; whether the code is valid is the
+//! compiler's to say.
 
-use wasmparser::{Encoding, Parser, Payload, TypeRef};
+use wasmparser::{Encoding, KnownCustom, Parser, Payload, ProducersSectionReader, TypeRef};
 
 use crate::{LoadError, ProgramKind};
+
+/// Most tools that a file is listened to about.
+const PRODUCERS_MAX: usize = 32;
 
 /// What was found in a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,15 +25,7 @@ pub(crate) struct Inspection {
 
 /// Reads the structure of `wasm`.
 pub(crate) fn inspect(wasm: &[u8]) -> Result<Inspection, LoadError> {
-    check_magic(wasm)?;
-    let mut seen = Seen::default();
-    for payload in Parser::new(0).parse_all(wasm) {
-        payload.and_then(|it| seen.payload(it)).map_err(|error| seen.explain(&error, wasm.len()))?;
-    }
-    if seen.shared_memory {
-        // wasmtime would compile it and fail at every start.
-        return Err(LoadError::UnsupportedProposal("shared memories (threads)".into()));
-    }
+    let seen = Seen::read(wasm)?;
     let kind = seen.kind()?;
     let Seen { module_imports, component_imports, memory_initial_bytes, .. } = seen;
     Ok(Inspection { kind, module_imports, component_imports, memory_initial_bytes })
@@ -52,22 +48,40 @@ fn check_magic(wasm: &[u8]) -> Result<(), LoadError> {
     Err(LoadError::NotWasm { found })
 }
 
+/// What a file holds, whether it is a program or not.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     /// One entry for each module or component that encloses the current payload.
     nesting: Vec<Encoding>,
     /// What the file as a whole is.
     encoding: Option<Encoding>,
     /// The section being read, for messages.
     section: &'static str,
-    module_imports: Vec<(String, String, &'static str)>,
-    component_imports: Vec<String>,
-    exports: Vec<String>,
-    memory_initial_bytes: u64,
+    pub(crate) module_imports: Vec<(String, String, &'static str)>,
+    pub(crate) component_imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+    pub(crate) memory_initial_bytes: u64,
+    /// What it says it was built with, each once.
+    pub(crate) built_with: Vec<String>,
     shared_memory: bool,
 }
 
 impl Seen {
+    /// Reads the structure of `wasm`.
+    pub(crate) fn read(wasm: &[u8]) -> Result<Seen, LoadError> {
+        check_magic(wasm)?;
+        let mut seen = Seen::default();
+        for payload in Parser::new(0).parse_all(wasm) {
+            payload.and_then(|it| seen.payload(it)).map_err(|error| seen.explain(&error, wasm.len()))?;
+        }
+        Ok(seen)
+    }
+
+    /// Whether the file as a whole is a component; else it is a core module.
+    pub(crate) fn is_component(&self) -> bool {
+        self.encoding == Some(Encoding::Component)
+    }
+
     fn payload(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::Version { encoding, .. } => {
@@ -119,6 +133,11 @@ impl Seen {
                     self.exports.push(export?.name.name.to_owned());
                 }
             }
+            Payload::CustomSection(it) => {
+                if let KnownCustom::Producers(fields) = it.as_known() {
+                    self.producers(fields);
+                }
+            }
             Payload::CodeSectionStart { .. } => self.section = "the code section",
             Payload::DataSection(_) => self.section = "a section after the data",
             _ => {}
@@ -126,7 +145,23 @@ impl Seen {
         Ok(())
     }
 
-    fn kind(&self) -> Result<ProgramKind, LoadError> {
+    /// What is not readable here is nobody's fault: it changes nothing about the program.
+    fn producers(&mut self, fields: ProducersSectionReader<'_>) {
+        let values = fields.into_iter().flatten().flat_map(|field| field.values.into_iter().flatten());
+        for it in values {
+            let text = [it.name, it.version].join(" ").trim_end().to_owned();
+            if self.built_with.len() < PRODUCERS_MAX && !self.built_with.contains(&text) {
+                self.built_with.push(text);
+            }
+        }
+    }
+
+    /// How the program is run.
+    pub(crate) fn kind(&self) -> Result<ProgramKind, LoadError> {
+        if self.shared_memory {
+            // wasmtime would compile it and fail at every start.
+            return Err(LoadError::UnsupportedProposal("shared memories (threads)".into()));
+        }
         let exports = |wanted: &str| self.exports.iter().any(|it| it.starts_with(wanted));
         match self.encoding {
             Some(Encoding::Module) if self.exports.iter().any(|it| it == "_start") => Ok(ProgramKind::CommandModule),

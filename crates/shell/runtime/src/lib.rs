@@ -2,7 +2,8 @@
 //!
 //! Start at [`Runtime::load`]: it turns a file into a [`Program`], compiled once per digest. [`Program::serve`] makes a
 //! [`HttpGuest`] (a `wasi:http` component, a fresh instance per request) and [`Program::spawn`] a [`Process`] (a
-//! `wasi:cli` command or preview-1 module with an exit code). [`Runtime::opa_policy`] loads what OPA compiled.
+//! `wasi:cli` command or preview-1 module with an exit code). [`Runtime::opa_policy`] loads what OPA compiled, and [`describe`]
+//! tells what a file is without loading it.
 //!
 //! Deliberately absent: Kubernetes, images and registries, log files, probes and restarts; those are the node's. Requests
 //! that leave a guest go to [`eyot_dispatch::Outbound`].
@@ -12,12 +13,15 @@ mod call;
 mod checksum;
 mod collect;
 mod config;
+mod debuginfo;
+mod describe;
 mod engine;
 mod epoch;
 mod error;
 mod files;
 mod guest;
 mod inspect;
+mod keyvalue;
 mod link;
 mod load;
 mod machine;
@@ -32,11 +36,13 @@ mod program;
 mod response;
 mod runtime;
 mod serve;
+mod settings;
 mod spec;
 mod state;
 mod trap;
 
 pub use config::RuntimeConfig;
+pub use describe::{Description, Import, describe};
 pub use error::{LoadError, RuntimeError, StartError};
 pub use opa::{OpaBounds, OpaBuiltins, OpaError, OpaPolicy};
 pub use process::{Exit, ExitReason, Process, ProcessStats, Stdin};

@@ -26,13 +26,21 @@ use wasmtime_wasi::{
 use crate::{
     LogStream, files,
     guest::Guest,
-    net,
+    keyvalue, net, settings,
     state::{ModuleState, State},
 };
 
-/// Interfaces that [`component_linker`] offers, for messages about those it does not.
-pub(crate) const INTERFACES: [&str; 7] =
+/// Packages of WASI 0.2 that [`component_linker`] offers.
+const PACKAGES: [&str; 7] =
     ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+
+/// Whether [`component_linker`] offers the interface `name`, such as `wasi:io/streams@0.2.3`. What it says of an interface that no
+/// version of WASI 0.2 has is left to the linker, which names it too.
+pub(crate) fn offers(name: &str) -> bool {
+    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+    let is_wasi = version.starts_with("0.2.") && PACKAGES.iter().any(|it| interface.starts_with(it));
+    is_wasi || settings::INTERFACES.contains(&name) || keyvalue::INTERFACES.contains(&name)
+}
 
 /// Everything a component can import.
 pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
@@ -53,6 +61,8 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
     net::confine(l)?;
     files::ask_late(l)?;
+    settings::add_to_linker(l)?;
+    keyvalue::add_to_linker(l)?;
     Ok(linker)
 }
 

@@ -15,8 +15,9 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use crate::{
     LoadError, ProgramKind,
     cache::{Cache, Facts},
+    debuginfo,
     inspect::{Inspection, inspect},
-    link, native,
+    keyvalue, link, native,
     program::{Code, Linked},
     runtime::Core,
     state::{ModuleState, State},
@@ -117,6 +118,7 @@ impl Loader {
         let Inspection { kind, memory_initial_bytes, .. } = inspection;
         let facts = Facts { kind, memory_initial_bytes };
         let engines = &self.core.engines;
+        let wasm = &*debuginfo::bounded(wasm, kind);
         let code = match kind {
             ProgramKind::HttpComponent => engines.http.precompile_component(wasm),
             ProgramKind::CommandComponent => engines.command.precompile_component(wasm),
@@ -156,6 +158,10 @@ impl Loader {
     }
 
     fn link(&self, loaded: Loaded, facts: Facts, digest: &Arc<str>) -> Result<Arc<Code>, LoadError> {
+        let keeps_values = match &loaded {
+            Loaded::Component(it) => keyvalue::is_imported(it),
+            Loaded::Module(_) => false,
+        };
         let linked = match (loaded, facts.kind) {
             (Loaded::Component(it), ProgramKind::HttpComponent) => {
                 self.http.components.instantiate_pre(&it).and_then(ProxyPre::new).map(Linked::Http)
@@ -168,7 +174,7 @@ impl Loader {
         let linked = linked.map_err(|error| explain_link(&error))?;
         let core = Arc::clone(&self.core);
         let memory_initial_bytes = facts.memory_initial_bytes;
-        Ok(Arc::new(Code { core, digest: Arc::clone(digest), memory_initial_bytes, linked }))
+        Ok(Arc::new(Code { core, digest: Arc::clone(digest), memory_initial_bytes, keeps_values, linked }))
     }
 
     fn check_imports(&self, inspection: &Inspection) -> Result<(), LoadError> {
@@ -178,7 +184,7 @@ impl Loader {
             }
         }
         for name in &inspection.component_imports {
-            if !link::INTERFACES.iter().any(|it| name.starts_with(it)) {
+            if !link::offers(name) {
                 return Err(LoadError::UnknownImport(format!("interface {name:?}")));
             }
         }
@@ -186,7 +192,8 @@ impl Loader {
     }
 }
 
-fn preview1_names(engine: &wasmtime::Engine) -> wasmtime::Result<HashSet<(String, String)>> {
+/// What preview 1 consists of: module and name of each function.
+pub(crate) fn preview1_names(engine: &wasmtime::Engine) -> wasmtime::Result<HashSet<(String, String)>> {
     let mut linker = wasmtime::Linker::<Option<wasmtime_wasi::p1::WasiP1Ctx>>::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |it| it.as_mut().expect("never called"))?;
     let mut store = Store::new(engine, None);

@@ -72,6 +72,7 @@ pub(crate) struct Code {
     pub(crate) core: Arc<Core>,
     pub(crate) digest: Arc<str>,
     pub(crate) memory_initial_bytes: u64,
+    pub(crate) keeps_values: bool,
     pub(crate) linked: Linked,
 }
 
@@ -95,6 +96,11 @@ impl Program {
     /// Digest of the Wasm file, as given to [`crate::Runtime::load`].
     pub fn digest(&self) -> &str {
         &self.code.digest
+    }
+
+    /// Whether it imports `wasi:keyvalue`, and so needs [`GuestSpec::buckets`].
+    pub fn keeps_values(&self) -> bool {
+        self.code.keeps_values
     }
 
     /// How the load that returned this value went.

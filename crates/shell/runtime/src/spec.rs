@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use eyot_bucket::Tenant;
 pub use eyot_dispatch::Names;
 use eyot_dispatch::{Caller, Outbound};
 use futures::future::BoxFuture;
@@ -37,6 +38,8 @@ pub struct GuestSpec {
     pub requests_max: u32,
     /// Cluster names and Service addresses for the guest's sockets, besides what the host resolves.
     pub names: Option<Arc<dyn Names>>,
+    /// What its `wasi:keyvalue` buckets are kept in; `None` denies it access to any.
+    pub buckets: Option<Arc<Tenant>>,
     /// Whether a command's standard input can be written with [`crate::Process::take_stdin`]; else it is empty.
     pub stdin: bool,
 }
@@ -58,6 +61,7 @@ impl GuestSpec {
             request_deadline: Duration::from_secs(60),
             requests_max: 256,
             names: None,
+            buckets: None,
             stdin: false,
         }
     }

@@ -1,6 +1,6 @@
 //! Why a guest's call ended, from wasmtime's error.
 
-use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, FrameSymbol, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::state::{MemoryExceeded, MemoryTaken};
@@ -16,7 +16,7 @@ pub(crate) enum Ending {
     NoRoom(String),
     /// Anything else.
     Trap {
-        /// One line.
+        /// One line: what happened, and where in the guest's own code if that is known.
         message: String,
         /// The guest's stack, innermost call first; may be empty.
         backtrace: String,
@@ -41,21 +41,159 @@ impl Ending {
             Some(trap) => trap.to_string(),
             None => error.root_cause().to_string(),
         };
-        let backtrace = error.downcast_ref::<WasmBacktrace>().map(render).unwrap_or_default();
-        Ending::Trap { message, backtrace }
+        match error.downcast_ref::<WasmBacktrace>() {
+            None => Ending::Trap { message, backtrace: String::new() },
+            Some(it) => {
+                let calls: Vec<Call> = it.frames().iter().map(Call::new).collect();
+                let place = place(&calls).map(|it| format!(", in {it}")).unwrap_or_default();
+                Ending::Trap { message: format!("{message}{place}"), backtrace: render(&calls) }
+            }
+        }
     }
 }
 
-fn render(backtrace: &WasmBacktrace) -> String {
+/// One call on a guest's stack.
+struct Call {
+    /// Name of the core module, if it has one.
+    module: Option<String>,
+    /// Name of the function, or its number.
+    function: Result<String, u32>,
+    /// Where in the Wasm file it was.
+    offset: usize,
+    /// The lines of its source that were being run: innermost first, where the compiler put one function into another.
+    lines: Vec<Line>,
+}
+
+struct Line {
+    function: Option<String>,
+    /// `file:line:column`, as far as known.
+    place: String,
+}
+
+impl Call {
+    fn new(frame: &FrameInfo) -> Self {
+        Call {
+            module: frame.module().name().map(str::to_owned),
+            function: frame.func_name().map(readable).ok_or(frame.func_index()),
+            offset: frame.module_offset().unwrap_or(0),
+            lines: frame.symbols().iter().filter_map(Line::new).collect(),
+        }
+    }
+
+    /// What it was doing, innermost first: names and places that are known.
+    fn named(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let whole = self.function.as_deref().ok();
+        let lines = self.lines.iter().filter_map(move |it| Some((it.function.as_deref().or(whole)?, Some(&*it.place))));
+        lines.chain(whole.filter(|_| self.lines.is_empty()).map(|it| (it, None)))
+    }
+}
+
+impl Line {
+    fn new(symbol: &FrameSymbol) -> Option<Self> {
+        let numbers = [symbol.line(), symbol.column()].into_iter().map_while(|it| it.map(|it| format!(":{it}")));
+        let place = numbers.fold(symbol.file()?.to_owned(), |text, it| text + &it);
+        Some(Line { function: symbol.name().map(readable), place })
+    }
+}
+
+/// A function's name as its author wrote it.
+fn readable(name: &str) -> String {
+    let plain = format!("{:#}", rustc_demangle::demangle(name));
+    // Linkers undo the mangling in names that they leave, but not the hash at their end.
+    match plain.rsplit_once("::h") {
+        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|it| it.is_ascii_hexdigit()) => path.to_owned(),
+        _ => plain,
+    }
+}
+
+/// Where the guest's own code was: the innermost call that is not its language's way of giving up.
+fn place(calls: &[Call]) -> Option<String> {
+    let (function, line) = calls.iter().flat_map(Call::named).find(|(function, _)| !is_machinery(function))?;
+    Some(line.map_or_else(|| function.to_owned(), |line| format!("{function} at {line}")))
+}
+
+fn is_machinery(function: &str) -> bool {
+    const STARTS: [&str; 12] = [
+        "std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "__rust", "rust_", "_rust", "abort", "__assert",
+        "__wasi",
+    ];
+    STARTS.iter().any(|it| function.starts_with(it)) || function.contains("panic")
+}
+
+fn render(calls: &[Call]) -> String {
     let mut text = String::new();
-    for (index, frame) in backtrace.frames().iter().enumerate() {
-        let module = frame.module().name().unwrap_or("<module>");
-        let offset = frame.module_offset().unwrap_or(0);
-        let function = match frame.func_name() {
-            Some(name) => name.to_owned(),
-            None => format!("function {}", frame.func_index()),
-        };
-        text += &format!("    {index}: {module}!{function} at {offset:#x}\n");
+    for (index, call) in calls.iter().enumerate() {
+        let module = call.module.as_deref().unwrap_or("<module>");
+        let function = call.function.as_ref().map_or_else(|index| format!("function {index}"), String::clone);
+        text += &format!("    {index}: {module}!{function} at {:#x}\n", call.offset);
+        for line in &call.lines {
+            let inside = line.function.as_ref().filter(|it| **it != function).map(|it| format!("{it} "));
+            text += &format!("           {}at {}\n", inside.unwrap_or_default(), line.place);
+        }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn call(function: &str, lines: &[(&str, &str)]) -> Call {
+        let lines = lines.iter().map(|(function, place)| Line {
+            function: (!function.is_empty()).then(|| readable(function)),
+            place: (*place).to_owned(),
+        });
+        let function = if function.is_empty() { Err(7) } else { Ok(readable(function)) };
+        Call { module: Some("app.wasm".into()), function, offset: 0x1f, lines: lines.collect() }
+    }
+
+    #[track_caller]
+    fn check(calls: &[Call], want: Expect) {
+        want.assert_eq(&format!("{:?}\n{}", place(calls), render(calls)));
+    }
+
+    #[test]
+    fn a_panic_is_placed_where_it_was_called_for() {
+        check(
+            &[
+                call("__rust_start_panic", &[]),
+                call("rust_begin_unwind", &[]),
+                call("core::panicking::panic_fmt::h0123456789abcdef", &[]),
+                call(
+                    "_ZN4shop5stock4take17h0123456789abcdefE",
+                    &[
+                        ("_ZN4core6option15Option$LT$T$GT$6unwrap17h0123456789abcdefE", "/rust/option.rs:9:5"),
+                        ("_ZN4shop5stock4take17h0123456789abcdefE", "src/stock.rs:31:20"),
+                    ],
+                ),
+                call("shop::main", &[("", "src/main.rs:4")]),
+            ],
+            expect![[r#"
+                Some("shop::stock::take at src/stock.rs:31:20")
+                    0: app.wasm!__rust_start_panic at 0x1f
+                    1: app.wasm!rust_begin_unwind at 0x1f
+                    2: app.wasm!core::panicking::panic_fmt at 0x1f
+                    3: app.wasm!shop::stock::take at 0x1f
+                           core::option::Option<T>::unwrap at /rust/option.rs:9:5
+                           at src/stock.rs:31:20
+                    4: app.wasm!shop::main at 0x1f
+                           at src/main.rs:4
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_function_without_a_name_goes_by_its_number() {
+        check(
+            &[call("", &[("", "a.c:3:1")]), call("main", &[])],
+            expect![[r#"
+                Some("main")
+                    0: app.wasm!function 7 at 0x1f
+                           at a.c:3:1
+                    1: app.wasm!main at 0x1f
+            "#]],
+        );
+    }
 }

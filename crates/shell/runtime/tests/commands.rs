@@ -34,6 +34,17 @@ async fn a_trap_exits_with_134_and_says_where() {
 }
 
 #[tokio::test]
+async fn a_trap_tells_the_lines_of_a_guest_that_has_them() {
+    let bench = Bench::new();
+    let program = bench.load(include_bytes!("guests/lines.wasm")).await.unwrap();
+    let exit = program.spawn(bench.spec()).unwrap().wait().await;
+    let ExitReason::Trap(why) = exit.reason else { panic!("{exit:?}") };
+    assert_eq!(why, "wasm trap: wasm `unreachable` instruction executed, in take at ./lines.c:4:9");
+    let log = bench.log.text(LogStream::Stderr);
+    assert!(log.contains("!take at 0x") && log.contains("at ./lines.c:10:5"), "{log}");
+}
+
+#[tokio::test]
 async fn a_tight_loop_is_killed_within_milliseconds() {
     let bench = Bench::new();
     let process = bench.spawn(&command("(loop $again (br $again))")).await;

@@ -19,15 +19,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("eyot-gatekeeper", &["eyot-model", "eyot-policy", "eyot-rego", "eyot-rules"]),
     ("eyot-vap", &["eyot-model", "eyot-policy", "eyot-rules"]),
     ("eyot-store", &[]),
+    ("eyot-bucket", &[]),
     ("eyot-dispatch", &[]),
     ("eyot-apiserver", &["eyot-glossary", "eyot-model", "eyot-policy", "eyot-rules", "eyot-store"]),
     ("eyot-controllers", &["eyot-plan", "eyot-model"]),
     ("eyot-audit", &["eyot-gatekeeper", "eyot-kyverno", "eyot-model", "eyot-policy"]),
     ("eyot-registry", &[]),
     ("eyot-opa", &["eyot-dispatch", "eyot-model", "eyot-policy", "eyot-registry", "eyot-rego", "eyot-runtime"]),
-    ("eyot-runtime", &["eyot-dispatch"]),
+    ("eyot-runtime", &["eyot-bucket", "eyot-dispatch"]),
     ("eyot-gateway", &["eyot-dispatch", "eyot-route"]),
-    ("eyot-node", &["eyot-dispatch", "eyot-instance", "eyot-registry", "eyot-runtime", "eyot-model"]),
+    ("eyot-node", &["eyot-bucket", "eyot-dispatch", "eyot-instance", "eyot-registry", "eyot-runtime", "eyot-model"]),
     (
         "eyot",
         &[

@@ -17,7 +17,7 @@ use super::{
     machine::{Machine, Member, Running},
     start,
 };
-use crate::{api, env, logs::tap};
+use crate::{api, buckets, env, logs::tap};
 
 /// Other programs of one container at once.
 const EXTRAS_MAX: usize = 32;
@@ -203,6 +203,8 @@ impl Owner {
         let mut spec =
             start::spec(self, pod, container, ip, command, env, mounts, sink).map_err(|it| failed(it.message))?;
         spec.stdin = wants_stdin;
+        let buckets = buckets::of(&self.shared, &self.key.namespace, &program).await;
+        spec.buckets = buckets.map_err(|error| failed(error.to_string()))?;
         let process = Arc::new(program.spawn(spec).map_err(|error| failed(error.to_string()))?);
         let input = process.take_stdin();
         Ok(Extra { process, output, tap, input })

@@ -2,6 +2,7 @@
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
+use eyot_bucket::Buckets;
 use eyot_dispatch::{Endpoints, Names, Outbound};
 use eyot_registry::Images;
 use eyot_runtime::Runtime;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) handle: Handle,
     /// Held while volumes that come late are written.
     pub(crate) late_writes: Mutex<()>,
+    /// What guests keep, by the uid of their namespace.
+    pub(crate) buckets: Buckets,
     pub(crate) token: CancellationToken,
 }
 

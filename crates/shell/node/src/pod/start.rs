@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{Owner, check, late, machine::Running, message::Message, probe, session::InputPipe};
 use crate::{
-    aliases, api, claims,
+    aliases, api, buckets, claims,
     env::{self, EnvError},
     fields, links,
     logs::{self, Log},
@@ -143,6 +143,7 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     let args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
     let mut spec = spec(owner, &pod, container, ip, args, env, mounts, log.clone())?;
     spec.stdin = container.stdin == Some(true);
+    spec.buckets = buckets::of(&owner.shared, &owner.key.namespace, &program).await.map_err(Blocked::config)?;
     let running = run_guest(owner, &pod, index, container, &program, spec, ip)?;
     if !resumed {
         let loaded = program.loaded();

@@ -1,0 +1,58 @@
+//! Why a bucket did not do what it was asked.
+
+use std::{io, path::PathBuf};
+
+/// Why a call failed. Its text is fit for a guest: it tells nothing of the host but that something there failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BucketError {
+    /// A tenant's name could be no file's.
+    #[error("tenant {0:?} cannot be kept")]
+    Tenant(String),
+    /// The host's file system failed.
+    #[error("the store's files cannot be used")]
+    File {
+        /// The file or directory.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// SQLite failed.
+    #[error("the store failed")]
+    Sql {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The tenant has no room left.
+    #[error("the namespace's {bytes_max} bytes are full")]
+    Full {
+        /// How much it may keep.
+        bytes_max: u64,
+    },
+    /// A part of the call is too large, or empty where it must not be.
+    #[error("{what} has {bytes} bytes; from {min} to {max} are accepted")]
+    Size {
+        /// `key`, `value` or `bucket name`.
+        what: &'static str,
+        /// How much it has.
+        bytes: usize,
+        /// Least.
+        min: usize,
+        /// Most.
+        max: usize,
+    },
+    /// A value that was to be counted with is no number, or would leave the range of one.
+    #[error("the value of {key:?} {why}")]
+    Number {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The host is closing.
+    #[error("the store is closing")]
+    Closing,
+}

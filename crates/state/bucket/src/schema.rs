@@ -1,0 +1,27 @@
+//! One tenant's file.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// Bytes of a page, by which the file's bound is counted.
+const PAGE_BYTES: u64 = 4096;
+
+/// Opens or makes the file at `path`, which may grow to `bytes_max`.
+pub(crate) fn open(path: &Path, bytes_max: u64) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.execute_batch(&format!(
+        "PRAGMA page_size = {PAGE_BYTES};
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA journal_size_limit = 4194304;
+         PRAGMA cache_size = -1024;
+         PRAGMA max_page_count = {};
+         CREATE TABLE IF NOT EXISTS entry (
+             bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (bucket, key)
+         );",
+        (bytes_max / PAGE_BYTES).max(4)
+    ))?;
+    Ok(connection)
+}
