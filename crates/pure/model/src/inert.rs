@@ -1,4 +1,4 @@
-//! Kinds that are stored while nothing acts on them. Entry point: [`warning`].
+//! Kinds that are stored while nothing acts on them. Entry point: [`warning`]. Of some kinds a part acts.
 //!
 //! The API server answers a write of such an object with a `Warning` header, and the advisor marks it in what it renders,
 //! so that nobody waits for an effect that will not come. A row leaves the table with the commit that makes something act
@@ -12,7 +12,6 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ("certificates.k8s.io", &["ClusterTrustBundle", "PodCertificateRequest"], "no pod gets certificates"),
     ("lifecycle.k8s.io", &["EvictionRequest", "Eviction"], "no pod is evicted"),
     ("networking.k8s.io", &["IPAddress", "ServiceCIDR"], "addresses of Services do not come from it"),
-    ("networking.k8s.io", &["NetworkPolicy"], "no traffic is held back"),
     (
         "resource.k8s.io",
         &[
@@ -34,8 +33,15 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ("storagemigration.k8s.io", &["StorageVersionMigration"], "stored objects need no migration"),
 ];
 
-/// What to tell who writes an object of this kind; nothing when something acts on it.
+/// Group, kind, and what of it acts and what does not.
+const PARTS: &[(&str, &str, &str)] =
+    &[("networking.k8s.io", "NetworkPolicy", "egress rules hold what guests send, ingress rules hold nothing back")];
+
+/// What to tell who writes an object of this kind; nothing when all of it acts.
 pub fn warning(kind: &Kind) -> Option<String> {
+    if let Some(part) = PARTS.iter().find(|it| it.0 == kind.group && it.1 == kind.kind) {
+        return Some(format!("only a part of {} acts here: {}", kind.plural, part.2));
+    }
     let row = ROWS.iter().find(|it| it.0 == kind.group && it.1.contains(&kind.kind.as_str()))?;
     Some(format!("nothing acts on {} here: {}, the object is only stored", kind.plural, row.2))
 }
@@ -59,7 +65,7 @@ mod tests {
         let policies = of("networking.k8s.io", "networkpolicies").unwrap();
         assert_eq!(
             policies,
-            "nothing acts on networkpolicies here: no traffic is held back, the object is only stored"
+            "only a part of networkpolicies acts here: egress rules hold what guests send, ingress rules hold nothing back"
         );
     }
 }

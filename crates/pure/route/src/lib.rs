@@ -3,13 +3,14 @@
 //! Entry points: [`Table::compile`] and [`Table::find`]. A [`Route`] says which hosts it serves and, rule by rule, what
 //! a request must look like ([`Match`]) and what happens to it ([`Action`]). Precedence is that of the Gateway API's
 //! HTTPRoute, which Ingress paths fit into. [`choose`] picks among weighted backends and among endpoints, and
-//! [`slices`] tells which endpoints of a Service take requests.
+//! [`slices`] tells which endpoints of a Service take requests. [`egress`] tells what a pod may connect to.
 //!
 //! Deliberately absent: Kubernetes types, clocks, randomness (both come in as arguments) and regular expressions.
 //! `B`, the backend of a rule, is whatever the caller wants to get back.
 
 pub mod choose;
 mod conditions;
+pub mod egress;
 mod filter;
 mod host;
 mod path;

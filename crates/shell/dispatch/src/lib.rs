@@ -20,7 +20,7 @@ use http::{Request, Response};
 pub use authorize::{Asking, Authorize, Changes, Decision, Sender, Way};
 pub use body::{Body, BoxError, empty, full};
 pub use endpoints::Endpoints;
-pub use names::{Announced, AnnouncedPort, Names};
+pub use names::{Announced, AnnouncedPort, Names, Transport};
 
 /// Answers HTTP requests in process.
 ///
@@ -48,6 +48,9 @@ pub enum CallError {
     /// The guest did not answer in time.
     #[error("deadline exceeded")]
     Deadline,
+    /// A policy does not let the caller connect there.
+    #[error("denied: {0}")]
+    Denied(String),
     /// The next hop could not be reached.
     #[error("connecting: {0}")]
     Connect(String),
@@ -59,7 +62,7 @@ pub enum CallError {
 impl CallError {
     /// Whether no part of the request reached a guest, so that another endpoint may be tried.
     pub fn is_untouched(&self) -> bool {
-        matches!(self, CallError::Overloaded(_) | CallError::Draining | CallError::Connect(_))
+        matches!(self, CallError::Overloaded(_) | CallError::Draining | CallError::Denied(_) | CallError::Connect(_))
     }
 
     /// The status code a gateway answers with: 502, 503 or 504.
@@ -67,6 +70,7 @@ impl CallError {
         match self {
             CallError::Overloaded(_) | CallError::Draining => http::StatusCode::SERVICE_UNAVAILABLE,
             CallError::Deadline => http::StatusCode::GATEWAY_TIMEOUT,
+            CallError::Denied(_) => http::StatusCode::FORBIDDEN,
             CallError::Guest(_) | CallError::OutOfMemory | CallError::Connect(_) | CallError::Broken(_) => {
                 http::StatusCode::BAD_GATEWAY
             }

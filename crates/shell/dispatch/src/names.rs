@@ -9,6 +9,15 @@ use futures::future::{BoxFuture, FutureExt};
 
 use crate::Caller;
 
+/// How a guest's sockets speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
 /// Knows the cluster's names and virtual addresses. Whoever knows Services implements it.
 pub trait Names: Send + Sync + 'static {
     /// The addresses of `name`, `None` when it is not the cluster's and the host's resolver should be asked. An empty list
@@ -20,6 +29,13 @@ pub trait Names: Send + Sync + 'static {
     fn route(&self, caller: &Caller, address: SocketAddr) -> SocketAddr {
         let _ = caller;
         address
+    }
+
+    /// Whether `caller` may connect, or send, to `address`, which is where that really goes. Answers at once, from memory; the
+    /// error says why not.
+    fn permits(&self, caller: &Caller, transport: Transport, address: SocketAddr) -> Result<(), String> {
+        let _ = (caller, transport, address);
+        Ok(())
     }
 
     /// The Services with an address in `namespace`, and the one of the API server. Waits until they are known.

@@ -4,19 +4,20 @@ use std::{
     error::Error as _,
     future::Future,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
     vec,
 };
 
-use eyot_dispatch::{Body, CallError};
-use http::{Request, Response, Uri, Version};
+use eyot_dispatch::{Body, CallError, Caller};
+use eyot_route::egress;
+use http::{Request, Response, Uri, Version, uri::Scheme};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
         Client, Error,
@@ -24,9 +25,10 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::ClientConfig;
 use tower_service::Service;
 
-use crate::{gateway::PodNetworks, resolve::may_dial, services::Protocol};
+use crate::{egress::Egress, gateway::PodNetworks, resolve::may_dial, services::Protocol};
 
 /// Longest time to open a connection. Pods are on this node or one hop away.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -43,7 +45,8 @@ type Outside = Client<HttpsConnector<HttpConnector<Guarded>>, Body>;
 pub(crate) struct Dialer {
     http1: Inside,
     h2c: Inside,
-    /// Built at first use: reading the system's certificates takes milliseconds.
+    /// Read at first use: reading the system's certificates takes milliseconds.
+    tls: OnceLock<Result<ClientConfig, String>>,
     outside: OnceLock<Result<Outside, String>>,
     pod_networks: PodNetworks,
 }
@@ -58,7 +61,7 @@ impl Dialer {
             builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(IDLE_MAX);
             builder.http2_only(h2c).build(connector)
         };
-        Self { http1: inside(false), h2c: inside(true), outside: OnceLock::new(), pod_networks }
+        Self { http1: inside(false), h2c: inside(true), tls: OnceLock::new(), outside: OnceLock::new(), pod_networks }
     }
 
     /// Sends a request to a pod's address.
@@ -86,25 +89,71 @@ impl Dialer {
 
     /// Sends a request with an absolute URI to a host outside. Its URI decides about TLS.
     pub(crate) async fn outside(&self, mut request: Request<Body>) -> Result<Response<Body>, CallError> {
-        let client = self.outside.get_or_init(|| connect_outside(&self.pod_networks));
+        let client = self.outside.get_or_init(|| self.client_outside(Guarded::new(&self.pod_networks)));
         let client = client.as_ref().map_err(|error| CallError::Connect(error.clone()))?;
         *request.version_mut() = Version::HTTP_11;
         received(client.request(request).await)
     }
+
+    /// As [`Dialer::outside`], for one whom policies hold: over a connection of its own, to an address that they permit.
+    pub(crate) async fn outside_held(
+        &self,
+        mut request: Request<Body>,
+        egress: &Arc<Egress>,
+        caller: &Caller,
+    ) -> Result<Response<Body>, CallError> {
+        let uri = request.uri();
+        let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 });
+        let holding = Holding { egress: egress.clone(), caller: caller.clone(), port };
+        // An address is looked up by nobody.
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        if let Ok(address) = host.parse::<IpAddr>() {
+            holding.check(address)?;
+        }
+        let guarded = Guarded { holding: Some(holding), ..Guarded::new(&self.pod_networks) };
+        let client = self.client_outside(guarded).map_err(CallError::Connect)?;
+        *request.version_mut() = Version::HTTP_11;
+        received(client.request(request).await)
+    }
+
+    fn client_outside(&self, guarded: Guarded) -> Result<Outside, String> {
+        let shared = guarded.holding.is_none();
+        let mut connector = HttpConnector::new_with_resolver(guarded);
+        connector.set_nodelay(true);
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT_OUTSIDE_TIMEOUT));
+        let tls = self.tls.get_or_init(trust).clone()?;
+        let https =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
+        builder.pool_max_idle_per_host(if shared { IDLE_MAX } else { 0 });
+        Ok(builder.build(https))
+    }
 }
 
-fn connect_outside(pod_networks: &PodNetworks) -> Result<Outside, String> {
-    let mut connector = HttpConnector::new_with_resolver(Guarded { pod_networks: pod_networks.clone() });
-    connector.set_nodelay(true);
-    connector.enforce_http(false);
-    connector.set_connect_timeout(Some(CONNECT_OUTSIDE_TIMEOUT));
-    let provider = rustls::crypto::ring::default_provider();
-    let https = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider);
-    let https = https.map_err(|error| format!("reading the system's trusted certificates: {error}"))?;
-    let https = https.https_or_http().enable_http1().wrap_connector(connector);
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(IDLE_MAX);
-    Ok(builder.build(https))
+/// What outgoing TLS trusts: the node's own store.
+fn trust() -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| format!("preparing TLS: {error}"))?.with_native_roots();
+    let config = config.map_err(|error| format!("reading the system's trusted certificates: {error}"))?;
+    Ok(config.with_no_client_auth())
+}
+
+/// Who is held by policies, and to which port it wants to connect.
+#[derive(Clone)]
+struct Holding {
+    egress: Arc<Egress>,
+    caller: Caller,
+    port: u16,
+}
+
+impl Holding {
+    fn check(&self, address: IpAddr) -> Result<(), CallError> {
+        let checked = self.egress.check(&self.caller, egress::Protocol::Tcp, SocketAddr::new(address, self.port));
+        checked.map_err(|refusal| CallError::Denied(refusal.to_string()))
+    }
 }
 
 fn received(result: Result<Response<Incoming>, Error>) -> Result<Response<Body>, CallError> {
@@ -112,9 +161,25 @@ fn received(result: Result<Response<Incoming>, Error>) -> Result<Response<Body>,
         Ok(response) => Ok(response.map(|body| body.map_err(Into::into).boxed_unsync())),
         Err(error) => {
             let cause = error.source().map_or_else(|| error.to_string(), chain);
+            if let Some(denied) = denied(&error) {
+                return Err(CallError::Denied(denied));
+            }
             Err(if error.is_connect() { CallError::Connect(cause) } else { CallError::Broken(cause) })
         }
     }
+}
+
+/// Why a policy refused, if that is the cause.
+fn denied(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|it| it.downcast_ref());
+        if let Some(CallError::Denied(why)) = inner {
+            return Some(why.clone());
+        }
+        next = cause.source();
+    }
+    None
 }
 
 /// An error and its causes in one line.
@@ -132,6 +197,14 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 #[derive(Clone)]
 struct Guarded {
     pod_networks: PodNetworks,
+    /// Whose policies decide too, if any do.
+    holding: Option<Holding>,
+}
+
+impl Guarded {
+    fn new(pod_networks: &PodNetworks) -> Self {
+        Guarded { pod_networks: pod_networks.clone(), holding: None }
+    }
 }
 
 impl Service<Name> for Guarded {
@@ -144,10 +217,18 @@ impl Service<Name> for Guarded {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let pod_networks = self.pod_networks.clone();
+        let Guarded { pod_networks, holding } = self.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|it| may_dial(it.ip(), &pod_networks.load())).collect();
+            let mut allowed: Vec<SocketAddr> = found.filter(|it| may_dial(it.ip(), &pod_networks.load())).collect();
+            if let (Some(holding), Some(first)) = (&holding, allowed.first().copied()) {
+                allowed.retain(|it| holding.check(it.ip()).is_ok());
+                if allowed.is_empty()
+                    && let Err(denied) = holding.check(first.ip())
+                {
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, denied));
+                }
+            }
             if allowed.is_empty() {
                 let message = format!("{name} has no address that a guest may reach");
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));

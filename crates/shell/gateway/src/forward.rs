@@ -18,6 +18,9 @@ use crate::{
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_LAST: Duration = Duration::from_millis(160);
 
+/// Whether the sender may connect to an endpoint; the error says why not.
+pub(crate) type Permit<'a> = &'a (dyn Fn(SocketAddr) -> Result<(), CallError> + Send + Sync);
+
 /// A response and the endpoint that is busy with it.
 pub(crate) struct Sent {
     pub(crate) response: Response<Body>,
@@ -71,6 +74,7 @@ pub(crate) async fn forward<B>(
     head: &Parts,
     body: B,
     mut upgrade: Option<Upgrade>,
+    permit: Option<Permit<'_>>,
 ) -> Result<Sent, ForwardError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -87,7 +91,7 @@ where
                 pool.counts.unavailable.fetch_add(1, Relaxed);
                 return Err(ForwardError::Unavailable(pool.name.to_string()));
             };
-            if matches!(source, CallError::Overloaded(_)) || !wait.pause(changed).await {
+            if matches!(source, CallError::Overloaded(_) | CallError::Denied(_)) || !wait.pause(changed).await {
                 return Err(failed(pool, address, source));
             }
             failure = Some((address, source));
@@ -95,6 +99,11 @@ where
             continue;
         };
         let address = busy.address();
+        if let Some(Err(denied)) = permit.map(|it| it(address)) {
+            tried.push(address);
+            failure = Some((address, denied));
+            continue;
+        }
         let Some(body) = payload.offer() else {
             let source = failure.map_or_else(|| CallError::Broken("request body lost".into()), |(_, source)| source);
             return Err(failed(pool, address, source));

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     Config,
     dial::Dialer,
+    egress::Egress,
     limits::InFlight,
     server,
     services::{Pool, Services},
@@ -37,6 +38,7 @@ pub struct Gateway {
     pub(crate) table: ArcSwap<Table<Arc<Pool>>>,
     pub(crate) dialer: Dialer,
     pub(crate) outbound: InFlight,
+    pub(crate) egress: Arc<Egress>,
     pub(crate) pod_networks: PodNetworks,
     pub(crate) counters: Counters,
     pub(crate) synced: watch::Sender<bool>,
@@ -54,6 +56,7 @@ impl Gateway {
         let connections_max = config.connections_max.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             dialer: Dialer::new(pod_networks.clone()),
+            egress: Arc::default(),
             pod_networks,
             outbound: InFlight::new(config.outbound_per_pod_max),
             client,

@@ -60,6 +60,15 @@ opaque!(Gateway, "gateway.networking.k8s.io", "v1", "gateways", NamespaceResourc
 opaque!(HTTPRoute, "gateway.networking.k8s.io", "v1", "httproutes", NamespaceResourceScope);
 opaque!(Ingress, "networking.k8s.io", "v1", "ingresses", NamespaceResourceScope);
 
+/// What pods may connect to.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct NetworkPolicy {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: Value,
+}
+resource!(NetworkPolicy, "networking.k8s.io", "v1", "networkpolicies", NamespaceResourceScope);
+
 /// Who may refer to objects of its namespace.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReferenceGrant {
@@ -75,6 +84,46 @@ pub(crate) struct Namespace {
     pub(crate) metadata: ObjectMeta,
 }
 resource!(Namespace, "", "v1", "namespaces", ClusterResourceScope);
+
+/// What policies ask of a pod: its labels, its address, and the names of its ports.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Pod {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: PodSpec,
+    #[serde(default)]
+    pub(crate) status: Option<PodStatus>,
+}
+resource!(Pod, "", "v1", "pods", NamespaceResourceScope);
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PodSpec {
+    pub(crate) containers: Vec<Container>,
+    pub(crate) init_containers: Option<Vec<Container>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Container {
+    pub(crate) ports: Option<Vec<ContainerPort>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ContainerPort {
+    pub(crate) name: Option<String>,
+    pub(crate) container_port: u16,
+    pub(crate) protocol: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PodStatus {
+    #[serde(rename = "podIP")]
+    pub(crate) pod_ip: Option<String>,
+    pub(crate) phase: Option<String>,
+}
 
 /// Ports and addresses of a Service.
 #[derive(Clone, Debug, Deserialize)]

@@ -8,6 +8,8 @@
 //! Layers: `attach` is pure and turns objects into routes and conditions; `world` and `watch` feed it; `publish` writes
 //! statuses; the rest is the data path, which takes no lock and no part in any of that.
 //!
+//! What guests send is held to the egress rules of NetworkPolicies (`egress`).
+//!
 //! Limits: plain HTTP only (no TLS listeners); one port; cluster IPs of Services answer guests in process, not sockets
 //! of other programs; HTTPRoute's regular expressions, mirrors, CORS, retries and session persistence are refused with
 //! a condition that names them.
@@ -17,6 +19,7 @@ mod body;
 mod config;
 mod connection;
 mod dial;
+mod egress;
 mod forward;
 mod gateway;
 mod headers;

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use eyot_dispatch::{Announced, Caller, Names};
-use eyot_route::canonical_host;
+use eyot_dispatch::{Announced, Caller, Names, Transport};
+use eyot_route::{canonical_host, egress::Protocol};
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     services::{Client, Service},
 };
 
-/// Longest wait for the first list of Services. A pod that starts while the API is silent does without.
+/// Longest wait for the first list of Services, and with it of policies: every container waits for it before it starts. A pod that starts while the API is silent does without.
 const SYNC_MAX: Duration = Duration::from_secs(5);
 
 impl Names for Gateway {
@@ -43,6 +43,14 @@ impl Names for Gateway {
         let endpoint = service.and_then(|it| it.port(address.port())?.pool.choose(&[], caller_of(caller)));
         // The connection is not counted as under way: nobody would tell when it ends.
         endpoint.map_or(address, |it| it.address())
+    }
+
+    fn permits(&self, caller: &Caller, transport: Transport, address: SocketAddr) -> Result<(), String> {
+        let protocol = match transport {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        };
+        self.egress.check(caller, protocol, address).map_err(|refusal| refusal.to_string())
     }
 
     fn services(self: Arc<Self>, namespace: &str) -> BoxFuture<'static, Vec<Announced>> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use eyot_dispatch::{Asking, Body, CallError, Caller, Changes, Decision, Outbound, Sender, full};
-use eyot_route::canonical_host;
+use eyot_route::{canonical_host, egress::Protocol};
 use futures::future::BoxFuture;
 use http::{
     HeaderValue, Request, Response, Uri,
@@ -22,7 +22,7 @@ use crate::{
     headers::{HOPS, strip_hop},
     names::caller_of,
     resolve::{Destination, destination, may_dial},
-    services::{Busy, Pool, Protocol, Service},
+    services::{self, Busy, Pool, Service},
 };
 
 /// Hops from guest to guest after which a request is taken for a loop.
@@ -86,23 +86,26 @@ impl Gateway {
                     Err(refusal) => return Ok((refusal, None)),
                 };
                 changes.apply_to_request(&mut head.headers);
-                let sent = forward::forward(self, &pool, caller_of(caller), &head, body, None).await;
+                let permit = |address| self.permit(caller, address);
+                let permit: Option<forward::Permit<'_>> = Some(&permit);
+                let sent = forward::forward(self, &pool, caller_of(caller), &head, body, None, permit).await;
                 let Sent { mut response, busy } = sent.map_err(forward::ForwardError::into_call_error)?;
                 strip_hop(response.headers_mut());
                 changes.apply_to_response(response.headers_mut());
                 Ok((response, busy))
             }
             Way::Pod(address) => {
+                self.permit(caller, address)?;
                 let request = Request::from_parts(head, body);
                 match self.endpoints.get(&address) {
                     Some(handler) => Ok((handler.handle(request).await?, None)),
-                    None => Ok((self.dialer.to_pod(address, Protocol::Http1, request).await?, None)),
+                    None => Ok((self.dialer.to_pod(address, services::Protocol::Http1, request).await?, None)),
                 }
             }
-            Way::Outside => Ok((self.leave(head, body).await?, None)),
+            Way::Outside => Ok((self.leave(caller, head, body).await?, None)),
             Way::Alias(host) => {
                 head.uri = aliased(&head.uri, &authority, &host)?;
-                Ok((self.leave(head, body).await?, None))
+                Ok((self.leave(caller, head, body).await?, None))
             }
         }
     }
@@ -127,9 +130,19 @@ impl Gateway {
         }
     }
 
-    async fn leave(&self, mut head: Parts, body: Body) -> Result<Response<Body>, CallError> {
+    /// Whether policies let `caller` connect to `address`.
+    fn permit(&self, caller: &Caller, address: SocketAddr) -> Result<(), CallError> {
+        self.egress.check(caller, Protocol::Tcp, address).map_err(|refusal| CallError::Denied(refusal.to_string()))
+    }
+
+    async fn leave(&self, caller: &Caller, mut head: Parts, body: Body) -> Result<Response<Body>, CallError> {
         head.headers.remove(HOPS);
-        let mut response = self.dialer.outside(Request::from_parts(head, body)).await?;
+        let request = Request::from_parts(head, body);
+        let mut response = match self.egress.holds(caller) {
+            // Connections that are kept are shared by all: whoever is held has its own, to addresses that were checked.
+            true => self.dialer.outside_held(request, &self.egress, caller).await?,
+            false => self.dialer.outside(request).await?,
+        };
         strip_hop(response.headers_mut());
         Ok(response)
     }

@@ -273,7 +273,7 @@ async fn carry(
     upgrade: Option<Upgrade>,
 ) -> Answer {
     let deadline = action.timeout.map(|it| Instant::now() + it);
-    let sending = forward::forward(&connection.gateway, pool, Client::of(&connection.peer), &head, body, upgrade);
+    let sending = forward::forward(&connection.gateway, pool, Client::of(&connection.peer), &head, body, upgrade, None);
     let sent = match deadline {
         None => sending.await,
         Some(at) => match tokio::time::timeout_at(at, sending).await {
@@ -322,6 +322,7 @@ fn client_text(error: &forward::ForwardError) -> String {
                 CallError::Guest(_) => "failed before it answered; its pod's log says more",
                 CallError::OutOfMemory => "ran out of memory before it answered",
                 CallError::Deadline => "did not answer in time",
+                CallError::Denied(_) => "may not be connected to",
                 CallError::Connect(_) => "could not be reached",
                 CallError::Broken(_) => "broke off before it answered",
             };

@@ -50,6 +50,8 @@ enum Seen {
     Namespace(Event<kinds::Namespace>),
     Service(Event<kinds::Service>),
     Slice(Event<kinds::EndpointSlice>),
+    Policy(Event<kinds::NetworkPolicy>),
+    Pod(Event<kinds::Pod>),
 }
 
 impl Gateway {
@@ -77,6 +79,7 @@ fn events(client: &Client) -> SelectAll<BoxStream<'static, Seen>> {
         stream(client, Seen::Namespace),
         stream(client, Seen::Service),
         stream(client, Seen::Slice),
+        stream(client, Seen::Policy),
     ])
 }
 
@@ -103,6 +106,8 @@ struct Follower {
     not_before: Instant,
     complaints: BTreeMap<Name, String>,
     node_ports: NodePorts,
+    /// Whether pods are followed, as they are once a policy speaks of them.
+    follows_pods: bool,
 }
 
 impl Follower {
@@ -116,6 +121,7 @@ impl Follower {
             stale_table: true,
             not_before: Instant::now(),
             complaints: BTreeMap::new(),
+            follows_pods: false,
         }
     }
 
@@ -131,6 +137,9 @@ impl Follower {
                         self.take(event);
                     }
                     self.refresh_endpoints();
+                    if self.gateway.egress.is_used() && !std::mem::replace(&mut self.follows_pods, true) {
+                        events.push(stream(&self.gateway.client, Seen::Pod));
+                    }
                 }
                 () = tokio::time::sleep_until(self.not_before), if due => self.compile(),
             }
@@ -148,6 +157,7 @@ impl Follower {
             Seen::Namespace(event) => {
                 for (name, before) in world.namespaces.on(event, slim) {
                     let now = world.namespaces.objects.get(&name).map(kinds::labels);
+                    self.gateway.egress.set_namespace(&name.name, now.clone());
                     self.stale_table |= now != before.as_ref().map(kinds::labels);
                 }
             }
@@ -168,6 +178,12 @@ impl Follower {
                     self.stale_services.insert(name);
                 }
             }
+            Seen::Policy(event) => {
+                if !world.policies.on(event, slim).is_empty() {
+                    self.gateway.egress.set_policies(world.policies.objects.iter());
+                }
+            }
+            Seen::Pod(event) => self.gateway.egress.on_pod(event),
             Seen::Slice(event) => self.stale_services.extend(world.slices.on(event)),
         }
     }

@@ -9,7 +9,7 @@ use eyot_route::slices::{self, Slice};
 use kube::{Resource, runtime::watcher::Event};
 
 use crate::kinds::{
-    EndpointSlice, Gateway, GatewayClass, HTTPRoute, Ingress, Name, Namespace, ReferenceGrant, Service,
+    EndpointSlice, Gateway, GatewayClass, HTTPRoute, Ingress, Name, Namespace, NetworkPolicy, ReferenceGrant, Service,
 };
 
 /// Everything that routing reads. Owned by the one task that follows the watches.
@@ -21,6 +21,7 @@ pub(crate) struct World {
     pub(crate) grants: Cache<ReferenceGrant>,
     pub(crate) ingresses: Cache<Ingress>,
     pub(crate) namespaces: Cache<Namespace>,
+    pub(crate) policies: Cache<NetworkPolicy>,
     pub(crate) services: Cache<Service>,
     pub(crate) slices: Slices,
 }
@@ -128,6 +129,7 @@ impl World {
             && self.grants.complete
             && self.ingresses.complete
             && self.namespaces.complete
+            && self.policies.complete
             && self.services.complete
             && self.slices.complete()
     }

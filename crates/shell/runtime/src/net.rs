@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use eyot_dispatch::Caller;
+use eyot_dispatch::{Caller, Transport};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource},
@@ -25,7 +25,7 @@ use wasmtime_wasi::{
     sockets::{SocketAddrUse, WasiSocketsCtx},
 };
 
-use crate::{Names, state::State};
+use crate::{LogSink, LogStream, Names, output::Output, state::State};
 
 /// A guest's place in the network.
 #[derive(Clone)]
@@ -71,21 +71,29 @@ impl Net {
         }
     }
 
-    /// wasmtime's socket state for a guest with these rules.
-    pub(crate) fn context(&self) -> WasiSocketsCtx {
+    /// wasmtime's socket state for a guest with these rules, and with those of policies. Refusals of policies are told in `log`.
+    pub(crate) fn context(&self, log: &Arc<dyn LogSink>) -> WasiSocketsCtx {
         let mut builder = WasiCtxBuilder::new();
-        self.apply(&mut builder);
+        self.apply(&mut builder, log);
         builder.build().sockets().clone()
     }
 
     /// Puts the rules into `builder`.
-    fn apply(&self, builder: &mut WasiCtxBuilder) {
-        let ip = self.ip;
-        builder
-            .allow_tcp(true)
-            .allow_udp(true)
-            .allow_ip_name_lookup(true)
-            .socket_addr_check(move |address, usage| Box::pin(std::future::ready(Net::allows(ip, address, usage))));
+    fn apply(&self, builder: &mut WasiCtxBuilder, log: &Arc<dyn LogSink>) {
+        let (net, log) = (self.clone(), log.clone());
+        builder.allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true).socket_addr_check(move |address, usage| {
+            let allowed = Net::allows(net.ip, address, usage);
+            let transport = match usage {
+                SocketAddrUse::TcpConnect => Transport::Tcp,
+                SocketAddrUse::UdpSend => Transport::Udp,
+                _ => return Box::pin(std::future::ready(allowed)),
+            };
+            let permitted = net.names.as_ref().map_or(Ok(()), |it| it.permits(&net.caller, transport, address));
+            if let (true, Err(why)) = (allowed, &permitted) {
+                Output::new(log.clone(), LogStream::Stderr).put(format!("connection denied: {why}\n").as_bytes());
+            }
+            Box::pin(std::future::ready(allowed && permitted.is_ok()))
+        });
     }
 }
 

@@ -54,10 +54,11 @@ impl WasiHttpHooks for Hooks {
             let slot = Slot::take(&guest.outgoing)?;
             // Connecting is the carrier's business and cannot be timed apart; its timeout extends the other.
             let begin = options.first_byte_timeout.map(|it| it + options.connect_timeout.unwrap_or_default());
+            let to = request.uri().authority().map(ToString::to_string).unwrap_or_default();
             let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
             let sending = Arc::clone(&guest.outbound).send(guest.caller.clone(), request);
             let response = match tokio::time::timeout(begin.unwrap_or(PATIENCE), sending).await {
-                Ok(sent) => sent.map_err(explain)?,
+                Ok(sent) => sent.map_err(|error| explain(&guest, &to, error))?,
                 Err(_) => return Err(Error::HttpResponseTimeout),
             };
             let limit = options.between_bytes_timeout.unwrap_or(PATIENCE);
@@ -124,8 +125,12 @@ impl http_body::Body for Paced {
 }
 
 /// The `wasi:http` error code for a request that got no response.
-fn explain(error: CallError) -> Error {
+fn explain(guest: &Guest, to: &str, error: CallError) -> Error {
     match error {
+        CallError::Denied(why) => {
+            guest.say(&format!("request to {to} denied: {why}"));
+            Error::HttpRequestDenied
+        }
         CallError::Overloaded(_) => Error::ConnectionLimitReached,
         CallError::Draining => Error::DestinationUnavailable,
         CallError::Connect(_) => Error::ConnectionRefused,

@@ -129,7 +129,7 @@ spec: {podSelector: {}}
 ";
         let made = node.apply_outcome(policy).await?;
         let warning =
-            "Warning: nothing acts on networkpolicies here: no traffic is held back, the object is only stored";
+            "Warning: only a part of networkpolicies acts here: egress rules hold what guests send, ingress rules";
         ensure!(made.code == 0 && made.stderr.contains(warning), "{made:?}");
         Ok(())
     })

@@ -126,7 +126,7 @@ fn eyot_says_what_its_node_refuses() {
             Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.volumes[1]: mounts the socket /run/containerd/containerd.sock of the host
             Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].securityContext.privileged: privileged container: a Wasm guest has no kernel to be privileged on
             Blocks DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].securityContext.capabilities.add: added capabilities NET_ADMIN do not exist for a Wasm guest
-            Blocks NetworkPolicy shop/db-from-cart in.yaml:73 spec: Eyot stores NetworkPolicies and holds no traffic back
+            Blocks NetworkPolicy shop/db-from-cart in.yaml:73 spec: Eyot holds what guests send to the egress rules of NetworkPolicies; ingress rules hold nothing back
             Blocks GlobalNetworkPolicy deny-metadata-service in.yaml:83 -: GlobalNetworkPolicy is a kind of the old network plugin; nothing acts on it after the move
             Change DaemonSet kube-system/node-agent in.yaml:41 spec.template.spec.containers[0].command: the command sh -c exec agent --root /host needs a shell, which a Wasm image has not
             Change Ingress shop/shop in.yaml:88 spec.ingressClassName: ingressClassName nginx is read by another ingress controller than the one that is there after the move

@@ -130,7 +130,8 @@ impl Draft {
         let mut marks = Vec::new();
         for object in objects.iter_mut().filter(|_| on_eyot) {
             let Some(warning) = stored_only(object) else { continue };
-            object["metadata"]["annotations"][ACTS] = json!(format!("no: {warning}"));
+            let acts = if warning.starts_with("only a part") { "in part" } else { "no" };
+            object["metadata"]["annotations"][ACTS] = json!(format!("{acts}: {warning}"));
             let kind = object["kind"].as_str().unwrap_or_default().to_owned();
             if !marks.contains(&(kind.clone(), warning.clone())) {
                 marks.push((kind, warning));
@@ -138,6 +139,12 @@ impl Draft {
         }
         let mut text = format!("# {about}\n");
         for (kind, warning) in marks {
+            if warning.starts_with("only a part") {
+                text += &format!("# In part: {warning}.\n");
+                let zh = format!("本版本 Eyot 仅执行 {kind} 的一部分");
+                self.note(path, format!("honoured in part by this version of Eyot: {warning}"), zh);
+                continue;
+            }
             text += &format!("# Stored only: {warning}.\n");
             let zh = format!("本版本 Eyot 仅存储 {kind} 对象，不据此执行任何操作");
             self.note(path, format!("only stored by this version of Eyot: {warning}"), zh);

@@ -372,7 +372,7 @@ fn the_folder_of_an_edge_stack_is_this() {
 
         Objects that are only stored carry the annotation `advise.eyot.io/acts`.
 
-        - **50-network.yaml**: only stored by this version of Eyot: nothing acts on networkpolicies here: no traffic is held back, the object is only stored
+        - **50-network.yaml**: honoured in part by this version of Eyot: only a part of networkpolicies acts here: egress rules hold what guests send, ingress rules hold nothing back
         - **sites**: the folder is the same for each of the 1000 sites: copy it to each
         - **gpu**: guests reach no graphics processor on Eyot: inference runs on the processor, inside the guest
         - **protocols**: mqtt: Eyot brings no broker; a guest with sockets connects to one outside

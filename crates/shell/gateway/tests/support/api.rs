@@ -182,6 +182,7 @@ fn whole(value: &Value) -> Answer {
 fn key(object: &Value) -> (String, String, String) {
     let (version, kind) = (object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
     let plural = match kind {
+        "NetworkPolicy" => "networkpolicies".to_owned(),
         "GatewayClass" => "gatewayclasses".to_owned(),
         "Ingress" => "ingresses".to_owned(),
         _ => format!("{}s", kind.to_lowercase()),
