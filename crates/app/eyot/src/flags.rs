@@ -21,6 +21,12 @@ pub(crate) enum Command {
     Push(PushFlags),
     /// Push a WebAssembly service, create its objects, wait, and print its URL and cold start.
     Deploy(DeployFlags),
+    /// Tell what a WebAssembly file or image is, what it imports and exports, and what it would be allowed.
+    ///
+    /// Exits with 1 when it cannot run here, and says why.
+    Inspect(crate::wasm::InspectFlags),
+    /// Compile WebAssembly files and images into a node's directory, so that it starts them without network and compiler.
+    Precompile(crate::wasm::PrecompileFlags),
     /// Choose the stack for a scenario, show why, and write what runs it; also: audit, migrate, catalog.
     Advise(Box<crate::advise::AdviseFlags>),
     /// Deploy what `advise --render` wrote, measure what it promises, and print promised, measured, verdict.

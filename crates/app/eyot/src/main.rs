@@ -1,7 +1,7 @@
 //! The `eyot` binary: a Kubernetes-shaped platform for WebAssembly in one process.
 //!
 //! Start at [`up::run`], which wires the crates together. `push` and `deploy` are clients: they speak to a running
-//! node through its registry and its API, as any other tool would. `advise` needs no node; `verify` starts its own.
+//! node through its registry and its API, as any other tool would. `advise`, `inspect` and `precompile` need no node; `verify` starts its own.
 
 mod advise;
 mod apply;
@@ -17,6 +17,7 @@ mod push;
 mod telemetry;
 mod up;
 mod verify;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
         flags::Command::Up(flags) => up::run(*flags),
         flags::Command::Push(flags) => client::block_on(push::run(flags)),
         flags::Command::Deploy(flags) => client::block_on(deploy::run(flags)),
+        flags::Command::Inspect(flags) => client::block_on(wasm::inspect(flags)),
+        flags::Command::Precompile(flags) => client::block_on(wasm::precompile(flags)),
         flags::Command::Advise(flags) => return advise::main(*flags),
         flags::Command::Verify(flags) => return verify::main(*flags),
         flags::Command::Policy(command) => return policy::run(command),

@@ -28,6 +28,7 @@ pub use attributes::Attributes;
 pub use entry::{Entry, Event, EventKind};
 pub use error::{HistoryError, Lagged, OpenError, WriteError};
 pub use key::{Key, Revision, Scope};
+pub use lock::DirLock;
 pub use store::{AttributesFn, List, Options, Page, Store};
 pub use watch::Watch;
 pub use write::{Operation, Produce, Write};

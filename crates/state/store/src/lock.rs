@@ -12,13 +12,17 @@ const FILE: &str = "lock";
 
 /// Held for as long as the store is open; the kernel releases it however the process ends.
 #[derive(Debug)]
-pub(crate) struct DirLock {
+pub struct DirLock {
     _file: File,
 }
 
 impl DirLock {
-    /// Takes the directory, or tells who has it.
-    pub(crate) fn take(dir: &Path) -> Result<DirLock, OpenError> {
+    /// Takes the directory, which must exist.
+    ///
+    /// # Errors
+    ///
+    /// When another process has it, or it cannot be used.
+    pub fn take(dir: &Path) -> Result<DirLock, OpenError> {
         let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
         let mut file = OpenOptions::new()
             .read(true)
