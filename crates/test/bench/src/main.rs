@@ -6,8 +6,10 @@
 mod advise;
 mod api;
 mod http;
+mod kernels;
 mod machine;
 mod memory;
+mod neighbour;
 mod peer;
 mod pods;
 mod policy;

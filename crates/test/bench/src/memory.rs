@@ -36,6 +36,9 @@ pub(crate) async fn run(pods: usize) -> Result<Value> {
         "pods": pods,
         "per_further_pod_kib": round(per_pod(one.resident_kib, many.resident_kib)),
         "page_tables_per_further_pod_kib": round(per_pod(one.page_tables_kib, many.page_tables_kib)),
+        "per_further_pod_with_page_tables_kib": round(
+            per_pod(one.resident_kib + one.page_tables_kib, many.resident_kib + many.page_tables_kib),
+        ),
         "threads": many.threads,
         "idle_cpu_percent_of_a_core": round((many.cpu_seconds - before.cpu_seconds) / IDLE.as_secs_f64() * 100.0),
     }))

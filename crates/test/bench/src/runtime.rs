@@ -18,6 +18,8 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
+use crate::{kernels, neighbour};
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -53,6 +55,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
         let result =
             measure(&runtime, file, &options).await.with_context(|| format!("measuring {}", file.display()))?;
         results.insert(name, result);
+    }
+    let program = runtime.load(&built_in, "bench:smallest").await?;
+    let guest = program.serve(spec())?;
+    let beside = neighbour::run(&runtime, &guest, options.calls / 4).await.context("measuring beside neighbours")?;
+    results.insert("beside".to_owned(), beside);
+    if let Ok(file) = eyot_testkit::guest("kernels") {
+        let kernels = kernels::run(&runtime, &file).await.context("measuring processor time")?;
+        results.insert("processor".to_owned(), kernels);
     }
     Ok(Value::Object(results))
 }
@@ -138,7 +148,7 @@ async fn command_runs(runtime: &Runtime, file: &Path, digest: &str, count: u64) 
     Ok(times)
 }
 
-async fn call(guest: &Arc<HttpGuest>) -> anyhow::Result<()> {
+pub(crate) async fn call(guest: &Arc<HttpGuest>) -> anyhow::Result<()> {
     let request = Request::get("http://bench.test/").body(eyot_dispatch::empty())?;
     let response = Arc::clone(guest).handle(request).await?;
     ensure!(response.status().is_success(), "status {}", response.status());
@@ -146,21 +156,21 @@ async fn call(guest: &Arc<HttpGuest>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     // 100 ns to 100 s, three digits.
     Histogram::new_with_bounds(100, 100_000_000_000, 3).expect("valid bounds")
 }
 
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn summary(times: &Histogram<u64>) -> Value {
+pub(crate) fn summary(times: &Histogram<u64>) -> Value {
     let micros = |quantile| (times.value_at_quantile(quantile) as f64 / 100.0).round() / 10.0;
     json!({ "p50": micros(0.5), "p99": micros(0.99), "max": micros(1.0), "count": times.len() })
 }
 
-fn spec() -> GuestSpec {
+pub(crate) fn spec() -> GuestSpec {
     let caller = Caller { namespace: "bench".into(), pod: "bench".into() };
     GuestSpec::new(caller, Arc::new(Nowhere), Arc::new(Silent))
 }

@@ -6,6 +6,12 @@ use serde_json::json;
 
 use crate::island::{Island, container, hello, phase, ready, waiting};
 
+/// A `wasi:cli` component with `wasi:keyvalue` and `wasi:config` that does `run`; it fails when that leaves 1.
+fn keeper(run: &str) -> Vec<u8> {
+    let text = include_str!("../../../runtime/tests/guests/keeper.wat").replace(";;RUN;;", run);
+    wat::parse_str(text).unwrap()
+}
+
 /// A module that copies the file `text` of its first directory to standard output.
 fn cat() -> Vec<u8> {
     wat::parse_str(
@@ -87,4 +93,46 @@ async fn a_command_reads_its_volumes_and_they_follow_their_config_map() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the volume did not follow its config map");
+}
+
+#[tokio::test]
+async fn pods_of_a_namespace_share_what_they_keep_and_find_their_settings() {
+    let mut island = Island::start().await;
+    let set = keeper(
+        "(local.set $bucket (call $default))
+        (call $set (local.get $bucket) (i32.const 1040) (i32.const 5) (i32.const 1056) (i32.const 6) (i32.const 16))
+        (i32.load8_u (i32.const 16))",
+    );
+    // Whether there is a value of 6 bytes, and a setting of 5.
+    let get = keeper(
+        "(local.set $bucket (call $default))
+        (call $get (local.get $bucket) (i32.const 1040) (i32.const 5) (i32.const 16))
+        (if (i32.eqz (i32.load8_u (i32.const 20))) (then (return (i32.const 1))))
+        (if (i32.ne (i32.load (i32.const 28)) (i32.const 6)) (then (return (i32.const 1))))
+        (call $config (i32.const 1072) (i32.const 8) (i32.const 16))
+        (i32.or (i32.load8_u (i32.const 16)) (i32.ne (i32.load (i32.const 28)) (i32.const 5)))",
+    );
+    let (set, get) = (island.push("set", set).await, island.push("get", get).await);
+    island.config_map("settings", json!({ "greeting": "hello" })).await;
+    let spec = |image: &str| {
+        json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": image,
+            "envFrom": [{ "configMapRef": { "name": "settings" } }] }] })
+    };
+    island.create("early", spec(&get)).await;
+    island.until("early", |pod| phase(pod) == "Failed").await;
+    island.create("set", spec(&set)).await;
+    island.until("set", |pod| phase(pod) == "Succeeded").await;
+    island.create("get", spec(&get)).await;
+    island.until("get", |pod| phase(pod) == "Succeeded").await;
+    island.restart().await;
+    island.create("later", spec(&get)).await;
+    island.until("later", |pod| phase(pod) == "Succeeded").await;
+    assert_eq!(
+        std::fs::read_dir(island.node_file("buckets"))
+            .unwrap()
+            .filter(|it| { it.as_ref().unwrap().path().extension().is_some_and(|it| it == "db") })
+            .count(),
+        1
+    );
+    island.stop().await;
 }

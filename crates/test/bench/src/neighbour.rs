@@ -1,0 +1,113 @@
+//! What a guest's callers notice of its neighbours: the same calls, with nobody beside them and with each kind of bad company.
+//!
+//! Start at [`run`]. Calls come one after another with pauses, as from a client that has other things to do: what is measured is
+//! how long each is held up, not how much of the machine is left.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use eyot_runtime::{HttpGuest, Process, Runtime};
+use serde_json::{Map, Value, json};
+
+use crate::runtime::{self, spec};
+
+/// Time between the end of a call and the next one.
+const PAUSE: Duration = Duration::from_micros(500);
+/// Time for bad company to come into its stride.
+const SETTLE: Duration = Duration::from_millis(300);
+/// Memory that an allocating guest takes, and then begins anew.
+const ALLOCATES_BYTES: u64 = 256 << 20;
+
+/// What runs beside the guest that is called: name, how many for each core, and what it does.
+const COMPANY: [(&str, usize, &str); 4] = [
+    ("quiet", 0, ""),
+    ("spinning", 2, "(loop $again (br $again))"),
+    // Every page is touched; when no more is granted the guest ends and another one takes its place.
+    (
+        "allocating",
+        1,
+        "(local $at i32)
+        (loop $again
+            (local.set $at (memory.grow (i32.const 16)))
+            (if (i32.lt_s (local.get $at) (i32.const 0)) (then (return)))
+            (memory.fill (i32.shl (local.get $at) (i32.const 16)) (i32.const 7) (i32.const 1048576))
+            (br $again))",
+    ),
+    (
+        "log_flooding",
+        1,
+        "(loop $again (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (br $again))",
+    ),
+];
+
+/// Calls `guest` `count` times in each company. Microseconds, and how many times as long as in quiet.
+pub(crate) async fn run(runtime: &Runtime, guest: &Arc<HttpGuest>, count: u64) -> Result<Value> {
+    let mut rows = Map::new();
+    let mut quiet = None;
+    for (name, each, does) in COMPANY {
+        let company =
+            Company::gather(runtime, name, each, does).await.with_context(|| format!("starting {name} guests"))?;
+        tokio::time::sleep(SETTLE).await;
+        let times = paced(guest, count).await?;
+        drop(company);
+        let p99 = times.value_at_quantile(0.99) as f64;
+        let mut row = runtime::summary(&times);
+        row["p99_times_quiet"] = json!((p99 / *quiet.get_or_insert(p99) * 100.0).round() / 100.0);
+        rows.insert(name.to_owned(), row);
+    }
+    Ok(Value::Object(rows))
+}
+
+async fn paced(guest: &Arc<HttpGuest>, count: u64) -> Result<hdrhistogram::Histogram<u64>> {
+    let mut times = runtime::histogram();
+    for _ in 0..count {
+        tokio::time::sleep(PAUSE).await;
+        let started = std::time::Instant::now();
+        runtime::call(guest).await?;
+        times.saturating_record(runtime::nanos(started.elapsed()));
+    }
+    Ok(times)
+}
+
+/// Guests that run until this is dropped; those that end are started again.
+struct Company(Vec<tokio::task::JoinHandle<()>>);
+
+impl Company {
+    async fn gather(runtime: &Runtime, name: &str, each: usize, does: &str) -> Result<Company> {
+        if each == 0 {
+            return Ok(Company(Vec::new()));
+        }
+        let text = format!(
+            r#"(module
+                (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+                (memory (export "memory") 1)
+                (data (i32.const 0) "\10\00\00\00\40\00\00\00")
+                (data (i32.const 16) "a line of the kind that a program prints when it is not well   \0a")
+                (func (export "_start") {does}))"#
+        );
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), wat::parse_str(text)?)?;
+        let program = runtime.load(file.path(), &format!("bench:{name}")).await?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut guests = Vec::new();
+        for _ in 0..each * cores {
+            let program = program.clone();
+            guests.push(tokio::spawn(async move {
+                loop {
+                    let mut spec = spec();
+                    spec.memory_bytes = Some(ALLOCATES_BYTES);
+                    let Ok(process) = program.spawn(spec) else { return };
+                    // Dropped with this task, and its guest with it.
+                    Process::wait(&process).await;
+                }
+            }));
+        }
+        Ok(Company(guests))
+    }
+}
+
+impl Drop for Company {
+    fn drop(&mut self) {
+        self.0.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
