@@ -33,10 +33,7 @@ pub trait Names: Send + Sync + 'static {
 
     /// Whether `caller` may connect, or send, to `address`, which is where that really goes. Answers at once, from memory; the
     /// error says why not.
-    fn permits(&self, caller: &Caller, transport: Transport, address: SocketAddr) -> Result<(), String> {
-        let _ = (caller, transport, address);
-        Ok(())
-    }
+    fn permits(&self, caller: &Caller, transport: Transport, address: SocketAddr) -> Result<(), String>;
 
     /// The Services with an address in `namespace`, and the one of the API server. Waits until they are known.
     fn services(self: Arc<Self>, namespace: &str) -> BoxFuture<'static, Vec<Announced>> {

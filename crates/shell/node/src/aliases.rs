@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use eyot_dispatch::{Announced, Caller, Names};
+use eyot_dispatch::{Announced, Caller, Names, Transport};
 use eyot_runtime::Mount;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
@@ -29,6 +29,10 @@ impl Names for Aliases {
 
     fn route(&self, caller: &Caller, address: SocketAddr) -> SocketAddr {
         self.cluster.route(caller, address)
+    }
+
+    fn permits(&self, caller: &Caller, transport: Transport, address: SocketAddr) -> Result<(), String> {
+        self.cluster.permits(caller, transport, address)
     }
 
     fn services(self: Arc<Self>, namespace: &str) -> BoxFuture<'static, Vec<Announced>> {
@@ -89,6 +93,10 @@ mod tests {
         fn resolve(&self, _: &Caller, name: &str) -> Option<Vec<IpAddr>> {
             (name == "web").then(|| vec!["10.43.0.1".parse().unwrap()])
         }
+
+        fn permits(&self, _: &Caller, _: Transport, address: SocketAddr) -> Result<(), String> {
+            Err(format!("not {address}"))
+        }
     }
 
     #[test]
@@ -105,6 +113,8 @@ mod tests {
         assert_eq!(of("bar.").unwrap(), ["192.0.2.1"]);
         assert_eq!(of("web").unwrap(), ["10.43.0.1"]);
         assert_eq!(of("else"), None);
+        let denied = names.permits(&caller, Transport::Tcp, "192.0.2.1:80".parse().unwrap());
+        assert_eq!(denied, Err("not 192.0.2.1:80".to_owned()), "names of its own let a pod reach no more");
         expect_test::expect![[r#"
             # Kubernetes-managed hosts file.
             127.0.0.1	localhost

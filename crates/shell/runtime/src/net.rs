@@ -224,6 +224,10 @@ mod tests {
                     _ => None,
                 }
             }
+
+            fn permits(&self, _: &Caller, _: Transport, _: SocketAddr) -> Result<(), String> {
+                Ok(())
+            }
         }
         let net = Net { names: Some(Arc::new(One)), ..net("10.42.0.5") };
         assert_eq!(net.lookup("web".into()).unwrap(), "10.42.0.9");

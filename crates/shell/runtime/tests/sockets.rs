@@ -9,8 +9,8 @@ use std::{
 };
 
 use common::Bench;
-use eyot_dispatch::Caller;
-use eyot_runtime::{Exit, ExitReason, GuestSpec, Names, Process};
+use eyot_dispatch::{Caller, Transport};
+use eyot_runtime::{Exit, ExitReason, GuestSpec, LogStream, Names, Process};
 
 const POD: &str = "127.42.0.5";
 
@@ -99,6 +99,37 @@ impl Names for Service {
     fn route(&self, _: &Caller, address: SocketAddr) -> SocketAddr {
         if address.ip().to_string() == "10.0.0.7" { self.0 } else { address }
     }
+
+    fn permits(&self, _: &Caller, _: Transport, address: SocketAddr) -> Result<(), String> {
+        if address.ip().to_string() == "127.42.0.66" { Err(format!("{address} is off limits")) } else { Ok(()) }
+    }
+}
+
+/// Connects to port 80 of 10.0.0.7, and stays.
+const TO_SERVICE: &str = "(call $start-connect (local.get $socket) (local.get $network) (i32.const 0) (i32.const 80)
+        (i32.const 10) (i32.const 0) (i32.const 0) (i32.const 7) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 16))
+    (if (call $failed) (then (return (i32.const 1))))
+    (call $block (call $subscribe (local.get $socket)))
+    (call $nap (i64.const 60000000000))
+    (i32.const 0)";
+
+#[tokio::test]
+async fn what_policies_deny_is_not_connected_to_and_is_told_in_the_log() {
+    let bench = Bench::new();
+    let listener = tokio::net::TcpListener::bind("127.42.0.66:0").await.unwrap();
+    let endpoint = listener.local_addr().unwrap();
+    let process = spawn(&bench, TO_SERVICE, |it| it.names = Some(Arc::new(Service(endpoint)))).await;
+    let told = format!("connection denied: {endpoint} is off limits\n");
+    for _ in 0..500 {
+        if bench.log.text(LogStream::Stderr) == told {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(bench.log.text(LogStream::Stderr), told, "{:?}", process.exit());
+    let accepted = tokio::time::timeout(Duration::from_millis(100), listener.accept()).await;
+    assert!(accepted.is_err(), "{accepted:?}");
 }
 
 #[tokio::test]
@@ -106,14 +137,7 @@ async fn a_service_address_is_routed_to_its_endpoint() {
     let bench = Bench::new();
     let listener = tokio::net::TcpListener::bind("127.42.0.9:0").await.unwrap();
     let names = Arc::new(Service(listener.local_addr().unwrap()));
-    let run = "(call $start-connect (local.get $socket) (local.get $network) (i32.const 0) (i32.const 80)
-            (i32.const 10) (i32.const 0) (i32.const 0) (i32.const 7) (i32.const 0) (i32.const 0) (i32.const 0)
-            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 16))
-        (if (call $failed) (then (return (i32.const 1))))
-        (call $block (call $subscribe (local.get $socket)))
-        (call $nap (i64.const 60000000000))
-        (i32.const 0)";
-    let process = spawn(&bench, run, |it| it.names = Some(names)).await;
+    let process = spawn(&bench, TO_SERVICE, |it| it.names = Some(names)).await;
     let accepted = tokio::time::timeout(Duration::from_secs(5), listener.accept()).await;
     assert!(accepted.is_ok(), "the connection arrives at the endpoint: {:?}", process.exit());
 }

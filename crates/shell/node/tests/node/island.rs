@@ -13,7 +13,7 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use eyot_apiserver::{ApiServer, Config, Identity};
-use eyot_dispatch::{Announced, CallError, Caller, Endpoints, Names, Outbound};
+use eyot_dispatch::{Announced, CallError, Caller, Endpoints, Names, Outbound, Transport};
 use eyot_instance::Schedule;
 use eyot_node::{Node, NodeConfig};
 use eyot_registry::{Blobs, Images, ImagesConfig, PushOptions, Registry};
@@ -156,6 +156,10 @@ impl Outbound for Elsewhere {
 impl Names for Elsewhere {
     fn resolve(&self, _: &Caller, name: &str) -> Option<Vec<std::net::IpAddr>> {
         (name == "gone.default.svc.cluster.local").then(Vec::new)
+    }
+
+    fn permits(&self, _: &Caller, _: Transport, _: std::net::SocketAddr) -> Result<(), String> {
+        Ok(())
     }
 
     fn services(self: Arc<Self>, _: &str) -> BoxFuture<'static, Vec<Announced>> {
