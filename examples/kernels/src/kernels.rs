@@ -8,13 +8,13 @@ use std::{
 };
 
 /// What one kernel does `rounds` times.
-pub type Kernel = fn(rounds: u32) -> u64;
+pub(crate) type Kernel = fn(rounds: u32) -> u64;
 
 /// Name, kernel, rounds.
-pub const ALL: [(&str, Kernel, u32); 3] = [("sha256", sha256, 64), ("json", json, 400), ("matrix", matrix, 24)];
+pub(crate) const ALL: [(&str, Kernel, u32); 3] = [("sha256", sha256, 64), ("json", json, 400), ("matrix", matrix, 24)];
 
 /// Result and shortest time of five.
-pub fn timed(kernel: Kernel, rounds: u32) -> (u64, Duration) {
+pub(crate) fn timed(kernel: Kernel, rounds: u32) -> (u64, Duration) {
     let mut best = Duration::MAX;
     let mut result = 0;
     for _ in 0..5 {
@@ -26,7 +26,7 @@ pub fn timed(kernel: Kernel, rounds: u32) -> (u64, Duration) {
 }
 
 /// SHA-256 over 64 KiB, each round over the digest of the one before.
-pub fn sha256(rounds: u32) -> u64 {
+pub(crate) fn sha256(rounds: u32) -> u64 {
     let constants = constants();
     let mut message = vec![0x5a; 64 << 10];
     let mut state = [0u32; 8];
@@ -79,7 +79,7 @@ fn compress(constants: &[u32; 64], state: &mut [u32; 8], block: &[u8]) {
 }
 
 /// A document of 200 objects read and written again.
-pub fn json(rounds: u32) -> u64 {
+pub(crate) fn json(rounds: u32) -> u64 {
     let entry = |n: u32| {
         format!(
             r#"{{"id":{n},"name":"part {n}","tags":["a","b\n","\u00e9"],"price":{}.25,"stock":{},"of":null}}"#,
@@ -222,7 +222,7 @@ fn quote(text: &str, out: &mut String) {
 }
 
 /// Products of two matrices of 160 × 160 numbers.
-pub fn matrix(rounds: u32) -> u64 {
+pub(crate) fn matrix(rounds: u32) -> u64 {
     const SIZE: usize = 160;
     let cell = |at: usize| ((at * 7919) % 1000) as f64 / 1000.0;
     let left: Vec<f64> = (0..SIZE * SIZE).map(cell).collect();
