@@ -21,8 +21,26 @@ use crate::{
     resolve::ResolveError,
 };
 
-/// Most files, directories and links of one image.
+/// Most files, directories and links of one image, and most bytes in them: more is a bomb, or wants a disk of its own.
 const ENTRIES_MAX: usize = 200_000;
+const BYTES_MAX: u64 = 4 << 30;
+
+/// What an image may still lay out.
+struct Room {
+    entries: usize,
+    bytes: u64,
+}
+
+impl Room {
+    fn take(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let entries = self.entries.checked_sub(1);
+        self.entries = entries.ok_or_else(|| invalid(format!("the image has more than {ENTRIES_MAX} entries")))?;
+        let bytes = self.bytes.checked_sub(entry.size);
+        self.bytes = bytes.ok_or_else(|| invalid(format!("the image has more than {BYTES_MAX} bytes")))?;
+        Ok(())
+    }
+}
 
 impl Images {
     /// Lays the files of an image out in a directory of their own below `parent`, unless they are there already; gives that
@@ -97,21 +115,20 @@ fn fill(blobs: &Blobs, manifest: &Digest, name: &str, root: &Path, depth: u8) ->
             fs::copy(&from, &to).map_err(BlobError::io("copying", to))?;
             Ok(())
         }
-        Manifest::Image { layers, .. } => layers.iter().try_for_each(|it| lay(blobs, it, root)),
+        Manifest::Image { layers, .. } => {
+            let mut room = Room { entries: ENTRIES_MAX, bytes: BYTES_MAX };
+            layers.iter().try_for_each(|it| lay(blobs, it, root, &mut room))
+        }
     }
 }
 
 /// Lays one layer over what is there.
-fn lay(blobs: &Blobs, layer: &Descriptor, root: &Path) -> Result<(), ResolveError> {
+fn lay(blobs: &Blobs, layer: &Descriptor, root: &Path, room: &mut Room) -> Result<(), ResolveError> {
     let file = blobs.verify(&layer.digest)?;
     let open = File::open(&file).map_err(BlobError::io("opening", &file))?;
-    let mut entries = 0;
     archive::each(open, |entry, body| {
-        entries += 1;
-        match entries > ENTRIES_MAX {
-            true => Err(io::Error::new(io::ErrorKind::InvalidData, format!("more than {ENTRIES_MAX} entries"))),
-            false => put(root, entry, body),
-        }
+        room.take(entry)?;
+        put(root, entry, body)
     })
     .map_err(|error| ResolveError::Malformed(format!("layer {}: {error}", layer.digest)))
 }
@@ -122,7 +139,13 @@ fn put(root: &Path, entry: &Entry<'_>, body: &mut dyn Read) -> io::Result<()> {
         return clear(&parent);
     }
     if let Some(hidden) = name.strip_prefix(".wh.") {
-        return remove(&parent.join(hidden));
+        return match hidden {
+            // No names, but ways to what is not the layer's to remove.
+            "" | "." | ".." => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, format!("{:?} hides no file", entry.name)))
+            }
+            hidden => remove(&parent.join(hidden)),
+        };
     }
     let path = parent.join(name);
     match entry.kind {
@@ -271,9 +294,24 @@ mod tests {
             &[("a/../../up", b'0', "x")],
             &[("out", b'2', "/"), ("out/tmp", b'0', "x")],
             &[("hard", b'1', "../../etc/passwd")],
+            &[("a/.wh...", b'0', "")],
+            &[(".wh..", b'0', "")],
         ] {
             assert_eq!(laid(entries).unwrap_err().kind(), io::ErrorKind::InvalidData, "{entries:?}");
         }
         assert_eq!(laid(&[("link", b'2', "/etc/passwd"), ("hard", b'1', "link")]).unwrap(), "link -> ./etc/passwd");
+    }
+
+    #[test]
+    fn an_image_has_bounds_for_all_its_layers_together() {
+        let mut room = Room { entries: 3, bytes: 10 };
+        let mut take = |size| {
+            let entry = Entry { name: "a", kind: b'0', size, mode: 0o644, link: "" };
+            room.take(&entry).map_err(|it| it.to_string())
+        };
+        assert_eq!(take(6), Ok(()));
+        assert!(take(5).unwrap_err().contains("bytes"));
+        assert_eq!(take(4), Ok(()));
+        assert!(take(0).unwrap_err().contains("entries"));
     }
 }
