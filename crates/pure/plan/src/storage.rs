@@ -119,6 +119,8 @@ pub enum ClaimStep {
 
 /// A provisioner that makes nothing: people do.
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+/// The node's own provisioner, which makes directories.
+const LOCAL_PATH: &str = "eyot.io/local-path";
 
 /// Decides about a claim that is not being deleted.
 pub fn claim(claim: &Claim<'_>, volumes: &[Volume<'_>], class: ClassOf<'_>) -> ClaimStep {
@@ -148,6 +150,10 @@ pub fn claim(claim: &Claim<'_>, volumes: &[Volume<'_>], class: ClassOf<'_>) -> C
         ClassOf::Known(Class { provisioner: NO_PROVISIONER, .. }) => {
             let message = "no persistent volumes available for this claim, and its class makes none";
             wait("FailedBinding", false, message.to_owned())
+        }
+        ClassOf::Known(Class { provisioner: LOCAL_PATH, .. }) if claim.block => {
+            let message = format!("{LOCAL_PATH} makes file systems only, and the claim asks for volumeMode Block");
+            wait("ProvisioningFailed", true, message)
         }
         ClassOf::Known(Class { provisioner, .. }) => ClaimStep::Provision(provisioner.to_owned()),
     }
@@ -246,6 +252,11 @@ mod tests {
         Volume { name, class: "local", modes, bytes, owner, ..Volume::default() }
     }
 
+    fn wish(modes: &[String]) -> Claim<'_> {
+        let (namespace, name, uid) = ("shop", "data", "u1");
+        Claim { namespace, name, uid, class: "local", modes, bytes: 10, ..Claim::default() }
+    }
+
     #[track_caller]
     fn check(step: &ClaimStep, volumes: &[Volume<'_>], want: Expect) {
         want.assert_eq(&match step {
@@ -257,15 +268,7 @@ mod tests {
     #[test]
     fn a_claim_gets_what_is_kept_for_it_else_the_smallest_that_will_do() {
         let modes = modes();
-        let wish = Claim {
-            namespace: "shop",
-            name: "data",
-            uid: "u1",
-            class: "local",
-            modes: &modes,
-            bytes: 10,
-            ..Claim::default()
-        };
+        let wish = wish(&modes);
         let mut all = vec![
             volume("small", 5, &modes, None),
             volume("large", 50, &modes, None),
@@ -293,15 +296,7 @@ mod tests {
     #[test]
     fn a_class_that_waits_waits_for_a_node_and_is_then_provisioned() {
         let modes = modes();
-        let wish = Claim {
-            namespace: "shop",
-            name: "data",
-            uid: "u1",
-            class: "local",
-            modes: &modes,
-            bytes: 10,
-            ..Claim::default()
-        };
+        let wish = wish(&modes);
         let free = [volume("free", 50, &modes, None)];
         check(
             &claim(&wish, &free, LOCAL),
@@ -314,6 +309,13 @@ mod tests {
         check(&claim(&placed, &free, LOCAL), &free, expect!["bind free"]);
         check(&claim(&placed, &[], LOCAL), &[], expect![[r#"Provision("eyot.io/local-path")"#]]);
         check(&claim(&wish, &[], NOW), &[], expect![[r#"Provision("eyot.io/local-path")"#]]);
+        check(
+            &claim(&Claim { block: true, ..wish.clone() }, &[], NOW),
+            &[],
+            expect![[
+                r#"Wait { reason: "ProvisioningFailed", worrying: true, message: "eyot.io/local-path makes file systems only, and the claim asks for volumeMode Block" }"#
+            ]],
+        );
         check(
             &claim(&wish, &[], ClassOf::Missing),
             &[],
@@ -333,16 +335,7 @@ mod tests {
     #[test]
     fn a_bound_claim_stays_and_one_whose_volume_went_is_lost() {
         let modes = modes();
-        let bound = Claim {
-            namespace: "shop",
-            name: "data",
-            uid: "u1",
-            class: "local",
-            volume: "v",
-            modes: &modes,
-            bound: true,
-            ..Claim::default()
-        };
+        let bound = Claim { volume: "v", bound: true, ..wish(&modes) };
         let held = [volume("v", 1, &modes, Some(("data", "u1")))];
         check(&claim(&bound, &held, LOCAL), &held, expect!["Keep"]);
         let half = Claim { bound: false, ..bound.clone() };

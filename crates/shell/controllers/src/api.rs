@@ -281,8 +281,14 @@ impl Api {
 
 /// Percent-encodes what is not safe in a query value.
 pub(crate) fn escape(text: &str) -> String {
-    let safe = |it: u8| it.is_ascii_alphanumeric() || b"-_.~".contains(&it);
-    text.bytes().map(|it| if safe(it) { char::from(it).to_string() } else { format!("%{it:02X}") }).collect()
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out += &format!("%{byte:02X}");
+        }
+        out
+    })
 }
 
 fn request(method: Method, path: &str, query: &str, content_type: &'static str, body: Vec<u8>) -> Request<Vec<u8>> {

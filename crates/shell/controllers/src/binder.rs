@@ -4,7 +4,7 @@
 //! Kubernetes tells it: the node does for its own class. Finalizers are added when a claim is bound, not when it is made, so
 //! that a claim which nobody bound goes at once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use eyot_plan::storage::{self as plan, ClaimStep, Class, ClassOf, Volume};
 use serde::{Deserialize, de::IgnoredAny};
@@ -25,7 +25,12 @@ const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
 const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
 /// Who is to make a volume for the claim.
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+/// What marks the class of claims that name none.
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 const NAME: &str = "persistentvolume-controller";
+/// Between two looks for a class that is not there, as in Kubernetes. Classes are not watched: claims that wait for one are
+/// rare.
+const CLASS_PERIOD: Duration = Duration::from_secs(15);
 
 /// One pass over one claim.
 pub(crate) async fn claim_pass(context: Arc<Context>, key: Key) -> Outcome {
@@ -33,11 +38,11 @@ pub(crate) async fn claim_pass(context: Arc<Context>, key: Key) -> Outcome {
     if claim.meta.deleting() {
         return let_go(&context, &claim).await;
     }
-    let class = match claim.spec.volume_name.is_empty() && !claim.spec.storage_class_name.is_empty() {
-        true => class(&context, &claim.spec.storage_class_name).await?,
+    let class = match claim.spec.volume_name.is_empty() && !claim.class().is_empty() {
+        true => class(&context, claim.class()).await?,
         false => None,
     };
-    let class = match (&class, claim.spec.storage_class_name.as_str()) {
+    let class = match (&class, claim.class()) {
         (Some(it), _) => ClassOf::Known(Class {
             provisioner: &it.provisioner,
             waits: it.volume_binding_mode == "WaitForFirstConsumer",
@@ -73,6 +78,17 @@ pub(crate) async fn claim_pass(context: Arc<Context>, key: Key) -> Outcome {
         }
         ClaimStep::Wait { reason, worrying, message } => {
             tell(&context, &claim, if worrying { Severity::Warning } else { Severity::Normal }, reason, message);
+            if !claim.spec.volume_name.is_empty() || matches!(class, ClassOf::Known(_)) {
+                return Ok(None);
+            }
+            if claim.spec.storage_class_name.is_none()
+                && let Some(name) = default_class(&context).await?
+            {
+                let patch = json!({"metadata": {"uid": claim.meta.uid}, "spec": {"storageClassName": name}});
+                write(&context, claim_target(&claim), &patch).await?;
+                return Ok(None);
+            }
+            return Ok(Some(CLASS_PERIOD));
         }
     }
     Ok(None)
@@ -100,6 +116,15 @@ async fn class(context: &Context, name: &str) -> Result<Option<ClassView>, ApiEr
         Err(error) if error.is_not_found() => Ok(None),
         other => other.map(Some),
     }
+}
+
+/// The class of claims that say nothing about it: of several that are marked the newest. One that was marked after a claim
+/// was made is good for that too.
+async fn default_class(context: &Context) -> Result<Option<String>, ApiError> {
+    let classes: Classes = context.api.get(Target::collection(&STORAGE_CLASSES, ""), "").await?;
+    let marked = classes.items.iter().filter(|it| it.meta.annotations.get(DEFAULT_CLASS) == Some("true"));
+    let newest = marked.max_by_key(|it| (it.meta.created(), std::cmp::Reverse(it.meta.name.clone())));
+    Ok(newest.map(|it| it.meta.name.to_string()))
 }
 
 /// Makes each name the other, the volume first: a volume is never two claims' own.
@@ -149,6 +174,12 @@ async fn let_go(context: &Context, claim: &ClaimView) -> Outcome {
 async fn is_used(context: &Context, claim: &ClaimView) -> Result<bool, ApiError> {
     let pods: Pods = context.api.get(Target::collection(&PODS, &claim.meta.namespace), "").await?;
     Ok(pods.items.iter().any(|it| it.uses(&claim.meta.name)))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Classes {
+    items: Vec<ClassView>,
 }
 
 #[derive(Default, Deserialize)]

@@ -274,10 +274,7 @@ impl Context {
         }
         for claim in self.stores.claims.all() {
             let named = claim.spec.volume_name == *volume.meta.name;
-            if named
-                || (claim.spec.volume_name.is_empty()
-                    && claim.spec.storage_class_name == volume.spec.storage_class_name)
-            {
+            if named || (claim.spec.volume_name.is_empty() && claim.class() == volume.spec.storage_class_name) {
                 self.queues.claims.add(claim.meta.key());
             }
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    api::{Api, ApiError, Resource, Target},
+    api::{self, Api, ApiError, Resource, Target},
     view::View,
 };
 
@@ -129,22 +129,10 @@ async fn list<T: DeserializeOwned>(api: &Api, source: &Source) -> Result<(Vec<T>
         let mut page: List<T> = api.get(target, &query).await?;
         all.append(&mut page.items);
         match page.metadata.more.filter(|it| !it.is_empty()) {
-            Some(token) => more = format!("&continue={}", encode(&token)),
+            Some(token) => more = format!("&continue={}", api::escape(&token)),
             None => return Ok((all, page.metadata.resource_version)),
         }
     }
-}
-
-/// Continue tokens are opaque, so anything unusual in them is encoded.
-fn encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out += &format!("%{byte:02X}");
-        }
-        out
-    })
 }
 
 /// The selectors as a query goes on with them.

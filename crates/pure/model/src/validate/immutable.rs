@@ -202,13 +202,17 @@ fn frozen(new: &At<'_>, old: &At<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-/// A claim's spec stands once made, but for its size, its volume while it has none, and its attributes class.
+/// A claim's spec stands once made, but for its size, its volume while it has none, its attributes class, and the default
+/// class where it named none.
 fn claim(new: &At<'_>, old: &At<'_>, causes: &mut Vec<Cause>) {
     let rest = |object: &At<'_>| {
         let mut spec = object.get("spec").value.clone();
         ["resources", "volumeAttributesClassName"].iter().for_each(|it| remove(Some(&mut spec), it));
         if old.at("spec.volumeName").is_empty() {
             remove(Some(&mut spec), "volumeName");
+        }
+        if old.at("spec.storageClassName").is_absent() {
+            remove(Some(&mut spec), "storageClassName");
         }
         spec
     };

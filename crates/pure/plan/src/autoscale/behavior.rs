@@ -83,7 +83,7 @@ pub struct History {
 }
 
 impl History {
-    /// Forgets what is past all windows. What there is when nothing is known yet counts as recommended, so that a restart
+    /// Forgets what is past all windows, and what a clock that was set back has made the future. What there is when nothing is known yet counts as recommended, so that a restart
     /// shrinks nothing at once.
     pub(super) fn begin(&mut self, current: i32, now: Seconds, behavior: &Behavior) {
         if !self.begun {
@@ -91,10 +91,10 @@ impl History {
             self.begun = true;
         }
         let window = behavior.up.window.max(behavior.down.window);
-        self.recommended.retain(|it| it.0 > now - window.max(1));
+        self.recommended.retain(|it| it.0 > now - window.max(1) && it.0 <= now);
         let periods = behavior.up.policies.iter().chain(&behavior.down.policies).map(|it| it.period);
         let period = periods.max().unwrap_or_default();
-        self.changes.retain(|it| it.0 > now - period);
+        self.changes.retain(|it| it.0 > now - period && it.0 <= now);
     }
 
     pub(super) fn scaled(&mut self, current: i32, desired: i32, now: Seconds) {
@@ -251,6 +251,13 @@ mod tests {
         assert_eq!(at(&spec, 8, 3, &mut history, 150).desired, 8);
         assert_eq!(at(&spec, 8, 2, &mut history, 301).desired, 3, "the highest of the last five minutes");
         assert_eq!(at(&spec, 3, 2, &mut history, 451).desired, 2);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nothing_up() {
+        let (spec, mut history) = (spec(), History::default());
+        assert_eq!(at(&spec, 8, 8, &mut history, 100_000).desired, 8);
+        assert_eq!(at(&spec, 8, 2, &mut history, 1_000).desired, 2, "what was said in the future counts no more");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     api,
     context::Context,
     view::{
-        autoscale::{Amount, AutoscalerView, Metric, MetricValues, PodMetrics, ScaleView, Source},
+        autoscale::{Amount, AutoscalerView, Metric, MetricValues, PodMetrics, Reference, ScaleView, Source},
         pod::{Phase, PodView},
     },
 };
@@ -115,12 +115,7 @@ impl Ask<'_> {
     async fn object(&self, source: &Source) -> Proposed {
         let reason = "FailedGetObjectMetric";
         let (object, name) = (&source.described_object, &source.metric.name);
-        let group = object.api_version.rsplit_once('/').map_or("", |it| it.0);
-        // As the metrics API names it: in lower case with its group, which its server takes for the resource.
-        let mut resource = format!("{}s", object.kind.to_lowercase());
-        if !group.is_empty() {
-            resource += &format!(".{group}");
-        }
+        let resource = resource_of(object);
         let namespace = &self.it.meta.namespace;
         let path =
             format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/{namespace}/{resource}/{}/{name}", object.name);
@@ -219,6 +214,14 @@ impl Ask<'_> {
     }
 }
 
+/// An object's resource as the metrics API names it, with its group.
+fn resource_of(object: &Reference) -> String {
+    let (group, version) = object.api_version.rsplit_once('/').unwrap_or(("", &object.api_version));
+    let known = eyot_model::kinds::builtin().by_kind(group, version, &object.kind);
+    let plural = known.map_or_else(|| format!("{}s", object.kind.to_lowercase()), |it| it.plural.to_string());
+    if group.is_empty() { plural } else { format!("{plural}.{group}") }
+}
+
 fn untargeted(reason: &'static str) -> Unknown {
     Unknown { reason, message: "invalid metric: neither a utilization nor a value is its target".to_owned() }
 }
@@ -227,4 +230,19 @@ fn untargeted(reason: &'static str) -> Unknown {
 fn quantity(value: f64) -> String {
     let millis = (value * 1000.0).round() as i64;
     if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_asked_for_by_their_resource() {
+        let of = |api_version: &str, kind: &str| {
+            resource_of(&Reference { api_version: api_version.into(), kind: kind.into(), name: "x".into() })
+        };
+        assert_eq!(of("v1", "Service"), "services");
+        assert_eq!(of("networking.k8s.io/v1", "Ingress"), "ingresses.networking.k8s.io");
+        assert_eq!(of("example.com/v1", "Queue"), "queues.example.com");
+    }
 }

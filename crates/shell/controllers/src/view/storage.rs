@@ -24,8 +24,8 @@ pub(crate) struct ClaimView {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ClaimSpec {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) storage_class_name: String,
+    /// Absent where the default class is wanted, empty where none is.
+    pub(crate) storage_class_name: Option<String>,
     #[serde(deserialize_with = "nullable")]
     pub(crate) volume_name: String,
     #[serde(deserialize_with = "nullable")]
@@ -91,6 +91,8 @@ pub(crate) struct ClaimRef {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ClassView {
+    #[serde(rename = "metadata")]
+    pub(crate) meta: Meta,
     pub(crate) provisioner: String,
     #[serde(deserialize_with = "nullable")]
     pub(crate) volume_binding_mode: String,
@@ -115,13 +117,18 @@ fn storage(list: &Strings) -> u64 {
 }
 
 impl ClaimView {
+    /// Name of its class; empty for none.
+    pub(crate) fn class(&self) -> &str {
+        self.spec.storage_class_name.as_deref().unwrap_or_default()
+    }
+
     /// The claim as the plan takes it.
     pub(crate) fn plan(&self) -> Claim<'_> {
         Claim {
             namespace: &self.meta.namespace,
             name: &self.meta.name,
             uid: &self.meta.uid,
-            class: &self.spec.storage_class_name,
+            class: self.class(),
             volume: &self.spec.volume_name,
             modes: &self.spec.access_modes,
             bytes: storage(&self.spec.resources.requests),

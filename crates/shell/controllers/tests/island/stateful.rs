@@ -197,3 +197,39 @@ async fn claims_are_made_for_pods_and_go_as_the_set_says() {
     world.delete(WEB, "Background").await;
     world.until(&format!("{CLAIMS}/data-web-0"), "gone with the set", Value::is_null).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_that_were_made_before_the_default_class_get_it() {
+    const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
+    let world = World::start().await;
+    let claim = |name: &str, class: Value| {
+        let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        if !class.is_null() {
+            spec["storageClassName"] = class;
+        }
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
+    };
+    for (name, class) in [("any", Value::Null), ("none", json!("")), ("late", json!("late"))] {
+        world.create(CLAIMS, claim(name, class)).await;
+    }
+    for (name, mark) in [("late", "false"), ("usual", "true")] {
+        let marks = json!({"storageclass.kubernetes.io/is-default-class": mark});
+        world
+            .create(
+                CLASSES,
+                json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+                "metadata": {"name": name, "annotations": marks}, "provisioner": "example.com/p"}),
+            )
+            .await;
+    }
+    // What wakes a claim before its time.
+    for name in ["any", "none", "late"] {
+        world.merge(&format!("{CLAIMS}/{name}"), json!({"metadata": {"labels": {"seen": "again"}}})).await;
+    }
+    let asked = |it: &Value| annotation(it, "volume.kubernetes.io/storage-provisioner") == "example.com/p";
+    let any = world.until(&format!("{CLAIMS}/any"), "provisioned", asked).await;
+    assert_eq!(any["spec"]["storageClassName"], "usual");
+    world.until(&format!("{CLAIMS}/late"), "provisioned", asked).await;
+    let none = world.get(&format!("{CLAIMS}/none")).await.unwrap();
+    assert_eq!((&none["spec"]["storageClassName"], asked(&none)), (&json!(""), false));
+}
