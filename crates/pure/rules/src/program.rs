@@ -75,13 +75,7 @@ impl Program {
     }
 
     pub(crate) fn compile_in(text: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(CompileError(format!("the expression has more than {TEXT_BYTES_MAX} bytes")));
-        }
-        let parsed =
-            catch_unwind(|| Parser::new().enable_optional_syntax(true).max_recursion_depth(DEPTH_MAX).parse(text));
-        let parsed = parsed.map_err(|_| CompileError("the parser gave up".to_owned()))?;
-        let mut expression = parsed.map_err(|it| CompileError(one_line(&it.to_string())))?;
+        let mut expression = parse(text)?;
         expand::expand(&mut expression, scope.takes_messages()).map_err(CompileError)?;
         semver::lift(&mut expression);
         expand::name_types(&mut expression);
@@ -127,6 +121,16 @@ impl Program {
             Value::resolve(&self.expression, &scope)
         })
     }
+}
+
+/// The parts of an expression, whose size and nesting are bounded.
+pub(crate) fn parse(text: &str) -> Result<IdedExpr, CompileError> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(CompileError(format!("the expression has more than {TEXT_BYTES_MAX} bytes")));
+    }
+    let parsed = catch_unwind(|| Parser::new().enable_optional_syntax(true).max_recursion_depth(DEPTH_MAX).parse(text));
+    let parsed = parsed.map_err(|_| CompileError("the parser gave up".to_owned()))?;
+    parsed.map_err(|it| CompileError(one_line(&it.to_string())))
 }
 
 /// Errors show values, which may be large, or secret.

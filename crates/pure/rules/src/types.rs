@@ -10,12 +10,9 @@ use eyot_model::{
     kinds::Kind,
     schema::{self as table, Definition, Shape},
 };
-use kube_cel::cel::{
-    common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue},
-    parser::Parser,
-};
+use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue};
 
-use crate::{convert::unescape, expand};
+use crate::{convert::unescape, expand, program::parse};
 
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,8 +191,7 @@ fn metadata<'s>() -> Type<'s> {
 /// # Errors
 /// The first thing that is certainly wrong.
 pub fn check<'s>(text: &str, names: &[(&str, Type<'s>)], variables: &[(String, Type<'s>)]) -> Result<Type<'s>, String> {
-    let parsed = Parser::new().enable_optional_syntax(true).parse(text).map_err(|it| it.to_string())?;
-    let mut expression = parsed;
+    let mut expression = parse(text).map_err(|it| it.0)?;
     expand::expand(&mut expression, true)?;
     let scope = names.iter().map(|it| (it.0.to_owned(), it.1.clone())).collect();
     Walk { scope, variables }.of(&expression)
