@@ -16,6 +16,8 @@ use tokio::{
 
 /// Longest that a start may take.
 const READY_MAX: Duration = Duration::from_secs(60);
+/// Longest that a killed node is waited for.
+const KILL_MAX: Duration = Duration::from_secs(2);
 
 /// What the ready line says.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +69,12 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // The child dies with its handle; what it has open goes with it.
         let _ = self.child.start_kill();
+        let killed = Instant::now();
+        // While it dies it may still make files.
+        while matches!(self.child.try_wait(), Ok(None)) && killed.elapsed() < KILL_MAX {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
