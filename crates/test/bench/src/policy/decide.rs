@@ -32,7 +32,7 @@ http := input.attributes.request.http
 
 allow if {
   http.method == "GET"
-  input.parsed_path == ["people", name]
+  ["people", name] = input.parsed_path
   name == user
 }
 
