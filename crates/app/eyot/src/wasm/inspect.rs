@@ -95,7 +95,7 @@ mod tests {
         let found = describe(MODULE).unwrap();
         expect![[r#"
             a.wasm: core module that cannot run here
-            57 bytes, sha256:ab
+            50 bytes, sha256:ab
             starts with 0 KiB of memory
             no debug information: traps name functions only
             exports
