@@ -75,7 +75,7 @@ const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
     ("wasmtime", &["eyot-runtime"]),
     ("wasmtime-wasi", &["eyot-runtime"]),
     ("wasmtime-wasi-http", &["eyot-runtime"]),
-    ("rusqlite", &["eyot-store"]),
+    ("rusqlite", &["eyot-bucket", "eyot-store"]),
     (
         "kube",
         &[
