@@ -107,3 +107,14 @@ impl fmt::Debug for Gateway {
         f.debug_struct("Gateway").field("config", &self.config).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+impl Gateway {
+    /// One whose API server never answers.
+    pub(crate) fn silent(config: Config) -> Arc<Self> {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
+        });
+        Self::new(kube::Client::new(silent, "default"), Arc::new(Endpoints::new()), config)
+    }
+}

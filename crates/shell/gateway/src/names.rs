@@ -88,25 +88,15 @@ fn addresses(service: &Service) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use eyot_dispatch::Endpoints;
-
     use super::*;
     use crate::{
         Config,
         kinds::{Name, ServicePort, ServiceSpec},
     };
 
-    fn gateway() -> Arc<Gateway> {
-        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
-            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
-        });
-        let client = kube::Client::new(silent, "default");
-        Gateway::new(client, Arc::new(Endpoints::new()), Config::default())
-    }
-
     #[tokio::test]
     async fn services_are_known_by_name_and_reached_by_address() {
-        let gateway = gateway();
+        let gateway = Gateway::silent(Config::default());
         let spec = |ip: Option<&str>| ServiceSpec {
             cluster_ip: ip.map(str::to_owned),
             ports: Some(vec![ServicePort { port: 80, ..ServicePort::default() }]),

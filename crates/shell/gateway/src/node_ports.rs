@@ -7,13 +7,14 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -31,6 +32,14 @@ use crate::{
 
 /// Time for an endpoint to accept a connection before another is tried.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(5);
+/// First pause before a port that is taken is tried again; doubles up to the last. Shorter ones are not told: the listener
+/// before this one may be about to go.
+const PAUSE_FIRST: Duration = Duration::from_millis(5);
+const PAUSE_TOLD: Duration = Duration::from_secs(1);
+const PAUSE_LAST: Duration = Duration::from_secs(60);
+/// Silence after which a connection's other side is asked whether it is still there. One that is gone without a word would
+/// hold a place for ever.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// The ports that are open.
 pub(crate) struct NodePorts {
@@ -64,45 +73,63 @@ impl NodePorts {
             open.service != *service || wanted.get(port).is_some_and(|it| Arc::ptr_eq(it, &open.pool))
         });
         for (port, pool) in wanted {
-            if self.open.contains_key(&port) {
+            if self.open.get(&port).is_some_and(|it| it.service == *service) {
                 continue;
             }
-            match self.listen(ip, port, pool.clone()) {
-                Ok(task) => {
-                    let open = Open { service: service.clone(), pool: pool.clone(), task };
-                    self.open.insert(port, open);
-                }
-                // Another program has it. The Service works by its other ways.
-                Err(error) => tracing::warn!(%service, port, %error, "a port of the node cannot be opened"),
-            }
+            // One that another Service had is no longer that one's: the server gives a port once.
+            let address = SocketAddr::new(ip, port);
+            let serving = serve(self.gateway.clone(), listen(address).ok(), address, pool.clone());
+            let serving = tokio::spawn(serving);
+            let open = Open { service: service.clone(), pool: pool.clone(), task: serving.abort_handle() };
+            self.open.insert(port, open);
         }
     }
+}
 
-    fn listen(&self, ip: IpAddr, port: u16, pool: Arc<Pool>) -> io::Result<AbortHandle> {
-        let address = SocketAddr::new(ip, port);
-        let socket = std::net::TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(socket)?;
-        let gateway = self.gateway.clone();
-        let serving = tokio::spawn(async move {
-            loop {
-                let (stream, peer, permit) = server::accept(&listener, &gateway.slots).await;
-                if gateway.judges(&pool) {
-                    let direct = Direct::new(pool.clone(), address);
-                    let cut = CancellationToken::new();
-                    let connection = Connection::new(gateway.clone(), peer, cut.clone(), Some(direct));
-                    tokio::spawn(server::run(connection, stream, cut, permit));
-                    continue;
-                }
-                let (gateway, pool) = (gateway.clone(), pool.clone());
-                tokio::spawn(async move {
-                    carry(gateway, pool, stream, peer).await;
-                    drop(permit);
-                });
-            }
+/// Carries the connections of a port, which is opened as soon as it is free.
+async fn serve(gateway: Arc<Gateway>, listener: Option<TcpListener>, address: SocketAddr, pool: Arc<Pool>) {
+    let listener = match listener {
+        Some(listener) => listener,
+        None => opened(address, &pool).await,
+    };
+    loop {
+        let (stream, peer, permit) = server::accept(&listener, &gateway.slots).await;
+        if gateway.judges(&pool) {
+            let direct = Direct::new(pool.clone(), address);
+            let cut = CancellationToken::new();
+            let connection = Connection::new(gateway.clone(), peer, cut.clone(), Some(direct));
+            tokio::spawn(server::run(connection, stream, cut, permit));
+            continue;
+        }
+        let (gateway, pool) = (gateway.clone(), pool.clone());
+        tokio::spawn(async move {
+            carry(gateway, pool, stream, peer).await;
+            drop(permit);
         });
-        Ok(serving.abort_handle())
     }
+}
+
+/// Tries a port until nobody else has it.
+async fn opened(address: SocketAddr, pool: &Pool) -> TcpListener {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        tokio::time::sleep(pause).await;
+        match listen(address) {
+            Ok(listener) => return listener,
+            // Another program has it. The Service works by its other ways.
+            Err(error) if (PAUSE_TOLD..PAUSE_TOLD * 2).contains(&pause) => {
+                tracing::warn!(service = %pool.name, %address, %error, "a port of the node cannot be opened yet");
+            }
+            Err(_) => {}
+        }
+        pause = (pause * 2).min(PAUSE_LAST);
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = std::net::TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 /// Carries one connection to an endpoint and back, until both sides have ended it, or until its requests are to be judged.
@@ -111,8 +138,11 @@ async fn carry(gateway: Arc<Gateway>, pool: Arc<Pool>, client: TcpStream, peer: 
         tracing::debug!(service = %pool.name, "no endpoint takes a connection from a port of the node");
         return;
     };
-    // The hint fails only on connections that are gone already.
-    let _ = (client.set_nodelay(true), endpoint.set_nodelay(true));
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+    for stream in [&client, &endpoint] {
+        // The hints fail only on connections that are gone already.
+        let _ = (stream.set_nodelay(true), SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    }
     let mut client = Unjudged { stream: client, gateway, pool };
     if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut endpoint).await {
         tracing::trace!(%error, "a connection through a port of the node broke");
@@ -168,7 +198,7 @@ async fn connect(pool: &Pool, client: Client) -> Option<(TcpStream, Busy)> {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-    use eyot_dispatch::{Asking, Authorize, Decision, Endpoints, Way};
+    use eyot_dispatch::{Asking, Authorize, Decision, Way};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -176,14 +206,6 @@ mod tests {
         Config,
         kinds::{ServicePort, ServiceSpec},
     };
-
-    fn gateway() -> Arc<Gateway> {
-        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
-            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
-        });
-        let config = Config { node_ports: Some([127, 0, 0, 1].into()), ..Config::default() };
-        Gateway::new(kube::Client::new(silent, "default"), Arc::new(Endpoints::new()), config)
-    }
 
     /// An endpoint that answers every connection with a word, then echoes.
     async fn endpoint(word: &'static [u8]) -> SocketAddr {
@@ -199,6 +221,11 @@ mod tests {
         address
     }
 
+    fn spec(node_port: Option<u16>) -> ServiceSpec {
+        let port = ServicePort { port: 80, node_port, ..ServicePort::default() };
+        ServiceSpec { ports: Some(vec![port]), ..ServiceSpec::default() }
+    }
+
     async fn ask(port: u16) -> io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.write_all(b"!").await?;
@@ -208,17 +235,23 @@ mod tests {
         Ok(answer)
     }
 
+    /// Waits until a port answers so.
+    async fn answers(port: u16, wanted: &str) {
+        let opened = async {
+            while ask(port).await.ok().as_deref() != Some(wanted) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), opened).await.expect(wanted);
+    }
+
     #[tokio::test]
     async fn a_port_leads_to_ready_endpoints_while_its_service_has_it() {
-        let gateway = gateway();
+        let gateway = Gateway::silent(Config { node_ports: Some([127, 0, 0, 1].into()), ..Config::default() });
         let mut ports = NodePorts::new(gateway.clone());
         let name = Name::new("ns", "web");
         // A port that was free a moment ago.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let spec = |node_port| ServiceSpec {
-            ports: Some(vec![ServicePort { port: 80, node_port, ..ServicePort::default() }]),
-            ..ServiceSpec::default()
-        };
         let service = gateway.services.apply(&name, &spec(Some(free)));
         ports.set(&name, &service.ports);
         assert_eq!(ask(free).await.unwrap_or_default(), "", "there is no endpoint yet");
@@ -258,15 +291,13 @@ mod tests {
 
     #[tokio::test]
     async fn requests_at_a_port_are_judged_from_when_somebody_judges_them() {
-        let gateway = gateway();
+        let gateway = Gateway::silent(Config { node_ports: Some([127, 0, 0, 1].into()), ..Config::default() });
         let judged = Arc::new(AtomicBool::new(false));
         gateway.set_authorizer(Arc::new(Guard(judged.clone())));
         let mut ports = NodePorts::new(gateway.clone());
         let name = Name::new("ns", "web");
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let port = ServicePort { port: 80, node_port: Some(free), ..ServicePort::default() };
-        let spec = ServiceSpec { ports: Some(vec![port]), ..ServiceSpec::default() };
-        let service = gateway.services.apply(&name, &spec);
+        let service = gateway.services.apply(&name, &spec(Some(free)));
         ports.set(&name, &service.ports);
         service.ports[0].pool.set(&[endpoint(b"one").await]);
 
@@ -291,5 +322,30 @@ mod tests {
         assert!(refused.starts_with("HTTP/1.1 403") && refused.ends_with("/secret"), "{refused}");
         let other = answer(b"\x00\x01 no HTTP at all\r\n\r\n").await;
         assert!(!other.contains("one"), "{other}");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_opened_when_it_is_free() {
+        let gateway = Gateway::silent(Config { node_ports: Some([127, 0, 0, 1].into()), ..Config::default() });
+        let mut ports = NodePorts::new(gateway.clone());
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let (old, new) = (Name::new("ns", "old"), Name::new("ns", "new"));
+        for name in [&old, &new] {
+            // The second gets the port before the first is told to be gone, as when both are listed anew.
+            let service = gateway.services.apply(name, &spec(Some(port)));
+            service.ports[0].pool.set(&[endpoint(if *name == old { b"old" } else { b"new" }).await]);
+            ports.set(name, &service.ports);
+        }
+        ports.set(&old, &[]);
+        drop(taken);
+        answers(port, "new!").await;
+        // Made anew at once, while its old listener is still there.
+        ports.set(&new, &[]);
+        gateway.services.remove(&new);
+        let service = gateway.services.apply(&new, &spec(Some(port)));
+        service.ports[0].pool.set(&[endpoint(b"again").await]);
+        ports.set(&new, &service.ports);
+        answers(port, "again!").await;
     }
 }

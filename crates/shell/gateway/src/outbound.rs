@@ -83,7 +83,7 @@ impl Gateway {
             Way::Pool(pool) => {
                 let changes = match self.judge(caller, &head, &pool) {
                     Ok(changes) => changes,
-                    Err(refusal) => return Ok((refusal, None)),
+                    Err(refusal) => return Ok((*refusal, None)),
                 };
                 changes.apply_to_request(&mut head.headers);
                 let permit = |address| self.permit(caller, address);
@@ -111,7 +111,7 @@ impl Gateway {
     }
 
     /// Asks whoever authorises requests to a Service. The error is what the guest is answered.
-    fn judge(&self, caller: &Caller, head: &Parts, pool: &Pool) -> Result<Changes, Response<Body>> {
+    fn judge(&self, caller: &Caller, head: &Parts, pool: &Pool) -> Result<Changes, Box<Response<Body>>> {
         let Some(authorizer) = self.authorizer.get() else { return Ok(Changes::default()) };
         let way = eyot_dispatch::Way { service: Some(pool.service()), ..Default::default() };
         if !authorizer.is_concerned(&way) {
@@ -125,7 +125,7 @@ impl Gateway {
                 self.counters.denied.fetch_add(1, Relaxed);
                 let mut response = Response::new(full(body));
                 (*response.status_mut(), *response.headers_mut()) = (status, headers);
-                Err(response)
+                Err(Box::new(response))
             }
         }
     }
@@ -168,7 +168,11 @@ impl Gateway {
     fn way_of(&self, service: &Arc<Service>, name: &str, port: u16) -> Result<Way, CallError> {
         let service = self.services.follow(service, &self.config.cluster_domain);
         if let Some(host) = &service.external_name {
-            return Ok(Way::Alias(host.clone()));
+            // Of names what they resolve to is judged; an address is dialled as it is.
+            return match host.parse() {
+                Ok(ip) if !may_dial(ip, &self.pod_networks.load()) => Err(out_of_reach(host)),
+                _ => Ok(Way::Alias(host.clone())),
+            };
         }
         match service.port(port) {
             Some(port) => Ok(Way::Pool(port.pool.clone())),
@@ -187,8 +191,12 @@ impl Gateway {
         if may_dial(ip, &self.pod_networks.load()) {
             return Ok(Way::Outside);
         }
-        Err(CallError::Connect(format!("{address} is an address of the host itself, which guests may not reach")))
+        Err(out_of_reach(address))
     }
+}
+
+fn out_of_reach(address: impl std::fmt::Display) -> CallError {
+    CallError::Connect(format!("{address} is an address of the host itself, which guests may not reach"))
 }
 
 /// The URI with the host of an ExternalName Service.
@@ -213,4 +221,36 @@ fn count_hop(head: &mut Parts) -> Result<(), CallError> {
     }
     head.headers.insert(HOPS, HeaderValue::from(hops));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Config,
+        kinds::{Name, ServiceSpec},
+    };
+
+    #[tokio::test]
+    async fn a_name_that_stands_for_an_address_of_the_host_leads_nowhere() {
+        let gateway = Gateway::silent(Config::default());
+        let way = |external: &str| {
+            let spec = ServiceSpec {
+                type_: Some("ExternalName".into()),
+                external_name: Some(external.into()),
+                ..ServiceSpec::default()
+            };
+            gateway.services.apply(&Name::new("ns", "alias"), &spec);
+            match gateway.way("ns", &Authority::from_static("alias"), false) {
+                Ok(Way::Alias(host)) => host.into_string(),
+                Ok(_) => "elsewhere".to_owned(),
+                Err(error) => error.to_string(),
+            }
+        };
+        for host in ["127.0.0.1", "169.254.169.254", "0.0.0.0"] {
+            assert!(way(host).contains("guests may not reach"), "{host}: {}", way(host));
+        }
+        assert_eq!(way("93.184.216.34"), "93.184.216.34");
+        assert_eq!(way("www.example.com"), "www.example.com");
+    }
 }

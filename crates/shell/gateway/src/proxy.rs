@@ -100,9 +100,6 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
         Judged::Pass(changes) => changes,
         Judged::Refused(answer) => return answer,
     };
-    if let Some(changes) = &changes {
-        changes.apply_to_request(&mut head.headers);
-    }
     if let Some(redirect) = &action.redirect {
         return redirected(redirect, &action, &head.uri, &host_name, matched, gateway.config.http_port);
     }
@@ -117,7 +114,7 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
             return Answer::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("route {} has no backend", action.route));
         }
     };
-    let upgrade = prepare(connection, &mut head, host.as_ref(), &action, matched);
+    let upgrade = prepare(connection, &mut head, host.as_ref(), changes.as_ref(), &action, matched);
     let mut answer = carry(connection, &action, pool, head, body, upgrade).await;
     if let Some(changes) = &changes {
         changes.apply_to_response(answer.response.headers_mut());
@@ -220,6 +217,7 @@ fn prepare<B>(
     connection: &Connection,
     head: &mut Parts,
     host: Option<&HeaderValue>,
+    changes: Option<&Changes>,
     action: &Action<B>,
     matched: usize,
 ) -> Option<Upgrade> {
@@ -227,6 +225,10 @@ fn prepare<B>(
     // Only guests count hops.
     head.headers.remove(HOPS);
     set_forwarded(&mut head.headers, &connection.peer, host, connection.gateway.config.trust_forwarded);
+    // After the headers of the hop, among which a client may name whatever it wants gone.
+    if let Some(changes) = changes {
+        changes.apply_to_request(&mut head.headers);
+    }
     if !action.request_headers.is_empty() {
         action.request_headers.apply(&mut head.headers);
     }

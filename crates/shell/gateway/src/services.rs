@@ -252,8 +252,9 @@ impl Services {
         after.announced = announced(name, spec, &after.addresses);
         let after = Arc::new(after);
         let addresses = self.by_address.pin();
-        for address in before.iter().flat_map(|it| &it.addresses).filter(|it| !after.addresses.contains(it)) {
-            addresses.remove(address);
+        if let Some(before) = &before {
+            let lost = before.addresses.iter().filter(|it| !after.addresses.contains(it));
+            lost.for_each(|it| self.give_up(*it, before));
         }
         for address in &after.addresses {
             addresses.insert(*address, after.clone());
@@ -265,11 +266,16 @@ impl Services {
     /// Forgets a Service.
     pub(crate) fn remove(&self, name: &Name) {
         if let Some(before) = self.by_name.pin().remove(name.to_string().as_str()) {
-            let addresses = self.by_address.pin();
-            for address in &before.addresses {
-                addresses.remove(address);
-            }
+            before.addresses.iter().for_each(|it| self.give_up(*it, before));
             before.ports.iter().for_each(|it| it.pool.set(&[]));
+        }
+    }
+
+    /// Takes an address from a Service, unless another has it by now: in a list the one that got it may come first.
+    fn give_up(&self, address: IpAddr, before: &Arc<Service>) {
+        let addresses = self.by_address.pin();
+        if addresses.get(&address).is_some_and(|it| Arc::ptr_eq(it, before)) {
+            addresses.remove(&address);
         }
     }
 }
@@ -364,6 +370,17 @@ mod tests {
         assert_eq!(pool.choose(&[free], anyone).unwrap().address(), first.address());
         assert!(pool.choose(&addresses, anyone).is_none());
     }
+
+    #[test]
+    fn an_address_that_another_service_got_stays_with_it() {
+        let services = Services::default();
+        let (old, new) = (Name::new("ns", "old"), Name::new("ns", "new"));
+        services.apply(&old, &spec(&[80], "10.43.0.1"));
+        let owner = services.apply(&new, &spec(&[80], "10.43.0.1"));
+        services.remove(&old);
+        assert!(services.by_address([10, 43, 0, 1].into()).is_some_and(|it| Arc::ptr_eq(&it, &owner)));
+    }
+
     #[test]
     fn a_client_keeps_its_endpoint_while_that_is_there() {
         let services = Services::default();
@@ -390,6 +407,7 @@ mod tests {
         let turns: std::collections::BTreeSet<SocketAddr> = (0..8).map(|_| of(1)).collect();
         assert_eq!(turns.len(), 4);
     }
+
     #[test]
     fn a_name_that_stands_for_a_service_leads_there_and_circles_end() {
         let services = Services::default();

@@ -85,6 +85,9 @@ async fn an_allowed_request_is_changed_as_the_policy_says() {
     let response = node.send(get("guarded.test", "/open")).await;
     assert_eq!(response.headers()["x-judged"], "yes");
     assert_eq!(text(response).await, r#"user Some("ann") secret None"#);
+    let mut sly = get("guarded.test", "/open");
+    sly.headers_mut().insert("connection", HeaderValue::from_static("x-user"));
+    assert_eq!(text(node.send(sly).await).await, r#"user Some("ann") secret None"#, "a client takes nothing from it");
     let free = node.send(get("free.test", "/closed")).await;
     assert_eq!(text(free).await, r#"user Some("forged") secret Some("s")"#, "nobody is concerned with other Services");
 }
