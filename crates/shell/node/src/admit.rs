@@ -4,9 +4,10 @@
 //! seccomp's default profile) are honoured by what a WebAssembly guest is: it has no user, no capability and no root.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EphemeralContainer, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, Probe,
-    SecurityContext, Volume,
+    Container, ContainerPort, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, Probe, SecurityContext, Volume,
 };
+
+use crate::env;
 
 /// Longest name of a service in a gRPC probe.
 pub(crate) const GRPC_SERVICE_BYTES_MAX: usize = 127;
@@ -37,7 +38,7 @@ pub(crate) fn refusals_of_joined(spec: &PodSpec, name: &str) -> Vec<String> {
         let path = format!("spec.ephemeralContainers[{index}]");
         let target = it.target_container_name.as_deref().is_some_and(|it| !it.is_empty());
         out.when(target, format!("{path}.targetContainerName"), "guests see no processes, their own aside");
-        out.joined(&path, it);
+        out.container(&path, &env::ordinary(it), false);
     }
     out.list
 }
@@ -62,6 +63,10 @@ impl Refusals {
         self.when(on(spec.set_hostname_as_fqdn), "spec.setHostnameAsFQDN", "guests have no host name");
         self.when(has(&spec.readiness_gates), "spec.readinessGates", "not supported");
         self.when(has(&spec.resource_claims), "spec.resourceClaims", "guests have no devices");
+        let resources = spec.resources.as_ref();
+        let shared =
+            resources.is_some_and(|it| [&it.limits, &it.requests].into_iter().flatten().any(|it| !it.is_empty()));
+        self.when(shared, "spec.resources", "only those of containers");
         self.when(spec.dns_config.is_some(), "spec.dnsConfig", "guests have no resolver file");
         let dns = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
         self.when(!matches!(dns, "ClusterFirst" | "Default"), "spec.dnsPolicy", "only ClusterFirst and Default");
@@ -123,17 +128,6 @@ impl Refusals {
         if let Some(lifecycle) = &it.lifecycle {
             self.lifecycle(&format!("{path}.lifecycle"), lifecycle);
         }
-        if let Some(context) = &it.security_context {
-            self.security(&format!("{path}.securityContext"), context);
-        }
-    }
-
-    fn joined(&mut self, path: &str, it: &EphemeralContainer) {
-        self.when(it.image.as_deref().unwrap_or_default().is_empty(), format!("{path}.image"), "missing");
-        self.when(it.tty == Some(true), format!("{path}.tty"), "guests have no terminal; stdin without one works");
-        let directory = it.working_dir.as_deref().unwrap_or_default();
-        self.when(!matches!(directory, "" | "/"), format!("{path}.workingDir"), "a guest starts in /");
-        self.when(has(&it.volume_devices), format!("{path}.volumeDevices"), "guests have no devices");
         if let Some(context) = &it.security_context {
             self.security(&format!("{path}.securityContext"), context);
         }
@@ -252,19 +246,21 @@ mod tests {
     #[test]
     fn what_joins_a_pod_later_is_held_to_less() {
         let spec = r#"{"containers":[],"ephemeralContainers":[{"name":"good","image":"x","stdin":true},
-            {"name":"bad","image":"x","tty":true,"targetContainerName":"a"}]}"#;
+            {"name":"bad","image":"x","tty":true,"targetContainerName":"a",
+                "env":[{"name":"A","valueFrom":{"fileKeyRef":{"volumeName":"v","path":"p","key":"k"}}}]}]}"#;
         let spec: PodSpec = serde_json::from_str(spec).unwrap();
         assert!(refusals_of_joined(&spec, "good").is_empty());
         expect![[r#"
             spec.ephemeralContainers[1].targetContainerName (guests see no processes, their own aside)
-            spec.ephemeralContainers[1].tty (guests have no terminal; stdin without one works)"#]]
+            spec.ephemeralContainers[1].tty (guests have no terminal; stdin without one works)
+            spec.ephemeralContainers[1].env[0].valueFrom.fileKeyRef (not supported)"#]]
         .assert_eq(&refusals_of_joined(&spec, "bad").join("\n"));
     }
 
     #[test]
     fn what_cannot_be_honoured_is_named() {
         check(
-            r#"{"hostNetwork":true,"hostPID":true,"dnsPolicy":"None",
+            r#"{"hostNetwork":true,"hostPID":true,"dnsPolicy":"None","resources":{"limits":{"memory":"1Gi"}},
               "containers":[{"name":"a","image":"","tty":true,"workingDir":"/srv","terminationMessagePath":"out","ports":[{"containerPort":80,"hostPort":80}],
                 "resources":{"limits":{"nvidia.com/gpu":"1"}},"livenessProbe":{"httpGet":{"port":1,"scheme":"HTTPS"}},
                 "lifecycle":{"stopSignal":"SIGTERM","postStart":{"httpGet":{"port":1,"scheme":"HTTPS"}}},
@@ -275,6 +271,7 @@ mod tests {
             expect![[r#"
                 spec.hostNetwork (guests have an address of their own)
                 spec.hostPID (guests see no processes)
+                spec.resources (only those of containers)
                 spec.dnsPolicy (only ClusterFirst and Default)
                 spec.containers[0].image (missing)
                 spec.containers[0].tty (guests have no terminal; stdin without one works)

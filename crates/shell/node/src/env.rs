@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
+use k8s_openapi::api::core::v1::{Container, EnvVar, EphemeralContainer, Pod};
 
 use crate::{
     fields::{self, Facts},
@@ -154,8 +154,12 @@ pub(crate) fn container_named<'a>(pod: &'a Pod, name: &str) -> Option<Cow<'a, Co
 
 /// The containers that joined the pod later, as ordinary ones.
 pub(crate) fn ephemeral(pod: &Pod) -> impl Iterator<Item = Container> {
-    let list = pod.spec.iter().flat_map(|it| it.ephemeral_containers.iter().flatten());
-    list.map(|it| Container {
+    pod.spec.iter().flat_map(|it| it.ephemeral_containers.iter().flatten()).map(ordinary)
+}
+
+/// A container that joined its pod later as an ordinary one: it has no more than these fields.
+pub(crate) fn ordinary(it: &EphemeralContainer) -> Container {
+    Container {
         name: it.name.clone(),
         image: it.image.clone(),
         image_pull_policy: it.image_pull_policy.clone(),
@@ -173,7 +177,7 @@ pub(crate) fn ephemeral(pod: &Pod) -> impl Iterator<Item = Container> {
         termination_message_path: it.termination_message_path.clone(),
         termination_message_policy: it.termination_message_policy.clone(),
         ..Container::default()
-    })
+    }
 }
 
 /// Every container that a pod was made with, init containers first.

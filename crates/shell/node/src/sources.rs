@@ -122,6 +122,23 @@ pub(crate) struct Sources {
 struct Shared {
     referrers: Waiting,
     watched: Vec<SourceKind>,
+    /// How many objects may be referred to before those are forgotten that only pods referred to which are gone.
+    sweep_at: usize,
+}
+
+impl Shared {
+    /// Forgets who is gone, where that is due: what is kept is at most twice what is used.
+    fn sweep(&mut self) {
+        const LEAST: usize = 64;
+        if self.referrers.len() < self.sweep_at.max(LEAST) {
+            return;
+        }
+        self.referrers.retain(|_, referrers| {
+            referrers.retain(|it| it.strong_count() > 0);
+            !referrers.is_empty()
+        });
+        self.sweep_at = self.referrers.len() * 2;
+    }
 }
 
 #[derive(Deserialize)]
@@ -175,6 +192,7 @@ impl Sources {
         let who: Arc<dyn Referrer> = who.clone();
         let who = Arc::downgrade(&who);
         let mut shared = self.shared.lock();
+        shared.sweep();
         for (kind, name) in names {
             let referrers = shared.referrers.entry((*kind, namespace.to_owned(), name.clone())).or_default();
             referrers.retain(|it| it.strong_count() > 0);
@@ -219,4 +237,31 @@ fn config_map_data(object: ConfigMapData) -> BTreeMap<String, Vec<u8>> {
         Some((key, base64::engine::general_purpose::STANDARD.decode(value).ok()?))
     });
     text.chain(binary).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Referrer for Nobody {
+        fn source_changed(self: Arc<Self>) {}
+    }
+
+    #[tokio::test]
+    async fn what_pods_referred_to_that_are_gone_is_forgotten() {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
+        });
+        let sources = Sources::new(Client::new(silent, "default"), CancellationToken::new());
+        let (stays, name) = (Arc::new(Nobody), |at: usize| vec![(SourceKind::Claim, format!("data-{at}"))]);
+        sources.subscribe("ns", &name(0), &stays);
+        for at in 1..1000 {
+            sources.subscribe("ns", &name(at), &Arc::new(Nobody));
+        }
+        let referrers = &sources.shared.lock().referrers;
+        assert!(referrers.len() <= 64, "{}", referrers.len());
+        assert!(referrers.contains_key(&(SourceKind::Claim, "ns".to_owned(), "data-0".to_owned())));
+    }
 }

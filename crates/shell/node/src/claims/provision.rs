@@ -15,7 +15,10 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use super::SELECTED_NODE;
 use crate::{
@@ -33,7 +36,9 @@ const PROVISIONER: &str = "eyot.io/local-path";
 const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
 /// Where a volume says who made it.
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
-const RETRY: Duration = Duration::from_secs(2);
+/// First pause before what failed is tried again; doubles up to the last while nothing succeeds.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
+const RETRY_LAST: Duration = Duration::from_secs(60);
 
 /// The StorageClass, the default one.
 pub(crate) fn class() -> Value {
@@ -60,8 +65,17 @@ enum ProvisionError {
 /// What is to be done, by the volume's name: a thing asked for twice is done once.
 #[derive(Default)]
 struct Tasks {
-    waiting: Mutex<BTreeMap<String, Task>>,
+    lists: Mutex<Lists>,
     wake: Notify,
+}
+
+#[derive(Default)]
+struct Lists {
+    waiting: BTreeMap<String, Task>,
+    /// What waits to be tried again: one that cannot be done holds no other up.
+    failed: BTreeMap<String, Task>,
+    retry: Option<Instant>,
+    pause: Duration,
 }
 
 enum Task {
@@ -71,17 +85,53 @@ enum Task {
 
 impl Tasks {
     fn add(&self, volume: String, task: Task) {
-        self.waiting.lock().insert(volume, task);
+        let mut lists = self.lists.lock();
+        lists.failed.remove(&volume);
+        lists.waiting.insert(volume, task);
         self.wake.notify_one();
+    }
+
+    /// Nobody asks for that volume any more.
+    fn forget(&self, volume: &str) {
+        let mut lists = self.lists.lock();
+        lists.failed.remove(volume);
+        lists.waiting.remove(volume);
     }
 
     async fn next(&self) -> (String, Task) {
         loop {
-            if let Some(task) = self.waiting.lock().pop_first() {
-                return task;
+            let retry = {
+                let lists = &mut *self.lists.lock();
+                if lists.retry.is_some_and(|it| it <= Instant::now()) {
+                    lists.retry = None;
+                    for (volume, task) in std::mem::take(&mut lists.failed) {
+                        lists.waiting.entry(volume).or_insert(task);
+                    }
+                }
+                match lists.waiting.pop_first() {
+                    Some(task) => return task,
+                    None => lists.retry,
+                }
+            };
+            match retry {
+                None => self.wake.notified().await,
+                // Woken or not, there may be something to do.
+                Some(at) => drop(timeout_at(at, self.wake.notified()).await),
             }
-            self.wake.notified().await;
         }
+    }
+
+    fn succeeded(&self) {
+        self.lists.lock().pause = Duration::ZERO;
+    }
+
+    fn failed(&self, volume: String, task: Task) {
+        let lists = &mut *self.lists.lock();
+        if lists.retry.is_none() {
+            lists.pause = (lists.pause * 2).clamp(RETRY_FIRST, RETRY_LAST);
+            lists.retry = Some(Instant::now() + lists.pause);
+        }
+        lists.failed.insert(volume, task);
     }
 }
 
@@ -90,10 +140,18 @@ pub(crate) async fn run(shared: &Shared) {
     let tasks = Arc::new(Tasks::default());
     let claims =
         watch::follow(shared.client.clone(), "/api/v1/persistentvolumeclaims", "", shared.token.clone(), |change| {
-            if let Change::Seen(json) = change
-                && let Some((volume, task)) = asked(json, &shared.config.name)
-            {
-                tasks.add(volume, task);
+            match change {
+                Change::Seen(json) => {
+                    if let Some((volume, task)) = asked(json, &shared.config.name) {
+                        tasks.add(volume, task);
+                    }
+                }
+                Change::Gone(json) => {
+                    if let Some(volume) = of_claim(json) {
+                        tasks.forget(&volume);
+                    }
+                }
+                Change::Relisting | Change::Synced => {}
             }
         });
     let volumes =
@@ -111,10 +169,12 @@ pub(crate) async fn run(shared: &Shared) {
                 Task::Make(claim) => make(shared, &volume, claim).await,
                 Task::Remove { uid } => remove(shared, &volume, uid).await,
             };
-            if let Err(error) = done {
-                tracing::warn!(volume, error = &error as &dyn std::error::Error, "a local volume");
-                tokio::time::sleep(RETRY).await;
-                tasks.waiting.lock().entry(volume).or_insert(task);
+            match done {
+                Ok(()) => tasks.succeeded(),
+                Err(error) => {
+                    tracing::warn!(volume, error = &error as &dyn std::error::Error, "a local volume");
+                    tasks.failed(volume, task);
+                }
             }
         }
     };
@@ -134,6 +194,8 @@ struct Head {
 #[serde(rename_all = "camelCase")]
 struct HeadMeta {
     #[serde(default)]
+    uid: String,
+    #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -141,6 +203,16 @@ impl HeadMeta {
     fn says(&self, key: &str, value: &str) -> bool {
         self.annotations.as_ref().and_then(|it| it.get(key)).is_some_and(|it| it == value)
     }
+}
+
+/// The name of the volume that is made for a claim.
+fn of_claim(json: &str) -> Option<String> {
+    let head: Head = serde_json::from_str(json).ok()?;
+    Some(name(&head.metadata.uid))
+}
+
+fn name(claim: &str) -> String {
+    format!("pvc-{claim}")
 }
 
 /// The volume that a claim asks this node to make.
@@ -156,8 +228,7 @@ fn asked(json: &str, node: &str) -> Option<(String, Task)> {
     if is_bound || claim.metadata.deletion_timestamp.is_some() {
         return None;
     }
-    let name = format!("pvc-{}", claim.metadata.uid.as_deref()?);
-    Some((name, Task::Make(Box::new(claim))))
+    Some((name(&head.metadata.uid), Task::Make(Box::new(claim))))
 }
 
 /// The volume of this node whose claim is gone, and which is to go with it.
@@ -271,5 +342,26 @@ mod tests {
         assert!(!of("Bound", "Delete", PROVISIONER));
         assert!(!of("Released", "Retain", PROVISIONER));
         assert!(!of("Released", "Delete", "somebody.else"));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_done_holds_nothing_else_up() {
+        let tasks = Tasks::default();
+        let add = |name: &str| tasks.add(name.to_owned(), Task::Remove { uid: String::new() });
+        ["a", "b"].into_iter().for_each(add);
+        let (name, task) = tasks.next().await;
+        assert_eq!(name, "a");
+        tasks.failed(name, task);
+        assert_eq!(tasks.next().await.0, "b");
+        let soon = timeout_at(Instant::now() + Duration::from_millis(20), tasks.next()).await;
+        assert!(soon.is_err(), "what failed waits");
+        tasks.lists.lock().retry = Some(Instant::now());
+        let (name, task) = tasks.next().await;
+        tasks.failed(name.clone(), task);
+        assert_eq!((name.as_str(), tasks.lists.lock().pause), ("a", RETRY_FIRST * 2));
+        tasks.forget("a");
+        tasks.lists.lock().retry = Some(Instant::now());
+        add("c");
+        assert_eq!(tasks.next().await.0, "c", "nobody asks for the other any more");
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use base64::Engine;
 use bytes::Bytes;
-use futures::SinkExt;
+use futures::{SinkExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
@@ -76,18 +76,27 @@ fn as_messages(request: &mut Request, reader: Reader, live: Option<Arc<Log>>) ->
     let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
     tokio::spawn(copy(reader, live, sender));
     tokio::spawn(async move {
-        let Some(mut socket) = upgrade::wait_websocket(connection).await else { return };
-        while let Some(Ok(chunk)) = receiver.recv().await {
-            let message = match protocol {
-                BASE64 => Message::Text(base64::engine::general_purpose::STANDARD.encode(&chunk).into()),
-                _ => Message::Binary(chunk),
-            };
-            if socket.send(message).await.is_err() {
-                return;
+        let Some(socket) = upgrade::wait_websocket(connection).await else { return };
+        let (mut sink, mut stream) = socket.split();
+        // A client says nothing but that it leaves, which is to be noticed while the guest is silent too.
+        let left = async { while stream.next().await.is_some_and(|it| it.is_ok()) {} };
+        let outward = async {
+            while let Some(Ok(chunk)) = receiver.recv().await {
+                let message = match protocol {
+                    BASE64 => Message::Text(base64::engine::general_purpose::STANDARD.encode(&chunk).into()),
+                    _ => Message::Binary(chunk),
+                };
+                if sink.send(message).await.is_err() {
+                    return;
+                }
             }
+            // The client may have left already.
+            let _ = sink.close().await;
+        };
+        tokio::select! {
+            () = left => {}
+            () = outward => {}
         }
-        // The client may have left already.
-        let _ = socket.close(None).await;
     });
     Ok(response)
 }

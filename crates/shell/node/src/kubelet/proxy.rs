@@ -3,6 +3,8 @@
 //! The API server asks at `/podProxy/NAMESPACE/POD/PORT`, followed by the path at the pod. A connection that both sides
 //! agree to upgrade becomes a pipe between them.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -16,7 +18,7 @@ use super::{Context, Failure, forward::Ports};
 
 /// Answers one request for a port of a pod.
 pub(super) async fn serve(State(context): State<Context>, mut request: Request) -> Result<Response, Failure> {
-    let place = context.proxied.clone().try_acquire_owned().map_err(|_| Failure {
+    let place = context.proxied.clone().try_acquire_owned().map(Arc::new).map_err(|_| Failure {
         code: StatusCode::TOO_MANY_REQUESTS,
         reason: "TooManyRequests",
         message: "too many requests are passed on to pods of this node already".into(),
@@ -37,17 +39,22 @@ pub(super) async fn serve(State(context): State<Context>, mut request: Request) 
     let stream = ports.open(port).await.map_err(|it| unreachable(&it))?;
     let handshake = http1::handshake::<_, Body>(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|it| unreachable(&it.to_string()))?;
+    let kept = place.clone();
     // Ends with the answer's body, or when that is dropped.
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(error = &error as &dyn std::error::Error, "a request passed on to a pod");
         }
-        drop(place);
+        drop(kept);
     });
     let mut response = sender.send_request(request).await.map_err(|it| unreachable(&it.to_string()))?;
     match upgrade.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         Some(ours) => {
-            tokio::spawn(join(ours, hyper::upgrade::on(&mut response)));
+            let theirs = hyper::upgrade::on(&mut response);
+            tokio::spawn(async move {
+                join(ours, theirs).await;
+                drop(place);
+            });
         }
         None => strip_hop(response.headers_mut(), false),
     }

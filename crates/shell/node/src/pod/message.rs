@@ -66,7 +66,7 @@ impl Message {
 
     /// The message of a guest that ended with `code`. Closes the log, so that its last line is in it. Blocks.
     pub(super) fn read(&self, code: i32, log: &Log) -> String {
-        let text = self.from_file().unwrap_or_default();
+        let text = self.in_file().unwrap_or_default();
         if !text.is_empty() || !self.from_log || code == 0 {
             return text;
         }
@@ -74,7 +74,7 @@ impl Message {
         tail(log.path()).unwrap_or_default()
     }
 
-    fn from_file(&self) -> io::Result<String> {
+    fn in_file(&self) -> io::Result<String> {
         // The guest may have put a link there.
         let (root, file) = (self.root.canonicalize()?, self.file.canonicalize()?);
         if !file.starts_with(&root) || !file.is_file() {

@@ -4,7 +4,7 @@
 //! refused until it is asked for less, and a limit on memory below what a guest uses waits until it uses less; both are told in
 //! a condition.
 
-use eyot_instance::Moment;
+use eyot_instance::{Moment, pod::Role};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use serde_json::{Value, json};
 
@@ -83,11 +83,13 @@ impl Machine {
         self.news = true;
     }
 
-    /// Why the node cannot ever give what the containers ask for together.
+    /// Why the node cannot ever give what the containers ask for together. Those that only prepare have ended by then.
     fn too_much(&self, containers: &[&Container]) -> Option<String> {
         let sum = containers
             .iter()
-            .map(|it| fields::requests(it))
+            .zip(&self.members)
+            .filter(|(_, member)| member.role != Role::Init)
+            .map(|(it, _)| fields::requests(it))
             .fold((0u64, 0u64), |sum, it| (sum.0.saturating_add(it.0), sum.1.saturating_add(it.1)));
         let (name, asked, has) = match () {
             () if sum.0 > self.capacity.cpu_millis => ("cpu", sum.0, self.capacity.cpu_millis),

@@ -13,13 +13,12 @@ use std::{
 
 /// Where Linux offers memory as a file system.
 const SYSTEM: &str = "/dev/shm";
-/// Its type, as `statfs` tells it.
-const TMPFS: i64 = 0x0102_1994;
 
 /// The directory of the node whose data lies at `data`, which need not exist; `None` where there can be none.
 pub(crate) fn root(data: &Path) -> Option<PathBuf> {
     let kind = rustix::fs::statfs(SYSTEM).ok()?.f_type;
-    if i64::try_from(kind) != Ok(TMPFS) {
+    // The type's number, which libc calls TMPFS_MAGIC; its width depends on the machine.
+    if kind != 0x0102_1994 {
         return None;
     }
     let mut hasher = DefaultHasher::new();

@@ -140,13 +140,17 @@ fn with_sub_path(
         return Err(outside());
     }
     let path = root.join(&sub);
+    let real_root = root.canonicalize().map_err(io(&volume.name, root))?;
+    // A guest with the whole volume, or an image, may have left a symbolic link there or on the way.
+    let real = |path: &Path| match path.canonicalize().map_err(io(&volume.name, path))? {
+        real if real.starts_with(&real_root) => Ok(real),
+        _ => Err(outside()),
+    };
     if !path.exists() {
+        real(path.ancestors().find(|it| it.exists()).unwrap_or(root))?;
         write::make_private(&path).map_err(io(&volume.name, &path))?;
     }
-    // A guest with the whole volume may have left a symbolic link there.
-    let real = path.canonicalize().map_err(io(&volume.name, &path))?;
-    let real_root = root.canonicalize().map_err(io(&volume.name, root))?;
-    if real.starts_with(&real_root) { Ok(real) } else { Err(outside()) }
+    real(&path)
 }
 
 #[cfg(test)]
@@ -177,6 +181,7 @@ mod tests {
                     { "name": "host", "mountPath": "/data", "readOnly": true },
                 ] },
                 { "name": "outside", "volumeMounts": [{ "name": "scratch", "mountPath": "/x", "subPath": "link" }] },
+                { "name": "making", "volumeMounts": [{ "name": "scratch", "mountPath": "/x", "subPath": "up/evil/x" }] },
                 { "name": "nowhere", "volumeMounts": [{ "name": "absent", "mountPath": "/x" }] },
                 { "name": "unknown", "volumeMounts": [{ "name": "none", "mountPath": "/x" }] },
                 { "name": "keeping", "volumeMounts": [
@@ -212,11 +217,16 @@ mod tests {
         assert_eq!(fs::read_to_string(pod_dir.join("files/good/0/app.toml")).unwrap(), "x = 1");
         std::os::unix::fs::symlink("/etc", directory(&pod_dir, "scratch").join("link")).unwrap();
         assert_eq!(show(&containers[1]), "volume scratch: path \"link\" leads outside\n");
-        assert_eq!(show(&containers[2]), "volume absent: /absent is no directory\n");
-        assert_eq!(show(&containers[3]), "mount /x: the pod has no volume \"none\"\n");
-        assert_eq!(show(&containers[4]), "pvc-1 at /data rw\nmemory/pod/volumes/ram at /tmp rw\n");
+        let elsewhere = root.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, directory(&pod_dir, "scratch").join("up")).unwrap();
+        assert_eq!(show(&containers[2]), "volume scratch: path \"up/evil/x\" leads outside\n");
+        assert!(fs::read_dir(&elsewhere).unwrap().next().is_none(), "nothing is made outside either");
+        assert_eq!(show(&containers[3]), "volume absent: /absent is no directory\n");
+        assert_eq!(show(&containers[4]), "mount /x: the pod has no volume \"none\"\n");
+        assert_eq!(show(&containers[5]), "pvc-1 at /data rw\nmemory/pod/volumes/ram at /tmp rw\n");
         let mode = fs::metadata(root.path().join("memory/pod/volumes/ram")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o777);
-        assert_eq!(show(&containers[5]), "mount /x: subPathExpr refers to \"NONE\", which has no value\n");
+        assert_eq!(show(&containers[6]), "mount /x: subPathExpr refers to \"NONE\", which has no value\n");
     }
 }
