@@ -13,7 +13,7 @@ use kube::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{apply, client, flags::DeployFlags, publish};
+use crate::{apply, client, flags::DeployFlags, function, publish};
 
 /// Pushes, applies, waits for the rollout, calls the service twice and prints what it saw.
 pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
@@ -23,23 +23,33 @@ pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
         Some(name) => name.clone(),
         None => name_of(&flags.file)?,
     };
-    let host = flags.host.clone().unwrap_or_else(|| format!("{name}.localhost"));
     let wasm = std::fs::read(&flags.file).with_context(|| format!("reading {}", flags.file.display()))?;
     let registry = registry(&client).await?;
-    // A tag of its own for each content: a new build is a new template, so the Deployment rolls.
+    // A tag of its own for each content: a new build is a new template, so what is there rolls.
     let tag = &hex::encode(Sha256::digest(&wasm))[..12];
     let image = format!("{registry}/{name}:{tag}");
     let bytes = wasm.len();
     eyot_registry::push(&image, wasm.into(), &PushOptions::default()).await?;
     println!("pushed    {image} ({} KiB)", bytes.div_ceil(1024));
 
-    for object in objects(&flags, &name, &image, &host)? {
-        let label = apply::label(&object);
-        let outcome = apply::apply(&client, object).await?;
-        println!("{:<9} {label}", format!("{outcome:?}").to_lowercase());
-    }
     let timeout = Duration::from_secs(flags.timeout_seconds);
-    rolled_out(&client, &flags.namespace, &name, timeout).await?;
+    let host = match flags.deployment {
+        true => {
+            let host = flags.host.clone().unwrap_or_else(|| format!("{name}.localhost"));
+            for object in objects(&flags, &name, &image, &host)? {
+                put(&client, object).await?;
+            }
+            rolled_out(&client, &flags.namespace, &name, timeout).await?;
+            host
+        }
+        false => {
+            put(&client, knative_service(&flags, &name, &image)?).await?;
+            let generation = function::generation(&client, &flags.namespace, &name).await?;
+            let ready = function::ready(&client, &flags.namespace, &name, generation, timeout).await?;
+            let url: http::Uri = ready["status"]["url"].as_str().unwrap_or_default().parse().context("reading its URL")?;
+            url.host().context("its URL has no host")?.to_owned()
+        }
+    };
     println!("ready     {:.1} ms after the start", began.elapsed().as_secs_f64() * 1e3);
 
     let gateway = gateway(&client).await?;
@@ -50,6 +60,13 @@ pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
     println!("warm      {:.3} ms to the second answer ({})", millis(second.0), second.1);
     println!("url       {url}");
     println!("try       curl -H 'Host: {host}' http://{gateway}/");
+    Ok(())
+}
+
+async fn put(client: &Client, object: Value) -> Result<()> {
+    let label = apply::label(&object);
+    let outcome = apply::apply(client, object).await?;
+    println!("{:<9} {label}", format!("{outcome:?}").to_lowercase());
     Ok(())
 }
 
@@ -92,21 +109,45 @@ pub(crate) async fn gateway(client: &Client) -> Result<String> {
     }
 }
 
-fn objects(flags: &DeployFlags, name: &str, image: &str, host: &str) -> Result<Vec<Value>> {
-    let labels = json!({ "app.kubernetes.io/name": name });
-    let metadata = json!({ "name": name, "namespace": flags.namespace, "labels": labels });
+/// The container as both ways of deploying have it.
+fn container(flags: &DeployFlags, image: &str) -> Result<Value> {
     let env = flags.env.iter().map(|it| match it.split_once('=') {
         Some((name, value)) => Ok(json!({ "name": name, "value": value })),
         None => bail!("--env {it}: expected NAME=VALUE"),
     });
-    let mut container = json!({
-        "name": name, "image": image,
-        "ports": [{ "name": "http", "containerPort": 8080 }],
-        "env": env.collect::<Result<Vec<_>>>()?,
-    });
+    let mut container = json!({ "image": image, "env": env.collect::<Result<Vec<_>>>()? });
     if let Some(memory) = &flags.memory {
         container["resources"] = json!({ "limits": { "memory": memory } });
     }
+    Ok(container)
+}
+
+fn knative_service(flags: &DeployFlags, name: &str, image: &str) -> Result<Value> {
+    let bounds = [("min-scale", flags.min_scale), ("max-scale", flags.max_scale)];
+    let annotations: serde_json::Map<String, Value> = bounds
+        .into_iter()
+        .filter_map(|(key, it)| Some((format!("autoscaling.knative.dev/{key}"), it?.to_string().into())))
+        .collect();
+    let mut template = json!({ "spec": { "containers": [container(flags, image)?] } });
+    if !annotations.is_empty() {
+        template["metadata"] = json!({ "annotations": annotations });
+    }
+    if let Some(concurrency) = flags.concurrency {
+        template["spec"]["containerConcurrency"] = concurrency.into();
+    }
+    Ok(json!({
+        "apiVersion": eyot_serving::API_VERSION, "kind": "Service",
+        "metadata": { "name": name, "namespace": flags.namespace },
+        "spec": { "template": template },
+    }))
+}
+
+fn objects(flags: &DeployFlags, name: &str, image: &str, host: &str) -> Result<Vec<Value>> {
+    let labels = json!({ "app.kubernetes.io/name": name });
+    let metadata = json!({ "name": name, "namespace": flags.namespace, "labels": labels });
+    let mut container = container(flags, image)?;
+    container["name"] = name.into();
+    container["ports"] = json!([{ "name": "http", "containerPort": 8080 }]);
     Ok(vec![
         json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {
             "replicas": flags.replicas,

@@ -19,7 +19,7 @@ pub(crate) enum Command {
     Up(Box<UpFlags>),
     /// Push a WebAssembly file to an OCI registry.
     Push(PushFlags),
-    /// Push a WebAssembly service, create its objects, wait, and print its URL and cold start.
+    /// Push a WebAssembly service, make a function of it, wait, and print its URL and how long the first answer took.
     Deploy(DeployFlags),
     /// Tell what a WebAssembly file or image is, what it imports and exports, and what it would be allowed.
     ///
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Inspect(crate::wasm::InspectFlags),
     /// Compile WebAssembly files and images into a node's directory, so that it starts them without network and compiler.
     Precompile(crate::wasm::PrecompileFlags),
+    #[command(flatten)]
+    Function(crate::function::FunctionCommand),
     /// Choose the stack for a scenario, show why, and write what runs it; also: audit, migrate, catalog.
     Advise(Box<crate::advise::AdviseFlags>),
     /// Deploy what `advise --render` wrote, measure what it promises, and print promised, measured, verdict.
@@ -99,18 +101,30 @@ pub(crate) struct PushFlags {
 pub(crate) struct DeployFlags {
     /// The .wasm file: a `wasi:http` component.
     pub(crate) file: PathBuf,
-    /// Name of the Deployment, Service and HTTPRoute; the file's stem when absent.
+    /// Name of the function; the file's stem when absent.
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Namespace to deploy into.
     #[arg(long, short, default_value = "default")]
     pub(crate) namespace: String,
-    /// Host name that the route answers to; `NAME.localhost` when absent.
+    /// Make a Deployment, a Service and an HTTPRoute instead of a function: instances that are always there.
     #[arg(long)]
+    pub(crate) deployment: bool,
+    /// Host name that the HTTPRoute answers to; `NAME.localhost` when absent.
+    #[arg(long, requires = "deployment")]
     pub(crate) host: Option<String>,
-    /// How many replicas.
-    #[arg(long, default_value_t = 1)]
+    /// How many replicas the Deployment has.
+    #[arg(long, default_value_t = 1, requires = "deployment")]
     pub(crate) replicas: u32,
+    /// Instances that a function always has; 0 lets it go to zero.
+    #[arg(long, conflicts_with = "deployment")]
+    pub(crate) min_scale: Option<u32>,
+    /// Most instances that a function may have.
+    #[arg(long, conflicts_with = "deployment")]
+    pub(crate) max_scale: Option<u32>,
+    /// Requests that one instance of a function takes at once; 0 for any number.
+    #[arg(long, conflicts_with = "deployment")]
+    pub(crate) concurrency: Option<u32>,
     /// Environment variables for the guest, as NAME=VALUE.
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,

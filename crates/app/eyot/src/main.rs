@@ -1,13 +1,15 @@
 //! The `eyot` binary: a Kubernetes-shaped platform for WebAssembly in one process.
 //!
-//! Start at [`up::run`], which wires the crates together. `push` and `deploy` are clients: they speak to a running
-//! node through its registry and its API, as any other tool would. `advise`, `inspect` and `precompile` need no node; `verify` starts its own.
+//! Start at [`up::run`], which wires the crates together. `push`, `deploy` and the commands of `function` are clients: they
+//! speak to a running node through its registry and its API, as any other tool would. `advise`, `inspect` and `precompile`
+//! need no node; `verify` starts its own.
 
 mod advise;
 mod apply;
 mod client;
 mod deploy;
 mod flags;
+mod function;
 mod manifests;
 mod memory;
 mod policies;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         flags::Command::Deploy(flags) => client::block_on(deploy::run(flags)),
         flags::Command::Inspect(flags) => client::block_on(wasm::inspect(flags)),
         flags::Command::Precompile(flags) => client::block_on(wasm::precompile(flags)),
+        flags::Command::Function(command) => client::block_on(function::run(command)),
         flags::Command::Advise(flags) => return advise::main(*flags),
         flags::Command::Verify(flags) => return verify::main(*flags),
         flags::Command::Policy(command) => return policy::run(command),

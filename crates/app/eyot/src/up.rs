@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use eyot_apiserver::{ApiServer, Identity, pki};
 use eyot_audit::Violations;
 use eyot_controllers::Controllers;
-use eyot_dispatch::Endpoints;
+use eyot_dispatch::{Endpoints, Loads};
 use eyot_gatekeeper::Gatekeeper;
 use eyot_gateway::Gateway;
 use eyot_kyverno::Kyverno;
@@ -17,6 +17,7 @@ use eyot_node::{Node, NodeConfig};
 use eyot_opa::Opa;
 use eyot_registry::{Blobs, Images, ImagesConfig, Registry};
 use eyot_runtime::{Runtime, RuntimeConfig};
+use eyot_serving::object::Site;
 use eyot_store::Store;
 use kube::Client;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -164,15 +165,17 @@ impl Island {
         eyot_apiserver::bootstrap(&api).await.context("creating the first objects")?;
         eyot_apiserver::advertise(&api, advertised(api_address)).await.context("telling where the API server is")?;
 
-        let endpoints = Arc::new(Endpoints::new());
+        let (endpoints, loads) = (Arc::new(Endpoints::new()), Arc::new(Loads::default()));
         let client = |name: &str| Client::new(api.service(Identity::component(name)), "default");
         let gateway_config = eyot_gateway::Config {
             http_port: http_address.port(),
             addresses: vec![reachable(http_address).ip()],
             node_ports: Some(http_address.ip()),
             pod_networks: vec![(config.cluster_cidr.base().into(), config.cluster_cidr.prefix())],
+            loads: loads.clone(),
             ..Default::default()
         };
+        let functions = Site { domain: gateway_config.function_domain.clone(), port: http_address.port() };
         let gateway = Gateway::new(client("gateway"), endpoints.clone(), gateway_config);
         gateway.set_authorizer(Arc::new(opa.clone()));
         let node_config = NodeConfig::new(&config.node_name, dir, config.cluster_cidr);
@@ -183,7 +186,7 @@ impl Island {
         // Where the range asked for cannot be routed, pods have addresses of another.
         gateway.set_pod_networks(vec![(node.pod_cidr().base().into(), node.pod_cidr().prefix())]);
         let controllers_config =
-            eyot_controllers::Config { cluster_ca: Some(pki.ca_pem().to_owned()), ..Default::default() };
+            eyot_controllers::Config { cluster_ca: Some(pki.ca_pem().to_owned()), functions, loads, ..Default::default() };
         let controllers = Controllers::new(client("kube-controller-manager"), controllers_config);
         let registry = Registry::new(blobs);
         let tls = pki.tls().context("preparing TLS")?;

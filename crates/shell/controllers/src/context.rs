@@ -40,6 +40,7 @@ pub(crate) struct Context {
     pub(crate) scheduler: Scheduler,
     pub(crate) taints: Taints,
     pub(crate) histories: Histories,
+    pub(crate) serving: crate::serving::Parts,
 }
 
 /// One cache per kind.
@@ -159,15 +160,18 @@ impl Queues {
 impl Context {
     /// Connects the caches to the queues.
     pub(crate) fn listen(self: &Arc<Self>) {
-        let stores = &self.stores;
+        let (stores, serving) = (&self.stores, &self.serving);
         let it = Arc::downgrade(self);
         // The caches belong to the context, so they must not keep it alive.
         macro_rules! on {
             // A cache of every object of a resource, which the collector takes part in.
-            ($store:ident of $resource:expr, $handle:expr) => {{
+            ($store:ident of $resource:expr, $handle:expr) => {
+                on!(stores, $store of $resource, $handle)
+            };
+            ($stores:ident, $store:ident of $resource:expr, $handle:expr) => {{
                 let (it, resource) = (it.clone(), Arc::new($resource.clone()));
                 self.collector.share(&resource);
-                stores.$store.listen(move |change| {
+                $stores.$store.listen(move |change| {
                     if let Some(it) = it.upgrade() {
                         it.collector.changed(&resource, change);
                         let handle: fn(&Context, &Change<_>) = $handle;
@@ -187,7 +191,14 @@ impl Context {
         }
         on!(pods of api::PODS, Context::pod_changed);
         on!(replica_sets of api::REPLICA_SETS, Context::replica_set_changed);
-        on!(deployments of api::DEPLOYMENTS, |it, change| it.queue(&it.queues.deployments, change));
+        on!(deployments of api::DEPLOYMENTS, |it, change| {
+            it.queue(&it.queues.deployments, change);
+            it.serving.deployment_changed(change);
+        });
+        on!(serving, services of api::KNATIVE_SERVICES, |it, change| it.serving.service_changed(change));
+        on!(serving, configurations of api::KNATIVE_CONFIGURATIONS, |it, change| it.serving.configuration_changed(change));
+        on!(serving, revisions of api::KNATIVE_REVISIONS, |it, change| it.serving.revision_changed(change));
+        on!(serving, routes of api::KNATIVE_ROUTES, |it, change| it.serving.route_changed(change));
         on!(stateful_sets of api::STATEFUL_SETS, |it, change| it.queue(&it.queues.stateful_sets, change));
         on!(daemon_sets of api::DAEMON_SETS, |it, change| it.queue(&it.queues.daemon_sets, change));
         on!(replication_controllers of api::REPLICATION_CONTROLLERS, |it, change| it.queue(&it.queues.replication_controllers, change));
@@ -240,6 +251,7 @@ impl Context {
     }
 
     fn pod_changed(&self, change: &Change<PodView>) {
+        self.serving.pod_changed(change);
         self.settle_expectations(change);
         if self.scheduler.pod_changed(change, &self.queues.pending_pods) {
             self.scheduler.retry(&self.queues.pending_pods);

@@ -39,6 +39,7 @@ mod queue;
 mod reflect;
 mod replicaset;
 mod scheduler;
+mod serving;
 mod slices;
 mod statefulset;
 mod store;
@@ -53,6 +54,8 @@ use std::{
     time::Duration,
 };
 
+use eyot_dispatch::Loads;
+use eyot_serving::object::Site;
 use kube::Client;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -69,13 +72,18 @@ use view::View;
 pub struct Config {
     /// PEM of the cluster's CA; published as ConfigMap `kube-root-ca.crt` in each namespace when given.
     pub cluster_ca: Option<String>,
+    /// Where functions are reached from outside.
+    pub functions: Site,
+    /// Where requests to functions are counted.
+    pub loads: Arc<Loads>,
     /// How long a node's lease may go without renewal before the node counts as unreachable.
     pub node_grace: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { cluster_ca: None, node_grace: Duration::from_secs(40) }
+        let (functions, loads) = (Site::default(), Arc::default());
+        Self { cluster_ca: None, functions, loads, node_grace: Duration::from_secs(40) }
     }
 }
 
@@ -114,6 +122,7 @@ impl Controllers {
     pub async fn run(self, token: CancellationToken) {
         let api = Api { client: self.client };
         let (recorder, writer) = events::recorder(api.clone());
+        let serving = serving::Parts::new(self.config.functions.clone(), self.config.loads.clone());
         let context = Arc::new(Context {
             collector: gc::Collector::new(api.clone()),
             api,
@@ -125,6 +134,7 @@ impl Controllers {
             scheduler: scheduler::Scheduler::default(),
             taints: lifecycle::Taints::default(),
             histories: autoscale::Histories::default(),
+            serving,
         });
         context.listen();
         let mut tasks = JoinSet::new();
@@ -241,6 +251,7 @@ fn start_controllers(context: &Arc<Context>, tasks: &mut JoinSet<()>, token: &Ca
     control!(queues.volumes, 4, binder::volume_pass);
     control!(queues.pending_pods, 64, scheduler::pass);
     control!(context.collector.queue, gc::WORKERS, gc::pass);
+    tasks.spawn(serving::run(context.clone(), token.clone()));
     tasks.spawn(gc::run(context.clone(), token.clone()));
     tasks.spawn(nodes::watch_over(context.clone(), token.clone()));
 }

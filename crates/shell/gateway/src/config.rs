@@ -1,6 +1,8 @@
 //! What a gateway is told when it starts.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use eyot_dispatch::Loads;
 
 /// `spec.controllerName` of the GatewayClasses served here.
 pub const CONTROLLER_NAME: &str = "eyot.io/gateway";
@@ -27,6 +29,10 @@ pub struct Config {
     pub pod_networks: Vec<(IpAddr, u8)>,
     /// Domain of Service names.
     pub cluster_domain: String,
+    /// Domain under which functions have names: `NAME.NAMESPACE.DOMAIN`.
+    pub function_domain: String,
+    /// Where requests to functions are counted.
+    pub loads: Arc<Loads>,
     /// Connections held at once; further ones wait in the listen queue. Bounds memory: a connection costs about 20 KiB.
     pub connections_max: usize,
     /// Longest time from the first byte of a request head to its last.
@@ -53,6 +59,8 @@ impl Default for Config {
             node_ports: None,
             pod_networks: vec![(IpAddr::from([10, 42, 0, 0]), 16)],
             cluster_domain: "cluster.local".to_owned(),
+            function_domain: "localhost".to_owned(),
+            loads: Arc::default(),
             connections_max: 20_000,
             head_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),

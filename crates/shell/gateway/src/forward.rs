@@ -34,6 +34,12 @@ pub(crate) enum ForwardError {
     /// Nothing takes requests.
     #[error("Service {0} has no ready endpoint")]
     Unavailable(String),
+    /// More requests wait already than may.
+    #[error("Service {0} has too many requests waiting")]
+    Full(String),
+    /// The revision's own time has passed.
+    #[error("Service {0} did not begin to answer in the time that its revision has")]
+    Late(String),
     /// The last endpoint asked failed.
     #[error("Service {service} at {address}: {source}")]
     Call {
@@ -51,7 +57,8 @@ impl ForwardError {
     /// The status code a client gets.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            ForwardError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ForwardError::Unavailable(_) | ForwardError::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ForwardError::Late(_) => StatusCode::GATEWAY_TIMEOUT,
             ForwardError::Call { source, .. } => source.status(),
         }
     }
@@ -60,14 +67,44 @@ impl ForwardError {
     pub(crate) fn into_call_error(self) -> CallError {
         match self {
             ForwardError::Unavailable(_) => CallError::Connect(self.to_string()),
+            ForwardError::Full(_) => CallError::Overloaded(self.to_string()),
+            ForwardError::Late(_) => CallError::Deadline,
             ForwardError::Call { source, .. } => source,
         }
     }
 }
 
 /// Sends a request to an endpoint of `pool`. Endpoints that take nothing of it (draining, overloaded, not to be
-/// reached) are passed by; when all were, and not for overload, their successors are waited for.
+/// reached) are passed by; when all were, and not for overload, their successors are waited for. What scales by its requests
+/// counts this one from here to the end of its response, and holds it while there is no endpoint.
 pub(crate) async fn forward<B>(
+    gateway: &Gateway,
+    pool: &Pool,
+    client: Client,
+    head: &Parts,
+    body: B,
+    upgrade: Option<Upgrade>,
+    permit: Option<Permit<'_>>,
+) -> Result<Sent, ForwardError>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let Some(hold) = &pool.hold else { return pass(gateway, pool, client, head, body, upgrade, permit).await };
+    let using = hold.begin();
+    let sending = pass(gateway, pool, client, head, body, upgrade, permit);
+    let Ok(sent) = tokio::time::timeout(hold.terms.start_timeout, sending).await else {
+        pool.count(0);
+        return Err(ForwardError::Late(pool.name.to_string()));
+    };
+    let mut sent = sent?;
+    if let Some(busy) = &mut sent.busy {
+        busy.keep(using);
+    }
+    Ok(sent)
+}
+
+async fn pass<B>(
     gateway: &Gateway,
     pool: &Pool,
     client: Client,
@@ -84,9 +121,24 @@ where
     let mut tried = Vec::new();
     let mut failure = None;
     let mut wait = Wait::new(gateway.config.retry_timeout);
+    let mut place = None;
     loop {
         let changed = pool.changed();
         let Some(busy) = pool.choose(&tried, client) else {
+            let denied = matches!(failure, Some((_, CallError::Denied(_))));
+            if let Some(hold) = pool.hold.as_ref().filter(|_| !denied) {
+                if place.is_none() {
+                    place = Some(hold.queue().ok_or_else(|| refused(pool))?);
+                }
+                if tried.is_empty() {
+                    hold.wait(changed, pool.is_empty()).await;
+                } else {
+                    // Those that are here take nothing now. They may go, or have room again without saying so.
+                    tried.clear();
+                    let _ = tokio::time::timeout(PAUSE_FIRST, hold.wait(changed, false)).await;
+                }
+                continue;
+            }
             let Some((address, source)) = failure.take() else {
                 pool.counts.unavailable.fetch_add(1, Relaxed);
                 return Err(ForwardError::Unavailable(pool.name.to_string()));
@@ -121,6 +173,11 @@ where
             Err(source) => return Err(failed(pool, address, source)),
         }
     }
+}
+
+fn refused(pool: &Pool) -> ForwardError {
+    pool.counts.unavailable.fetch_add(1, Relaxed);
+    ForwardError::Full(pool.name.to_string())
 }
 
 fn failed(pool: &Pool, address: SocketAddr, source: CallError) -> ForwardError {

@@ -12,6 +12,8 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::hold::Terms;
+
 macro_rules! resource {
     ($name:ident, $group:literal, $version:literal, $plural:literal, $scope:ty) => {
         impl Resource for $name {
@@ -146,6 +148,9 @@ pub(crate) struct ServiceSpec {
     pub(crate) external_name: Option<String>,
     pub(crate) session_affinity: Option<String>,
     pub(crate) ports: Option<Vec<ServicePort>>,
+    /// Of a revision's Service: how requests are held. Read from its metadata.
+    #[serde(skip)]
+    pub(crate) terms: Option<Terms>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]

@@ -5,6 +5,9 @@
 //! carries what guests send. One request goes `server` → `proxy` → `forward` → a [`eyot_dispatch::Handler`] of this node,
 //! or over TCP (`dial`) where no handler is published at the endpoint's address.
 //!
+//! What scales by its requests, a revision of a function, is marked by labels of its Service: requests to it are counted and,
+//! while nothing takes them, held (`hold`).
+//!
 //! Layers: `attach` is pure and turns objects into routes and conditions; `world` and `watch` feed it; `publish` writes
 //! statuses; the rest is the data path, which takes no lock and no part in any of that.
 //!
@@ -21,8 +24,10 @@ mod connection;
 mod dial;
 mod egress;
 mod forward;
+mod functions;
 mod gateway;
 mod headers;
+mod hold;
 mod kinds;
 mod limits;
 mod names;

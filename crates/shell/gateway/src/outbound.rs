@@ -6,10 +6,10 @@ use std::{
 };
 
 use eyot_dispatch::{Asking, Body, CallError, Caller, Changes, Decision, Outbound, Sender, full};
-use eyot_route::{canonical_host, egress::Protocol};
+use eyot_route::{Asked, canonical_host, choose, egress::Protocol};
 use futures::future::BoxFuture;
 use http::{
-    HeaderValue, Request, Response, Uri,
+    HeaderMap, HeaderValue, Method, Request, Response, Uri,
     header::HOST,
     request::Parts,
     uri::{Authority, Scheme},
@@ -19,8 +19,10 @@ use crate::{
     Gateway,
     body::{Held, Reply},
     forward::{self, Sent},
+    functions,
     headers::{HOPS, strip_hop},
     names::caller_of,
+    random,
     resolve::{Destination, destination, may_dial},
     services::{self, Busy, Pool, Service},
 };
@@ -153,16 +155,31 @@ impl Gateway {
         match destination(&host, namespace, &self.config.cluster_domain) {
             Destination::Service(name) => match self.services.by_name(&name) {
                 Some(service) => self.way_of(&service, &name, port),
-                None => Err(CallError::Connect(format!("there is no Service {name}"))),
+                None => {
+                    let missing = || CallError::Connect(format!("there is no Service {name}"));
+                    self.function(&name).ok_or_else(missing)
+                }
             },
             Destination::ServiceOrOutside(name) => match self.services.by_name(&name) {
                 Some(service) => self.way_of(&service, &name, port),
-                None => Ok(Way::Outside),
+                None => Ok(self.function(&name).unwrap_or(Way::Outside)),
             },
             Destination::Address(ip) => self.way_to(ip, port),
             Destination::Outside => Ok(Way::Outside),
             Destination::Unknown(why) => Err(CallError::Connect(why)),
         }
+    }
+
+    /// One of the revisions that the function `namespace/name` has now, by their weights.
+    fn function(&self, name: &str) -> Option<Way> {
+        let (namespace, name) = name.split_once('/')?;
+        let host = functions::host(namespace, name, &self.config.function_domain);
+        let (method, headers) = (Method::GET, HeaderMap::new());
+        let asked = Asked { host: &host, path: "/", query: "", method: &method, headers: &headers };
+        let table = self.table.load();
+        let found = table.find(&asked).filter(|it| !it.via.is_empty())?;
+        let backend = choose::weighted(&found.action.backends, random::next())?;
+        backend.target.as_ref().ok().map(|it| Way::Pool(it.clone()))
     }
 
     fn way_of(&self, service: &Arc<Service>, name: &str, port: u16) -> Result<Way, CallError> {

@@ -13,9 +13,11 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::{
+    Gateway,
     body::{Held, Reply},
     connection::Connection,
     forward::{self, Sent},
+    functions,
     headers::{HOPS, set_forwarded, strip_hop},
     random,
     services::{Busy, Client, Pool},
@@ -74,18 +76,9 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
     };
     let host_text = host.as_ref().and_then(|it| it.to_str().ok()).unwrap_or("");
     let host_name = canonical_host(host_text);
-    let found = if let Some(direct) = &connection.direct {
-        Some((direct.action.clone(), 0, Arc::default()))
-    } else {
-        let asked = Asked {
-            host: &host_name,
-            path: head.uri.path(),
-            query: head.uri.query().unwrap_or(""),
-            method: &head.method,
-            headers: &head.headers,
-        };
-        let table = gateway.table.load();
-        table.find(&asked).map(|found| (found.action.clone(), found.matched, found.via.clone()))
+    let found = match &connection.direct {
+        Some(direct) => Some((direct.action.clone(), 0, Arc::default())),
+        None => find(gateway, &head, &host_name).or_else(|| find_function(gateway, &mut head)),
     };
     let Some((action, matched, via)) = found else {
         gateway.counters.unmatched.fetch_add(1, Relaxed);
@@ -120,6 +113,34 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
         changes.apply_to_response(answer.response.headers_mut());
     }
     answer
+}
+
+/// A rule's action, how much of the path it matched, and the Gateway that it came through.
+type Found = (Arc<Action<Arc<Pool>>>, usize, Arc<str>);
+
+fn find(gateway: &Gateway, head: &Parts, host: &str) -> Option<Found> {
+    let asked = Asked {
+        host,
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or(""),
+        method: &head.method,
+        headers: &head.headers,
+    };
+    let table = gateway.table.load();
+    table.find(&asked).map(|found| (found.action.clone(), found.matched, found.via.clone()))
+}
+
+/// A function that is asked for by name; it sees the path that is left.
+fn find_function(gateway: &Gateway, head: &mut Parts) -> Option<Found> {
+    let (host, left) = functions::named(head.uri.path(), &gateway.config.function_domain)?;
+    let mut uri = head.uri.clone();
+    rewrite_uri(&mut uri, None, Some(left));
+    let before = std::mem::replace(&mut head.uri, uri);
+    let found = find(gateway, head, &host);
+    if found.is_none() {
+        head.uri = before;
+    }
+    found
 }
 
 /// What authorisation made of a request.
@@ -274,7 +295,8 @@ async fn carry(
     body: Incoming,
     upgrade: Option<Upgrade>,
 ) -> Answer {
-    let deadline = action.timeout.map(|it| Instant::now() + it);
+    let own = pool.hold.as_ref().map(|it| it.terms.timeout);
+    let deadline = action.timeout.into_iter().chain(own).min().map(|it| Instant::now() + it);
     let sending = forward::forward(&connection.gateway, pool, Client::of(&connection.peer), &head, body, upgrade, None);
     let sent = match deadline {
         None => sending.await,
@@ -316,7 +338,9 @@ fn finish(headers: &mut HeaderMap, upgraded: bool) {
 fn client_text(error: &forward::ForwardError) -> String {
     use eyot_dispatch::CallError;
     match error {
-        forward::ForwardError::Unavailable(_) => error.to_string(),
+        forward::ForwardError::Unavailable(_) | forward::ForwardError::Full(_) | forward::ForwardError::Late(_) => {
+            error.to_string()
+        }
         forward::ForwardError::Call { service, source, .. } => {
             let what = match source {
                 CallError::Overloaded(_) => "takes no more requests for now",

@@ -14,11 +14,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use eyot_dispatch::{Announced, AnnouncedPort};
+use eyot_dispatch::{Announced, AnnouncedPort, Loads, Using};
 use eyot_route::choose;
 use tokio::sync::Notify;
 
 use crate::{
+    hold::{Hold, Terms},
     kinds::{Name, ServiceSpec, is_tcp},
     resolve::{Destination, destination},
 };
@@ -31,6 +32,9 @@ const ALIASES_MAX: usize = 8;
 pub(crate) struct Services {
     by_name: papaya::HashMap<Box<str>, Arc<Service>>,
     by_address: papaya::HashMap<IpAddr, Arc<Service>>,
+    loads: Arc<Loads>,
+    /// Requests that wait for an endpoint of any revision.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// One Service.
@@ -75,6 +79,8 @@ pub(crate) struct Pool {
     sticky: AtomicBool,
     changed: Notify,
     pub(crate) counts: Counts,
+    /// Of what scales by its requests: holds them while nothing takes them.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// Who asks, as far as it decides about the endpoint.
@@ -95,6 +101,20 @@ impl Client {
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     in_flight: AtomicU32,
+    /// How many it takes at once, and who is told when it has room again; `None` for any number.
+    bound: Option<(u32, Arc<Notify>)>,
+}
+
+impl Endpoint {
+    fn take(self: &Arc<Self>) -> Option<Busy> {
+        match &self.bound {
+            None => drop(self.in_flight.fetch_add(1, Relaxed)),
+            Some((most, _)) => {
+                drop(self.in_flight.fetch_update(Relaxed, Relaxed, |it| (it < *most).then_some(it + 1)).ok()?);
+            }
+        }
+        Some(Busy { endpoint: self.clone(), using: None })
+    }
 }
 
 /// Counters of one Service port since the gateway started.
@@ -110,17 +130,29 @@ pub(crate) struct Counts {
 
 /// A request under way at an endpoint; ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Endpoint>);
+pub(crate) struct Busy {
+    endpoint: Arc<Endpoint>,
+    /// Counts the request for who scales.
+    using: Option<Using>,
+}
 
 impl Busy {
     pub(crate) fn address(&self) -> SocketAddr {
-        self.0.address
+        self.endpoint.address
+    }
+
+    /// Has the request counted until it ends.
+    pub(crate) fn keep(&mut self, using: Using) {
+        self.using = Some(using);
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.endpoint.in_flight.fetch_sub(1, Relaxed);
+        if let Some((_, freed)) = &self.endpoint.bound {
+            freed.notify_one();
+        }
     }
 }
 
@@ -134,7 +166,13 @@ impl Pool {
             sticky: AtomicBool::new(false),
             changed: Notify::new(),
             counts: Counts::default(),
+            hold: None,
         }
+    }
+
+    /// Whether there is no endpoint at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.endpoints.load().is_empty()
     }
 
     /// `namespace/service`, without the port.
@@ -148,16 +186,12 @@ impl Pool {
         let endpoints = self.endpoints.load();
         if self.sticky.load(Relaxed) {
             let left = endpoints.iter().filter(|it| !tried.contains(&it.address));
-            let endpoint = left.max_by_key(|it| choose::affinity(client.0, it.address))?.clone();
-            endpoint.in_flight.fetch_add(1, Relaxed);
-            return Some(Busy(endpoint));
+            return left.max_by_key(|it| choose::affinity(client.0, it.address))?.take();
         }
         let turn = self.turn.fetch_add(1, Relaxed);
         let at = choose::endpoint(endpoints.len(), turn, |at| endpoints[at].in_flight.load(Relaxed))?;
         let from_there = endpoints[at..].iter().chain(&endpoints[..at]);
-        let endpoint = from_there.into_iter().find(|it| !tried.contains(&it.address))?.clone();
-        endpoint.in_flight.fetch_add(1, Relaxed);
-        Some(Busy(endpoint))
+        from_there.into_iter().filter(|it| !tried.contains(&it.address)).find_map(Endpoint::take)
     }
 
     /// Completes at the next change of endpoints after the call (not after the first poll).
@@ -174,10 +208,15 @@ impl Pool {
         let known: HashMap<SocketAddr, &Arc<Endpoint>> = before.iter().map(|it| (it.address, it)).collect();
         let endpoints = addresses.iter().map(|address| match known.get(address) {
             Some(known) => Arc::clone(known),
-            None => Arc::new(Endpoint { address: *address, in_flight: AtomicU32::new(0) }),
+            None => Arc::new(Endpoint { address: *address, in_flight: AtomicU32::new(0), bound: self.bound() }),
         });
         self.endpoints.store(Arc::new(endpoints.collect()));
         self.changed.notify_waiters();
+    }
+
+    fn bound(&self) -> Option<(u32, Arc<Notify>)> {
+        let hold = self.hold.as_ref().filter(|it| it.terms.concurrency > 0)?;
+        Some((hold.terms.concurrency, hold.freed.clone()))
     }
 
     /// The addresses of all endpoints.
@@ -196,6 +235,15 @@ impl Pool {
 }
 
 impl Services {
+    /// None yet; requests to revisions will be counted in `loads`.
+    pub(crate) fn counted_by(loads: Arc<Loads>) -> Self {
+        Self { loads, ..Self::default() }
+    }
+
+    fn hold(&self, name: &str, terms: Terms) -> Hold {
+        Hold::new(name, terms, &self.loads, self.waiting.clone())
+    }
+
     /// The Service `namespace/name`.
     pub(crate) fn by_name(&self, name: &str) -> Option<Arc<Service>> {
         self.by_name.pin().get(name).cloned()
@@ -248,7 +296,7 @@ impl Services {
     pub(crate) fn apply(&self, name: &Name, spec: &ServiceSpec) -> Arc<Service> {
         let key = name.to_string();
         let before = self.by_name(&key);
-        let mut after = Service::new(&key, spec, before.as_deref());
+        let mut after = Service::new(&key, spec, before.as_deref(), |terms| self.hold(&key, terms));
         after.announced = announced(name, spec, &after.addresses);
         let after = Arc::new(after);
         let addresses = self.by_address.pin();
@@ -268,6 +316,9 @@ impl Services {
         if let Some(before) = self.by_name.pin().remove(name.to_string().as_str()) {
             before.addresses.iter().for_each(|it| self.give_up(*it, before));
             before.ports.iter().for_each(|it| it.pool.set(&[]));
+            if before.ports.iter().any(|it| it.pool.hold.is_some()) {
+                self.loads.forget(&name.to_string());
+            }
         }
     }
 
@@ -281,14 +332,19 @@ impl Services {
 }
 
 impl Service {
-    fn new(key: &str, spec: &ServiceSpec, before: Option<&Service>) -> Self {
+    fn new(key: &str, spec: &ServiceSpec, before: Option<&Service>, hold: impl Fn(Terms) -> Hold) -> Self {
         let ports = spec.ports.iter().flatten().filter(|it| is_tcp(it.protocol.as_deref())).map(|port| {
             let protocol = match port.app_protocol.as_deref() {
                 Some("kubernetes.io/h2c") => Protocol::H2c,
                 _ => Protocol::Http1,
             };
-            let kept = before.and_then(|it| it.port(port.port)).filter(|it| it.pool.protocol == protocol);
-            let fresh = || Arc::new(Pool::new(format!("{key}:{}", port.port).into(), protocol));
+            let kept = before.and_then(|it| it.port(port.port)).filter(|it| {
+                it.pool.protocol == protocol && it.pool.hold.as_ref().map(|it| it.terms) == spec.terms
+            });
+            let fresh = || {
+                let pool = Pool::new(format!("{key}:{}", port.port).into(), protocol);
+                Arc::new(Pool { hold: spec.terms.map(&hold), ..pool })
+            };
             let pool = kept.map_or_else(fresh, |it| it.pool.clone());
             pool.sticky.store(spec.session_affinity.as_deref() == Some("ClientIP"), Relaxed);
             let name = port.name.clone().unwrap_or_default().into();

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Gateway,
     attach::{self, Site},
+    hold::Terms,
     kinds::{self, Name},
     node_ports::NodePorts,
     publish::Publisher,
@@ -162,7 +163,7 @@ impl Follower {
                 }
             }
             Seen::Service(event) => {
-                for (name, before) in world.services.on(event, slim) {
+                for (name, before) in world.services.on(event, service) {
                     match world.services.objects.get(&name) {
                         Some(now) if before.as_ref().is_some_and(|it| it.spec == now.spec) => continue,
                         Some(now) => {
@@ -218,6 +219,12 @@ impl Follower {
         tracing::debug!(routes = outcome.routes.len(), ?took, "routing table compiled");
         self.not_before = Instant::now() + (took * REST_FACTOR).min(REST_MAX);
     }
+}
+
+/// A Service with its terms, where it is a revision's.
+fn service(mut object: kinds::Service) -> kinds::Service {
+    object.spec.terms = Terms::of(object.metadata.labels.as_ref(), object.metadata.annotations.as_ref());
+    slim(object)
 }
 
 /// Drops what can be large and is not read.

@@ -312,8 +312,11 @@ async fn eyot_deploy_goes_from_a_file_to_an_answer() {
         let wasm = eyot_testkit::guest("hello")?;
         let said = node.eyot(&["deploy", &wasm.to_string_lossy(), "--name", "quick"]).await?;
         assert_eq!(said.code, 0, "{}", said.stderr);
-        has(&said.stdout, &["http://quick.localhost"]);
-        has(&node.get("quick.localhost", "/").await?.text(), &["hello from "]);
+        has(&said.stdout, &["http://quick.default.localhost"]);
+        has(&node.get("quick.default.localhost", "/").await?.text(), &["hello from "]);
+        let said = node.eyot(&["deploy", &wasm.to_string_lossy(), "--name", "steady", "--deployment"]).await?;
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        has(&node.get("steady.localhost", "/").await?.text(), &["hello from "]);
         Ok(())
     })
     .await;

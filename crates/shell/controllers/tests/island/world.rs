@@ -43,6 +43,7 @@ impl World {
         let config = eyot_controllers::Config {
             cluster_ca: Some("CERTIFICATE".into()),
             node_grace: Duration::from_millis(1500),
+            ..Default::default()
         };
         let controllers = Controllers::new(self.client.clone(), config);
         let (synced, token) = (controllers.synced(), CancellationToken::new());

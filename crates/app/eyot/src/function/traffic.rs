@@ -1,0 +1,107 @@
+//! Which revisions a command means, and the targets that follow. Pure.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+/// One revision of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Revision {
+    pub(super) name: String,
+    /// Its place in the function's history, from 1.
+    pub(super) generation: i64,
+    pub(super) is_ready: bool,
+}
+
+impl Revision {
+    pub(super) fn read(object: &Value) -> Option<Revision> {
+        let metadata = &object["metadata"];
+        let generation = metadata["labels"][eyot_serving::label::GENERATION].as_str()?.parse().ok()?;
+        let ready = eyot_serving::Told::of(&object["status"], "Ready").truth == eyot_serving::Truth::True;
+        Some(Revision { name: metadata["name"].as_str()?.to_owned(), generation, is_ready: ready })
+    }
+}
+
+/// The revision called so: by its name, or by its place as `v2`.
+pub(super) fn named(name: &str, revisions: &[Revision]) -> Result<String> {
+    let place = name.strip_prefix('v').and_then(|it| it.parse::<i64>().ok());
+    let found = revisions.iter().find(|it| it.name == name || Some(it.generation) == place);
+    found.map(|it| it.name.clone()).with_context(|| {
+        let known: Vec<&str> = revisions.iter().map(|it| it.name.as_str()).collect();
+        format!("there is no revision {name}; there are: {}", known.join(", "))
+    })
+}
+
+/// The newest revision that is ready and older than the one that answers most requests now.
+pub(super) fn before(service: &Value, revisions: &[Revision]) -> Result<String> {
+    let shares = service["status"]["traffic"].as_array().map_or(&[][..], Vec::as_slice);
+    let most = shares.iter().max_by_key(|it| it["percent"].as_i64().unwrap_or(0));
+    let now = most.and_then(|it| it["revisionName"].as_str()).context("no revision answers yet")?;
+    let at = revisions.iter().find(|it| it.name == now).map_or(i64::MAX, |it| it.generation);
+    let older = revisions.iter().rev().find(|it| it.generation < at && it.is_ready);
+    older.map(|it| it.name.clone()).with_context(|| format!("there is no ready revision before {now}"))
+}
+
+/// Everything to one revision.
+pub(super) fn all_to(revision: &str) -> Value {
+    json!([{"revisionName": revision, "latestRevision": false, "percent": 100}])
+}
+
+/// Targets of shares such as `v1=90`.
+pub(super) fn split(shares: &[String], revisions: &[Revision]) -> Result<Value> {
+    let (mut targets, mut sum) = (Vec::new(), 0);
+    for share in shares {
+        let Some((name, percent)) = share.split_once('=') else { bail!("{share}: expected REVISION=PERCENT") };
+        let percent: i64 = percent.trim_end_matches('%').parse().with_context(|| format!("{share}: no percentage"))?;
+        ensure!((0..=100).contains(&percent), "{share}: a percentage is between 0 and 100");
+        sum += percent;
+        targets.push(match name {
+            "latest" | "@latest" => json!({"latestRevision": true, "percent": percent}),
+            name => json!({"revisionName": named(name, revisions)?, "latestRevision": false, "percent": percent}),
+        });
+    }
+    ensure!(sum == 100, "the percentages add up to {sum}, not to 100");
+    Ok(targets.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revisions() -> Vec<Revision> {
+        let one = |generation: i64, is_ready| Revision { name: format!("hello-{generation:05}"), generation, is_ready };
+        vec![one(1, true), one(2, true), one(3, false), one(4, true)]
+    }
+
+    #[test]
+    fn shares_name_revisions_by_place_by_name_or_as_the_latest() {
+        let split = |shares: &[&str]| {
+            let shares: Vec<String> = shares.iter().map(ToString::to_string).collect();
+            split(&shares, &revisions()).map_err(|it| it.to_string())
+        };
+        assert_eq!(
+            split(&["v1=90", "hello-00002=5%", "latest=5"]).unwrap(),
+            json!([
+                {"revisionName": "hello-00001", "latestRevision": false, "percent": 90},
+                {"revisionName": "hello-00002", "latestRevision": false, "percent": 5},
+                {"latestRevision": true, "percent": 5},
+            ])
+        );
+        assert_eq!(split(&["v1=90", "v2=5"]).unwrap_err(), "the percentages add up to 95, not to 100");
+        assert_eq!(split(&["v1"]).unwrap_err(), "v1: expected REVISION=PERCENT");
+        assert!(split(&["v9=100"]).unwrap_err().starts_with("there is no revision v9; there are: hello-00001, "));
+        assert!(split(&["v1=101"]).unwrap_err().ends_with("between 0 and 100"));
+    }
+
+    #[test]
+    fn rolling_back_skips_what_never_was_ready() {
+        let service = |name: &str| json!({"status": {"traffic": [
+            {"revisionName": name, "percent": 90}, {"revisionName": "hello-00001", "percent": 10},
+        ]}});
+        assert_eq!(before(&service("hello-00004"), &revisions()).unwrap(), "hello-00002");
+        assert_eq!(before(&service("hello-00002"), &revisions()).unwrap(), "hello-00001");
+        assert_eq!(
+            before(&service("hello-00001"), &revisions()).unwrap_err().to_string(),
+            "there is no ready revision before hello-00001"
+        );
+    }
+}

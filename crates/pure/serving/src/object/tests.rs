@@ -1,0 +1,311 @@
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Assigned, Problem, Told, Truth, label};
+
+fn service() -> Value {
+    let mut service = json!({
+        "metadata": {"name": "hello", "namespace": "ns", "uid": "u1", "generation": 2, "labels": {"team": "a"},
+            "annotations": {"serving.knative.dev/creator": "eve"}},
+        "spec": {"template": {
+            "metadata": {"labels": {"x": "y"}, "annotations": {"autoscaling.knative.dev/min-scale": "1"}},
+            "spec": {"containers": [{"image": "localhost:5000/hello:1", "env": [{"name": "A", "value": "b"}]}]},
+        }},
+    });
+    crate::default::fill("Service", &mut service);
+    service
+}
+
+fn revision() -> Value {
+    let mut configuration = service::configuration(&service());
+    (configuration["metadata"]["uid"], configuration["metadata"]["generation"]) = ("u2".into(), 7.into());
+    let mut revision = configuration::revision(&configuration, "now");
+    revision["metadata"]["uid"] = "u3".into();
+    revision
+}
+
+#[test]
+fn a_service_becomes_a_configuration_and_a_route() {
+    let configuration = service::configuration(&service());
+    assert_eq!(configuration["spec"]["template"], service()["spec"]["template"]);
+    assert_eq!(configuration["metadata"]["labels"], json!({"team": "a", label::SERVICE: "hello"}));
+    let route = service::route(&service());
+    expect![[r#"[{"configurationName":"hello","latestRevision":true,"percent":100}]"#]]
+        .assert_eq(&route["spec"]["traffic"].to_string());
+    assert_eq!(route["metadata"]["ownerReferences"][0]["uid"], "u1");
+}
+
+#[test]
+fn a_revision_is_named_by_generation_and_runs_as_a_deployment() {
+    let revision = revision();
+    assert_eq!(revision["metadata"]["name"], "hello-00007");
+    expect![[r#"
+        {
+          "apiVersion": "apps/v1",
+          "kind": "Deployment",
+          "metadata": {
+            "labels": {
+              "app": "hello-00007",
+              "serving.knative.dev/configuration": "hello",
+              "serving.knative.dev/configurationGeneration": "7",
+              "serving.knative.dev/configurationUID": "u2",
+              "serving.knative.dev/revision": "hello-00007",
+              "serving.knative.dev/revisionUID": "u3",
+              "serving.knative.dev/service": "hello",
+              "x": "y"
+            },
+            "name": "hello-00007-deployment",
+            "namespace": "ns",
+            "ownerReferences": [
+              {
+                "apiVersion": "serving.knative.dev/v1",
+                "blockOwnerDeletion": true,
+                "controller": true,
+                "kind": "Revision",
+                "name": "hello-00007",
+                "uid": "u3"
+              }
+            ]
+          },
+          "spec": {
+            "progressDeadlineSeconds": 600,
+            "replicas": 1,
+            "revisionHistoryLimit": 0,
+            "selector": {
+              "matchLabels": {
+                "serving.knative.dev/revisionUID": "u3"
+              }
+            },
+            "strategy": {
+              "rollingUpdate": {
+                "maxSurge": "25%",
+                "maxUnavailable": 0
+              },
+              "type": "RollingUpdate"
+            },
+            "template": {
+              "metadata": {
+                "labels": {
+                  "app": "hello-00007",
+                  "serving.knative.dev/configuration": "hello",
+                  "serving.knative.dev/configurationGeneration": "7",
+                  "serving.knative.dev/configurationUID": "u2",
+                  "serving.knative.dev/revision": "hello-00007",
+                  "serving.knative.dev/revisionUID": "u3",
+                  "serving.knative.dev/service": "hello",
+                  "x": "y"
+                }
+              },
+              "spec": {
+                "containers": [
+                  {
+                    "env": [
+                      {
+                        "name": "A",
+                        "value": "b"
+                      },
+                      {
+                        "name": "PORT",
+                        "value": "8080"
+                      },
+                      {
+                        "name": "K_REVISION",
+                        "value": "hello-00007"
+                      },
+                      {
+                        "name": "K_CONFIGURATION",
+                        "value": "hello"
+                      },
+                      {
+                        "name": "K_SERVICE",
+                        "value": "hello"
+                      }
+                    ],
+                    "image": "localhost:5000/hello:1",
+                    "name": "user-container",
+                    "ports": [
+                      {
+                        "containerPort": 8080,
+                        "name": "user-port",
+                        "protocol": "TCP"
+                      }
+                    ],
+                    "resources": {}
+                  }
+                ],
+                "enableServiceLinks": false,
+                "runtimeClassName": "wasm"
+              }
+            }
+          }
+        }"#]].assert_eq(&format!("{:#}", deployment::deployment(&revision, 1)));
+    expect![[r#"
+        {
+          "apiVersion": "v1",
+          "kind": "Service",
+          "metadata": {
+            "annotations": {
+              "serving.knative.dev/containerConcurrency": "0",
+              "serving.knative.dev/timeoutSeconds": "300"
+            },
+            "labels": {
+              "app": "hello-00007",
+              "serving.knative.dev/configuration": "hello",
+              "serving.knative.dev/configurationGeneration": "7",
+              "serving.knative.dev/configurationUID": "u2",
+              "serving.knative.dev/revision": "hello-00007",
+              "serving.knative.dev/revisionUID": "u3",
+              "serving.knative.dev/service": "hello",
+              "x": "y"
+            },
+            "name": "hello-00007",
+            "namespace": "ns",
+            "ownerReferences": [
+              {
+                "apiVersion": "serving.knative.dev/v1",
+                "blockOwnerDeletion": true,
+                "controller": true,
+                "kind": "Revision",
+                "name": "hello-00007",
+                "uid": "u3"
+              }
+            ]
+          },
+          "spec": {
+            "ports": [
+              {
+                "name": "http",
+                "port": 80,
+                "protocol": "TCP",
+                "targetPort": 8080
+              }
+            ],
+            "selector": {
+              "serving.knative.dev/revisionUID": "u3"
+            },
+            "type": "ClusterIP"
+          }
+        }"#]].assert_eq(&format!("{:#}", deployment::service(&revision)));
+}
+
+#[test]
+fn probes_without_a_port_are_aimed_at_the_container() {
+    let mut revision = revision();
+    let container = &mut revision["spec"]["containers"][0];
+    container["ports"] = json!([{"containerPort": 9000, "name": "h2c"}]);
+    container["readinessProbe"] = json!({"httpGet": {"path": "/ok"}});
+    let deployment = deployment::deployment(&revision, 1);
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["readinessProbe"]["httpGet"], json!({"path": "/ok", "port": 9000}));
+    assert_eq!(container["env"][1], json!({"name": "PORT", "value": "9000"}));
+    assert_eq!(deployment::service(&revision)["spec"]["ports"][0]["appProtocol"], "kubernetes.io/h2c");
+}
+
+fn ready(name: &str, generation: i64, truth: &str, message: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {label::GENERATION: generation.to_string()}},
+        "status": {"conditions": [{"type": "Ready", "status": truth, "reason": "R", "message": message}]},
+    })
+}
+
+#[test]
+fn a_revision_that_fails_leaves_the_one_before_it_serving() {
+    let mut configuration = service::configuration(&service());
+    configuration["metadata"]["generation"] = 2.into();
+    let revisions = [ready("hello-00001", 1, "True", ""), ready("hello-00002", 2, "False", "no such image")];
+    let status = configuration::status(&configuration, &revisions, "now");
+    assert_eq!(status["latestReadyRevisionName"], "hello-00001");
+    assert_eq!(status["latestCreatedRevisionName"], "hello-00002");
+    let told = Told::of(&status, "Ready");
+    assert_eq!(told.message, "Revision \"hello-00002\" failed with message: no such image.");
+    assert_eq!((told.truth, told.reason.as_str()), (Truth::False, "RevisionFailed"));
+}
+
+fn assigned() -> Vec<Assigned> {
+    let one = |revision: &str, percent, tag: Option<&str>, is_latest| Assigned {
+        revision: revision.into(),
+        percent: Some(percent),
+        tag: tag.map(Into::into),
+        is_latest,
+    };
+    vec![one("hello-00001", 90, Some("v1"), false), one("hello-00002", 10, None, true)]
+}
+
+#[test]
+fn a_route_leads_by_weight_and_its_tags_by_name() {
+    let route = service::route(&service());
+    let site = Site { domain: "localhost".into(), port: 8080 };
+    let made = http_routes(&route, &site);
+    expect![[""]].assert_eq(&made);
+    let published = json!({
+        "metadata": {"generation": 1},
+        "status": {"parents": [{"conditions": [
+            {"type": "Accepted", "status": "True", "observedGeneration": 1},
+            {"type": "ResolvedRefs", "status": "True", "observedGeneration": 1},
+        ]}]},
+    });
+    let status = route::status(&route, Ok(&assigned()), &published, &site, "now");
+    expect![[""]].assert_eq(&format!("{status:#}"));
+}
+
+fn http_routes(route: &Value, site: &Site) -> String {
+    let made = route::http_routes(route, &assigned(), site);
+    let line = |it: &Value| {
+        let backends = it["spec"]["rules"][0]["backendRefs"].as_array().unwrap().iter();
+        let backends: Vec<String> = backends.map(|it| format!("{}={}", text(it, "/name"), it["weight"])).collect();
+        format!("{} {} {}\n", text(it, "/metadata/name"), it["spec"]["hostnames"], backends.join(" "))
+    };
+    made.iter().map(line).collect()
+}
+
+#[test]
+fn a_route_that_finds_no_revision_keeps_what_it_had() {
+    let mut route = service::route(&service());
+    route["status"] = json!({"traffic": [{"revisionName": "hello-00001", "percent": 100}]});
+    let problem = Problem(Told::new(Truth::False, "RevisionMissing", "gone"));
+    let status = route::status(&route, Err(&problem), &Value::Null, &Site::default(), "now");
+    assert_eq!(status["traffic"], route["status"]["traffic"]);
+    assert_eq!(Told::of(&status, "Ready").message, "gone");
+    assert_eq!(status["url"], "http://hello.ns.localhost");
+}
+
+#[test]
+fn a_service_is_ready_when_traffic_has_reached_the_latest_revision() {
+    let service = service();
+    let child = |status: Value| {
+        let mut status = status;
+        status["observedGeneration"] = 1.into();
+        status["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+        json!({"metadata": {"name": "hello", "generation": 1, "ownerReferences": [{"uid": "u1"}]}, "status": status})
+    };
+    let configuration = child(json!({"latestReadyRevisionName": "hello-00002"}));
+    let route = |revision: &str| child(json!({"url": "http://x", "traffic": [{"revisionName": revision, "latestRevision": true}]}));
+    let status = |route: &Value| service::status(&service, &configuration, route, "now");
+    let told = Told::of(&status(&route("hello-00001")), "Ready");
+    assert_eq!((told.truth, told.reason.as_str()), (Truth::Unknown, "TrafficNotMigrated"));
+    assert_eq!(Told::of(&status(&route("hello-00002")), "Ready").truth, Truth::True);
+    assert_eq!(Told::of(&status(&Value::Null), "Ready").truth, Truth::Unknown);
+    let mut strange = route("hello-00002");
+    strange["metadata"]["ownerReferences"] = json!([]);
+    assert_eq!(Told::of(&status(&strange), "Ready").message, "There is an existing Route \"hello\" that we do not own.");
+}
+
+#[test]
+fn a_revision_stays_ready_at_zero_and_says_why_it_never_was() {
+    let mut revision = revision();
+    let start = revision::Instances { desired: 1, initial: 1, ..Default::default() };
+    let status = |revision: &Value, it: &revision::Instances| revision::status(revision, it, "now");
+    assert_eq!(Told::of(&status(&revision, &start), "Ready").reason, "Deploying");
+    let broken = revision::Instances { trouble: Some(("ErrImagePull".into(), "no such image".into())), ..start.clone() };
+    assert_eq!(
+        Told::of(&status(&revision, &broken), "Ready"),
+        Told::new(Truth::False, "ErrImagePull", "Container failed with: no such image")
+    );
+    let late = revision::Instances { overdue: Some("too slow".into()), ..start.clone() };
+    assert_eq!(Told::of(&status(&revision, &late), "Ready").reason, "ProgressDeadlineExceeded");
+    revision["status"] = status(&revision, &revision::Instances { ready: 1, ..start });
+    let zero = status(&revision, &revision::Instances::default());
+    assert_eq!(Told::of(&zero, "Ready").truth, Truth::True);
+    assert_eq!(Told::of(&zero, "Active").reason, "NoTraffic");
+}

@@ -1,0 +1,44 @@
+//! Objects as JSON, with their metadata read.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::view::{Meta, View};
+
+/// An object of a kind whose fields only [`eyot_serving`] knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub(crate) meta: Meta,
+    /// All of it but its managed fields.
+    pub(crate) json: Value,
+}
+
+impl Object {
+    /// The revisions that a Route leads to.
+    pub(super) fn assigned(&self) -> impl Iterator<Item = &str> {
+        let rows = self.json["status"]["traffic"].as_array().into_iter().flatten();
+        rows.filter_map(|it| it["revisionName"].as_str())
+    }
+
+    /// Whether `owner` made it.
+    pub(super) fn is_of(&self, owner: &Meta) -> bool {
+        self.meta.controller().is_some_and(|it| it.uid == owner.uid)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut json = Value::deserialize(from)?;
+        if let Some(metadata) = json["metadata"].as_object_mut() {
+            metadata.remove("managedFields");
+        }
+        let meta = Meta::deserialize(&json["metadata"]).map_err(serde::de::Error::custom)?;
+        Ok(Self { meta, json })
+    }
+}
+
+impl View for Object {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}

@@ -1,0 +1,60 @@
+//! Routes: HTTPRoutes, which the gateway follows.
+
+use std::sync::Arc;
+
+use eyot_serving::{Candidates, assign, object::route, targets};
+use serde_json::Value;
+
+use super::{
+    Parts,
+    write::{self, ensure},
+};
+use crate::{
+    api::{DeleteOptions, HTTP_ROUTES, KNATIVE_ROUTES, Target},
+    context::Context,
+    queue::Outcome,
+    view::{Key, now, rfc3339},
+};
+
+/// One pass over one Route: read, decide, write. What cannot be assigned leaves the HTTPRoutes as they are.
+pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
+    let (api, parts) = (&context.api, &context.serving);
+    let Some(it) = parts.routes.get(&key).filter(|it| !it.meta.deleting()) else { return Ok(None) };
+    let assigned = assign(&targets(&it.json["spec"]), &Namespace { parts, namespace: &key.namespace });
+    let present = parts.http_routes.controlled_by(&it.meta.uid);
+    if let Ok(assigned) = &assigned {
+        let wanted = route::http_routes(&it.json, assigned, &parts.site);
+        let gone = present.iter().filter(|it| wanted.iter().all(|wanted| wanted["metadata"]["name"] != *it.meta.name));
+        let gone: Vec<_> = gone.cloned().collect();
+        for wanted in wanted {
+            let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
+            let present = present.iter().find(|it| &*it.meta.name == name);
+            ensure(api, &HTTP_ROUTES, present.map(|it| &**it), &it.meta, wanted, &parts.http_routes).await?;
+        }
+        for it in gone {
+            let options = DeleteOptions { uid: Some(&it.meta.uid), ..DeleteOptions::default() };
+            api.delete(Target::object(&HTTP_ROUTES, &it.meta.namespace, &it.meta.name), options).await?;
+        }
+    }
+    let main = parts.http_routes.get(&key).map_or(Value::Null, |it| it.json.clone());
+    let told = assigned.as_ref().map(Vec::as_slice);
+    let status = route::status(&it.json, told, &main, &parts.site, &rfc3339(now()));
+    write::status(api, &KNATIVE_ROUTES, &it, status, &parts.routes).await?;
+    Ok(None)
+}
+
+/// What a Route of a namespace may refer to.
+struct Namespace<'a> {
+    parts: &'a Parts,
+    namespace: &'a str,
+}
+
+impl Candidates for Namespace<'_> {
+    fn configuration(&self, name: &str) -> Option<Value> {
+        self.parts.configurations.get(&Key::new(self.namespace, name)).map(|it| it.json["status"].clone())
+    }
+
+    fn revision(&self, name: &str) -> Option<Value> {
+        self.parts.revisions.get(&Key::new(self.namespace, name)).map(|it| it.json["status"].clone())
+    }
+}

@@ -1,0 +1,138 @@
+//! Requests to what scales by them: counted from the moment they come, held while nothing takes them.
+//!
+//! Entry points: [`Hold::begin`] for every request, [`Hold::queue`] for one that finds no endpoint. A held request costs its
+//! place in a bounded queue and no timer of its own; it goes on when endpoints change or one of them has room again. Whoever
+//! counts instances out is woken through [`eyot_dispatch::Loads`], so nothing is polled on either side.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use eyot_dispatch::{Load, Loads, Using};
+use tokio::sync::{Notify, futures::Notified};
+
+/// Requests held for one revision; as many as Knative's activator holds.
+const QUEUE_MAX: usize = 10_000;
+/// Requests held for all of them: each keeps its head, its body's stream and its connection, about 20 KiB together.
+const QUEUES_MAX: usize = 50_000;
+/// Time for a response to begin, and to end, where a revision says nothing.
+const TIMEOUT_SECONDS: u64 = 300;
+
+/// What the Service of a revision says about requests to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Requests that one endpoint takes at once; 0 for any number.
+    pub(crate) concurrency: u32,
+    /// Longest time to the end of the response.
+    pub(crate) timeout: Duration,
+    /// Longest time to its beginning.
+    pub(crate) start_timeout: Duration,
+}
+
+impl Terms {
+    /// The terms of a Service with these labels and annotations; `None` where it is no revision's.
+    pub(crate) fn of(
+        labels: Option<&BTreeMap<String, String>>,
+        annotations: Option<&BTreeMap<String, String>>,
+    ) -> Option<Terms> {
+        labels?.get("serving.knative.dev/revision")?;
+        let number = |key: &str| annotations?.get(key)?.parse::<u64>().ok();
+        let timeout = number("serving.knative.dev/timeoutSeconds").filter(|it| *it > 0).unwrap_or(TIMEOUT_SECONDS);
+        let start = number("serving.knative.dev/responseStartTimeoutSeconds").filter(|it| *it > 0).unwrap_or(timeout);
+        let concurrency = number("serving.knative.dev/containerConcurrency").unwrap_or(0);
+        Some(Terms {
+            concurrency: u32::try_from(concurrency).unwrap_or(0),
+            timeout: Duration::from_secs(timeout),
+            start_timeout: Duration::from_secs(start.min(timeout)),
+        })
+    }
+}
+
+/// Holds the requests of one revision.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    pub(crate) terms: Terms,
+    load: Arc<Load>,
+    waiting: AtomicUsize,
+    all_waiting: Arc<AtomicUsize>,
+    /// An endpoint has room again; there only where endpoints have bounds.
+    pub(crate) freed: Arc<Notify>,
+}
+
+/// A place in the queue; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'a>(&'a Hold);
+
+impl Hold {
+    pub(crate) fn new(name: &str, terms: Terms, loads: &Loads, all_waiting: Arc<AtomicUsize>) -> Self {
+        let load = loads.of(name);
+        Self { terms, load, waiting: AtomicUsize::new(0), all_waiting, freed: Arc::default() }
+    }
+
+    /// Counts a request from here on.
+    pub(crate) fn begin(&self) -> Using {
+        self.load.begin()
+    }
+
+    /// Takes a place in the queue, if there is one.
+    pub(crate) fn queue(&self) -> Option<Place<'_>> {
+        let place = Place(self);
+        let mine = self.waiting.fetch_add(1, Relaxed);
+        let all = self.all_waiting.fetch_add(1, Relaxed);
+        (mine < QUEUE_MAX && all < QUEUES_MAX).then_some(place)
+    }
+
+    /// Waits until endpoints change or one has room; `is_empty` where there is none at all, which somebody has to be told.
+    pub(crate) async fn wait(&self, changed: Notified<'_>, is_empty: bool) {
+        if is_empty {
+            self.load.raise();
+        }
+        tokio::select! {
+            () = changed => {}
+            () = self.freed.notified() => {}
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+        self.0.all_waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| (format!("serving.knative.dev/{key}"), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn only_services_of_revisions_hold_requests_on_their_terms() {
+        assert_eq!(Terms::of(Some(&map(&[("service", "a")])), None), None);
+        let labels = map(&[("revision", "a-00001")]);
+        let usual = Terms::of(Some(&labels), None).unwrap();
+        assert_eq!((usual.concurrency, usual.timeout, usual.start_timeout.as_secs()), (0, usual.start_timeout, 300));
+        let annotations = map(&[("containerConcurrency", "3"), ("timeoutSeconds", "9"), ("responseStartTimeoutSeconds", "4")]);
+        let terms = Terms::of(Some(&labels), Some(&annotations)).unwrap();
+        assert_eq!((terms.concurrency, terms.timeout.as_secs(), terms.start_timeout.as_secs()), (3, 9, 4));
+    }
+
+    #[test]
+    fn the_queue_has_an_end_and_places_come_back() {
+        let terms = Terms::of(Some(&map(&[("revision", "a")])), None).unwrap();
+        let hold = Hold::new("ns/a", terms, &Loads::default(), Arc::default());
+        let places: Vec<_> = (0..QUEUE_MAX).map(|_| hold.queue().unwrap()).collect();
+        assert!(hold.queue().is_none());
+        drop(places);
+        assert!(hold.queue().is_some());
+        assert_eq!(hold.all_waiting.load(Relaxed), 0);
+    }
+}
