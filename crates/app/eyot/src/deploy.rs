@@ -46,7 +46,8 @@ pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
             put(&client, knative_service(&flags, &name, &image)?).await?;
             let generation = function::generation(&client, &flags.namespace, &name).await?;
             let ready = function::ready(&client, &flags.namespace, &name, generation, timeout).await?;
-            let url: http::Uri = ready["status"]["url"].as_str().unwrap_or_default().parse().context("reading its URL")?;
+            let url: http::Uri =
+                ready["status"]["url"].as_str().unwrap_or_default().parse().context("reading its URL")?;
             url.host().context("its URL has no host")?.to_owned()
         }
     };

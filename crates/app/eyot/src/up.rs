@@ -185,8 +185,12 @@ impl Island {
             .context("preparing the node")?;
         // Where the range asked for cannot be routed, pods have addresses of another.
         gateway.set_pod_networks(vec![(node.pod_cidr().base().into(), node.pod_cidr().prefix())]);
-        let controllers_config =
-            eyot_controllers::Config { cluster_ca: Some(pki.ca_pem().to_owned()), functions, loads, ..Default::default() };
+        let controllers_config = eyot_controllers::Config {
+            cluster_ca: Some(pki.ca_pem().to_owned()),
+            functions,
+            loads,
+            ..Default::default()
+        };
         let controllers = Controllers::new(client("kube-controller-manager"), controllers_config);
         let registry = Registry::new(blobs);
         let tls = pki.tls().context("preparing TLS")?;

@@ -104,7 +104,8 @@ impl<'a> Conditions<'a> {
 
     fn put(&mut self, kind: &str, told: Told, severity: Option<&str>) {
         let old = self.before["conditions"].as_array().and_then(|all| all.iter().find(|it| it["type"] == kind));
-        let since = old.filter(|it| it["status"] == told.truth.as_str()).and_then(|it| it["lastTransitionTime"].as_str());
+        let since =
+            old.filter(|it| it["status"] == told.truth.as_str()).and_then(|it| it["lastTransitionTime"].as_str());
         let mut row = json!({
             "type": kind, "status": told.truth.as_str(), "lastTransitionTime": since.unwrap_or(self.now),
         });

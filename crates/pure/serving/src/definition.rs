@@ -68,11 +68,8 @@ pub(crate) fn all() -> Vec<Value> {
 
 fn definition(it: &Kind) -> Value {
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let columns: Vec<Value> = it
-        .columns
-        .iter()
-        .map(|(name, kind, path)| json!({"name": name, "type": kind, "jsonPath": path}))
-        .collect();
+    let columns: Vec<Value> =
+        it.columns.iter().map(|(name, kind, path)| json!({"name": name, "type": kind, "jsonPath": path})).collect();
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -39,7 +39,8 @@ pub(crate) fn show(duration: Duration) -> String {
         return format!("{millis}ms");
     }
     let (hours, minutes, left) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let left = if millis == 0 { left.to_string() } else { format!("{left}.{millis:03}").trim_end_matches('0').to_owned() };
+    let left =
+        if millis == 0 { left.to_string() } else { format!("{left}.{millis:03}").trim_end_matches('0').to_owned() };
     match (hours, minutes) {
         (0, 0) => format!("{left}s"),
         (0, _) => format!("{minutes}m{left}s"),

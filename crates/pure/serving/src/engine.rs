@@ -39,13 +39,7 @@ impl Engine for Serving {
             && matches!(review.operation, Operation::Create | Operation::Update)
     }
 
-    fn mutate(
-        &self,
-        review: &Review<'_>,
-        object: &mut Value,
-        _: &mut Turns,
-        _: &dyn Data,
-    ) -> Result<Mutation, Denial> {
+    fn mutate(&self, review: &Review<'_>, object: &mut Value, _: &mut Turns, _: &dyn Data) -> Result<Mutation, Denial> {
         let mut changed = default::fill(&review.resource.kind, object);
         changed |= signed(review, object);
         Ok(Mutation { changed, ..Mutation::default() })

@@ -60,7 +60,8 @@ mod tests {
     fn old_revisions_go_beyond_those_that_are_always_kept() {
         let old = |name: &str, created, stays| Old { name: name.into(), created, active: created, stays };
         let keep = Keep { since_created: 100, since_active: 50, at_least: 1, at_most: 3 };
-        let all = vec![old("a", 1, false), old("b", 2, false), old("c", 990, false), old("d", 995, false), old("e", 3, true)];
+        let all =
+            vec![old("a", 1, false), old("b", 2, false), old("c", 990, false), old("d", 995, false), old("e", 3, true)];
         assert_eq!(collect(all.clone(), keep, 1000), (vec!["b".to_owned(), "a".to_owned()], Some(90)));
         let (gone, next) = collect(all, Keep { at_least: 4, ..keep }, 1000);
         assert!(gone.is_empty() && next.is_none());

@@ -141,7 +141,11 @@ mod tests {
                 Truth::Unknown,
                 "Configuration \"new\" is waiting for a Revision to become ready.",
             ),
-            (json!({"configurationName": "bad"}), Truth::False, "Configuration \"bad\" does not have any ready Revision."),
+            (
+                json!({"configurationName": "bad"}),
+                Truth::False,
+                "Configuration \"bad\" does not have any ready Revision.",
+            ),
         ] {
             let Problem(told) = assign(&[target], &Few).unwrap_err();
             assert_eq!((told.truth, told.message.as_str()), (truth, message));

@@ -157,14 +157,17 @@ fn one_target(target: &Value, of_service: bool) -> Vec<Flaw> {
     let text = |field: &str| target[field].as_str().filter(|it| !it.is_empty());
     match (text("revisionName"), text("configurationName")) {
         (_, Some(_)) if of_service => flaws.push(Flaw::disallowed("configurationName")),
-        (Some(_), Some(_)) => flaws.push(
-            Flaw::new("expected exactly one, got both", "configurationName").and("revisionName"),
-        ),
-        (None, None) if !of_service => flaws.push(
-            Flaw::new("expected exactly one, got neither", "configurationName").and("revisionName"),
-        ),
+        (Some(_), Some(_)) => {
+            flaws.push(Flaw::new("expected exactly one, got both", "configurationName").and("revisionName"))
+        }
+        (None, None) if !of_service => {
+            flaws.push(Flaw::new("expected exactly one, got neither", "configurationName").and("revisionName"))
+        }
         (Some(name), None) if target["latestRevision"] == true => {
-            flaws.push(Flaw::new(format!("may not set revisionName {name:?} when latestRevision is true"), "latestRevision"));
+            flaws.push(Flaw::new(
+                format!("may not set revisionName {name:?} when latestRevision is true"),
+                "latestRevision",
+            ));
         }
         (None, _) if target["latestRevision"] == false => {
             flaws.push(Flaw::value("false", "latestRevision"));
@@ -266,11 +269,15 @@ mod tests {
         );
         let mut object = service(json!({"spec": {}}), json!([]));
         object["metadata"] = json!({"name": "Hello_", "annotations": {"autoscaling.knative.dev/min-scale": "1"}});
-        check("Service", object, expect![[r#"
+        check(
+            "Service",
+            object,
+            expect![[r#"
             not a DNS 1035 label: [a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character]: metadata.name
             invalid key name "autoscaling.knative.dev/min-scale": metadata.annotations
             autoscaling annotations must be put under "spec.template.metadata.annotations" to work
-            missing field(s): spec.template.spec.containers"#]]);
+            missing field(s): spec.template.spec.containers"#]],
+        );
     }
 
     #[test]

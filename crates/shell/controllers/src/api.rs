@@ -67,12 +67,10 @@ pub(crate) static LEASES: Resource = Resource::new("coordination.k8s.io/v1", "Le
 pub(crate) static ENDPOINT_SLICES: Resource =
     Resource::new("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", true);
 
-pub(crate) static KNATIVE_SERVICES: Resource =
-    Resource::new(eyot_serving::API_VERSION, "Service", "services", true);
+pub(crate) static KNATIVE_SERVICES: Resource = Resource::new(eyot_serving::API_VERSION, "Service", "services", true);
 pub(crate) static KNATIVE_CONFIGURATIONS: Resource =
     Resource::new(eyot_serving::API_VERSION, "Configuration", "configurations", true);
-pub(crate) static KNATIVE_REVISIONS: Resource =
-    Resource::new(eyot_serving::API_VERSION, "Revision", "revisions", true);
+pub(crate) static KNATIVE_REVISIONS: Resource = Resource::new(eyot_serving::API_VERSION, "Revision", "revisions", true);
 pub(crate) static KNATIVE_ROUTES: Resource = Resource::new(eyot_serving::API_VERSION, "Route", "routes", true);
 pub(crate) static HTTP_ROUTES: Resource =
     Resource::new("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", true);

@@ -17,9 +17,8 @@ pub(crate) fn named<'a>(path: &'a str, domain: &str) -> Option<(String, &'a str)
     let end = rest.find('/').unwrap_or(rest.len());
     let (function, left) = rest.split_at(end);
     let (name, namespace) = function.split_once('.').unwrap_or((function, "default"));
-    let label = |it: &str| {
-        !it.is_empty() && it.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
-    };
+    let label =
+        |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-');
     (label(name) && label(namespace)).then(|| (host(namespace, name, domain), if left.is_empty() { "/" } else { left }))
 }
 

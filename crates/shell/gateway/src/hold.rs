@@ -120,7 +120,8 @@ mod tests {
         let labels = map(&[("revision", "a-00001")]);
         let usual = Terms::of(Some(&labels), None).unwrap();
         assert_eq!((usual.concurrency, usual.timeout, usual.start_timeout.as_secs()), (0, usual.start_timeout, 300));
-        let annotations = map(&[("containerConcurrency", "3"), ("timeoutSeconds", "9"), ("responseStartTimeoutSeconds", "4")]);
+        let annotations =
+            map(&[("containerConcurrency", "3"), ("timeoutSeconds", "9"), ("responseStartTimeoutSeconds", "4")]);
         let terms = Terms::of(Some(&labels), Some(&annotations)).unwrap();
         assert_eq!((terms.concurrency, terms.timeout.as_secs(), terms.start_timeout.as_secs()), (3, 9, 4));
     }

@@ -108,11 +108,11 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     fn take(self: &Arc<Self>) -> Option<Busy> {
         match &self.bound {
-            None => drop(self.in_flight.fetch_add(1, Relaxed)),
+            None => self.in_flight.fetch_add(1, Relaxed),
             Some((most, _)) => {
-                drop(self.in_flight.fetch_update(Relaxed, Relaxed, |it| (it < *most).then_some(it + 1)).ok()?);
+                self.in_flight.fetch_update(Relaxed, Relaxed, |it| (it < *most).then_some(it + 1)).ok()?
             }
-        }
+        };
         Some(Busy { endpoint: self.clone(), using: None })
     }
 }
@@ -338,9 +338,9 @@ impl Service {
                 Some("kubernetes.io/h2c") => Protocol::H2c,
                 _ => Protocol::Http1,
             };
-            let kept = before.and_then(|it| it.port(port.port)).filter(|it| {
-                it.pool.protocol == protocol && it.pool.hold.as_ref().map(|it| it.terms) == spec.terms
-            });
+            let kept = before
+                .and_then(|it| it.port(port.port))
+                .filter(|it| it.pool.protocol == protocol && it.pool.hold.as_ref().map(|it| it.terms) == spec.terms);
             let fresh = || {
                 let pool = Pool::new(format!("{key}:{}", port.port).into(), protocol);
                 Arc::new(Pool { hold: spec.terms.map(&hold), ..pool })

@@ -25,7 +25,8 @@ pub(super) async fn run(flags: InvokeFlags) -> Result<()> {
     for header in &flags.headers {
         let Some((name, value)) = header.split_once(':') else { bail!("--header {header}: expected NAME: VALUE") };
         let name: HeaderName = name.trim().parse().with_context(|| format!("--header {header}"))?;
-        request = request.header(name, HeaderValue::from_str(value.trim()).with_context(|| format!("--header {header}"))?);
+        request =
+            request.header(name, HeaderValue::from_str(value.trim()).with_context(|| format!("--header {header}"))?);
     }
     let request = request.body(Full::new(bytes_of(body))).context("making the request")?;
     let address = deploy::gateway(&client).await?;

@@ -34,7 +34,8 @@ pub(crate) async fn run(command: FunctionCommand) -> Result<()> {
         }
         FunctionCommand::Invoke(flags) => return invoke::run(flags).await,
         FunctionCommand::Logs { name, follow, tail, at } => {
-            return logs::run(&client::connect(at.kubeconfig.as_deref()).await?, &at.namespace, &name, follow, tail).await;
+            return logs::run(&client::connect(at.kubeconfig.as_deref()).await?, &at.namespace, &name, follow, tail)
+                .await;
         }
         FunctionCommand::Rollback { name, to, at } => {
             let function = Function::of(&name, &at.namespace, at.kubeconfig.as_deref()).await?;

@@ -94,9 +94,11 @@ mod tests {
 
     #[test]
     fn rolling_back_skips_what_never_was_ready() {
-        let service = |name: &str| json!({"status": {"traffic": [
-            {"revisionName": name, "percent": 90}, {"revisionName": "hello-00001", "percent": 10},
-        ]}});
+        let service = |name: &str| {
+            json!({"status": {"traffic": [
+                {"revisionName": name, "percent": 90}, {"revisionName": "hello-00001", "percent": 10},
+            ]}})
+        };
         assert_eq!(before(&service("hello-00004"), &revisions()).unwrap(), "hello-00002");
         assert_eq!(before(&service("hello-00002"), &revisions()).unwrap(), "hello-00001");
         assert_eq!(

@@ -67,8 +67,7 @@ pub fn deployment(of: &Value, replicas: i32) -> Value {
 }
 
 /// Fields of a revision's spec that a pod does not have.
-const OWN: [&str; 4] =
-    ["containerConcurrency", "timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds"];
+const OWN: [&str; 4] = ["containerConcurrency", "timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds"];
 
 fn pod(of: &Value) -> Value {
     let mut spec = of["spec"].clone();

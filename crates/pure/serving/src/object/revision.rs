@@ -39,9 +39,7 @@ pub fn status(revision: &Value, instances: &Instances, now: &str) -> Value {
             (told, Told::new(Truth::Unknown, "Deploying", ""))
         }
         (None, Some(why)) => (Told::unknown(), Told::new(Truth::False, "ProgressDeadlineExceeded", why.as_str())),
-        (None, None) => {
-            (Told::new(Truth::Unknown, "Deploying", ""), Told::new(Truth::Unknown, "Deploying", ""))
-        }
+        (None, None) => (Told::new(Truth::Unknown, "Deploying", ""), Told::new(Truth::Unknown, "Deploying", "")),
     };
     conditions.must("ContainerHealthy", healthy);
     conditions.must("ResourcesAvailable", resources);

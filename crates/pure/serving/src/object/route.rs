@@ -88,7 +88,8 @@ pub fn status(
     };
     conditions.must("AllTrafficAssigned", told);
     let http = "TLS is not enabled";
-    conditions.must("CertificateProvisioned", Told { reason: "TLSNotEnabled".into(), message: http.into(), ..Told::yes() });
+    conditions
+        .must("CertificateProvisioned", Told { reason: "TLSNotEnabled".into(), message: http.into(), ..Told::yes() });
     conditions.must("IngressReady", published(http_route));
     let mut status = json!({
         "observedGeneration": route["metadata"]["generation"],

@@ -42,7 +42,8 @@ pub fn status(service: &Value, configuration: &Value, route: &Value, now: &str) 
     let mut conditions = Conditions::new(&service["status"], now);
     conditions.must("ConfigurationsReady", repeated(service, configuration, "Configuration"));
     let mut routed = repeated(service, route, "Route");
-    let (created, latest) = (&configuration["status"]["latestCreatedRevisionName"], &configuration["status"]["latestReadyRevisionName"]);
+    let (created, latest) =
+        (&configuration["status"]["latestCreatedRevisionName"], &configuration["status"]["latestReadyRevisionName"]);
     if routed.truth == Truth::True && !follows(route, latest.as_str()) {
         let message = "Traffic is not yet migrated to the latest revision.";
         routed = Told::new(Truth::Unknown, "TrafficNotMigrated", message);
@@ -72,7 +73,8 @@ fn repeated(service: &Value, child: &Value, kind: &str) -> Told {
         return Told::unknown();
     }
     let uid = &service["metadata"]["uid"];
-    let ours = child["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|it| it["uid"] == *uid));
+    let ours =
+        child["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|it| it["uid"] == *uid));
     if !ours {
         let name = text(child, "/metadata/name");
         let message = format!("There is an existing {kind} {name:?} that we do not own.");

@@ -139,7 +139,8 @@ fn a_revision_is_named_by_generation_and_runs_as_a_deployment() {
               }
             }
           }
-        }"#]].assert_eq(&format!("{:#}", deployment::deployment(&revision, 1)));
+        }"#]]
+    .assert_eq(&format!("{:#}", deployment::deployment(&revision, 1)));
     expect![[r#"
         {
           "apiVersion": "v1",
@@ -186,7 +187,8 @@ fn a_revision_is_named_by_generation_and_runs_as_a_deployment() {
             },
             "type": "ClusterIP"
           }
-        }"#]].assert_eq(&format!("{:#}", deployment::service(&revision)));
+        }"#]]
+    .assert_eq(&format!("{:#}", deployment::service(&revision)));
 }
 
 #[test]
@@ -237,7 +239,11 @@ fn a_route_leads_by_weight_and_its_tags_by_name() {
     let route = service::route(&service());
     let site = Site { domain: "localhost".into(), port: 8080 };
     let made = http_routes(&route, &site);
-    expect![[""]].assert_eq(&made);
+    expect![[r#"
+        hello ["hello.ns.localhost","hello.ns.svc.cluster.local"] hello-00001=90 hello-00002=10
+        v1-hello ["v1-hello.ns.localhost","v1-hello.ns.svc.cluster.local"] hello-00001=100
+    "#]]
+    .assert_eq(&made);
     let published = json!({
         "metadata": {"generation": 1},
         "status": {"parents": [{"conditions": [
@@ -246,7 +252,53 @@ fn a_route_leads_by_weight_and_its_tags_by_name() {
         ]}]},
     });
     let status = route::status(&route, Ok(&assigned()), &published, &site, "now");
-    expect![[""]].assert_eq(&format!("{status:#}"));
+    expect![[r#"
+        {
+          "address": {
+            "url": "http://hello.ns.svc.cluster.local"
+          },
+          "conditions": [
+            {
+              "lastTransitionTime": "now",
+              "status": "True",
+              "type": "AllTrafficAssigned"
+            },
+            {
+              "lastTransitionTime": "now",
+              "message": "TLS is not enabled",
+              "reason": "TLSNotEnabled",
+              "status": "True",
+              "type": "CertificateProvisioned"
+            },
+            {
+              "lastTransitionTime": "now",
+              "status": "True",
+              "type": "IngressReady"
+            },
+            {
+              "lastTransitionTime": "now",
+              "status": "True",
+              "type": "Ready"
+            }
+          ],
+          "observedGeneration": null,
+          "traffic": [
+            {
+              "latestRevision": false,
+              "percent": 90,
+              "revisionName": "hello-00001",
+              "tag": "v1",
+              "url": "http://v1-hello.ns.localhost:8080"
+            },
+            {
+              "latestRevision": true,
+              "percent": 10,
+              "revisionName": "hello-00002"
+            }
+          ],
+          "url": "http://hello.ns.localhost:8080"
+        }"#]]
+    .assert_eq(&format!("{status:#}"));
 }
 
 fn http_routes(route: &Value, site: &Site) -> String {
@@ -280,7 +332,9 @@ fn a_service_is_ready_when_traffic_has_reached_the_latest_revision() {
         json!({"metadata": {"name": "hello", "generation": 1, "ownerReferences": [{"uid": "u1"}]}, "status": status})
     };
     let configuration = child(json!({"latestReadyRevisionName": "hello-00002"}));
-    let route = |revision: &str| child(json!({"url": "http://x", "traffic": [{"revisionName": revision, "latestRevision": true}]}));
+    let route = |revision: &str| {
+        child(json!({"url": "http://x", "traffic": [{"revisionName": revision, "latestRevision": true}]}))
+    };
     let status = |route: &Value| service::status(&service, &configuration, route, "now");
     let told = Told::of(&status(&route("hello-00001")), "Ready");
     assert_eq!((told.truth, told.reason.as_str()), (Truth::Unknown, "TrafficNotMigrated"));
@@ -288,7 +342,10 @@ fn a_service_is_ready_when_traffic_has_reached_the_latest_revision() {
     assert_eq!(Told::of(&status(&Value::Null), "Ready").truth, Truth::Unknown);
     let mut strange = route("hello-00002");
     strange["metadata"]["ownerReferences"] = json!([]);
-    assert_eq!(Told::of(&status(&strange), "Ready").message, "There is an existing Route \"hello\" that we do not own.");
+    assert_eq!(
+        Told::of(&status(&strange), "Ready").message,
+        "There is an existing Route \"hello\" that we do not own."
+    );
 }
 
 #[test]
@@ -297,7 +354,8 @@ fn a_revision_stays_ready_at_zero_and_says_why_it_never_was() {
     let start = revision::Instances { desired: 1, initial: 1, ..Default::default() };
     let status = |revision: &Value, it: &revision::Instances| revision::status(revision, it, "now");
     assert_eq!(Told::of(&status(&revision, &start), "Ready").reason, "Deploying");
-    let broken = revision::Instances { trouble: Some(("ErrImagePull".into(), "no such image".into())), ..start.clone() };
+    let broken =
+        revision::Instances { trouble: Some(("ErrImagePull".into(), "no such image".into())), ..start.clone() };
     assert_eq!(
         Told::of(&status(&revision, &broken), "Ready"),
         Told::new(Truth::False, "ErrImagePull", "Container failed with: no such image")

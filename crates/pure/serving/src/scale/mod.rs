@@ -110,7 +110,8 @@ impl Scaler {
             desired = by_stable.max(by_panic);
             why = format!("load {panic:.2} at zero");
         }
-        if desired > 0 {
+        // What only shrinks step by step on its way to nothing is not raised again.
+        if ask(stable) > 0.0 || ask(panic) > 0.0 {
             desired = desired.max(scaling.activation);
         }
         desired = self.delayed(desired, now, millis(scaling.down_delay));

@@ -23,7 +23,7 @@ impl Index {
     /// Takes in a change of a Route.
     pub(super) fn route_changed(&self, old: Option<&Object>, new: Option<&Object>) {
         let mut inner = self.0.write();
-        for route in old {
+        if let Some(route) = old {
             for target in targets(route) {
                 if let Some(routes) = inner.by_target.get_mut(&target) {
                     routes.remove(&route.meta.key());
@@ -41,7 +41,7 @@ impl Index {
                 }
             }
         }
-        for route in new {
+        if let Some(route) = new {
             for target in targets(route) {
                 inner.by_target.entry(target).or_default().insert(route.meta.key());
             }

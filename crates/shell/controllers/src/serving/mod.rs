@@ -35,7 +35,7 @@ use crate::{
     queue::{Queue, drive},
     reflect::{Source, reflect},
     store::{Change, Store},
-    view::{Key, Meta, View, pod::PodView, workload::DeploymentView},
+    view::{Key, Meta, pod::PodView, workload::DeploymentView},
 };
 use object::Object;
 
@@ -137,7 +137,8 @@ impl Parts {
 
     /// A Deployment of a revision has changed.
     pub(crate) fn deployment_changed(&self, change: &Change<DeploymentView>) {
-        let Some(owner) = change.latest().and_then(|it| it.meta.controller()).filter(|it| &*it.kind == "Revision") else {
+        let Some(owner) = change.latest().and_then(|it| it.meta.controller()).filter(|it| &*it.kind == "Revision")
+        else {
             return;
         };
         if let Some(it) = change.latest() {

@@ -10,14 +10,14 @@ use eyot_serving::{
     },
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Object, write};
 use crate::{
-    api::{ApiError, AUTOSCALERS, DEPLOYMENTS, KNATIVE_REVISIONS, PODS, Resource, SERVICES, Target, escape},
+    api::{AUTOSCALERS, ApiError, DEPLOYMENTS, KNATIVE_REVISIONS, PODS, Resource, SERVICES, Target, escape},
     context::Context,
     queue::Outcome,
-    view::{Key, nullable, now, rfc3339, workload::DeploymentView},
+    view::{Key, now, nullable, rfc3339, workload::DeploymentView},
 };
 
 /// One pass over one Revision: read, decide, write.
@@ -65,7 +65,9 @@ async fn instances(
     deployment: Option<&DeploymentView>,
     initial: i32,
 ) -> Result<Instances, ApiError> {
-    let Some(deployment) = deployment else { return Ok(Instances { desired: initial, initial: initial.max(1), ..Instances::default() }) };
+    let Some(deployment) = deployment else {
+        return Ok(Instances { desired: initial, initial: initial.max(1), ..Instances::default() });
+    };
     let conditions = &deployment.status.conditions;
     let failed = |kind: &str, status: &str| conditions.iter().find(|it| it.kind == kind && it.status == status);
     let mut instances = Instances {
@@ -113,10 +115,13 @@ impl Pod {
 
     /// Digests of its images, once all are known.
     fn images(&self) -> Option<Vec<(String, String)>> {
-        let all: Option<Vec<_>> = self.containers().map(|it| {
-            let digest = it["imageID"].as_str().filter(|it| !it.is_empty())?;
-            Some((it["name"].as_str()?.to_owned(), digest.to_owned()))
-        }).collect();
+        let all: Option<Vec<_>> = self
+            .containers()
+            .map(|it| {
+                let digest = it["imageID"].as_str().filter(|it| !it.is_empty())?;
+                Some((it["name"].as_str()?.to_owned(), digest.to_owned()))
+            })
+            .collect();
         all.filter(|it| !it.is_empty())
     }
 
@@ -141,11 +146,15 @@ impl Pod {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn pods_tell_why_they_do_not_run() {
-        let pod = |state: Value| Pod { status: json!({"containerStatuses": [{"name": "a", "imageID": "x@1", "state": state}]}) };
+        let pod = |state: Value| Pod {
+            status: json!({"containerStatuses": [{"name": "a", "imageID": "x@1", "state": state}]}),
+        };
         let trouble = pod(json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}})).trouble();
         assert_eq!(trouble, Some(("ErrImagePull".into(), "no such image".into())));
         let trouble = pod(json!({"terminated": {"exitCode": 3}})).trouble();

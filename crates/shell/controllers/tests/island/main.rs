@@ -6,6 +6,7 @@ mod cronjobs;
 mod daemons;
 mod deployments;
 mod evictions;
+mod functions;
 mod indexes;
 mod jobs;
 mod networking;

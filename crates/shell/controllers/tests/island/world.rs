@@ -1,9 +1,10 @@
 //! An API server on a fresh store, with controllers and a fake node.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use eyot_apiserver::{ApiServer, Config, Identity, attributes, bootstrap};
 use eyot_controllers::Controllers;
+use eyot_dispatch::Loads;
 use eyot_store::{Options, Store};
 use http::{Method, Request, header};
 use kube::Client;
@@ -19,7 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     pub(crate) api: ApiServer,
     pub(crate) client: Client,
-    pub(crate) seen: std::sync::Arc<Seen>,
+    pub(crate) seen: Arc<Seen>,
+    /// Where requests to functions are counted.
+    pub(crate) loads: Arc<Loads>,
     controllers: Option<(CancellationToken, JoinHandle<()>)>,
     _node: FakeNode,
     _dir: tempfile::TempDir,
@@ -30,11 +33,19 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), Options::new(attributes)).unwrap();
         let config = Config { service_cidr: "10.43.0.0/16".parse().unwrap(), api_port: 6443 };
-        let api = ApiServer::new(store, config);
+        let api = ApiServer::with_engines(store, config, vec![Arc::new(eyot_serving::Serving)]);
         bootstrap(&api).await.unwrap();
         let client = Client::new(api.service(Identity::component("test")), "default");
         let node = FakeNode::start(client.clone()).await;
-        let mut world = World { api, client, seen: node.seen.clone(), controllers: None, _node: node, _dir: dir };
+        let mut world = World {
+            api,
+            client,
+            seen: node.seen.clone(),
+            loads: Arc::default(),
+            controllers: None,
+            _node: node,
+            _dir: dir,
+        };
         world.start_controllers().await;
         world
     }
@@ -43,6 +54,7 @@ impl World {
         let config = eyot_controllers::Config {
             cluster_ca: Some("CERTIFICATE".into()),
             node_grace: Duration::from_millis(1500),
+            loads: self.loads.clone(),
             ..Default::default()
         };
         let controllers = Controllers::new(self.client.clone(), config);

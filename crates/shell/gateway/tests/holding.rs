@@ -1,0 +1,121 @@
+//! Requests to revisions of functions: counted, held while nothing takes them, bounded by what an endpoint takes.
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use eyot_dispatch::{Body, Loads, full};
+use http::{Request, Response};
+use serde_json::json;
+use support::{Node, Pod, cluster_ip, pod, says};
+
+/// A gateway with a revision `hello-00001` that host `hello.ns.localhost` leads to, and its counters.
+async fn function(terms: serde_json::Value) -> (Node, Arc<Loads>) {
+    let loads = Arc::new(Loads::default());
+    let counted = loads.clone();
+    let node = Node::with(|config| config.loads = counted).await;
+    node.api.put(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "hello-00001", "namespace": "ns", "labels": {"serving.knative.dev/revision": "hello-00001"},
+            "annotations": terms,
+        },
+        "spec": {"clusterIP": cluster_ip("hello"), "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    }));
+    node.route("hello", "hello.ns.localhost", json!([{"backendRefs": [{"name": "hello-00001", "port": 80}]}]));
+    // The route is there when a request to it is held and no longer answered with 404.
+    for _ in 0..500 {
+        let asked = node.get("hello.ns.localhost", "/__probe");
+        if tokio::time::timeout(Duration::from_millis(50), asked).await.map_or(true, |it| it.0 == 504) {
+            break;
+        }
+    }
+    (node, loads)
+}
+
+#[tokio::test]
+async fn requests_to_a_revision_at_zero_wait_for_its_first_endpoint() {
+    let (node, loads) = function(json!({})).await;
+    let load = loads.of("ns/hello-00001");
+    let asked = futures::future::join_all((0..50).map(|_| node.get("hello.ns.localhost", "/a?b")));
+    let woken = async {
+        assert_eq!(loads.raised().await.name(), "ns/hello-00001");
+        while load.read().in_flight < 50 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        node.endpoints.insert(pod(1), says("hello"));
+        node.slices("hello-00001", &[pod(1)]);
+    };
+    let (answers, ()) = tokio::join!(asked, woken);
+    for (status, text) in answers {
+        assert_eq!(status, 200, "{text}");
+        assert!(text.starts_with("hello GET /a?b "), "{text}");
+    }
+    while load.read().in_flight > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_function_is_found_by_its_name_in_the_path() {
+    let (node, _) = function(json!({})).await;
+    node.endpoints.insert(pod(1), says("hello"));
+    node.slices("hello-00001", &[pod(1)]);
+    for (path, left) in [("/function/hello.ns", "/"), ("/function/hello.ns/a/b?c=1", "/a/b?c=1")] {
+        let (status, text) = node.get("127.0.0.1", path).await;
+        assert_eq!(status, 200, "{text}");
+        assert!(text.starts_with(&format!("hello GET {left} ")), "{text}");
+    }
+    assert_eq!(node.get("127.0.0.1", "/function/none.ns").await.0, 404);
+}
+
+#[tokio::test]
+async fn an_endpoint_gets_no_more_requests_at_once_than_it_takes() {
+    let (node, _) = function(json!({"serving.knative.dev/containerConcurrency": "2"})).await;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (busy, peak) = (now.clone(), most.clone());
+    let slow = Pod(move |_: Request<Body>| {
+        let (busy, peak) = (busy.clone(), peak.clone());
+        async move {
+            peak.fetch_max(busy.fetch_add(1, SeqCst) + 1, SeqCst);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            busy.fetch_sub(1, SeqCst);
+            Ok(Response::new(full("done")))
+        }
+    });
+    node.endpoints.insert(pod(1), Arc::new(slow));
+    node.slices("hello-00001", &[pod(1)]);
+    let answers = futures::future::join_all((0..20).map(|_| node.get("hello.ns.localhost", "/"))).await;
+    assert!(answers.iter().all(|it| it.0 == 200), "{answers:?}");
+    assert_eq!((most.load(SeqCst), now.load(SeqCst)), (2, 0));
+}
+
+#[tokio::test]
+async fn a_revision_that_does_not_begin_in_its_time_is_given_up() {
+    let (node, loads) = function(json!({"serving.knative.dev/responseStartTimeoutSeconds": "1"})).await;
+    let (status, text) = node.get("hello.ns.localhost", "/").await;
+    assert_eq!(status, 504, "{text}");
+    assert!(text.contains("ns/hello-00001:80 did not begin to answer"), "{text}");
+    assert_eq!(loads.of("ns/hello-00001").read().in_flight, 0, "who gave up is not counted");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_frees_its_place() {
+    let (node, loads) = function(json!({})).await;
+    let load = loads.of("ns/hello-00001");
+    let asked = node.get("hello.ns.localhost", "/");
+    assert!(tokio::time::timeout(Duration::from_millis(50), asked).await.is_err(), "held");
+    for _ in 0..200 {
+        if load.read().in_flight == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?}", load.read());
+}
