@@ -75,17 +75,25 @@ async fn a_function_is_found_by_its_name_in_the_path() {
     assert_eq!(node.get("127.0.0.1", "/function/none.ns").await.0, 404);
 }
 
+/// Counts down when a request ends, were it because its client left.
+struct Busy(Arc<AtomicUsize>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
 #[tokio::test]
 async fn an_endpoint_gets_no_more_requests_at_once_than_it_takes() {
     let (node, _) = function(json!({"serving.knative.dev/containerConcurrency": "2"})).await;
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (busy, peak) = (now.clone(), most.clone());
     let slow = Pod(move |_: Request<Body>| {
-        let (busy, peak) = (busy.clone(), peak.clone());
+        let (busy, peak) = (Busy(busy.clone()), peak.clone());
         async move {
-            peak.fetch_max(busy.fetch_add(1, SeqCst) + 1, SeqCst);
+            peak.fetch_max(busy.0.fetch_add(1, SeqCst) + 1, SeqCst);
             tokio::time::sleep(Duration::from_millis(10)).await;
-            busy.fetch_sub(1, SeqCst);
             Ok(Response::new(full("done")))
         }
     });
