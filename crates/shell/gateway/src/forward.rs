@@ -121,7 +121,7 @@ where
     let mut tried = Vec::new();
     let mut failure = None;
     let mut wait = Wait::new(gateway.config.retry_timeout);
-    let mut place = None;
+    let (mut place, mut pause) = (None, PAUSE_FIRST);
     loop {
         let changed = pool.changed();
         let Some(busy) = pool.choose(&tried, client) else {
@@ -135,7 +135,8 @@ where
                 } else {
                     // Those that are here take nothing now. They may go, or have room again without saying so.
                     tried.clear();
-                    let _ = tokio::time::timeout(PAUSE_FIRST, hold.wait(changed, false)).await;
+                    let _ = tokio::time::timeout(pause, hold.wait(changed, false)).await;
+                    pause = (pause * 2).min(PAUSE_LAST);
                 }
                 continue;
             }

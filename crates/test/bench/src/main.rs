@@ -16,6 +16,7 @@ mod policy;
 mod report;
 mod runtime;
 mod scale;
+mod serverless;
 mod startup;
 mod store;
 mod watch;
@@ -78,13 +79,15 @@ enum Name {
     Api,
     /// What policies add to writes and requests, how soon a changed one is in force, and what an audit takes.
     Policy,
+    /// Functions deployed at zero, their first requests, a burst.
+    Serverless,
     /// Answers of the advisor, in process.
     Advise,
     /// All of them, one after another.
     All,
 }
 
-const EACH: [Name; 10] = [
+const EACH: [Name; 11] = [
     Name::Startup,
     Name::Pods,
     Name::Scale,
@@ -94,6 +97,7 @@ const EACH: [Name; 10] = [
     Name::Runtime,
     Name::Api,
     Name::Policy,
+    Name::Serverless,
     Name::Advise,
 ];
 
@@ -133,6 +137,7 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
             api::run(&api::Options { peer, peer_pids, objects: flags.objects, samples: flags.samples }).await
         }
         Name::Policy => policy::run(flags.samples, flags.audited).await,
+        Name::Serverless => serverless::run(flags.samples).await,
         Name::Advise => advise::run(flags.samples),
         Name::All => unreachable!("taken apart by main"),
     }
