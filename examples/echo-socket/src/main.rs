@@ -1,8 +1,10 @@
 //! A guest that owns its sockets: listens on `0.0.0.0:PORT` (7000 unless told otherwise) and echoes.
 //!
 //! What a connection says first decides what it is: an HTTP upgrade becomes a WebSocket whose messages come back, any
-//! other HTTP request gets a line of text (so that probes work), everything else comes back byte for byte.
+//! other HTTP request gets a line of text (so that probes work), everything else comes back byte for byte. With
+//! `PROTOCOL=udp` it echoes datagrams instead, and with `ASK=ADDRESS:PORT` it sends one there and prints the answer.
 
+mod datagrams;
 mod websocket;
 
 use wstd::io::{self, AsyncRead, AsyncWrite};
@@ -14,7 +16,13 @@ const HEAD_BYTES_MAX: usize = 8 << 10;
 
 #[wstd::main]
 async fn main() -> io::Result<()> {
+    if let Ok(place) = std::env::var("ASK") {
+        return datagrams::ask(&place, "hello");
+    }
     let port = std::env::var("PORT").unwrap_or_else(|_| "7000".to_owned());
+    if std::env::var("PROTOCOL").is_ok_and(|it| it.eq_ignore_ascii_case("udp")) {
+        return datagrams::serve(&port);
+    }
     let listener = TcpListener::bind(&format!("0.0.0.0:{port}")).await?;
     println!("listening on {}", listener.local_addr()?);
 

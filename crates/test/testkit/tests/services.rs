@@ -1,9 +1,10 @@
 //! Services as pods and clients outside reach them: kept endpoints, ports of the node, changed types, slices by hand.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use eyot_testkit::{Gateway, Node, eventually, with_node};
+use tokio::net::UdpSocket;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -128,6 +129,38 @@ async fn pods_are_reached_by_their_addresses_from_pods_and_from_the_node() {
             answers(&[want], async || asked(node, client).await).await?;
             answers(&[want], async || item(&Gateway::new(url)).await).await?;
         }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datagrams_reach_pods_from_pods_and_from_the_node() {
+    with_node(async |node| {
+        node.push("echo-socket").await?;
+        let pod = |name: &str, env: &str| {
+            format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  restartPolicy: Never\n  containers:\n  \
+                 - name: main\n    image: localhost:5000/echo-socket:v1\n    ports: [{{containerPort: 8081, protocol: \
+                 UDP}}]\n    env: [{env}]\n"
+            )
+        };
+        node.apply_text(&pod("echo", "{name: PROTOCOL, value: udp}, {name: PORT, value: '8081'}")).await?;
+        node.kubectl(&["wait", "--for=condition=Ready", "pod/echo", "--timeout=120s"]).await?;
+        let address: SocketAddr = format!("{}:8081", pod_ip(node, "echo").await?).parse()?;
+        let socket = UdpSocket::bind("0.0.0.0:0").await?;
+        let mut answer = [0; 64];
+        // The first datagrams may come before the guest listens.
+        let (length, from) = eventually("an answer to the node", SOON, async || {
+            socket.send_to(b"from the node", address).await?;
+            Ok(tokio::time::timeout(Duration::from_millis(200), socket.recv_from(&mut answer)).await??)
+        })
+        .await?;
+        ensure!(from == address && answer[..length] == *b"from the node", "{from}: {answer:?}");
+        node.apply_text(&pod("asker", &format!("{{name: ASK, value: '{address}'}}"))).await?;
+        node.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/asker", "--timeout=120s"]).await?;
+        let said = node.kubectl(&["logs", "asker"]).await?;
+        ensure!(said.trim() == format!("{address} says hello"), "{said}");
         Ok(())
     })
     .await;
