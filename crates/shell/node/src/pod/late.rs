@@ -73,9 +73,13 @@ impl LateMounts for Late {
 }
 
 async fn patiently(owner: &Arc<Owner>, container: &str) -> Result<Vec<Mount>, Blocked> {
+    let gone = || Blocked::config("the pod is gone");
+    let pod = api::get::<Pod>(&owner.shared.client, &owner.key.path()).await.map_err(Blocked::config)?;
+    let pod = Arc::new(pod.filter(|it| it.metadata.uid.as_deref() == Some(&*owner.key.uid)).ok_or_else(gone)?);
+    let container = env::container_named(&pod, container).ok_or_else(gone)?.into_owned();
     let (began, mut wait) = (Instant::now(), RETRY);
     loop {
-        match make(owner, container).await {
+        match make(owner, &pod, &container).await {
             Err(_) if began.elapsed() + wait < PATIENCE => tokio::time::sleep(wait).await,
             ended => return ended,
         }
@@ -83,28 +87,23 @@ async fn patiently(owner: &Arc<Owner>, container: &str) -> Result<Vec<Mount>, Bl
     }
 }
 
-async fn make(owner: &Arc<Owner>, container: &str) -> Result<Vec<Mount>, Blocked> {
-    let (shared, key) = (owner.shared.clone(), &owner.key);
-    let gone = || Blocked::config("the pod is gone");
-    let pod = api::get::<Pod>(&shared.client, &key.path()).await.map_err(Blocked::config)?;
-    let pod = pod.filter(|it| it.metadata.uid.as_deref() == Some(&*key.uid)).ok_or_else(gone)?;
-    let container = env::container_named(&pod, container).ok_or_else(gone)?.into_owned();
+async fn make(owner: &Arc<Owner>, pod: &Arc<Pod>, container: &Container) -> Result<Vec<Mount>, Blocked> {
     let (ip, kept) = {
         let machine = owner.machine.lock();
-        (machine.ip.filter(|_| !machine.is_settled()).ok_or_else(gone)?, machine.kept())
+        (machine.ip.ok_or_else(|| Blocked::config("the pod has no address"))?, machine.kept())
     };
     let fetched = match kept {
         // Another container of the pod was first.
         Part::All => None,
-        _ => Some(start::fetch(owner, &pod, &sources::of_volumes(&pod, Part::Late), Part::Late).await?),
+        _ => Some(start::fetch(owner, pod, &sources::of_volumes(pod, Part::Late), Part::Late).await?),
     };
-    let places = Places { pod: shared.pod_directory(key), ..Places::default() };
-    let facts = shared.facts(ip);
+    let (shared, pod, container) = (owner.shared.clone(), pod.clone(), container.clone());
+    let places = Places { pod: shared.pod_directory(&owner.key), ..Places::default() };
     let work = move || {
         // Two containers of one pod may be at it at once.
         let _alone = shared.late_writes.lock();
         if let Some(fetched) = fetched {
-            start::write_volumes(&pod, &facts, &fetched, &places.pod, Part::Late)?;
+            start::write_volumes(&pod, &shared.facts(ip), &fetched, &places.pod, Part::Late)?;
         }
         volumes::mounts(&pod, &container, &[], &places, Part::Late)
     };
