@@ -60,19 +60,25 @@ impl Node {
 /// Reads one document.
 pub(crate) fn parse(file: &str, text: &str) -> Result<Node, Box<Flaw>> {
     let options = serde_saphyr::options! { with_snippet: false };
-    let node: Spanned<Tree> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let at = error.location().map(Position::from).unwrap_or_default();
-        let message = error.to_string();
-        let message = message
-            .split(" at line ")
-            .flat_map(|it| it.split(", set DuplicateKeyPolicy"))
-            .next()
-            .unwrap_or(&message)
-            .trim()
-            .to_owned();
-        Box::new(Flaw::new(file, at, Reason::NotYaml { message }))
-    })?;
+    let node: Spanned<Tree> = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| Box::new(Flaw::new(file, place(&error), Reason::NotYaml { message: said(&error) })))?;
     Ok(node.into())
+}
+
+/// What is wrong with YAML that is none of what it should be.
+pub(crate) fn misfit(file: &str, error: &serde_saphyr::Error) -> Flaw {
+    Flaw::new(file, place(error), Reason::Misfit { message: said(error) })
+}
+
+fn place(error: &serde_saphyr::Error) -> Position {
+    error.location().map(Position::from).unwrap_or_default()
+}
+
+/// What the reader says, without the place and what programmers may do about it.
+fn said(error: &serde_saphyr::Error) -> String {
+    let message = error.to_string();
+    let parts = message.split(" at line ").flat_map(|it| it.split(", set DuplicateKeyPolicy"));
+    parts.map(str::trim).next().unwrap_or_default().to_owned()
 }
 
 impl From<Spanned<Tree>> for Node {

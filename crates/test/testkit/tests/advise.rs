@@ -219,6 +219,32 @@ fn the_catalogue_can_be_written_changed_and_read_again() -> Result<()> {
 }
 
 #[test]
+fn what_migrations_know_is_part_of_the_catalogue() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().display().to_string();
+    told(&["advise", "catalog", &path])?;
+    let migrate = ["advise", "migrate", "--from", "k3s", "--to", "kubernetes", "--catalog", &path];
+    let file = dir.path().join("migration/moves.yaml");
+    let text = std::fs::read_to_string(&file)?;
+    ensure!(text.contains("Raise Kubernetes beside K3s"), "{text}");
+    std::fs::write(&file, text.replace("Raise Kubernetes beside K3s", "Ask the neighbours first"))?;
+    ensure!(told(&migrate)?.contains("Ask the neighbours first"), "the folder's own steps count");
+    std::fs::write(&file, text.replace("    from: [docker-host]", "    from: [docker-hots]"))?;
+    let output = eyot(&migrate)?;
+    let said = stderr(&output);
+    let place = "migration/moves.yaml:";
+    ensure!(output.status.code() == Some(1) && said.contains(place) && said.contains("docker-host"), "{said}");
+    std::fs::remove_file(&file)?;
+    let output = eyot(&migrate)?;
+    ensure!(
+        output.status.code() == Some(0) && stderr(&output).contains("the built-in one counts"),
+        "{}",
+        stderr(&output)
+    );
+    Ok(())
+}
+
+#[test]
 fn the_audit_names_the_two_known_traps() -> Result<()> {
     let output = eyot(&["advise", "audit", "--format", "json"])?;
     let said = stdout(&output);
@@ -348,6 +374,50 @@ async fn objects_that_the_server_only_stores_are_those_that_are_marked() {
             marked.extend(file.file_name().filter(|_| warned).map(|it| it.to_string_lossy().into_owned()));
         }
         ensure!(marked == ["50-network.yaml"], "{marked:?}");
+        Ok(())
+    })
+    .await;
+}
+
+/// The manifests right in a folder, in order.
+fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        files.extend(Some(path).filter(|it| it.extension().is_some_and(|it| it == "yaml")));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What is rendered for Eyot, and what for a cluster: the server holds both to its schemas, and the kinds of policy engines
+/// to their definitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_takes_every_object_that_is_rendered_for_a_shipped_scenario() {
+    with_node(async |node| {
+        let dir = tempfile::tempdir()?;
+        let mut taken = 0;
+        for file in manifests(&example("scenarios"))? {
+            let name = file.file_stem().context("a name")?.to_string_lossy().into_owned();
+            let folder = dir.path().join(&name);
+            told(&["advise", &file.display().to_string(), "--render", &folder.display().to_string()])?;
+            for part in [folder.clone(), folder.join("cluster")].into_iter().filter(|it| it.is_dir()) {
+                let mut dry = vec!["apply".to_owned(), "--dry-run=server".to_owned(), "--validate=strict".to_owned()];
+                for path in manifests(&part)? {
+                    let path = path.display().to_string();
+                    // What others need to be judged is there for real: the namespace, and the kind that a template makes.
+                    if path.ends_with("00-namespace.yaml") || path.ends_with("30-policy.yaml") {
+                        node.kubectl(&["apply", "--validate=strict", "-f", &path]).await?;
+                    }
+                    dry.extend(["-f".to_owned(), path]);
+                }
+                let args: Vec<&str> = dry.iter().map(String::as_str).collect();
+                let outcome = node.kubectl_outcome(&args).await?;
+                ensure!(outcome.code == 0, "{name}: {}", outcome.stderr);
+                taken += outcome.stdout.lines().filter(|it| it.ends_with("(server dry run)")).count();
+            }
+        }
+        ensure!(taken > 150, "{taken} objects");
         Ok(())
     })
     .await;

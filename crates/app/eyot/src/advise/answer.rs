@@ -87,9 +87,12 @@ fn rivals(catalog: &Catalog, decision: &Decision, lang: Lang) -> Section {
     if more == 0 {
         return section;
     }
-    section.text(match lang {
-        Lang::En => format!("and {more} more: `--format json` has all"),
-        Lang::Zh => format!("另有 {more} 种：见 `--format json`"),
+    let told = decision.ranking.len();
+    section.text(match (lang, told < decision.ranked) {
+        (Lang::En, false) => format!("and {more} more: `--format json` has all"),
+        (Lang::En, true) => format!("and {more} more: `--format json` has the first {told}"),
+        (Lang::Zh, false) => format!("另有 {more} 种：见 `--format json`"),
+        (Lang::Zh, true) => format!("另有 {more} 种：`--format json` 列出前 {told} 种"),
     })
 }
 

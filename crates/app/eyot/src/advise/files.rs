@@ -1,6 +1,7 @@
 //! Files that the advisor reads and writes.
 
 use std::{
+    borrow::Cow,
     fs,
     io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
@@ -8,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use eyot_advise::{Catalog, Lang, Scenario, catalog::FILES};
+use eyot_advise::{
+    Catalog, Lang, Scenario,
+    catalog::FILES,
+    migrate::{self, Book},
+};
 
 use super::{told, words::say};
 
@@ -37,8 +42,8 @@ pub(super) fn text(path: &Path) -> Result<(String, String)> {
 }
 
 /// The catalogue in a folder, or the built-in one.
-pub(crate) fn catalog(dir: Option<&Path>, lang: Lang) -> Result<std::borrow::Cow<'static, Catalog>> {
-    let Some(dir) = dir else { return Ok(std::borrow::Cow::Borrowed(Catalog::embedded())) };
+pub(crate) fn catalog(dir: Option<&Path>, lang: Lang) -> Result<Cow<'static, Catalog>> {
+    let Some(dir) = dir else { return Ok(Cow::Borrowed(Catalog::embedded())) };
     let mut paths = yaml_files(dir)?;
     // Order counts among trees and measurements: that of the built-in files first, then names.
     let place = |path: &PathBuf| {
@@ -48,7 +53,24 @@ pub(crate) fn catalog(dir: Option<&Path>, lang: Lang) -> Result<std::borrow::Cow
     paths.sort_by_key(place);
     let files = paths.iter().map(|it| text(it)).collect::<Result<Vec<_>>>()?;
     ensure!(!files.is_empty(), "--catalog {}: no YAML files there", dir.display());
-    Catalog::parse(files).map(std::borrow::Cow::Owned).map_err(|flaws| told(&flaws, lang))
+    Catalog::parse(files).map(Cow::Owned).map_err(|flaws| told(&flaws, lang))
+}
+
+/// What migrations know: from a catalogue's folder what is there, and what is built in for the rest.
+pub(super) fn book(dir: Option<&Path>, lang: Lang) -> Result<Cow<'static, Book>> {
+    let Some(dir) = dir else { return Ok(Cow::Borrowed(Book::embedded())) };
+    let read = |(name, built_in): (&str, &str)| {
+        let path = dir.join(name);
+        if path.exists() {
+            return text(&path);
+        }
+        eprintln!("{}: {}", path.display(), say(lang, "not there; the built-in one counts", "不存在，使用内置文件"));
+        Ok((name.to_owned(), built_in.to_owned()))
+    };
+    let [moves, findings] = migrate::FILES;
+    let (moves, findings) = (read(moves)?, read(findings)?);
+    let book = Book::parse((&moves.0, &moves.1), (&findings.0, &findings.1));
+    book.map(Cow::Owned).map_err(|flaws| told(&flaws, lang))
 }
 
 /// The YAML and JSON files right in a folder, in the order of their names.
@@ -83,10 +105,11 @@ pub(super) fn export(dir: &Path, lang: Lang) -> Result<ExitCode> {
 
 /// Every file of the built-in catalogue in `dir`, and whether it was there already.
 pub(crate) fn write_catalog(dir: &Path) -> Result<Vec<(PathBuf, bool)>> {
-    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     let mut done = Vec::new();
-    for (name, contents) in FILES {
+    for (name, contents) in FILES.iter().chain(&migrate::FILES) {
         let path = dir.join(name);
+        let parent = path.parent().unwrap_or(dir);
+        fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
         let file = fs::OpenOptions::new().write(true).create_new(true).open(&path);
         let kept = match file {
             Ok(mut file) => file.write_all(contents.as_bytes()).map(|()| false),

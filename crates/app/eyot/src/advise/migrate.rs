@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::{Context, Result, anyhow, bail};
 use eyot_advise::{
     Lang,
-    migrate::{Book, Combination, Finding, Item, Migration, Weight, inventory, migrate},
+    migrate::{Combination, Finding, Item, Migration, Weight, inventory, migrate},
 };
 
 use super::{
@@ -16,8 +16,8 @@ use super::{
     words::say,
 };
 
-pub(super) fn run(flags: &MigrateFlags, lang: Lang) -> Result<ExitCode> {
-    let book = Book::embedded();
+pub(super) fn run(flags: &MigrateFlags, catalog: Option<&Path>, lang: Lang) -> Result<ExitCode> {
+    let book = &*files::book(catalog, lang)?;
     let parse = |flag: &str, text: &str| {
         Combination::parse(text, book).map_err(|it| anyhow!("{flag}: {}", it.text().get(lang)))
     };

@@ -54,7 +54,7 @@ fn run(flags: AdviseFlags, lang: Lang) -> Result<ExitCode> {
             flags.refuse_with_action()?;
             match action {
                 Action::Audit(flags) => audit::run(flags, &catalog, lang),
-                Action::Migrate(flags) => migrate::run(flags, lang),
+                Action::Migrate(action) => migrate::run(action, flags.common.catalog.as_deref(), lang),
                 Action::Catalog(flags) => files::export(&flags.dir, lang),
             }
         }

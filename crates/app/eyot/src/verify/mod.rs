@@ -13,7 +13,7 @@ mod node;
 mod report;
 mod write_back;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result};
 use eyot_advise::{
@@ -122,19 +122,25 @@ impl Bench<'_> {
     /// Takes each figure in turn. A measurement that fails is a verdict, not the end.
     async fn measure(&mut self) -> Vec<Line> {
         let mut lines = Vec::new();
-        // Replicas are counted before other loads make some; what stops the node comes last.
+        // Replicas are counted before other loads make some, and memory before there was much of it to use again; what
+        // stops the node comes last.
         let mut promises = self.folder.promises.clone();
         promises.sort_by_key(|it| match it.promised() {
             Some(Promised::ScaleTime) => 0,
-            Some(Promised::Offline) => 2,
-            _ => 1,
+            Some(Promised::PodMemory) => 1,
+            Some(Promised::Density) => 3,
+            Some(Promised::Offline) => 4,
+            _ => 2,
         });
         for promise in promises {
+            let began = Instant::now();
             let outcome = match self.figure(&promise).await {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::unknown(format!("{error:#}"), format!("{error:#}")),
             };
-            lines.push(Line::new(promise, outcome));
+            let line = Line::new(promise, outcome);
+            eprintln!("  {} [{:.1} s]", line.measured(), began.elapsed().as_secs_f64());
+            lines.push(line);
         }
         lines
     }

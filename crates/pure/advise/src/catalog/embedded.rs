@@ -12,7 +12,7 @@ macro_rules! files {
 pub const FILES: &[(&str, &str)] = files![
     "orchestration.yaml" "runtime.yaml" "storage.yaml" "network.yaml" "mesh.yaml" "policy.yaml" "gateway.yaml"
     "triggers.yaml" "monitoring.yaml" "gpu.yaml" "facts.yaml" "scoring.yaml" "requirements.yaml" "trees.yaml"
-    "trees-edge.yaml" "extras.yaml" "combinations.yaml" "stacks.yaml" "cases.yaml" "scenarios.yaml" "measured.yaml"
+    "trees-edge.yaml" "extras.yaml" "charts.yaml" "combinations.yaml" "stacks.yaml" "cases.yaml" "scenarios.yaml" "measured.yaml"
 ];
 
 static EMBEDDED: LazyLock<Result<Catalog, Vec<crate::Flaw>>> = LazyLock::new(|| Catalog::parse(FILES.iter().copied()));

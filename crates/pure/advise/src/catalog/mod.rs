@@ -4,12 +4,14 @@
 //! All of it is data: the files under `catalog/` are embedded, and others may stand in their place. Reading files from
 //! a disk is left to the caller. How to get from one stack to another is in `migrate`.
 
+mod chart;
 mod embedded;
 mod load;
 mod reference;
 mod rules;
 mod technology;
 
+pub use chart::{Chart, Shape};
 pub use embedded::FILES;
 pub(crate) use load::not_quantity;
 pub use reference::{Matrix, MatrixRow, Origin, Reference};
@@ -43,6 +45,8 @@ pub struct Catalog {
     pub references: Vec<Reference>,
     /// Decision matrices with stars and totals.
     pub matrices: Vec<Matrix>,
+    /// The keys of other projects' files that rendering may write.
+    pub charts: Vec<Chart>,
 }
 
 impl Catalog {

@@ -8,14 +8,16 @@ mod combination;
 mod findings;
 mod inventory;
 mod plan;
+mod read;
 
 use serde::Serialize;
 
-pub use book::{Book, Compatibility, Era, Move, Name, Saying, Step, Weight};
+pub use book::{Book, Compatibility, Era, Images, Move, Name, Saying, Step, Weight};
 pub use combination::{BadCombination, Combination, LAYERS};
 pub use findings::Finding;
 pub use inventory::{BadInventory, Item, inventory};
 pub use plan::Stage;
+pub use read::FILES;
 
 use crate::Text;
 

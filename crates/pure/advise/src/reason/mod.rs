@@ -20,6 +20,9 @@ pub enum Reason {
     NotYaml {
         message: String,
     },
+    Misfit {
+        message: String,
+    },
     NotAMapping,
     NotAScalar {
         key: String,
@@ -47,6 +50,10 @@ pub enum Reason {
     },
     LayerEmpty {
         layer: Layer,
+    },
+    NoWay {
+        from: String,
+        to: String,
     },
     UnitMissing {
         key: String,

@@ -19,6 +19,7 @@ pub(super) use say;
 pub(super) fn of(reason: &Reason) -> Text {
     match reason {
         Reason::NotYaml { .. }
+        | Reason::Misfit { .. }
         | Reason::NotAMapping
         | Reason::NotAScalar { .. }
         | Reason::TooLarge
@@ -27,7 +28,8 @@ pub(super) fn of(reason: &Reason) -> Text {
         | Reason::UnknownName { .. }
         | Reason::UnknownWord { .. }
         | Reason::NameTwice { .. }
-        | Reason::LayerEmpty { .. } => reading(reason),
+        | Reason::LayerEmpty { .. }
+        | Reason::NoWay { .. } => reading(reason),
         Reason::UnitMissing { .. }
         | Reason::UnitWrong { .. }
         | Reason::NotAmount { .. }
@@ -91,6 +93,7 @@ fn meant(meant: &Option<String>) -> Text {
 fn reading(reason: &Reason) -> Text {
     match reason {
         Reason::NotYaml { message } => say!("not YAML: {message}", "不是合法的 YAML：{message}"),
+        Reason::Misfit { message } => say!("not what belongs here: {message}", "此处内容不合要求：{message}"),
         Reason::NotAMapping => say!("expected keys with values", "此处应为键值映射"),
         Reason::NotAScalar { key } => say!("{key}: expected a single value", "{key}：此处应为单个值"),
         Reason::TooLarge => say!("too large", "内容过大"),
@@ -109,6 +112,7 @@ fn reading(reason: &Reason) -> Text {
         }
         Reason::NameTwice { name } => say!("{name:?} is there twice", "{name:?} 重复出现"),
         Reason::LayerEmpty { layer } => both(*layer, "nothing can be chosen for {}", "{}没有可选项"),
+        Reason::NoWay { from, to } => say!("no move leads from {from} to {to}", "没有从 {from} 到 {to} 的迁移步骤"),
         _ => Text::default(),
     }
 }
@@ -281,8 +285,8 @@ fn excluded(reason: &Reason) -> Text {
             say!("each layer has options, and no combination of them fits", "各层都有可选项，但没有兼容的组合")
         }
         Reason::TooManyCombinations { most } => say!(
-            "more than {most} combinations are left; forbid or require some options",
-            "剩余组合超过 {most} 个；请要求或禁止部分选项"
+            "too many combinations are left to rank: halves of them alone are more than {most}; forbid or require some options",
+            "剩余组合过多，无法排名：仅其一半的组合就超过 {most} 个；请要求或禁止部分选项"
         ),
         Reason::TreesDisagree { layer, sides } => {
             let (en, zh) = layer.names();

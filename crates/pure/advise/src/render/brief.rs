@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::promise::{self, Promise};
-use crate::{Catalog, Decision, Lang, Scenario, Text, layer::Layer};
+use crate::{Catalog, Decision, Lang, Scenario, Text, catalog::Chart, layer::Layer};
 
 /// What the files are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Brief {
     pub promises: Vec<Promise>,
     /// The scenario as a file.
     pub scenario: String,
+    /// The keys of other projects' files that may be written.
+    pub charts: Vec<Chart>,
 }
 
 impl Brief {
@@ -87,6 +89,7 @@ impl Brief {
             protocols: protocols.map(str::to_owned).collect(),
             promises: promise::promises(scenario, decision, catalog),
             scenario: scenario.to_yaml(),
+            charts: catalog.charts.clone(),
             kind,
         }
     }

@@ -45,14 +45,33 @@ pub(super) fn render(brief: &Brief, dir: &str, out: &mut Draft) {
     }
     networking(brief, dir, out);
     for (name, about, value) in values::all(brief) {
-        out.files
-            .push(File::text(&file(&format!("values/{name}.yaml")), format!("# {about}\n{}", super::yaml(&value))));
+        vouched(brief, name, &file(&format!("values/{name}.yaml")), about, &value, out);
     }
     if is_k3s(brief) {
-        let text = format!("# /etc/rancher/k3s/config.yaml of the servers.\n{}", super::yaml(&k3s(brief)));
-        out.files.push(File::text(&file("k3s/config.yaml"), text));
+        let about = "/etc/rancher/k3s/config.yaml of the servers.";
+        vouched(brief, "k3s", &file("k3s/config.yaml"), about, &k3s(brief), out);
     }
     limits(brief, out);
+}
+
+/// Adds a file for which there is no schema, if the catalogue vouches for each of its keys.
+fn vouched(brief: &Brief, id: &str, path: &str, about: &str, value: &Value, out: &mut Draft) {
+    let chart = brief.charts.iter().find(|it| it.id.as_str() == id);
+    let unknown = chart.map_or_else(|| vec![id.to_owned()], |it| it.unknown(value));
+    match chart {
+        Some(chart) if unknown.is_empty() => {
+            let text = format!("# {about}\n# Keys of {}: {}.\n{}", chart.of, chart.read, super::yaml(value));
+            out.files.push(File::text(path, text));
+        }
+        _ => {
+            let unknown = unknown.join(", ");
+            out.note(
+                path,
+                format!("not rendered: the catalogue's charts vouch for no {unknown}"),
+                format!("未生成：目录的 charts 未收录 {unknown}"),
+            );
+        }
+    }
 }
 
 fn networking(brief: &Brief, dir: &str, out: &mut Draft) {

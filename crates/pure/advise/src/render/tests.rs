@@ -8,13 +8,13 @@ use eyot_model::{defaults, kinds::builtin, schema, validate};
 use super::*;
 use crate::layer::Layer;
 
-/// Kinds that are no built-in ones: whoever serves them brings their definitions.
-const FOREIGN: &[(&str, &str)] = &[
+/// Kinds that are no built-in ones: the API server holds them to definitions of their engines, which a test of the whole
+/// node does.
+const OF_ENGINES: &[(&str, &str)] = &[
     ("eyot.dev/v1alpha1", "Policy"),
     ("templates.gatekeeper.sh/v1", "ConstraintTemplate"),
     ("constraints.gatekeeper.sh/v1beta1", "EyotPodRules"),
     ("kyverno.io/v1", "ClusterPolicy"),
-    ("cilium.io/v2", "CiliumNetworkPolicy"),
 ];
 
 fn promise(what: &str, bound: Bound, value: &str) -> Promise {
@@ -50,6 +50,7 @@ fn brief(target: Target, stack: &[(Layer, &str)]) -> Brief {
         protocols: vec!["mqtt".to_owned()],
         promises: vec![promise("coldStart", Bound::Below, "10ms"), promise("density", Bound::AtLeast, "3000")],
         scenario: "name: 5g-mec\n".to_owned(),
+        charts: crate::Catalog::embedded().charts.clone(),
     }
 }
 
@@ -147,22 +148,105 @@ fn objects(rendering: &Rendering) -> Vec<(String, Value)> {
     manifests.flat_map(parse).collect()
 }
 
+/// Holds an object to what whoever serves it knows of it.
+fn check(file: &str, object: &Value) {
+    let (version, kind) = (object["apiVersion"].as_str().expect("a version"), object["kind"].as_str().expect("a kind"));
+    let Some(known) = builtin().by_api_version(version, kind) else {
+        if kind == "CiliumNetworkPolicy" {
+            let charts = &crate::Catalog::embedded().charts;
+            let keys = charts.iter().find(|it| it.id.as_str() == "cilium-network-policy").expect("its keys");
+            assert_eq!(keys.unknown(object), Vec::<String>::new(), "{file}");
+        } else {
+            assert!(OF_ENGINES.contains(&(version, kind)), "{file}: {version} {kind} is served by nobody");
+        }
+        return;
+    };
+    let decoded = schema::decode(known, object.clone(), Vec::new(), schema::FieldValidation::Strict);
+    let mut decoded = decoded.unwrap_or_else(|it| panic!("{file}: {}", it.message)).object;
+    defaults::apply(known, &mut decoded);
+    let causes = validate::check(known, &decoded, None);
+    assert!(causes.is_empty(), "{file}: {kind}: {causes:?}");
+}
+
+/// What is rendered for every scenario file.
+fn shipped() -> Vec<(String, Rendering)> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../examples/scenarios");
+    let catalog = crate::Catalog::embedded();
+    let render = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let scenario = Scenario::parse(&name, &std::fs::read_to_string(&path).expect("text")).expect("sound");
+        let decision = crate::advise(catalog, &scenario).expect("an answer");
+        (name, render(&scenario, &decision, catalog, Lang::En))
+    };
+    std::fs::read_dir(dir).expect("scenarios").map(render).collect()
+}
+
+#[test]
+fn all_that_is_rendered_for_the_shipped_scenarios_is_checked_by_somebody() {
+    let all = shipped();
+    assert!(all.len() > 20, "{}", all.len());
+    for (name, rendering) in all {
+        objects(&rendering).iter().for_each(|(file, object)| check(&format!("{name}: {file}"), object));
+        // What is no object has keys that the catalogue vouches for, or belongs to Eyot itself.
+        for File { path, .. } in &rendering.files {
+            let path = path.strip_prefix("cluster/").unwrap_or(path);
+            let own = [
+                "README.md",
+                "app.wasm",
+                "eyot.env",
+                "eyot.service",
+                PASSED_OVER,
+                "policy/pods.rego",
+                "k3s/config.yaml",
+            ];
+            assert!(own.contains(&path) || path.ends_with(".yaml"), "{name}: {path}");
+        }
+        let left_out = rendering.notes.iter().find(|it| it.says.en.contains("vouch"));
+        assert_eq!(left_out, None, "{name}");
+    }
+}
+
+#[test]
+fn the_catalogue_vouches_for_the_values_of_every_option() {
+    let mut written = BTreeSet::new();
+    for layer in Layer::ALL {
+        for option in crate::Catalog::embedded().options(*layer) {
+            for mut brief in every() {
+                brief.stack.insert(*layer, option.id.to_string());
+                let rendering = of_brief(&brief, Lang::En);
+                let left_out = rendering.notes.iter().find(|it| it.says.en.contains("vouch"));
+                assert_eq!(left_out, None, "{}", option.id);
+                written.extend(rendering.files.into_iter().map(|it| it.path).filter(|it| it.starts_with("values/")));
+            }
+        }
+    }
+    assert!(written.len() > 10, "{written:?}");
+}
+
+#[test]
+fn values_that_nobody_vouches_for_are_left_out_and_told() {
+    let mut brief = cluster("kyverno", "cilium", "linkerd");
+    brief.charts.retain(|it| it.id.as_str() != "kyverno");
+    for chart in &mut brief.charts {
+        chart.keys.remove("controllerReplicas");
+    }
+    let rendering = of_brief(&brief, Lang::En);
+    let left_out: Vec<_> = rendering.notes.iter().filter(|it| it.says.en.contains("vouch")).collect();
+    let told: Vec<_> = left_out.iter().map(|it| format!("{}: {}", it.about, it.says.en)).collect();
+    expect![[r#"
+        values/linkerd.yaml: not rendered: the catalogue's charts vouch for no controllerReplicas
+        values/kyverno.yaml: not rendered: the catalogue's charts vouch for no kyverno"#]]
+    .assert_eq(&told.join("\n"));
+    assert!(!rendering.files.iter().any(|it| left_out.iter().any(|note| note.about == it.path)));
+}
+
 #[test]
 fn every_object_passes_the_servers_own_checks() {
     let mut seen = BTreeSet::new();
     for (file, object) in every().iter().flat_map(|it| objects(&of_brief(it, Lang::En))) {
-        let (version, kind) =
-            (object["apiVersion"].as_str().expect("a version"), object["kind"].as_str().expect("a kind"));
-        let Some(known) = builtin().by_api_version(version, kind) else {
-            assert!(FOREIGN.contains(&(version, kind)), "{file}: {version} {kind} is served by nobody");
-            continue;
-        };
-        seen.insert(kind.to_owned());
-        let decoded = schema::decode(known, object.clone(), Vec::new(), schema::FieldValidation::Strict);
-        let mut decoded = decoded.unwrap_or_else(|it| panic!("{file}: {}", it.message)).object;
-        defaults::apply(known, &mut decoded);
-        let causes = validate::check(known, &decoded, None);
-        assert!(causes.is_empty(), "{file}: {kind}: {causes:?}");
+        check(&file, &object);
+        seen.insert(object["kind"].as_str().expect("a kind").to_owned());
     }
     for kind in [
         "Deployment",
@@ -404,6 +488,7 @@ fn a_cluster_gets_the_values_of_what_was_chosen() {
     let config = k3s.files.iter().find(|it| it.path == "k3s/config.yaml").expect("a configuration");
     expect![[r##"
         # /etc/rancher/k3s/config.yaml of the servers.
+        # Keys of K3s: docs.k3s.io, k3s server and k3s agent.
         cluster-init: true
         kube-controller-manager-arg:
         - node-cidr-mask-size=19

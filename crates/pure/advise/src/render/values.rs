@@ -1,6 +1,7 @@
 //! Helm values of what a cluster installs. Entry point: [`all`].
 //!
-//! Only values that the scenario decides; the rest are the charts' own defaults.
+//! Only values that the scenario decides; the rest are the charts' own defaults. The catalogue's `charts` vouch for every key;
+//! a file with another one is not written.
 
 use serde_json::{Value, json};
 
@@ -24,7 +25,9 @@ pub(super) fn all(brief: &Brief) -> Vec<(&'static str, &'static str, Value)> {
                 "operator": { "replicas": several.min(2) },
                 "hubble": { "relay": { "enabled": true }, "ui": { "enabled": brief.at(Layer::Monitoring).contains("grafana") } },
                 "envoy": { "enabled": brief.network_policy == "l7" || brief.at(Layer::Mesh) == "cilium-mesh" },
+                // Cilium's gateway needs its own load balancing in place of kube-proxy.
                 "gatewayAPI": { "enabled": brief.at(Layer::Mesh) == "cilium-mesh" },
+                "kubeProxyReplacement": brief.at(Layer::Mesh) == "cilium-mesh",
             }),
         )),
         _ => {}
@@ -37,7 +40,7 @@ pub(super) fn all(brief: &Brief) -> Vec<(&'static str, &'static str, Value)> {
         "istio" | "istio-multicluster" => values.push((
             "istio",
             "helm install istio-base istio/base -n istio-system --create-namespace; helm install istiod istio/istiod -n istio-system -f values/istio.yaml",
-            json!({ "pilot": { "replicaCount": several }, "meshConfig": { "enableTracing": brief.at(Layer::Monitoring).contains("jaeger") } }),
+            json!({ "autoscaleMin": several, "meshConfig": { "enableTracing": brief.at(Layer::Monitoring).contains("jaeger") } }),
         )),
         "linkerd" => values.push((
             "linkerd",
@@ -102,9 +105,7 @@ fn monitoring(brief: &Brief, values: &mut Vec<(&'static str, &'static str, Value
         values.push((
             "jaeger",
             "helm install jaeger jaegertracing/jaeger -n monitoring -f values/jaeger.yaml (kept in memory: replace for production)",
-            json!({ "allInOne": { "enabled": true }, "storage": { "type": "memory" }, "agent": { "enabled": false },
-                "collector": { "enabled": false }, "query": { "enabled": false },
-                "provisionDataStore": { "cassandra": false } }),
+            json!({ "jaeger": { "replicas": 1 } }),
         ));
     }
 }

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::{
     Candidate, Matched, Points, RuledOut, Weight,
     explain::candidate,
+    product::{Found, Product, best},
     space::Space,
-    walk::{Found, best, rank as order, ranked},
 };
 use crate::{
     Catalog, Scenario,
@@ -80,14 +80,14 @@ pub fn options_of(catalog: &Catalog, name: &str) -> Result<Vec<Id>, Reason> {
 /// When a name is unknown, or its options exclude each other.
 pub fn compare(catalog: &Catalog, scenario: &Scenario, a: &str, b: &str) -> Result<Comparison, Reason> {
     let space = Space::new(catalog, scenario);
-    let ranking = ranked(&space).unwrap_or_default();
-    let (one, side_a) = side(catalog, &space, &ranking, a)?;
-    let (other, side_b) = side(catalog, &space, &ranking, b)?;
+    let product = Product::of(&space);
+    let (one, side_a) = side(catalog, &space, product.as_ref(), a)?;
+    let (other, side_b) = side(catalog, &space, product.as_ref(), b)?;
     let dimensions = Dimension::ALL.iter().map(|it| crossing(&space, &one, &other, *it)).collect();
     Ok(Comparison { a: side_a, b: side_b, dimensions })
 }
 
-fn side(catalog: &Catalog, space: &Space<'_>, ranking: &[Found], asked: &str) -> Result<(Found, Side), Reason> {
+fn side(catalog: &Catalog, space: &Space<'_>, product: Option<&Product>, asked: &str) -> Result<(Found, Side), Reason> {
     let options = options_of(catalog, asked)?;
     let mut wanted = [0_u128; LAYERS];
     for choice in space.layers.iter().flatten().filter(|it| options.contains(&it.technology.id)) {
@@ -96,13 +96,14 @@ fn side(catalog: &Catalog, space: &Space<'_>, ranking: &[Found], asked: &str) ->
     for mask in wanted.iter_mut().filter(|it| **it == 0) {
         *mask = u128::MAX;
     }
-    let found = best(space, &wanted, false).or_else(|| best(space, &open_layers(space, wanted), true));
+    let satisfies = best(space, &wanted, false);
+    let found = satisfies.or_else(|| best(space, &open_layers(space, wanted), true));
     let found = found.ok_or_else(|| Reason::ExcludeEachOther { names: asked.to_owned() })?;
     let chosen = || crate::layer::Layer::ALL.iter().map(|it| space.chosen(&found, *it));
     let side = Side {
         asked: asked.to_owned(),
         candidate: candidate(space, &found),
-        rank: ranking.iter().position(|it| it.choice == found.choice).map(|it| order(ranking, it)),
+        rank: satisfies.and_then(|it| Some(product?.rank(&it))),
         violations: chosen().filter_map(|it| it.out.clone()).collect(),
         matches: chosen().flat_map(|it| &it.judged).map(|it| it.matched.clone()).collect(),
     };

@@ -1,11 +1,11 @@
 //! Turns a ranking into an answer with its reasons. Entry point: [`decision`].
 
 use super::{
-    Alternative, Assumption, Candidate, Decision, Extra, Fired, LayerAnswer, Match, Matched, Points, RIVALS_MAX,
-    RuledOut, Swing, process,
+    Alternative, Assumption, Candidate, Decision, Extra, Fired, LayerAnswer, Match, Matched, Points, Ranking, RuledOut,
+    Swing, process,
+    product::Found,
     sensitivity::swings,
     space::{Choice, Space, names},
-    walk::{Found, rank},
 };
 use crate::{
     Catalog, Scenario,
@@ -15,24 +15,24 @@ use crate::{
     reason::Reason,
 };
 
-pub(super) fn decision(catalog: &Catalog, scenario: &Scenario, space: &Space<'_>, found: &[Found]) -> Decision {
-    let best = &found[0];
-    let layers: Vec<LayerAnswer> = Layer::ALL.iter().map(|it| layer(catalog, scenario, space, found, *it)).collect();
+pub(super) fn decision(catalog: &Catalog, scenario: &Scenario, space: &Space<'_>, ranking: &Ranking) -> Decision {
+    let best = &ranking.first[0];
+    let layers: Vec<LayerAnswer> = Layer::ALL.iter().map(|it| layer(catalog, scenario, space, ranking, *it)).collect();
     let matches: Vec<Matched> =
         Layer::ALL.iter().flat_map(|it| space.chosen(best, *it).judged.iter().map(|it| it.matched.clone())).collect();
-    let sensitivity = swings(space, found);
+    let sensitivity = swings(space, &ranking.product, best);
     let extras = catalog.extras.iter().filter(|it| it.when.holds(scenario));
     Decision {
         scenario: scenario.title().to_owned(),
         edge: edge_of(scenario),
         serverless: serverless_of(scenario),
         weights: space.weights,
-        ranking: found.iter().take(RIVALS_MAX).map(|it| candidate(space, it)).collect(),
-        ranked: found.len(),
+        ranking: ranking.first.iter().map(|it| candidate(space, it)).collect(),
+        ranked: ranking.product.len(),
         combinations: space.combinations,
-        weakest: weakest(space, found, &matches, &sensitivity),
+        weakest: weakest(space, &ranking.first, &matches, &sensitivity),
         conflicts: conflicts(&layers, space),
-        steps: process::steps(catalog, scenario, space, found),
+        steps: process::steps(catalog, scenario, space, ranking),
         layers,
         matches,
         ruled_out: ruled_out(space),
@@ -50,32 +50,26 @@ pub(super) fn ruled_out(space: &Space<'_>) -> Vec<RuledOut> {
     space.layers.iter().flatten().filter_map(|it| it.out.clone()).collect()
 }
 
-fn layer(catalog: &Catalog, scenario: &Scenario, space: &Space<'_>, found: &[Found], layer: Layer) -> LayerAnswer {
-    let chosen = space.chosen(&found[0], layer).technology.id.clone();
-    let alternatives = alternatives(space, found, layer);
+fn layer(catalog: &Catalog, scenario: &Scenario, space: &Space<'_>, ranking: &Ranking, layer: Layer) -> LayerAnswer {
+    let chosen = space.chosen(&ranking.first[0], layer).technology.id.clone();
+    let alternatives = alternatives(space, ranking, layer);
     let fired = fired(catalog, scenario, space, layer, &chosen, &alternatives);
     LayerAnswer { layer, chosen, fired, alternatives }
 }
 
 /// The best combination of each other option, best first.
-fn alternatives(space: &Space<'_>, found: &[Found], layer: Layer) -> Vec<Alternative> {
-    let mut first: Vec<Option<usize>> = vec![None; space.at(layer).len()];
-    for (at, one) in found.iter().enumerate() {
-        let seen = &mut first[usize::from(one.choice[layer as usize])];
-        // In the part that is in order the first one is the best.
-        if seen.is_none_or(|other| other >= RIVALS_MAX && one.order(&found[other]).is_lt()) {
-            *seen = Some(at);
-        }
-    }
-    let mut others: Vec<usize> = first.into_iter().flatten().filter(|at| *at != 0).collect();
-    others.sort_unstable_by(|a, b| found[*a].order(&found[*b]));
-    let told = |at: usize| Alternative {
-        technology: space.chosen(&found[at], layer).technology.id.clone(),
-        score: space.score(&found[at]),
-        rank: rank(found, at),
-        loses_in: loses_in(space, &found[0], &found[at]),
+fn alternatives(space: &Space<'_>, Ranking { first, product }: &Ranking, layer: Layer) -> Vec<Alternative> {
+    let (best, at) = (&first[0], layer as usize);
+    let options = (0..space.at(layer).len()).filter(|it| *it != usize::from(best.choice[at]));
+    let mut others: Vec<Found> = options.filter_map(|it| product.best_with(at, it)).collect();
+    others.sort_unstable_by(Found::order);
+    let told = |it: &Found| Alternative {
+        technology: space.chosen(it, layer).technology.id.clone(),
+        score: space.score(it),
+        rank: product.rank(it),
+        loses_in: loses_in(space, best, it),
     };
-    others.into_iter().map(told).collect()
+    others.iter().map(told).collect()
 }
 
 /// The dimension whose weighted stars speak most against `other`.

@@ -2,27 +2,36 @@
 //! [`advise`], [`compare`].
 //!
 //! A space is prepared first: for each layer its options with their stars, their verdicts on what the scenario asks,
-//! and whether something rules them out. Walking the product of what is left, option by option, drops a branch as soon as
-//! two of its options exclude each other. All sums are whole numbers, so that ranks are exact and the same everywhere.
+//! and whether something rules them out. The product of what is left is kept as two halves, out of which come the stacks in
+//! order, the rank of any of them, and the bounds of the weights; a branch is dropped as soon as two of its options exclude
+//! each other. All sums are whole numbers, so that ranks are exact and the same everywhere.
 
 mod answer;
 mod compare;
 mod explain;
 mod process;
+mod product;
 #[cfg(test)]
 mod properties;
 mod relax;
 mod requirement;
 mod sensitivity;
 mod space;
-mod walk;
 
 pub use answer::*;
 pub use compare::{Comparison, Crossing, Side, compare, options_of};
 
 use crate::{Catalog, Scenario, flaw::Flaw, reason::Reason};
+use product::{Found, Product};
 pub(crate) use space::OPTIONS_MAX;
 use space::Space;
+
+/// All that is left, and the part of it that an answer tells.
+struct Ranking {
+    /// The first [`RIVALS_MAX`], in order; never empty.
+    first: Vec<Found>,
+    product: Product,
+}
 
 /// Chooses a stack for a scenario.
 ///
@@ -39,15 +48,16 @@ pub fn advise(catalog: &Catalog, scenario: &Scenario) -> Result<Decision, Box<No
         return Err(refused(unknown));
     }
     let mut space = Space::new(catalog, scenario);
-    let Some(found) = walk::ranked(&space) else {
-        let reason = Reason::TooManyCombinations { most: walk::COMBINATIONS_MAX };
+    let Some(product) = Product::of(&space) else {
+        let reason = Reason::TooManyCombinations { most: product::HALVES_MAX };
         return Err(refused(vec![Flaw::new(&scenario.file, Default::default(), reason)]));
     };
-    if found.is_empty() {
+    let first = product.first(RIVALS_MAX);
+    if first.is_empty() {
         return Err(Box::new(relax::no_answer(catalog, scenario, &space)));
     }
-    space.rule_out_unreached(&found);
-    Ok(explain::decision(catalog, scenario, &space, &found))
+    space.rule_out_unreached(&product);
+    Ok(explain::decision(catalog, scenario, &space, &Ranking { first, product }))
 }
 
 /// Names of options that the catalogue does not have.

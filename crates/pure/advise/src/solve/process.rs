@@ -4,9 +4,9 @@
 //! layer by layer, and matched again, until it does; the argmax over all combinations is compared with it at the end.
 
 use super::{
-    Step, Taken,
+    Ranking, Step, Taken,
+    product::best,
     space::{Space, names},
-    walk::{Found, best},
 };
 use crate::{
     Catalog, Scenario,
@@ -14,12 +14,13 @@ use crate::{
     reason::Reason,
 };
 
-pub(super) fn steps(catalog: &Catalog, scenario: &Scenario, space: &Space<'_>, found: &[Found]) -> Vec<Taken> {
+pub(super) fn steps(catalog: &Catalog, scenario: &Scenario, space: &Space<'_>, ranking: &Ranking) -> Vec<Taken> {
     let mut steps = opening(space, scenario);
     let wanted = by_trees(catalog, scenario, space);
     adjust(space, wanted, &mut steps);
-    let chosen = names(&space.stack(&found[0]).0);
-    let reason = Reason::Chosen { names: chosen, score: space.score(&found[0]), of: found.len() };
+    let best = &ranking.first[0];
+    let chosen = names(&space.stack(best).0);
+    let reason = Reason::Chosen { names: chosen, score: space.score(best), of: ranking.product.len() };
     steps.push(Taken { step: Step::Choose, reason });
     steps
 }

@@ -1,14 +1,16 @@
-//! Properties that hold for every scenario.
+//! Properties that hold for every scenario. What the solver finds without building combinations is compared with all of
+//! them, built one by one.
 
 use proptest::prelude::*;
 
 use super::{
+    product::{Found, Product, best},
+    sensitivity::{nearest, swings},
     space::Space,
-    walk::{Found, ranked},
 };
 use crate::{
     Catalog, Scenario,
-    layer::Dimension,
+    layer::{Dimension, LAYERS},
     scenario::{FIELDS, Kind},
     solve::Weight,
     unit::Unit,
@@ -52,18 +54,67 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
 
 fn ranking(scenario: &Scenario) -> (Space<'static>, Vec<Found>) {
     let space = Space::new(Catalog::embedded(), scenario);
-    let found = in_order(&space);
+    let found = every(&space);
     (space, found)
 }
 
-/// All of them in order, also what an answer does not hold any more.
-fn in_order(space: &Space<'_>) -> Vec<Found> {
-    let mut found = ranked(space).expect("not too many");
-    let told = found.len().min(super::RIVALS_MAX);
-    let sorted = found[..told].to_vec();
+/// Every combination in order, built one by one.
+fn every(space: &Space<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
+    build(space, u128::MAX, 0, &mut Vec::new(), &mut found);
     found.sort_unstable_by(Found::order);
-    assert!(sorted == found[..told], "the part that is told is in order, and the best");
     found
+}
+
+/// Adds all combinations that begin with `chosen`: options that go with all of them, as places in their layers.
+fn build(space: &Space<'_>, with: u128, brought: u128, chosen: &mut Vec<u8>, found: &mut Vec<Found>) {
+    let layer = chosen.len();
+    if layer == LAYERS {
+        found.push(summed(space, chosen));
+        return;
+    }
+    for (at, choice) in space.layers[layer].iter().enumerate() {
+        if choice.out.is_none() && with & choice.bit != 0 {
+            chosen.push(at as u8);
+            build(space, with & choice.with, brought | choice.brings, chosen, found);
+            chosen.pop();
+        }
+    }
+}
+
+/// A whole combination with its sums.
+fn summed(space: &Space<'_>, chosen: &[u8]) -> Found {
+    let mut found = Found::default();
+    let mut brought = 0;
+    for (layer, at) in chosen.iter().enumerate() {
+        let choice = &space.layers[layer][usize::from(*at)];
+        let stars = if brought & choice.bit == 0 { &choice.stars } else { &choice.included };
+        for (sum, star) in found.sums.iter_mut().zip(stars) {
+            *sum += star * space.layer_weights[layer];
+        }
+        found.choice[layer] = *at;
+        brought |= choice.brings;
+    }
+    found.stars = found.sums.iter().sum();
+    found.score = found.sums.iter().zip(&space.weights).map(|(sum, weight)| sum * weight.0).sum();
+    found
+}
+
+fn product_of(space: &Space<'_>) -> Product {
+    Product::of(space).expect("not too many")
+}
+
+/// The rival that a moving weight meets first, looked for among all.
+fn nearest_of_all<'f>(ranking: &'f [Found], at: usize, sign: i64) -> Option<(i64, &'f Found)> {
+    let (best, rivals) = ranking.split_first()?;
+    let apart = |it: &Found| ((best.score - it.score), (best.sums[at] - it.sums[at]) * sign);
+    let ahead = rivals.iter().filter(|it| apart(it).1 > 0);
+    let first = ahead.min_by(|a, b| {
+        let ((lead, stars), (other_lead, other_stars)) = (apart(a), apart(b));
+        let product = |a: i64, b: i64| i128::from(a) * i128::from(b);
+        product(lead, other_stars).cmp(&product(other_lead, stars)).then(other_stars.cmp(&stars)).then(a.order(b))
+    })?;
+    Some((apart(first).0 / apart(first).1, first))
 }
 
 /// Changes that ask for more than before, of whatever the scenario says.
@@ -91,12 +142,39 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    fn halves_tell_what_all_combinations_tell(scenario in scenarios(), most in 1_usize..20_000, picks in proptest::array::uniform4(0.0..1.0)) {
+        let (space, all) = ranking(&scenario);
+        let product = product_of(&space);
+        prop_assert_eq!(product.len(), all.len());
+        prop_assert!(product.first(most) == all[..all.len().min(most)]);
+        prop_assert_eq!(best(&space, &[u128::MAX; LAYERS], false), all.first().copied());
+        prop_assume!(!all.is_empty());
+        for pick in picks {
+            let at = (pick * all.len() as f64) as usize;
+            prop_assert_eq!(product.rank(&all[at]), at + 1);
+        }
+        for (layer, options) in space.layers.iter().enumerate() {
+            for at in 0..options.len() {
+                let first = all.iter().find(|it| usize::from(it.choice[layer]) == at);
+                prop_assert_eq!(product.best_with(layer, at), first.copied());
+                prop_assert_eq!(product.reaches(layer, at), first.is_some());
+            }
+        }
+        for at in 0..Dimension::ALL.len() {
+            for sign in [1, -1] {
+                let met = nearest(&product, &all[0], at, sign);
+                prop_assert_eq!(met, nearest_of_all(&all, at, sign).map(|it| (it.0, *it.1)));
+            }
+        }
+    }
+
+    #[test]
     fn raising_a_weight_never_lowers_what_is_best_in_it(scenario in scenarios(), at in 0..Dimension::ALL.len(), by in 1_i64..5_000_000) {
         let (mut space, before) = ranking(&scenario);
         prop_assume!(!before.is_empty());
         let most = before.iter().map(|it| it.sums[at]).max().unwrap_or_default();
         space.weights[at] = Weight(space.weights[at].0 + by);
-        let after = in_order(&space);
+        let after = every(&space);
         let rank = |all: &[Found], of: &Found| all.iter().position(|it| it.choice == of.choice);
         for best in before.iter().filter(|it| it.sums[at] == most).take(20) {
             prop_assert!(rank(&after, best) <= rank(&before, best));
@@ -120,8 +198,8 @@ proptest! {
 
     #[test]
     fn a_dominated_option_never_wins(scenario in scenarios()) {
-        let (_, ranking) = ranking(&scenario);
-        let Some(best) = ranking.first() else { return Ok(()) };
+        let (space, ranking) = ranking(&scenario);
+        let Some(best) = product_of(&space).first(1).pop() else { return Ok(()) };
         let dominates = |it: &&Found| it.sums != best.sums && it.sums.iter().zip(best.sums).all(|(mine, other)| *mine >= other);
         prop_assert!(!ranking.iter().any(|it| dominates(&it)));
     }
@@ -132,12 +210,13 @@ proptest! {
         prop_assume!(!found.is_empty());
         let best = found[0].choice;
         let weights = space.weights;
-        for swing in super::sensitivity::swings(&space, &found) {
+        let product = product_of(&space);
+        for swing in swings(&space, &product, &found[0]) {
             let at = swing.dimension as usize;
             let mut wins = |weight: i64| {
                 space.weights = weights;
                 space.weights[at] = Weight(weight);
-                in_order(&space)[0].choice == best
+                product_of(&space).first(1)[0].choice == best
             };
             let (low, high) = (swing.low.map(|it| it.0), swing.high.map(|it| it.0));
             prop_assert!(high.is_none_or(|high| high <= weights[at].0 || wins(high - 1)));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use super::{
     NoAnswer, Relaxation, RuledOut, Stack, explain, process,
+    product::best,
     space::{Space, names},
-    walk::best,
 };
 use crate::{
     Catalog, Scenario,

@@ -3,8 +3,8 @@
 
 use super::{
     Match, Points, RuledOut, Stack, Weight,
+    product::{Found, Product},
     requirement::{Judged, matches, stars},
-    walk::Found,
 };
 use crate::{
     Catalog, Scenario,
@@ -86,17 +86,11 @@ impl<'a> Space<'a> {
     }
 
     /// Notes options that nothing rules out by itself and that yet are in no combination.
-    pub(super) fn rule_out_unreached(&mut self, found: &[Found]) {
-        let mut reached = 0_u128;
-        for one in found {
-            for (at, choice) in one.choice.iter().enumerate() {
-                reached |= self.layers[at][usize::from(*choice)].bit;
-            }
-        }
+    pub(super) fn rule_out_unreached(&mut self, product: &Product) {
         for at in 0..LAYERS {
             for index in 0..self.layers[at].len() {
                 let choice = &self.layers[at][index];
-                if choice.out.is_none() && choice.bit & reached == 0 {
+                if choice.out.is_none() && !product.reaches(at, index) {
                     let reason = self.unreached(choice);
                     let technology = choice.technology;
                     self.layers[at][index].out = Some(ruled_out(technology, "", Position::default(), reason));

@@ -24,7 +24,7 @@ pub(in crate::verify) async fn take(bench: &Bench<'_>) -> Result<Outcome> {
     let config = watcher::Config::default().labels("eyot.io/verify=cold");
     let mut seen = Box::pin(watcher(pods.clone(), config).applied_objects());
     let mut samples = Vec::new();
-    for index in 0..WARM_UP + bench.flags.samples {
+    for index in 0..WARM_UP + bench.flags.samples() {
         let name = format!("verify-cold-{index}");
         let object = serde_json::from_value(pod(bench, &name, "cold")).context("making a pod")?;
         let began = Instant::now();

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use eyot_advise::{Text, render::Promise};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
@@ -16,10 +16,14 @@ use crate::verify::{Bench, taken};
 
 const NAME: &str = "verify-density";
 const LOOK: Duration = Duration::from_millis(50);
+/// How often somebody who waits is told how far it is.
+const TELL: Duration = Duration::from_secs(2);
+/// Without a further pod for so long there will be none.
+const STALLED: Duration = Duration::from_secs(15);
 
 pub(in crate::verify) async fn take(bench: &Bench<'_>, promise: &Promise) -> Result<Outcome> {
     let promised = promise.amount().unwrap_or(1);
-    let wanted = i32::try_from(promised.min(i64::from(bench.flags.density))).unwrap_or(i32::MAX);
+    let wanted = i32::try_from(promised).unwrap_or(i32::MAX).min(bench.flags.density());
     let sample = Sample::start(bench, wanted).await?;
     let took = sample.began.elapsed();
     let reached = sample.reached;
@@ -69,10 +73,18 @@ impl Sample {
         Ok(())
     }
 
-    /// Removes them, and waits until the Deployment's pods are gone.
-    pub(super) async fn end(mut self, bench: &Bench<'_>) -> Result<()> {
-        self.scale(bench, 0).await?;
+    /// Removes them, and waits until the pods are gone: what ends meanwhile would be measured with what comes next.
+    pub(super) async fn end(self, bench: &Bench<'_>) -> Result<()> {
         api(bench).delete(NAME, &DeleteParams::background()).await.context("removing the density sample")?;
+        let pods: Api<Pod> = Api::namespaced(bench.client.clone(), &bench.folder.namespace);
+        let left = ListParams::default().labels("eyot.io/verify=density").limit(1);
+        let began = Instant::now();
+        while began.elapsed() < bench.flags.timeout() {
+            if pods.list_metadata(&left).await.context("looking for pods of the density sample")?.items.is_empty() {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         Ok(())
     }
 }
@@ -83,12 +95,20 @@ fn api(bench: &Bench<'_>) -> Api<Deployment> {
 
 async fn reach(bench: &Bench<'_>, wanted: i32, began: Instant) -> Result<i32> {
     let api = api(bench);
+    let (mut told, mut moved, mut last) = (Instant::now(), Instant::now(), -1);
     loop {
         let status = api.get_status(NAME).await.context("reading the density sample")?.status.unwrap_or_default();
         let (total, ready) = (status.replicas.unwrap_or(0), status.available_replicas.unwrap_or(0));
         let is_reached = ready == wanted && total == wanted;
-        if is_reached || began.elapsed() > bench.flags.timeout() {
+        if ready != last {
+            (moved, last) = (Instant::now(), ready);
+        }
+        if is_reached || began.elapsed() > bench.flags.timeout() || moved.elapsed() > STALLED {
             return Ok(ready);
+        }
+        if told.elapsed() > TELL {
+            eprintln!("  {ready}/{wanted}");
+            told = Instant::now();
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -19,7 +19,7 @@ pub(in crate::verify) async fn take(bench: &Bench<'_>) -> Result<Outcome> {
     Connection::first_answer(&address, &bench.folder.host, began, bench.flags.timeout()).await?;
     let mut connection = Connection::open(&address, &bench.folder.host).await?;
     let mut samples = Vec::new();
-    for index in 0..WARM_UP + bench.flags.samples * TIMES {
+    for index in 0..WARM_UP + bench.flags.samples() * TIMES {
         let (took, status) = connection.get().await?;
         ensure!(status.is_success(), "{} answers {status}", bench.folder.host);
         if index >= WARM_UP {

@@ -24,7 +24,7 @@ pub(in crate::verify) async fn of_a_pod(bench: &Bench<'_>) -> Result<Outcome> {
     if resident().is_none() {
         return Ok(not_ours());
     }
-    let many = PODS.min(i32::try_from(bench.flags.density).unwrap_or(PODS));
+    let many = PODS.min(bench.flags.density());
     // One pod first: what a loaded module costs is no pod's share.
     let mut sample = Sample::start(bench, 1).await?;
     tokio::time::sleep(SETTLE).await;

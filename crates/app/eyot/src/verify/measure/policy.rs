@@ -30,7 +30,7 @@ pub(in crate::verify) async fn take(bench: &Bench<'_>) -> Result<Outcome> {
     dry_run(bench, namespace, &good).await.context("a pod that keeps the policy is refused")?;
     let (mut governed, mut free) = (Vec::new(), Vec::new());
     // In turn, so that both meet the same machine.
-    for _ in 0..bench.flags.samples * TIMES {
+    for _ in 0..bench.flags.samples() * TIMES {
         governed.push(dry_run(bench, namespace, &good).await?);
         free.push(dry_run(bench, ELSEWHERE, &good).await?);
     }

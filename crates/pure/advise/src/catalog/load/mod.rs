@@ -105,6 +105,9 @@ fn section<'a>(
     for node in fields.list("matrices") {
         catalog.matrices.push(reference::matrix(reader, node));
     }
+    for node in fields.list("charts") {
+        catalog.charts.push(reference::chart(reader, node));
+    }
     fields.finish(reader.flaws);
 }
 

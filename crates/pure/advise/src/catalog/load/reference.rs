@@ -1,8 +1,8 @@
-//! Reads what the documents chose: references and matrices.
+//! Reads what the documents chose, references and matrices, and the keys of other projects' files.
 
 use super::reader::Reader;
 use crate::{
-    catalog::{Id, Matrix, MatrixRow, Origin, Reference},
+    catalog::{Chart, Id, Matrix, MatrixRow, Origin, Reference, Shape},
     layer::{Dimension, Layer, Level, Metric},
     tree::{Fields, Node, text_of},
 };
@@ -73,4 +73,18 @@ pub(super) fn matrix<'a>(reader: &mut Reader<'a, '_>, node: &'a Node) -> Matrix 
     }
     fields.finish(reader.flaws);
     Matrix { id, section, columns, rows, source: reader.source(node.at) }
+}
+
+pub(super) fn chart<'a>(reader: &mut Reader<'a, '_>, node: &'a Node) -> Chart {
+    let mut fields = Fields::of(reader.file, node, reader.flaws);
+    let id = Id::from(fields.need("id", reader.flaws).1);
+    let of = fields.need("of", reader.flaws).1.to_owned();
+    let read = fields.need("source", reader.flaws).1.to_owned();
+    let mut keys = std::collections::BTreeMap::new();
+    for (key, _, node) in fields.entries("keys", reader.flaws) {
+        let Some((at, word)) = text_of(reader.file, key, node, reader.flaws) else { continue };
+        keys.extend(reader.word(at, word, Shape::WORDS, Shape::from_word).map(|shape| (key.clone(), shape)));
+    }
+    fields.finish(reader.flaws);
+    Chart { id, of, read, keys, source: reader.source(node.at) }
 }

@@ -1,7 +1,7 @@
 //! What of a user's objects stands in the way. Entry point: [`judge`].
 //!
 //! `pods` looks at whatever holds a pod, `network`, `storage` and `rules` at the kinds that their names tell. A rule
-//! names an entry of `data/findings.yaml`, which holds the words.
+//! names an entry of `catalog/migration/findings.yaml`, which holds the words.
 
 mod network;
 mod pods;

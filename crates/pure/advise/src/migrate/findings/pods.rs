@@ -4,73 +4,9 @@ use serde_json::Value;
 
 use super::{Change, Notes, group, kind, list};
 
-/// Databases and brokers: what no one compiles to Wasm.
-const STATEFUL: &[&str] = &[
-    "cassandra",
-    "clickhouse",
-    "cockroach",
-    "consul",
-    "elasticsearch",
-    "influxdb",
-    "kafka",
-    "mariadb",
-    "memcached",
-    "minio",
-    "mongo",
-    "mysql",
-    "nats",
-    "neo4j",
-    "opensearch",
-    "postgres",
-    "rabbitmq",
-    "redis",
-    "valkey",
-    "vault",
-    "zookeeper",
-];
-/// Language runtimes that need more of an operating system than WASI has.
-const LANGUAGES: &[&str] = &[
-    "corretto",
-    "dotnet",
-    "erlang",
-    "jdk",
-    "jenkins",
-    "jre",
-    "node",
-    "openjdk",
-    "php",
-    "python",
-    "ruby",
-    "temurin",
-    "tomcat",
-    "wordpress",
-];
 const SHELLS: &[&str] = &["sh", "bash", "ash", "dash", "zsh"];
-/// Volumes of Kubernetes that Eyot mounts.
-const EYOT_VOLUMES: &[&str] = &["configMap", "secret", "emptyDir", "projected", "downwardAPI", "image", "ephemeral"];
-/// Volumes whose drivers went out of the tree, and those that need one on the host.
-const DRIVER_VOLUMES: &[&str] = &[
-    "awsElasticBlockStore",
-    "azureDisk",
-    "azureFile",
-    "cephfs",
-    "cinder",
-    "csi",
-    "fc",
-    "flexVolume",
-    "flocker",
-    "gcePersistentDisk",
-    "glusterfs",
-    "iscsi",
-    "nfs",
-    "portworxVolume",
-    "quobyte",
-    "rbd",
-    "scaleIO",
-    "storageos",
-    "vsphereVolume",
-];
-
+/// Volumes that Kubernetes itself makes, and that Eyot mounts; the others need a driver on the host.
+const OWN_VOLUMES: &[&str] = &["configMap", "secret", "emptyDir", "projected", "downwardAPI", "image", "ephemeral"];
 pub(super) fn judge(object: &Value, change: &Change<'_>, notes: &mut Notes<'_>) {
     let Some((path, spec)) = pod(object) else { return };
     if runs_wasm_already(object, spec) {
@@ -128,10 +64,10 @@ fn runs_wasm_already(object: &Value, spec: &Value) -> bool {
 fn program(container: &Value, path: &str, change: &Change<'_>, notes: &mut Notes<'_>) {
     let image = container["image"].as_str().unwrap_or_default();
     let words = words(image);
-    let known = |list: &[&str]| list.iter().any(|known| words.iter().any(|word| word.starts_with(known)));
+    let known = |list: &[String]| list.iter().any(|known| words.iter().any(|word| word.starts_with(known)));
     let rule = match () {
-        () if known(STATEFUL) => "image-stateful",
-        () if known(LANGUAGES) => "image-language",
+        () if known(&notes.book.images.stateful) => "image-stateful",
+        () if known(&notes.book.images.languages) => "image-language",
         () => "image",
     };
     if !image.is_empty() && (rule != "image" || !change.from.runs_wasm()) {
@@ -219,9 +155,8 @@ fn volumes(spec: &Value, path: &str, change: &Change<'_>, notes: &mut Notes<'_>)
         }
         let kinds: Vec<&String> =
             volume.as_object().into_iter().flat_map(|it| it.keys()).filter(|it| *it != "name").collect();
-        let driver = kinds.iter().any(|it| DRIVER_VOLUMES.contains(&it.as_str()));
-        let foreign = kinds.iter().any(|it| !EYOT_VOLUMES.contains(&it.as_str()));
-        if change.to_eyot() && foreign || guest && driver || change.becomes("orchestration", "k3s") && driver {
+        let foreign = kinds.iter().any(|it| !OWN_VOLUMES.contains(&it.as_str()));
+        if foreign && (guest || change.becomes("orchestration", "k3s")) {
             let of = kinds.first().map_or("?", |it| it.as_str());
             notes.add("volume", path, &format!("{name} ({of})"));
         }
