@@ -124,15 +124,15 @@ impl Bench<'_> {
         let mut lines = Vec::new();
         // Replicas are counted before other loads make some, and memory before there was much of it to use again; what
         // stops the node comes last.
-        let mut promises = self.folder.promises.clone();
-        promises.sort_by_key(|it| match it.promised() {
+        let mut promises: Vec<(usize, Promise)> = self.folder.promises.iter().cloned().enumerate().collect();
+        promises.sort_by_key(|it| match it.1.promised() {
             Some(Promised::ScaleTime) => 0,
             Some(Promised::PodMemory) => 1,
             Some(Promised::Density) => 3,
             Some(Promised::Offline) => 4,
             _ => 2,
         });
-        for promise in promises {
+        for (place, promise) in promises {
             let began = Instant::now();
             let outcome = match self.figure(&promise).await {
                 Ok(outcome) => outcome,
@@ -140,9 +140,11 @@ impl Bench<'_> {
             };
             let line = Line::new(promise, outcome);
             eprintln!("  {} [{:.1} s]", line.measured(), began.elapsed().as_secs_f64());
-            lines.push(line);
+            lines.push((place, line));
         }
-        lines
+        // They are told in the order in which they were promised.
+        lines.sort_by_key(|it| it.0);
+        lines.into_iter().map(|it| it.1).collect()
     }
 
     async fn figure(&mut self, promise: &Promise) -> Result<Outcome> {

@@ -9,6 +9,9 @@ pub(super) const EYOT_REGISTRY: &str = "localhost:5000";
 /// Where a cluster's images come from, until somebody writes their own.
 pub(super) const CLUSTER_REGISTRY: &str = "registry.example.com";
 const PORT: u16 = 8080;
+/// What an idle guest on Eyot asks of a node. Memory up to the limit is taken while a request lasts, and without a request
+/// of its own a pod would reserve its limit: some hundred pods fill a node that carries thousands.
+const IDLE: &str = "256Ki";
 
 pub(super) fn namespace(brief: &Brief) -> Value {
     // Wasm guests have no privileges to give up; baseline holds whatever else is put here.
@@ -27,9 +30,8 @@ pub(super) fn workload(brief: &Brief, image: &str, class: Option<&str>, on_eyot:
         "readinessProbe": { "httpGet": { "path": "/", "port": "http" } },
         "resources": { "limits": { "memory": memory } },
     });
-    if !on_eyot {
-        container["resources"]["requests"] = json!({ "cpu": "50m", "memory": memory });
-    }
+    container["resources"]["requests"] =
+        if on_eyot { json!({ "memory": IDLE }) } else { json!({ "cpu": "50m", "memory": memory }) };
     let mut pod = json!({ "containers": [container] });
     if let Some(class) = class {
         pod["runtimeClassName"] = json!(class);
@@ -57,8 +59,12 @@ pub(super) fn workload(brief: &Brief, image: &str, class: Option<&str>, on_eyot:
 /// What every pod of the namespace gets when it says nothing, how many there may be, and how many must stay.
 pub(super) fn bounds(brief: &Brief, on_eyot: bool) -> Vec<Value> {
     let metadata = json!({ "name": brief.name, "namespace": brief.name });
+    let mut limits = json!({ "type": "Container", "default": { "memory": memory_limit(brief, on_eyot) } });
+    if on_eyot {
+        limits["defaultRequest"] = json!({ "memory": IDLE });
+    }
     let mut objects = vec![json!({ "apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {
-        "limits": [{ "type": "Container", "default": { "memory": memory_limit(brief, on_eyot) } }] } })];
+        "limits": [limits] } })];
     if let Some(density) = brief.density {
         // Beside the scenario's pods, those of a rolling update and of a trial.
         let pods = density.saturating_mul(if on_eyot { 1 } else { brief.nodes }).saturating_add(density / 4 + 10);

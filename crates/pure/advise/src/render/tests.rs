@@ -333,6 +333,8 @@ fn the_folder_of_an_edge_stack_is_this() {
                 resources:
                   limits:
                     memory: 48Mi
+                  requests:
+                    memory: 256Ki
               runtimeClassName: wasm
         ---
         apiVersion: v1

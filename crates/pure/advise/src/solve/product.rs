@@ -86,9 +86,8 @@ impl Product {
             Some(Next::new(group.fronts.get(front)?, group.backs.get(back)?, (at, front, back)))
         };
         let mut waiting: BinaryHeap<Next> = (0..self.groups.len()).filter_map(|at| next(at, 0, 0)).collect();
-        while found.len() < most
-            && let Some(mut top) = waiting.peek_mut()
-        {
+        while found.len() < most {
+            let Some(mut top) = waiting.peek_mut() else { break };
             let (at, front, back) = top.at;
             found.push(self.groups[at].fronts[front].and(&self.groups[at].backs[back]));
             match next(at, front, back + 1) {
