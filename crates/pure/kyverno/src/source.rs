@@ -42,10 +42,12 @@ pub trait Source {
     fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Vec<Arc<Value>>, String>;
     /// The kind behind a plural.
     fn kind_of(&self, group: &str, version: &str, plural: &str) -> Option<String>;
+    /// The plural of a kind.
+    fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String>;
 }
 
 /// A source with nothing in it but what it was given.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fixed {
     /// Objects that can be got and listed.
     pub objects: Vec<Arc<Value>>,
@@ -116,5 +118,9 @@ impl Source for Fixed {
         let name = format!("{plural}.{group}");
         let definition = self.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &name).ok()??;
         definition["spec"]["names"]["kind"].as_str().map(str::to_owned)
+    }
+
+    fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String> {
+        eyot_model::kinds::builtin().by_kind(group, version, kind).map(|it| it.plural.to_string())
     }
 }

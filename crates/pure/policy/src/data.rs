@@ -75,6 +75,9 @@ pub trait Data: Sync {
     /// When one cannot be read, or there are too many: never less than all.
     fn objects(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Arc<Value>>, DataError>;
 
+    /// The same store, for those who need to keep it for the time of a request. `None` when the server is shutting down.
+    fn kept(&self) -> Option<Arc<dyn Data>>;
+
     /// Who may do what. It may be kept for the time of a request.
     fn authorizer(&self) -> Arc<dyn Authorizer>;
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{Authorizer, Data, DataError, Decision};
 
 /// Objects in memory, of built-in kinds or of those of a given table; nobody may do anything.
+#[derive(Clone)]
 pub struct Objects {
     kinds: Arc<Table>,
     objects: Vec<Arc<Value>>,
@@ -52,6 +53,10 @@ impl Data for Objects {
     fn objects(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Arc<Value>>, DataError> {
         let wanted = |it: &&Arc<Value>| namespace.is_none_or(|namespace| place(it).0 == namespace);
         Ok(self.of_kind(kind).filter(wanted).cloned().collect())
+    }
+
+    fn kept(&self) -> Option<Arc<dyn Data>> {
+        Some(Arc::new(self.clone()))
     }
 
     fn authorizer(&self) -> Arc<dyn Authorizer> {

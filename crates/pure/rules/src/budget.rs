@@ -36,14 +36,15 @@ impl Budget {
         self.left <= 0
     }
 
-    /// Runs something that charges, given the size of its input in bytes.
+    /// Runs something that charges, given the size of its input in bytes. What runs around it has its own budget back
+    /// afterwards.
     pub(crate) fn within<T>(&mut self, input_bytes: usize, run: impl FnOnce() -> T) -> T {
-        LEFT.set(self.left);
-        INPUT.set(i64::try_from(input_bytes).unwrap_or(i64::MAX));
+        let around = (LEFT.replace(self.left), INPUT.replace(i64::try_from(input_bytes).unwrap_or(i64::MAX)));
         // What is looked at is copied once even without loops.
         spend(size());
         let result = run();
-        self.left = LEFT.get();
+        self.left = LEFT.replace(around.0);
+        INPUT.set(around.1);
         result
     }
 }

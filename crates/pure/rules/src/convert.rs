@@ -63,6 +63,11 @@ pub fn map(fields: impl Iterator<Item = (String, Value)>) -> Value {
     Value::Map(Map { map: Arc::new(map) })
 }
 
+/// A point in time, given in RFC 3339; `None` for what is none.
+pub fn timestamp(text: &str) -> Option<Value> {
+    formatted(text, "date-time")
+}
+
 /// A text of a format that is a type of its own; `None` when it is none, or not written as it should be.
 fn formatted(text: &str, format: &str) -> Option<Value> {
     match format {

@@ -5,6 +5,7 @@
 //! the functions behind these look-ups find it: in the thread.
 
 use std::{
+    any::Any,
     cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     rc::Rc,
@@ -47,6 +48,8 @@ struct Frame {
     /// Values that are not JSON.
     values: Vec<(&'static str, Value)>,
     variables: Arc<[Variable]>,
+    /// What the functions of a library ask.
+    host: Option<Rc<dyn Any>>,
     known: RefCell<Vec<Option<Result<Value, ExecutionError>>>>,
     /// How deep variables name each other at this moment.
     depth: Cell<usize>,
@@ -91,6 +94,19 @@ impl Environment {
         Environment(Rc::new(frame))
     }
 
+    /// With a value that is not one of [`ROOTS`].
+    pub fn with_value(&self, name: &'static str, value: Value) -> Environment {
+        let mut frame = self.fresh();
+        frame.values.retain(|it| it.0 != name);
+        frame.values.push((name, value));
+        Environment(Rc::new(frame))
+    }
+
+    /// With what the functions of a library find by [`host`].
+    pub fn with_host(&self, host: Rc<dyn Any>) -> Environment {
+        Environment(Rc::new(Frame { host: Some(host), ..self.fresh() }))
+    }
+
     /// With a policy's variables, in the order in which they may use each other.
     pub fn with_variables(&self, variables: Arc<[Variable]>) -> Environment {
         Environment(Rc::new(Frame { variables, ..self.fresh() }))
@@ -117,6 +133,11 @@ impl Environment {
 fn current() -> Result<Rc<Frame>, ExecutionError> {
     let frame = CURRENT.with_borrow(Clone::clone);
     frame.ok_or_else(|| ExecutionError::function_error("variables", "nothing is being judged"))
+}
+
+/// What the environment of the expression that runs in this thread has for its library's functions.
+pub fn host<T: 'static>() -> Option<Rc<T>> {
+    current().ok()?.host.clone()?.downcast().ok()
 }
 
 /// `@get(path)`: what lies there.

@@ -16,6 +16,7 @@ use crate::{
     expand,
     frame::{ROOTS, Variable},
     functions::{self, CHARGE, CHARGE_SQUARE, QUADRATIC},
+    library::{self, Library},
     path,
     scope::{self, Scope},
     semver,
@@ -47,6 +48,20 @@ pub enum RunError {
 pub struct Program {
     pub(crate) expression: IdedExpr,
     variables: Vec<String>,
+    library: Option<&'static Library>,
+}
+
+/// What the expressions of an admission policy may name.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect<'d> {
+    /// What an [`Environment`](crate::Environment) shows, of [`ROOTS`] and of its other values.
+    pub names: &'d [&'d str],
+    /// Variables that were compiled before.
+    pub variables: &'d [Variable],
+    /// Whether `Object{…}` and `JSONPatch{…}` may be made.
+    pub messages: bool,
+    /// Functions beside those of Kubernetes.
+    pub library: Option<&'static Library>,
 }
 
 thread_local! {
@@ -60,15 +75,20 @@ impl Program {
         Program::compile_in(text, &Scope::new(variables))
     }
 
-    /// Compiles an expression of an admission policy, which may name what an [`Environment`](crate::Environment) shows:
-    /// `names` of it, and variables that were compiled before. With `messages` it may make `Object{…}` and `JSONPatch{…}`.
+    /// Compiles an expression of an admission policy of Kubernetes.
     pub fn compile_for(
         text: &str,
         names: &[&str],
         variables: &[Variable],
         messages: bool,
     ) -> Result<Program, CompileError> {
-        let scope = Scope::new(names).composed(variables.iter().map(|it| it.name.as_str()).collect(), messages);
+        Program::compile_as(text, &Dialect { names, variables, messages, library: None })
+    }
+
+    /// Compiles an expression of an admission policy.
+    pub fn compile_as(text: &str, dialect: &Dialect<'_>) -> Result<Program, CompileError> {
+        let variables = dialect.variables.iter().map(|it| it.name.as_str()).collect();
+        let scope = Scope::new(dialect.names).composed(variables, dialect.messages).with_library(dialect.library);
         let mut program = Program::compile_in(text, &scope)?;
         path::lift(&mut program.expression, &ROOTS);
         Ok(program)
@@ -81,7 +101,7 @@ impl Program {
         expand::name_types(&mut expression);
         let variables = scope::check(&expression, scope).map_err(CompileError)?;
         instrument(&mut expression);
-        Ok(Program { expression, variables })
+        Ok(Program { expression, variables, library: scope.library() })
     }
 
     /// Whether it names a variable.
@@ -113,13 +133,18 @@ impl Program {
 impl Program {
     /// Evaluates it as part of another evaluation, which pays.
     pub(crate) fn resolve(&self, variables: &[(&str, &Value)]) -> Result<Value, ExecutionError> {
-        CONTEXT.with(|context| {
-            let mut scope = context.new_inner_scope();
-            for (name, value) in variables.iter().filter(|it| self.names(it.0)) {
-                scope.add_variable_from_value(*name, (*value).clone());
-            }
-            Value::resolve(&self.expression, &scope)
-        })
+        match self.library {
+            None => CONTEXT.with(|context| self.resolve_in(context, variables)),
+            Some(it) => self.resolve_in(&library::context(it), variables),
+        }
+    }
+
+    fn resolve_in(&self, context: &Context<'static>, variables: &[(&str, &Value)]) -> Result<Value, ExecutionError> {
+        let mut scope = context.new_inner_scope();
+        for (name, value) in variables.iter().filter(|it| self.names(it.0)) {
+            scope.add_variable_from_value(*name, (*value).clone());
+        }
+        Value::resolve(&self.expression, &scope)
     }
 }
 

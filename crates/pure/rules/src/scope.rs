@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use eyot_model::custom::schema::{Additional, Schema, Type};
 use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
 
-use crate::{authorize, convert::escape, expand::TYPES, functions::KNOWN, semver};
+use crate::{authorize, convert::escape, expand::TYPES, functions::KNOWN, library::Library, semver};
 
 /// What an expression may name.
 pub(crate) struct Scope<'s> {
@@ -14,16 +14,28 @@ pub(crate) struct Scope<'s> {
     /// Names that stand behind `variables.`; `None` where there is no such thing.
     composed: Option<Vec<&'s str>>,
     messages: bool,
+    library: Option<&'static Library>,
 }
 
 impl<'s> Scope<'s> {
     pub(crate) fn new(variables: &[&'s str]) -> Scope<'s> {
-        Scope { variables: variables.iter().map(|it| (*it, None)).collect(), composed: None, messages: false }
+        let variables = variables.iter().map(|it| (*it, None)).collect();
+        Scope { variables, composed: None, messages: false, library: None }
     }
 
     /// With the variables of an admission policy, and what it may make.
     pub(crate) fn composed(self, names: Vec<&'s str>, messages: bool) -> Scope<'s> {
         Scope { composed: Some(names), messages, ..self }
+    }
+
+    /// With functions beside those of Kubernetes.
+    pub(crate) fn with_library(self, library: Option<&'static Library>) -> Scope<'s> {
+        Scope { library, ..self }
+    }
+
+    /// The functions beside those of Kubernetes.
+    pub(crate) fn library(&self) -> Option<&'static Library> {
+        self.library
     }
 
     /// Whether messages can be made.
@@ -123,15 +135,23 @@ impl<'s> Walk<'s> {
         let name = call.func_name.as_str();
         let is_operator = name.starts_with(['_', '!', '-', '@']) || name.contains('_') && name.starts_with('_');
         let Some(target) = &call.target else {
-            return if is_operator || is_known(name) { Ok(()) } else { Err(undeclared(name)) };
+            return if is_operator || self.is_known(name) { Ok(()) } else { Err(undeclared(name)) };
         };
-        if let Expr::Ident(prefix) = &target.expr
-            && is_known(&format!("{prefix}.{name}"))
-        {
-            return Ok(());
+        if let Expr::Ident(prefix) = &target.expr {
+            if self.is_known(&format!("{prefix}.{name}")) {
+                return Ok(());
+            }
+            let refused = self.scope.library.and_then(|it| it.refuses(prefix, name));
+            if let Some(why) = refused.filter(|_| !self.local.contains(prefix)) {
+                return Err(format!("'{prefix}.{name}' is not available: {why}"));
+            }
         }
         self.expression(target)?;
-        if is_operator || is_known(name) { Ok(()) } else { Err(undeclared(name)) }
+        if is_operator || self.is_known(name) { Ok(()) } else { Err(undeclared(name)) }
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        is_known(name) || self.scope.library.is_some_and(|it| it.has(name))
     }
 
     /// A field of something that a schema describes must be in it.

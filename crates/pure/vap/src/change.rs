@@ -1,10 +1,15 @@
-//! Evaluates mutating policies. Entry point: [`change`].
+//! Evaluates mutating policies. Entry points: [`change`] for all of a request, [`mutated`] for one.
 
 use std::sync::Arc;
 
-use eyot_model::{apply, kinds::Kind, patch, status::Reason};
+use eyot_model::{
+    apply,
+    kinds::Kind,
+    patch::{self, PatchError},
+    status::Reason,
+};
 use eyot_policy::{Data, Denial, Mutation as Made, Review, Turns};
-use eyot_rules::{Budget, to_json};
+use eyot_rules::{Budget, Environment, to_json};
 use serde_json::Value;
 
 use crate::{
@@ -77,9 +82,7 @@ impl One<'_> {
             }
             let new = match &made {
                 None => self.mutated(self.review, shown, &param)?,
-                Some(before) => {
-                    self.mutated(&Review { object: before, ..*self.review }, &mut Shown::default(), &param)?
-                }
+                Some(before) => self.mutated(&Review { object: before, ..*self.review }, &mut Shown::default(), &param)?,
             };
             let Some(new) = new else { continue };
             let differs = new != *made.as_ref().unwrap_or(self.review.object);
@@ -91,31 +94,9 @@ impl One<'_> {
         Ok(made)
     }
 
-    /// An object after all mutations of the policy; `None` when its conditions do not hold.
     fn mutated(&self, review: &Review<'_>, shown: &mut Shown, param: &Arc<Value>) -> Result<Option<Value>, String> {
-        let mut budget = Budget::new(Budget::WRITE);
-        let mut made: Option<Value> = None;
-        for mutation in &self.policy.mutations {
-            let seen = match &made {
-                None => shown.of(review, self.data, self.version),
-                Some(object) => Shown::default().of(&Review { object, ..*review }, self.data, self.version),
-            };
-            let seen = seen.with("params", param.clone()).with_variables(self.policy.variables.clone());
-            if made.is_none() && !conditions(self.policy, &seen, &mut budget)? {
-                return Ok(None);
-            }
-            let value = mutation.expression.run(&seen, &mut budget)?;
-            let value = to_json(&value).ok_or("the expression's value is no JSON")?;
-            let (requested, object) = (self.review.requested, made.as_ref().unwrap_or(review.object));
-            made = Some(match self.version {
-                Version::Other(kind) if carries_its_kind(review) => {
-                    let shown = between(requested, kind, object.clone());
-                    between(kind, requested, applied(mutation, kind, &shown, value)?)
-                }
-                _ => applied(mutation, requested, object, value)?,
-            });
-        }
-        Ok(made)
+        let with_param = |seen: Environment| seen.with("params", param.clone());
+        mutated(self.policy, (review, self.version), shown, self.data, &with_param)
     }
 
     /// Refuses the request for a failure, unless failures are ignored.
@@ -129,10 +110,51 @@ impl One<'_> {
     }
 }
 
+/// An object after all mutations of a policy, which is about it in that version; `None` when its conditions do not hold.
+/// `more` adds to what expressions see. `shown` must be of the same request.
+///
+/// # Errors
+/// What went wrong.
+pub fn mutated(
+    policy: &Policy,
+    (review, version): (&Review<'_>, &Version),
+    shown: &mut Shown,
+    data: &dyn Data,
+    more: &dyn Fn(Environment) -> Environment,
+) -> Result<Option<Value>, String> {
+    let mut budget = Budget::new(Budget::WRITE);
+    let mut made: Option<Value> = None;
+    for mutation in &policy.mutations {
+        let seen = match &made {
+            None => shown.of(review, data, version),
+            Some(object) => Shown::default().of(&Review { object, ..*review }, data, version),
+        };
+        let seen = more(seen).with_variables(policy.variables.clone());
+        if made.is_none() && !conditions(&policy.conditions, &seen, &mut budget)? {
+            return Ok(None);
+        }
+        let value = mutation.expression.run(&seen, &mut budget)?;
+        let value = to_json(&value).ok_or("the expression's value is no JSON")?;
+        let (requested, object) = (review.requested, made.as_ref().unwrap_or(review.object));
+        made = Some(match version {
+            Version::Other(kind) if carries_its_kind(review) => {
+                let shown = between(requested, kind, object.clone());
+                between(kind, requested, applied(mutation, kind, &shown, value)?)
+            }
+            _ => applied(mutation, requested, object, value)?,
+        });
+    }
+    Ok(made)
+}
+
 fn applied(mutation: &Mutation, kind: &Kind, object: &Value, value: Value) -> Result<Value, String> {
     if mutation.patches {
         let patch = tidy(value)?;
-        return patch::json::apply(object, &patch).map_err(|it| format!("error applying patch: {it}"));
+        return match patch::json::apply(object, &patch) {
+            // A test that fails means that there is nothing to do.
+            Err(PatchError::Unprocessable(why)) if why.starts_with("testing path") => Ok(object.clone()),
+            other => other.map_err(|it| format!("error applying patch: {it}")),
+        };
     }
     let Value::Object(mut config) = value else {
         return Err("the expression of an ApplyConfiguration must make an Object".to_owned());

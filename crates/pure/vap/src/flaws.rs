@@ -9,13 +9,13 @@ use eyot_rules::{
 };
 use serde_json::Value;
 
-use crate::policy::Surroundings;
+use crate::policy::{Language, Surroundings};
 
 const CONDITIONS_MAX: usize = 64;
 const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
 
 /// Everything that is wrong with a policy.
-pub(crate) fn policy(object: &Value, mutates: bool) -> Vec<Cause> {
+pub fn policy(object: &Value, mutates: bool, language: &Language) -> Vec<Cause> {
     let spec = &object["spec"];
     let mut causes = Vec::new();
     one_of(&spec["failurePolicy"], "spec.failurePolicy", &["Fail", "Ignore"], &mut causes);
@@ -34,11 +34,10 @@ pub(crate) fn policy(object: &Value, mutates: bool) -> Vec<Cause> {
     } else {
         causes.push(Cause::required("spec.matchConstraints", ""));
     }
-    let has_params = param_kind.is_object();
-    let bare = Surroundings { has_params, variables: &[], makes_messages: false };
-    conditions(&spec["matchConditions"], &bare, &mut causes);
-    let variables = variables(spec, has_params, &mut causes);
-    let around = Surroundings { has_params, variables: &variables, makes_messages: true };
+    let variables = variables(spec, language, &mut causes);
+    let around = Surroundings { language, variables: &variables, makes_messages: true };
+    let bare = Surroundings { makes_messages: false, ..around.of_conditions() };
+    conditions(&spec["matchConditions"], "spec.matchConditions", &bare, &mut causes);
     if mutates {
         mutations(spec, &around, &mut causes);
     } else {
@@ -119,19 +118,26 @@ fn expression(value: &Value, path: &str, around: &Surroundings<'_>, wanted: &[Ty
     }
 }
 
-fn conditions(list: &Value, around: &Surroundings<'_>, causes: &mut Vec<Cause>) {
+fn conditions(list: &Value, path: &str, around: &Surroundings<'_>, causes: &mut Vec<Cause>) {
     let list = meta::list(Some(list));
     if list.len() > CONDITIONS_MAX {
-        causes.push(Cause::too_many("spec.matchConditions", list.len(), CONDITIONS_MAX));
+        causes.push(Cause::too_many(path, list.len(), CONDITIONS_MAX));
     }
     for (i, condition) in list.iter().enumerate() {
-        let path = format!("spec.matchConditions[{i}]");
+        let path = format!("{path}[{i}]");
         named(condition, "name", &path, &list[..i], causes);
         if let Err(why) = qualified_name(condition["name"].as_str().unwrap_or_default()) {
             causes.push(Cause::invalid(format!("{path}.name"), &condition["name"], &why));
         }
         expression(&condition["expression"], &format!("{path}.expression"), around, &[Type::Bool], causes);
     }
+}
+
+/// Everything that is wrong with conditions that stand somewhere else than in a policy.
+pub fn bare_conditions(list: &Value, path: &str, language: &Language) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    conditions(list, path, &Surroundings { language, variables: &[], makes_messages: false }, &mut causes);
+    causes
 }
 
 /// A name that must be there, and not twice.
@@ -143,7 +149,7 @@ fn named(item: &Value, field: &str, path: &str, before: &[Value], causes: &mut V
     }
 }
 
-fn variables(spec: &Value, has_params: bool, causes: &mut Vec<Cause>) -> Vec<Variable> {
+fn variables(spec: &Value, language: &Language, causes: &mut Vec<Cause>) -> Vec<Variable> {
     let list = meta::list(spec.get("variables"));
     let mut variables = Vec::new();
     for (i, variable) in list.iter().enumerate() {
@@ -156,7 +162,7 @@ fn variables(spec: &Value, has_params: bool, causes: &mut Vec<Cause>) -> Vec<Var
             let why = "name is not a valid CEL identifier";
             causes.push(Cause::invalid(format!("{path}.name"), &variable["name"], why));
         }
-        let around = Surroundings { has_params, variables: &variables, makes_messages: true };
+        let around = Surroundings { language, variables: &variables, makes_messages: true };
         expression(&variable["expression"], &format!("{path}.expression"), &around, &[], causes);
         if let Ok(program) = around.compile(variable["expression"].as_str().unwrap_or_default()) {
             variables.push(Variable { name: name.to_owned(), program });
@@ -175,7 +181,7 @@ fn validations(spec: &Value, around: &Surroundings<'_>, causes: &mut Vec<Cause>)
         let path = format!("spec.validations[{i}]");
         expression(&validation["expression"], &format!("{path}.expression"), around, &[Type::Bool], causes);
         let message = &validation["message"];
-        if message.as_str().is_some_and(|it| it.trim().contains('\n')) {
+        if around.language.is_strict && message.as_str().is_some_and(|it| it.trim().contains('\n')) {
             causes.push(Cause::invalid(format!("{path}.message"), message, "message must not contain line breaks"));
         }
         if !is_empty(&validation["messageExpression"]) {
@@ -198,6 +204,7 @@ fn mutations(spec: &Value, around: &Surroundings<'_>, causes: &mut Vec<Cause>) {
         causes.push(Cause::required("spec.mutations", "mutations must contain at least one item"));
     }
     match spec["reinvocationPolicy"].as_str() {
+        None | Some("") if !around.language.is_strict => {}
         None | Some("") => causes.push(Cause::required("spec.reinvocationPolicy", "")),
         _ => one_of(&spec["reinvocationPolicy"], "spec.reinvocationPolicy", &["IfNeeded", "Never"], causes),
     }

@@ -48,9 +48,12 @@ pub(crate) fn judge(state: &State, request: &Request<'_>) -> Verdict {
 }
 
 /// Whether all conditions hold: one that does not settles it, whatever becomes of the others.
-pub(crate) fn conditions(policy: &Policy, seen: &Environment, budget: &mut Budget) -> Result<bool, String> {
+///
+/// # Errors
+/// What went wrong where none settled it.
+pub fn conditions(all: &[Expression], seen: &Environment, budget: &mut Budget) -> Result<bool, String> {
     let mut failed = None;
-    for condition in &policy.conditions {
+    for condition in all {
         match condition.holds(seen, budget) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
@@ -62,7 +65,7 @@ pub(crate) fn conditions(policy: &Policy, seen: &Environment, budget: &mut Budge
 
 fn evaluate(policy: &Policy, seen: &Environment, told: &mut Told<'_>) {
     let mut budget = Budget::new(Budget::WRITE);
-    match conditions(policy, seen, &mut budget) {
+    match conditions(&policy.conditions, seen, &mut budget) {
         Ok(true) => {}
         Ok(false) => return,
         Err(why) => return told.failed(&why),

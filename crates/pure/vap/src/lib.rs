@@ -5,12 +5,15 @@
 //! [`request::Request`], which shows its objects to expressions in the version that a policy asks for; [`judge`] and
 //! [`change`] evaluate.
 //!
+//! What is public beside the engine lets other engines compile and evaluate policies that are written like these, in a
+//! [`Language`] of their own: [`Policy`], [`Request`], [`conditions`], [`mutated`].
+//!
 //! Deliberately absent: an audit log (audit annotations are handed to the server), and background evaluation, which
 //! Kubernetes does not have either.
 
 mod binding;
 mod change;
-mod flaws;
+pub mod flaws;
 mod judge;
 mod matching;
 mod params;
@@ -28,9 +31,13 @@ use eyot_model::{meta, status::Cause};
 use eyot_policy::{Data, Denial, Engine, Mutation, Review, Turns, Verdict};
 use serde_json::Value;
 
+pub use change::mutated;
+pub use judge::conditions;
+pub use matching::{Matching, Version};
+pub use policy::{Expression, Language, Policy, Validation};
+pub use request::{Request, Shown};
+
 use binding::Binding;
-use policy::Policy;
-use request::Request;
 use state::State;
 
 /// API group of policies and bindings.
@@ -91,7 +98,7 @@ impl Engine for AdmissionPolicies {
         let flaws = match role {
             // What was stored once is not refused for what an older server let pass.
             _ if unchanged => Vec::new(),
-            Some(Role::Policy { mutates }) => flaws::policy(object, mutates),
+            Some(Role::Policy { mutates }) => flaws::policy(object, mutates, Language::of_kubernetes(&object["spec"])),
             Some(Role::Binding { mutates }) => flaws::binding(object, mutates),
             None => Vec::new(),
         };
@@ -112,7 +119,7 @@ impl Engine for AdmissionPolicies {
         let name = meta::name(object).unwrap_or_default().to_owned();
         match Role::of(object["kind"].as_str().unwrap_or_default()) {
             Some(Role::Policy { mutates }) => {
-                let policy = Arc::new(Policy::compile(object, mutates));
+                let policy = Arc::new(Policy::compile(object, mutates, Language::of_kubernetes(&object["spec"])));
                 self.change(|it| drop(it.policies.insert((mutates, name), policy)));
             }
             Some(Role::Binding { mutates }) => {

@@ -14,7 +14,8 @@ use eyot_policy::{
 use serde_json::Value;
 
 /// `MatchResources`.
-pub(crate) struct Matching {
+#[derive(Debug)]
+pub struct Matching {
     namespaces: LabelSelector,
     objects: LabelSelector,
     rules: Vec<Rule>,
@@ -25,7 +26,7 @@ pub(crate) struct Matching {
 
 impl Matching {
     /// Reads what was checked when it was written.
-    pub(crate) fn read(matching: &Value) -> Matching {
+    pub fn read(matching: &Value) -> Matching {
         let selector = |field: &str| match matching[field].is_object() {
             true => LabelSelector::from_value(&matching[field]).unwrap_or_default(),
             false => LabelSelector::default(),
@@ -41,14 +42,14 @@ impl Matching {
     }
 
     /// The resources that its rules name, `*` among them.
-    pub(crate) fn plurals(&self) -> impl Iterator<Item = &str> {
+    pub fn plurals(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().flat_map(Rule::plurals)
     }
 
     /// The version of the request's kind in which it is about the request; `None` when it is not.
     ///
     /// A binding without rules is about everything that its policy is about.
-    pub(crate) fn version(&self, review: &Review<'_>, kinds: &Table) -> Option<Version> {
+    pub fn version(&self, review: &Review<'_>, kinds: &Table) -> Option<Version> {
         if !rule::selects_namespace(&self.namespaces, review) || !rule::selects_object(&self.objects, review) {
             return None;
         }
@@ -74,7 +75,8 @@ impl Matching {
 }
 
 /// A version of a request's kind.
-pub(crate) enum Version {
+#[derive(Debug)]
+pub enum Version {
     /// The request's own.
     Requested,
     /// One that means the same objects.

@@ -1,54 +1,110 @@
 //! Policies, compiled. Entry point: [`Policy::compile`].
 //!
+//! A [`Language`] says what expressions may name, so that policies of others that are written like Kubernetes' own are
+//! compiled and evaluated here too.
+//!
 //! Compiling never fails as a whole: what was refused at its write cannot come here, and what an older server stored is
 //! kept with its error, which then follows the failure policy like any other.
 
 use std::sync::Arc;
 
 use eyot_model::{meta, status::Reason};
-use eyot_rules::{Program, Variable};
+use eyot_rules::{Dialect, Library, Program, Variable};
 use serde_json::Value;
 
 use crate::matching::Matching;
 
-/// What expressions may name.
-pub(crate) const NAMES: [&str; 6] = ["object", "oldObject", "request", "params", "namespaceObject", "authorizer"];
-/// What they may name where there are no parameters.
-const NAMES_ALONE: [&str; 5] = ["object", "oldObject", "request", "namespaceObject", "authorizer"];
+/// How the expressions of a policy are written.
+#[derive(Debug)]
+pub struct Language {
+    /// What they may name.
+    pub names: &'static [&'static str],
+    /// Functions beside those of Kubernetes.
+    pub library: Option<&'static Library>,
+    /// Whether conditions may name variables of the policy.
+    pub conditions_have_variables: bool,
+    /// Whether what Kubernetes demands beyond its schema is demanded: a `reinvocationPolicy`, messages of one line.
+    pub is_strict: bool,
+}
+
+impl Language {
+    const ALONE: Language = Language {
+        names: &["object", "oldObject", "request", "namespaceObject", "authorizer"],
+        library: None,
+        conditions_have_variables: false,
+        is_strict: true,
+    };
+    const WITH_PARAMS: Language = Language {
+        names: &["object", "oldObject", "request", "params", "namespaceObject", "authorizer"],
+        ..Language::ALONE
+    };
+
+    /// That of Kubernetes' own policies.
+    pub(crate) fn of_kubernetes(spec: &Value) -> &'static Language {
+        if spec["paramKind"].is_object() { &Language::WITH_PARAMS } else { &Language::ALONE }
+    }
+}
 
 /// A policy of either kind.
-pub(crate) struct Policy {
-    pub(crate) name: String,
-    pub(crate) matching: Matching,
+#[derive(Debug)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// Which requests it is about.
+    pub matching: Matching,
     /// `apiVersion` and kind of its parameters.
     pub(crate) param_kind: Option<(String, String)>,
-    pub(crate) conditions: Vec<Expression>,
-    pub(crate) variables: Arc<[Variable]>,
-    pub(crate) ignores_failures: bool,
-    pub(crate) validations: Vec<Validation>,
-    pub(crate) annotations: Vec<(String, Expression)>,
+    /// All must hold for it to be evaluated.
+    pub conditions: Vec<Expression>,
+    /// Variables, each of which may use those before it.
+    pub variables: Arc<[Variable]>,
+    /// Whether a request passes that cannot be judged.
+    pub ignores_failures: bool,
+    /// What it demands.
+    pub validations: Vec<Validation>,
+    /// Audit annotations by key.
+    pub annotations: Vec<(String, Expression)>,
     pub(crate) mutations: Vec<Mutation>,
     /// Whether it wants to see what later ones changed.
-    pub(crate) reinvoked: bool,
+    pub reinvoked: bool,
     /// Why it cannot be evaluated at all.
-    pub(crate) broken: Option<String>,
+    pub broken: Option<String>,
 }
 
 /// An expression, and how it was written.
-pub(crate) struct Expression {
-    pub(crate) text: String,
+#[derive(Debug)]
+pub struct Expression {
+    /// As it was written.
+    pub text: String,
     pub(crate) program: Result<Program, String>,
 }
 
+impl Expression {
+    /// Compiles an expression that names no variables; one that is wrong fails when it is evaluated.
+    pub fn compile(text: &str, language: &Language) -> Expression {
+        Surroundings { language, variables: &[], makes_messages: false }.expression(text)
+    }
+
+    /// Why it cannot be evaluated at all.
+    pub fn flaw(&self) -> Option<&str> {
+        self.program.as_ref().err().map(String::as_str)
+    }
+}
+
 /// A validation.
-pub(crate) struct Validation {
-    pub(crate) rule: Expression,
-    pub(crate) message: String,
-    pub(crate) computed_message: Option<Expression>,
+#[derive(Debug)]
+pub struct Validation {
+    /// What must be true.
+    pub rule: Expression,
+    /// What is told otherwise; may be empty.
+    pub message: String,
+    /// Makes a message.
+    pub computed_message: Option<Expression>,
     pub(crate) reason: Reason,
 }
 
 /// A mutation.
+#[derive(Debug)]
 pub(crate) struct Mutation {
     pub(crate) expression: Expression,
     /// Whether it makes a JSON patch; otherwise a configuration to apply.
@@ -56,8 +112,9 @@ pub(crate) struct Mutation {
 }
 
 /// What the expressions of a policy are compiled against.
+#[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'s> {
-    pub(crate) has_params: bool,
+    pub(crate) language: &'s Language,
     pub(crate) variables: &'s [Variable],
     pub(crate) makes_messages: bool,
 }
@@ -65,32 +122,37 @@ pub(crate) struct Surroundings<'s> {
 impl Surroundings<'_> {
     /// Compiles an expression.
     pub(crate) fn compile(&self, text: &str) -> Result<Program, String> {
-        let names: &[&str] = if self.has_params { &NAMES } else { &NAMES_ALONE };
-        let compiled = Program::compile_for(text.trim(), names, self.variables, self.makes_messages);
-        compiled.map_err(|it| it.to_string())
+        let (names, library) = (self.language.names, self.language.library);
+        let dialect = Dialect { names, variables: self.variables, messages: self.makes_messages, library };
+        Program::compile_as(text.trim(), &dialect).map_err(|it| it.to_string())
+    }
+
+    fn expression(&self, text: &str) -> Expression {
+        Expression { text: text.to_owned(), program: self.compile(text) }
+    }
+
+    /// The same for conditions, which most languages settle before variables are there.
+    pub(crate) fn of_conditions(self) -> Self {
+        if self.language.conditions_have_variables { self } else { Surroundings { variables: &[], ..self } }
     }
 }
 
 impl Policy {
     /// Compiles a stored policy.
-    pub(crate) fn compile(object: &Value, mutates: bool) -> Policy {
+    pub fn compile(object: &Value, mutates: bool, language: &Language) -> Policy {
         let spec = &object["spec"];
-        let has_params = spec["paramKind"].is_object();
-        let (variables, broken) = compile_variables(spec, has_params);
-        let around = Surroundings { has_params, variables: &variables, makes_messages: false };
-        let expression = |around: &Surroundings<'_>, text: &Value| {
-            let text = text.as_str().unwrap_or_default();
-            Expression { text: text.to_owned(), program: around.compile(text) }
-        };
+        let (variables, broken) = compile_variables(spec, language);
+        let around = Surroundings { language, variables: &variables, makes_messages: false };
+        let expression =
+            |around: &Surroundings<'_>, text: &Value| around.expression(text.as_str().unwrap_or_default());
         let list = |field: &str| meta::list(spec.get(field)).iter();
         let param = |field: &str| spec["paramKind"][field].as_str().unwrap_or_default().to_owned();
-        // Conditions are settled before variables are there.
-        let bare = Surroundings { variables: &[], ..around };
-        let making = Surroundings { has_params, variables: &variables, makes_messages: true };
+        let bare = around.of_conditions();
+        let making = Surroundings { makes_messages: true, ..around };
         Policy {
             name: meta::name(object).unwrap_or_default().to_owned(),
             matching: Matching::read(&spec["matchConstraints"]),
-            param_kind: has_params.then(|| (param("apiVersion"), param("kind"))),
+            param_kind: spec["paramKind"].is_object().then(|| (param("apiVersion"), param("kind"))),
             conditions: list("matchConditions").map(|it| expression(&bare, &it["expression"])).collect(),
             ignores_failures: spec["failurePolicy"] == "Ignore",
             validations: list("validations").map(|it| validation(it, |text| expression(&making, text))).collect(),
@@ -113,11 +175,11 @@ impl Policy {
 }
 
 /// Compiles a policy's variables, each of which may use those before it; the first that cannot be compiled ends it.
-fn compile_variables(spec: &Value, has_params: bool) -> (Vec<Variable>, Option<String>) {
+fn compile_variables(spec: &Value, language: &Language) -> (Vec<Variable>, Option<String>) {
     let mut variables: Vec<Variable> = Vec::new();
     for variable in meta::list(spec.get("variables")) {
         let text = |field: &str| variable[field].as_str().unwrap_or_default();
-        let around = Surroundings { has_params, variables: &variables, makes_messages: true };
+        let around = Surroundings { language, variables: &variables, makes_messages: true };
         match around.compile(text("expression")) {
             Ok(program) => variables.push(Variable { name: text("name").to_owned(), program }),
             Err(why) => return (variables, Some(format!("variable {:?}: {why}", text("name")))),

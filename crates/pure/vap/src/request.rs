@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{matching::Version, policy::Expression};
 
 /// A request, and where to look things up.
-pub(crate) struct Request<'a> {
+pub struct Request<'a> {
     pub(crate) review: Review<'a>,
     pub(crate) data: &'a dyn Data,
     shown: RefCell<Shown>,
@@ -20,31 +20,32 @@ pub(crate) struct Request<'a> {
 
 /// What expressions see of one object, in each version that was asked for.
 #[derive(Default)]
-pub(crate) struct Shown {
+pub struct Shown {
     own: Option<Environment>,
     others: Vec<(Arc<Kind>, Environment)>,
 }
 
 impl<'a> Request<'a> {
-    pub(crate) fn new(review: &Review<'a>, data: &'a dyn Data) -> Request<'a> {
+    /// A request that nothing was asked of yet.
+    pub fn new(review: &Review<'a>, data: &'a dyn Data) -> Request<'a> {
         Request { review: *review, data, shown: RefCell::default() }
     }
 
     /// What expressions see of it in one version, parameters and variables left out.
-    pub(crate) fn seen_as(&self, version: &Version) -> Environment {
+    pub fn seen_as(&self, version: &Version) -> Environment {
         self.shown.borrow_mut().of(&self.review, self.data, version)
     }
 }
 
 impl Shown {
     /// Has the object replaced by another one, all else being the same.
-    pub(crate) fn replace(&mut self, object: &Value) {
+    pub fn replace(&mut self, object: &Value) {
         self.own = self.own.take().map(|it| it.with("object", Arc::new(object.clone())));
         self.others.clear();
     }
 
     /// What expressions see of a request, which must be the same at each call.
-    pub(crate) fn of(&mut self, review: &Review<'_>, data: &dyn Data, version: &Version) -> Environment {
+    pub fn of(&mut self, review: &Review<'_>, data: &dyn Data, version: &Version) -> Environment {
         let kind = match version {
             Version::Requested => return self.own.get_or_insert_with(|| environment(review, data)).clone(),
             // What a subresource carries is no version of the resource's kind.
@@ -116,7 +117,10 @@ fn exposed(namespace: &Value) -> Value {
 
 impl Expression {
     /// Evaluates it; what goes wrong is told as Kubernetes tells it.
-    pub(crate) fn run(&self, environment: &Environment, budget: &mut Budget) -> Result<Cel, String> {
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn run(&self, environment: &Environment, budget: &mut Budget) -> Result<Cel, String> {
         let failed = |why: &str| format!("expression '{}' resulted in error: {why}", self.text);
         let program = self.program.as_ref().map_err(|why| failed(why))?;
         environment.run(program, budget).map_err(|error| match error {
@@ -129,7 +133,10 @@ impl Expression {
     }
 
     /// Evaluates what must be true or false.
-    pub(crate) fn holds(&self, environment: &Environment, budget: &mut Budget) -> Result<bool, String> {
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn holds(&self, environment: &Environment, budget: &mut Budget) -> Result<bool, String> {
         match self.run(environment, budget)? {
             Cel::Bool(it) => Ok(it),
             _ => Err(format!("expression '{}' resulted in error: it did not evaluate to bool", self.text)),

@@ -19,14 +19,9 @@ use std::{sync::Arc, time::Duration};
 
 use eyot_kyverno::Kyverno;
 use eyot_policy::Look;
-use futures::StreamExt;
-use kube::{
-    Api, Client,
-    api::DynamicObject,
-    core::{ApiResource, GroupVersionKind},
-    runtime::{WatchStreamExt, watcher},
-};
-use tokio::sync::mpsc;
+use futures::FutureExt;
+use kube::{Client, api::DynamicObject};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use violations::{Config, Violations};
@@ -51,53 +46,24 @@ enum Event {
 
 /// Works until it is told to stop.
 pub async fn run(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, stop: CancellationToken) {
-    let (changed, mut changes) = mpsc::channel(1);
-    let policies = watch_policies(client.clone(), changed);
+    let changed = Arc::new(Notify::new());
+    let tell = changed.clone();
+    kyverno.on_change(move || tell.notify_one());
     let work = async {
-        let mut worker = Worker::new(client.clone(), kyverno.clone(), look.clone());
+        let mut worker = Worker::new(client, kyverno.clone(), look.clone());
         loop {
             let plan = plan::Plan::of(&kyverno, &*look);
             tokio::select! {
                 () = worker.follow(&plan) => {}
-                _ = changes.recv() => {}
+                () = changed.notified() => {}
             }
             tokio::time::sleep(SETTLE).await;
-            while changes.try_recv().is_ok() {}
+            // What came meanwhile is in the plan that follows.
+            let _ = changed.notified().now_or_never();
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = policies => {}
         () = work => {}
     }
-}
-
-/// Says when a policy, or something that policies name, has changed.
-async fn watch_policies(client: Client, changed: mpsc::Sender<()>) {
-    let watch = |kind: &'static str, plural: &'static str, version: &'static str| {
-        let kind = GroupVersionKind::gvk("kyverno.io", version, kind);
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural));
-        let changed = changed.clone();
-        async move {
-            let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-            events
-                .for_each(|event| {
-                    // What was there at the start is in force already; its list ends with `InitDone`.
-                    if matches!(
-                        event,
-                        Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone)
-                    ) {
-                        let _ = changed.try_send(());
-                    }
-                    std::future::ready(())
-                })
-                .await;
-        }
-    };
-    tokio::join!(
-        watch("ClusterPolicy", "clusterpolicies", "v1"),
-        watch("Policy", "policies", "v1"),
-        watch("PolicyException", "policyexceptions", "v2"),
-        watch("GlobalContextEntry", "globalcontextentries", "v2alpha1"),
-    );
 }

@@ -29,8 +29,8 @@ impl Plan {
     pub(crate) fn of(kyverno: &Kyverno, look: &dyn Look) -> Plan {
         let background = kyverno.background();
         let generators = background.generators();
-        let judged = background.judged_kinds();
-        if judged.is_empty() && generators.is_empty() {
+        let (judged, plurals) = (background.judged_kinds(), background.judged_plurals());
+        if judged.is_empty() && plurals.is_empty() && generators.is_empty() {
             return Plan::default();
         }
         let mut kinds: BTreeMap<(String, String), Kind> = BTreeMap::new();
@@ -43,7 +43,8 @@ impl Plan {
                     continue;
                 }
                 let fits = |pattern: &KindPattern| pattern.names(&kind.group, &kind.version, &kind.kind);
-                let judged = judged.iter().any(fits) && background.judges(&kind.kind);
+                let named = plurals.contains(&kind.plural) || plurals.contains("*");
+                let judged = (named || judged.iter().any(fits)) && background.judges(&kind.kind);
                 let at = |test: &dyn Fn(&Generator) -> bool| {
                     generators.iter().enumerate().filter(|it| test(it.1)).map(|it| it.0).collect::<Vec<_>>()
                 };

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("eyot-advise", &["eyot-model"]),
     ("eyot-rules", &["eyot-model"]),
     ("eyot-policy", &["eyot-model"]),
-    ("eyot-kyverno", &["eyot-model", "eyot-policy", "eyot-rules"]),
+    ("eyot-kyverno", &["eyot-model", "eyot-policy", "eyot-rules", "eyot-vap"]),
     ("eyot-rego", &[]),
     ("eyot-gatekeeper", &["eyot-model", "eyot-policy", "eyot-rego", "eyot-rules"]),
     ("eyot-serving", &["eyot-model", "eyot-policy"]),

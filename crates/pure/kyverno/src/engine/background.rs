@@ -2,15 +2,15 @@
 //!
 //! Entry points: [`audit`], and [`Background`] with the rules that generate objects or change existing ones.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use eyot_policy::{Data, Finding, Outcome};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{GROUP, Snapshot, lookup::Live, snapshot};
 use crate::{
-    Policy, Request, RuleResult, Status, context::Context, generate::Made, jmespath::Env, matching::KindPattern,
+    Cleanup, Policy, Request, RuleResult, Status, context::Context, generate::Made, jmespath::Env, matching::KindPattern,
     source::Source, spec::Action,
 };
 
@@ -82,36 +82,55 @@ fn with_request<T>(
 }
 
 fn finding(policy: &Policy, result: RuleResult, namespace: &Value) -> Finding {
-    let outcome = match result.status {
-        Status::Pass => Outcome::Pass,
-        Status::Fail if !policy.is_scored() => Outcome::Warn,
-        Status::Fail => Outcome::Fail,
-        Status::Warn => Outcome::Warn,
-        Status::Error => Outcome::Error,
-        Status::Skip => Outcome::Skip,
-    };
-    let annotation = |name: &str| policy.annotations.get(name).cloned().unwrap_or_default();
     let action = match policy.action(&result.rule, namespace) {
         Action::Enforce => "Enforce",
         Action::Audit => "Audit",
     };
-    let mut properties = result.properties;
-    if !result.exceptions.is_empty() {
-        properties.insert("exceptions".to_owned(), result.exceptions.join(",").into());
-    }
-    Finding {
+    let teller = Teller {
         policy: [GROUP.to_owned(), policy.kind.clone(), policy.namespace.clone(), policy.name.clone()],
-        rule: result.rule,
-        outcome,
-        action: action.to_owned(),
-        message: result.message,
-        details: json!({
-            "source": "kyverno",
-            "scored": policy.is_scored(),
+        source: "kyverno",
+        is_scored: policy.is_scored(),
+        annotations: &policy.annotations,
+        action,
+    };
+    teller.finding(result)
+}
+
+/// A policy, as its findings tell of it.
+pub(super) struct Teller<'p> {
+    /// Group, kind, namespace and name.
+    pub(super) policy: [String; 4],
+    pub(super) source: &'static str,
+    pub(super) is_scored: bool,
+    pub(super) annotations: &'p Map<String, Value>,
+    pub(super) action: &'static str,
+}
+
+impl Teller<'_> {
+    /// What a report shows of a result.
+    pub(super) fn finding(self, result: RuleResult) -> Finding {
+        let outcome = match result.status {
+            Status::Pass => Outcome::Pass,
+            Status::Fail if !self.is_scored => Outcome::Warn,
+            Status::Fail => Outcome::Fail,
+            Status::Warn => Outcome::Warn,
+            Status::Error => Outcome::Error,
+            Status::Skip => Outcome::Skip,
+        };
+        let annotation = |name: &str| self.annotations.get(name).cloned().unwrap_or_default();
+        let mut properties = result.properties;
+        if !result.exceptions.is_empty() {
+            properties.insert("exceptions".to_owned(), result.exceptions.join(",").into());
+        }
+        let details = json!({
+            "source": self.source,
+            "scored": self.is_scored,
             "category": annotation("policies.kyverno.io/category"),
             "severity": annotation("policies.kyverno.io/severity"),
             "properties": properties,
-        }),
+        });
+        let action = self.action.to_owned();
+        Finding { policy: self.policy, rule: result.rule, outcome, action, message: result.message, details }
     }
 }
 
@@ -176,9 +195,47 @@ impl Background {
         all
     }
 
+    /// The resources that policies in CEL demand something of, where they are also for stored objects; `*` for all.
+    pub fn judged_plurals(&self) -> BTreeSet<String> {
+        let policies = self.snapshot.cel.values().filter(|it| it.background && !it.mutates);
+        policies.flat_map(|it| it.plurals()).map(str::to_owned).collect()
+    }
+
     /// Whether objects of a kind are judged at all.
     pub fn judges(&self, kind: &str) -> bool {
         !snapshot::is_left_alone_kind(kind, "")
+    }
+
+    /// All policies that delete.
+    pub fn cleanups(&self) -> impl Iterator<Item = &Arc<Cleanup>> {
+        self.snapshot.cleanups.values()
+    }
+
+    /// Whether an object is of a kind that a policy deletes, and lies where it may.
+    pub fn may_clean_up(cleanup: &Cleanup, (group, version, kind): (&str, &str, &str), namespaced: bool) -> bool {
+        (namespaced || cleanup.namespace.is_empty())
+            && !snapshot::is_left_alone_kind(kind, "")
+            && cleanup.kinds().any(|it| it.subresource().is_empty() && it.names(group, version, kind))
+    }
+
+    /// Whether a policy deletes an object.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn cleans_up(
+        &self,
+        cleanup: &Cleanup,
+        object: &Value,
+        namespace: &Value,
+        now: Timestamp,
+        data: &dyn Data,
+    ) -> Result<bool, String> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        if snapshot::is_left_alone_kind(text("/kind"), text("/metadata/namespace")) {
+            return Ok(false);
+        }
+        let run = |request: &Request<'_>, context: &mut Context<'_>| cleanup.takes(request, context);
+        with_request(&self.snapshot, object, namespace, now, data, now.as_nanosecond() as u64, run)
     }
 
     /// All rules that work in the background.

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::{
-    Exception, Flaw, Policy, assertion,
+    Cleanup, Exception, Flaw, Policy, assertion, celpolicy,
     jmespath::Expression,
     mutate, podsecurity,
     spec::{ContextEntry, EntrySource, Rule, ValidateEach},
@@ -19,10 +19,14 @@ use crate::{
 
 /// Checks an object and gives a policy its status.
 pub(super) fn check(object: &mut Value) -> Result<Vec<String>, Vec<Cause>> {
+    if is_cel(object) {
+        return celpolicy::check::check(object);
+    }
     let (flaws, warnings) = match object["kind"].as_str().unwrap_or_default() {
         "ClusterPolicy" | "Policy" => policy(object),
         "PolicyException" => (Exception::compile(object).err().into_iter().collect(), Vec::new()),
         "GlobalContextEntry" => (global(object), Vec::new()),
+        "ClusterCleanupPolicy" | "CleanupPolicy" => (cleanup(object), Vec::new()),
         _ => (Vec::new(), Vec::new()),
     };
     if flaws.is_empty() {
@@ -30,6 +34,12 @@ pub(super) fn check(object: &mut Value) -> Result<Vec<String>, Vec<Cause>> {
     }
     let cause = |it: Flaw| Cause { reason: CauseReason::FieldValueInvalid, message: it.message, field: it.path };
     Err(flaws.into_iter().map(cause).collect())
+}
+
+/// Whether an object is of `policies.kyverno.io`.
+pub(super) fn is_cel(object: &Value) -> bool {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    eyot_model::kinds::split_api_version(api_version).0 == celpolicy::GROUP
 }
 
 fn global(object: &Value) -> Vec<Flaw> {
@@ -44,6 +54,14 @@ fn global(object: &Value) -> Vec<Flaw> {
         (None, Some(it)) if it["urlPath"].is_string() => Vec::new(),
         _ => flaw("needs one of kubernetesResource and apiCall.urlPath"),
     }
+}
+
+fn cleanup(object: &Value) -> Vec<Flaw> {
+    let mut flaws = Cleanup::compile(object).err().unwrap_or_default();
+    for field in ["context", "conditions"] {
+        expressions(&object["spec"][field], &format!("spec.{field}"), &mut flaws);
+    }
+    flaws
 }
 
 fn policy(object: &mut Value) -> (Vec<Flaw>, Vec<String>) {

@@ -4,11 +4,12 @@
 
 use serde_json::{Value, json};
 
+use crate::celpolicy;
+
 struct Definition {
     group: &'static str,
     kind: &'static str,
     plural: &'static str,
-    singular: &'static str,
     short: &'static [&'static str],
     namespaced: bool,
     /// The stored one first.
@@ -20,72 +21,116 @@ struct Definition {
 const KYVERNO: &str = "kyverno.io";
 const REPORTS: &str = "wgpolicyk8s.io";
 
-const ALL: [Definition; 6] = [
+/// A policy of either old kind; what others have differs.
+const POLICY: Definition = Definition {
+    group: KYVERNO,
+    kind: "",
+    plural: "",
+    short: &[],
+    namespaced: false,
+    versions: &["v1", "v2beta1"],
+    columns: policy_columns,
+    has_status: true,
+};
+/// A policy in CEL.
+const CEL: Definition = Definition {
+    group: celpolicy::GROUP,
+    versions: &["v1", "v1beta1", "v1alpha1"],
+    columns: cel_columns,
+    ..POLICY
+};
+const REPORT: Definition =
+    Definition { group: REPORTS, versions: &["v1alpha2"], columns: report_columns, has_status: false, ..POLICY };
+
+const ALL: [Definition; 19] = [
+    Definition { kind: "ClusterPolicy", plural: "clusterpolicies", short: &["cpol"], ..POLICY },
+    Definition { kind: "Policy", plural: "policies", short: &["pol"], namespaced: true, ..POLICY },
     Definition {
-        group: KYVERNO,
-        kind: "ClusterPolicy",
-        plural: "clusterpolicies",
-        singular: "clusterpolicy",
-        short: &["cpol"],
-        namespaced: false,
-        versions: &["v1", "v2beta1"],
-        columns: policy_columns,
-        has_status: true,
-    },
-    Definition {
-        group: KYVERNO,
-        kind: "Policy",
-        plural: "policies",
-        singular: "policy",
-        short: &["pol"],
-        namespaced: true,
-        versions: &["v1", "v2beta1"],
-        columns: policy_columns,
-        has_status: true,
-    },
-    Definition {
-        group: KYVERNO,
         kind: "PolicyException",
         plural: "policyexceptions",
-        singular: "policyexception",
         short: &["polex"],
         namespaced: true,
         versions: &["v2", "v2beta1"],
         columns: no_columns,
         has_status: false,
+        ..POLICY
     },
     Definition {
-        group: KYVERNO,
         kind: "GlobalContextEntry",
         plural: "globalcontextentries",
-        singular: "globalcontextentry",
         short: &["gctxentry"],
-        namespaced: false,
         versions: &["v2alpha1", "v2beta1"],
         columns: no_columns,
-        has_status: true,
+        ..POLICY
     },
     Definition {
-        group: REPORTS,
-        kind: "PolicyReport",
-        plural: "policyreports",
-        singular: "policyreport",
-        short: &["polr"],
+        kind: "ClusterCleanupPolicy",
+        plural: "clustercleanuppolicies",
+        short: &["ccleanpol"],
+        versions: &["v2", "v2beta1"],
+        columns: cleanup_columns,
+        ..POLICY
+    },
+    Definition {
+        kind: "CleanupPolicy",
+        plural: "cleanuppolicies",
+        short: &["cleanpol"],
         namespaced: true,
-        versions: &["v1alpha2"],
-        columns: report_columns,
-        has_status: false,
+        versions: &["v2", "v2beta1"],
+        columns: cleanup_columns,
+        ..POLICY
+    },
+    Definition { kind: "PolicyReport", plural: "policyreports", short: &["polr"], namespaced: true, ..REPORT },
+    Definition { kind: "ClusterPolicyReport", plural: "clusterpolicyreports", short: &["cpolr"], ..REPORT },
+    Definition { kind: "ValidatingPolicy", plural: "validatingpolicies", short: &["vpol"], ..CEL },
+    Definition {
+        kind: "NamespacedValidatingPolicy",
+        plural: "namespacedvalidatingpolicies",
+        short: &["nvpol"],
+        namespaced: true,
+        ..CEL
+    },
+    Definition { kind: "MutatingPolicy", plural: "mutatingpolicies", short: &["mpol"], ..CEL },
+    Definition {
+        kind: "NamespacedMutatingPolicy",
+        plural: "namespacedmutatingpolicies",
+        short: &["nmpol"],
+        namespaced: true,
+        ..CEL
     },
     Definition {
-        group: REPORTS,
-        kind: "ClusterPolicyReport",
-        plural: "clusterpolicyreports",
-        singular: "clusterpolicyreport",
-        short: &["cpolr"],
-        namespaced: false,
-        versions: &["v1alpha2"],
-        columns: report_columns,
+        kind: "PolicyException",
+        plural: "policyexceptions",
+        short: &["celpolex"],
+        namespaced: true,
+        columns: no_columns,
         has_status: false,
+        ..CEL
+    },
+    // Served to be refused with a reason.
+    Definition { kind: "GeneratingPolicy", plural: "generatingpolicies", short: &["gpol"], ..CEL },
+    Definition {
+        kind: "NamespacedGeneratingPolicy",
+        plural: "namespacedgeneratingpolicies",
+        short: &["ngpol"],
+        namespaced: true,
+        ..CEL
+    },
+    Definition { kind: "DeletingPolicy", plural: "deletingpolicies", short: &["dpol"], ..CEL },
+    Definition {
+        kind: "NamespacedDeletingPolicy",
+        plural: "namespaceddeletingpolicies",
+        short: &["ndpol"],
+        namespaced: true,
+        ..CEL
+    },
+    Definition { kind: "ImageValidatingPolicy", plural: "imagevalidatingpolicies", short: &["ivpol"], ..CEL },
+    Definition {
+        kind: "NamespacedImageValidatingPolicy",
+        plural: "namespacedimagevalidatingpolicies",
+        short: &["nivpol"],
+        namespaced: true,
+        ..CEL
     },
 ];
 
@@ -106,6 +151,17 @@ fn policy_columns() -> Value {
         column("Age", ".metadata.creationTimestamp", "date"),
         column("Message", ".status.conditions[?(@.type == \"Ready\")].message", "string"),
     ])
+}
+
+fn cel_columns() -> Value {
+    json!([
+        column("Age", ".metadata.creationTimestamp", "date"),
+        column("Ready", ".status.conditionStatus.ready", "string"),
+    ])
+}
+
+fn cleanup_columns() -> Value {
+    json!([column("Schedule", ".spec.schedule", "string"), column("Age", ".metadata.creationTimestamp", "date")])
 }
 
 fn no_columns() -> Value {
@@ -152,9 +208,9 @@ fn definition(it: &Definition) -> Value {
                 "kind": it.kind,
                 "listKind": format!("{}List", it.kind),
                 "plural": it.plural,
-                "singular": it.singular,
+                "singular": it.kind.to_lowercase(),
                 "shortNames": it.short,
-                "categories": if it.group == KYVERNO { json!(["kyverno"]) } else { json!([]) },
+                "categories": if it.group == REPORTS { json!([]) } else { json!(["kyverno"]) },
             },
             "versions": versions,
         },

@@ -54,7 +54,7 @@ fn resource(review: &Review<'_>) -> String {
     format!("{}/{}/{}", review.resource.kind, review.namespace, review.name)
 }
 
-fn denial(policy: &str, message: String) -> Denial {
+pub(super) fn denial(policy: &str, message: String) -> Denial {
     Denial { policy: policy.to_owned(), message, is_reason: false, code: 400, reason: Reason::Unknown }
 }
 

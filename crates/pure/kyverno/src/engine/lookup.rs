@@ -82,6 +82,10 @@ impl Source for Live<'_> {
     fn kind_of(&self, group: &str, version: &str, plural: &str) -> Option<String> {
         self.data.kinds().by_plural(group, version, plural).map(|it| it.kind.to_string())
     }
+
+    fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String> {
+        self.data.kinds().by_kind(group, version, kind).map(|it| it.plural.to_string())
+    }
 }
 
 impl Live<'_> {
@@ -108,6 +112,56 @@ impl Live<'_> {
             "spec": spec,
             "status": { "allowed": decision.allowed, "reason": decision.reason },
         }))
+    }
+}
+
+/// The same, kept for as long as a request lasts.
+pub(super) struct Held {
+    pub(super) data: Arc<dyn Data>,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+impl Held {
+    fn live(&self) -> Live<'_> {
+        Live { data: &*self.data, snapshot: &self.snapshot }
+    }
+}
+
+impl Source for Held {
+    fn config_map(&self, namespace: &str, name: &str) -> Lookup {
+        self.live().config_map(namespace, name)
+    }
+
+    fn api_call(&self, path: &str, body: Option<&Value>) -> Lookup {
+        self.live().api_call(path, body)
+    }
+
+    fn service(&self, url: &str, body: Option<&Value>) -> Lookup {
+        self.live().service(url, body)
+    }
+
+    fn image(&self, reference: &str) -> Lookup {
+        self.live().image(reference)
+    }
+
+    fn global(&self, name: &str) -> Lookup {
+        self.live().global(name)
+    }
+
+    fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, String> {
+        self.live().get(api_version, kind, namespace, name)
+    }
+
+    fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Result<Vec<Arc<Value>>, String> {
+        self.live().list(api_version, kind, namespace)
+    }
+
+    fn kind_of(&self, group: &str, version: &str, plural: &str) -> Option<String> {
+        self.live().kind_of(group, version, plural)
+    }
+
+    fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String> {
+        self.live().plural_of(group, version, kind)
     }
 }
 

@@ -8,6 +8,7 @@
 //! business of who asks.
 
 mod background;
+mod cel;
 mod check;
 mod definitions;
 mod judge;
@@ -22,14 +23,18 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use eyot_model::status::Cause;
 use eyot_policy::{Data, Denial, Engine, Finding, Mutation, Operation, Review, Turns, Verdict};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::celpolicy::{self, Role};
+
 pub use background::{Background, Generator, Work};
 pub(crate) use snapshot::Snapshot;
+
+type Tell = Box<dyn Fn() + Send + Sync>;
 
 /// Kyverno's policies in force.
 #[derive(Default)]
@@ -37,15 +42,23 @@ pub struct Kyverno {
     snapshot: ArcSwap<Snapshot>,
     /// Makes what is left to chance differ between requests.
     requests: AtomicU64,
+    tell: ArcSwapOption<Tell>,
 }
 
 /// Group of policies.
 pub(crate) const GROUP: &str = "kyverno.io";
+const KINDS: [&str; 6] =
+    ["ClusterPolicy", "Policy", "PolicyException", "GlobalContextEntry", "ClusterCleanupPolicy", "CleanupPolicy"];
 
 impl Kyverno {
     /// An engine without policies.
     pub fn new() -> Kyverno {
         Kyverno::default()
+    }
+
+    /// Has `tell` called whenever something else is in force. It must not block.
+    pub fn on_change(&self, tell: impl Fn() + Send + Sync + 'static) {
+        self.tell.store(Some(Arc::new(Box::new(tell))));
     }
 
     fn seed(&self, now: Timestamp) -> u64 {
@@ -60,6 +73,9 @@ impl Kyverno {
             new.index();
             new
         });
+        if let Some(tell) = &*self.tell.load() {
+            tell();
+        }
     }
 }
 
@@ -73,7 +89,11 @@ impl Engine for Kyverno {
     }
 
     fn governs(&self, group: &str, kind: &str) -> bool {
-        group == GROUP && matches!(kind, "ClusterPolicy" | "Policy" | "PolicyException" | "GlobalContextEntry")
+        match group {
+            GROUP => KINDS.contains(&kind),
+            celpolicy::GROUP => Role::of(kind).is_some(),
+            _ => false,
+        }
     }
 
     fn check(&self, object: &mut Value, _: Option<&Value>, _: &dyn Data) -> Result<Vec<String>, Vec<Cause>> {
@@ -81,11 +101,20 @@ impl Engine for Kyverno {
     }
 
     fn put(&self, object: &Value) {
-        self.swap(|it| it.put(object));
+        if self.snapshot.load().knows(object) {
+            return;
+        }
+        match check::is_cel(object) {
+            true => self.swap(|it| it.put_cel(object)),
+            false => self.swap(|it| it.put(object)),
+        }
     }
 
-    fn remove(&self, _: &str, kind: &str, namespace: &str, name: &str) {
-        self.swap(|it| it.remove(kind, namespace, name));
+    fn remove(&self, group: &str, kind: &str, namespace: &str, name: &str) {
+        match group == celpolicy::GROUP {
+            true => self.swap(|it| it.remove_cel(kind, namespace, name)),
+            false => self.swap(|it| it.remove(kind, namespace, name)),
+        }
     }
 
     fn wants(&self, review: &Review<'_>) -> bool {
@@ -95,7 +124,7 @@ impl Engine for Kyverno {
         }
         let (_, _, kind) = review.carried();
         let kind = if review.subresource.is_empty() { kind } else { &review.resource.kind };
-        snapshot.concerns(kind, review.subresource)
+        snapshot.concerns(kind, review.subresource) || snapshot.concerns_plural(&review.requested.plural)
     }
 
     fn mutate(
@@ -108,15 +137,24 @@ impl Engine for Kyverno {
         if !matches!(review.operation, Operation::Create | Operation::Update) {
             return Ok(Mutation::default());
         }
-        judge::mutate(&self.snapshot.load(), review, object, turns, data, self.seed(review.now))
+        let (snapshot, seed) = (self.snapshot.load_full(), self.seed(review.now));
+        let mut made = judge::mutate(&snapshot, review, object, turns, data, seed)?;
+        made.changed |= cel::mutate(&snapshot, review, object, turns, data, seed)?;
+        Ok(made)
     }
 
     fn validate(&self, review: &Review<'_>, data: &dyn Data) -> Verdict {
-        judge::validate(&self.snapshot.load(), review, data, self.seed(review.now))
+        let (snapshot, seed) = (self.snapshot.load_full(), self.seed(review.now));
+        let mut verdict = judge::validate(&snapshot, review, data, seed);
+        cel::validate(&snapshot, review, data, seed, &mut verdict);
+        verdict
     }
 
     fn audit(&self, object: &Value, namespace: Option<&Value>, now: Timestamp, data: &dyn Data) -> Vec<Finding> {
-        background::audit(&self.snapshot.load(), object, namespace, now, data, self.seed(now))
+        let (snapshot, seed) = (self.snapshot.load_full(), self.seed(now));
+        let mut findings = background::audit(&snapshot, object, namespace, now, data, seed);
+        cel::audit(&snapshot, object, namespace, now, data, seed, &mut findings);
+        findings
     }
 }
 

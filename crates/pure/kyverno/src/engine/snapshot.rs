@@ -8,7 +8,11 @@ use std::{
 use eyot_policy::Review;
 use serde_json::Value;
 
-use crate::{Exception, Policy, wildcard};
+use crate::{
+    Cleanup, Exception, Policy,
+    celpolicy::{CelException, CelPolicy, Role},
+    wildcard,
+};
 
 type Key = (String, String);
 
@@ -18,6 +22,15 @@ pub(crate) struct Snapshot {
     /// By kind, namespace and name: `ClusterPolicy` comes first.
     pub(crate) policies: BTreeMap<(String, String, String), Arc<Policy>>,
     exceptions: BTreeMap<Key, Arc<Exception>>,
+    /// What deletes, by namespace and name.
+    pub(crate) cleanups: BTreeMap<Key, Arc<Cleanup>>,
+    /// Those in CEL, by kind, namespace and name.
+    pub(crate) cel: BTreeMap<(String, String, String), Arc<CelPolicy>>,
+    cel_exceptions: BTreeMap<Key, Arc<CelException>>,
+    /// Exceptions from policies in CEL, in their order.
+    pub(crate) all_cel_exceptions: Vec<Arc<CelException>>,
+    /// Plurals that policies in CEL are about, `*` among them.
+    plurals: HashSet<String>,
     /// `spec` of GlobalContextEntries by name.
     pub(crate) globals: BTreeMap<String, Arc<Value>>,
     /// The exceptions as rules want them.
@@ -39,7 +52,7 @@ fn key(object: &Value) -> (String, String, String) {
 
 impl Snapshot {
     pub(crate) fn is_empty(&self) -> bool {
-        self.policies.is_empty()
+        self.policies.is_empty() && self.cel.is_empty()
     }
 
     /// Puts an object in the place of the one before it. One that does not compile leaves that in force.
@@ -56,6 +69,11 @@ impl Snapshot {
                     self.exceptions.insert((namespace, name), Arc::new(exception));
                 }
             }
+            "ClusterCleanupPolicy" | "CleanupPolicy" => {
+                if let Ok(cleanup) = Cleanup::compile(object) {
+                    self.cleanups.insert((namespace, name), Arc::new(cleanup));
+                }
+            }
             "GlobalContextEntry" => {
                 let spec = object.get("spec").cloned().unwrap_or_default();
                 self.globals.insert(name, Arc::new(spec));
@@ -64,11 +82,46 @@ impl Snapshot {
         }
     }
 
+    /// Whether an object says what is in force already: a status may have changed.
+    pub(crate) fn knows(&self, object: &Value) -> bool {
+        let (kind, namespace, name) = key(object);
+        let spec = object.get("spec");
+        matches!(kind.as_str(), "ClusterCleanupPolicy" | "CleanupPolicy")
+            && self.cleanups.get(&(namespace, name)).is_some_and(|it| Some(&it.spec) == spec)
+    }
+
+    /// The same for an object of `policies.kyverno.io`.
+    pub(crate) fn put_cel(&mut self, object: &Value) {
+        let (kind, namespace, name) = key(object);
+        match Role::of(&kind) {
+            Some(Role::Policy { .. }) => {
+                if let Some(policy) = CelPolicy::compile(object) {
+                    self.cel.insert((kind, namespace, name), Arc::new(policy));
+                }
+            }
+            Some(Role::Exception) => {
+                drop(self.cel_exceptions.insert((namespace, name), Arc::new(CelException::compile(object))));
+            }
+            Some(Role::Refused(_)) | None => {}
+        }
+    }
+
+    /// The same for an object of `policies.kyverno.io`.
+    pub(crate) fn remove_cel(&mut self, kind: &str, namespace: &str, name: &str) {
+        self.cel.remove(&(kind.to_owned(), namespace.to_owned(), name.to_owned()));
+        if Role::of(kind) == Some(Role::Exception) {
+            self.cel_exceptions.remove(&(namespace.to_owned(), name.to_owned()));
+        }
+    }
+
     pub(crate) fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
         self.policies.remove(&(kind.to_owned(), namespace.to_owned(), name.to_owned()));
         match kind {
             "PolicyException" => drop(self.exceptions.remove(&(namespace.to_owned(), name.to_owned()))),
             "GlobalContextEntry" => drop(self.globals.remove(name)),
+            "ClusterCleanupPolicy" | "CleanupPolicy" => {
+                drop(self.cleanups.remove(&(namespace.to_owned(), name.to_owned())));
+            }
             _ => {}
         }
     }
@@ -76,6 +129,8 @@ impl Snapshot {
     /// Finds out what rules are about.
     pub(crate) fn index(&mut self) {
         self.all_exceptions = self.exceptions.values().cloned().collect();
+        self.all_cel_exceptions = self.cel_exceptions.values().cloned().collect();
+        self.plurals = self.cel.values().flat_map(|it| it.plurals()).map(str::to_owned).collect();
         self.kinds.clear();
         self.globs.clear();
         self.subresources.clear();
@@ -99,6 +154,11 @@ impl Snapshot {
         }
         // Variables may ask for roles as well; a policy that does says so in so many words.
         self.needs_roles |= self.policies.values().any(|it| it.names_roles);
+    }
+
+    /// Whether a policy in CEL may be about a resource.
+    pub(crate) fn concerns_plural(&self, plural: &str) -> bool {
+        self.plurals.contains(plural) || self.plurals.contains("*")
     }
 
     /// Whether a rule may be about a kind and subresource.

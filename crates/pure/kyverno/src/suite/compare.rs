@@ -7,7 +7,7 @@ use super::{
     evaluate::{Outcome, Response},
     load::{self, Loaded},
 };
-use crate::{Policy, RuleKind, RuleResult, Status, autogen, generate::label, text};
+use crate::{RuleKind, RuleResult, Status, autogen, generate::label, text};
 
 /// The rows of one expectation.
 pub(super) fn rows(
@@ -75,20 +75,20 @@ fn row(expected: &Expected, rule: &str, resource: &Value, ok: bool, reason: &str
     }
 }
 
-fn is_policy(expected: &Expected, policy: &Policy) -> bool {
-    expected.policy.rsplit('/').next() == Some(policy.name.as_str())
+fn is_policy(expected: &Expected, response: &Response) -> bool {
+    expected.policy.rsplit('/').next() == Some(response.policy.as_str())
 }
 
-fn is_rule(expected: &Expected, rule: &str) -> bool {
-    expected.rule.is_empty() || rule == expected.rule || autogen::origin(rule) == expected.rule
+fn is_rule(expected: &Expected, response: &Response, rule: &str) -> bool {
+    expected.rule.is_empty() || !response.has_rules || rule == expected.rule || autogen::origin(rule) == expected.rule
 }
 
 fn of_outcome(expected: &Expected, outcome: &Outcome, loaded: &Loaded, files: &dyn Files) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut left_out = false;
-    let responses = outcome.responses.iter().filter(|it| is_policy(expected, &it.policy));
+    let responses = outcome.responses.iter().filter(|it| is_policy(expected, it));
     for response in responses {
-        for rule in response.rules.iter().filter(|it| is_rule(expected, &it.rule)) {
+        for rule in response.rules.iter().filter(|it| is_rule(expected, response, &it.rule)) {
             for row in of_rule(expected, outcome, response, rule, files) {
                 match row {
                     Some(row) => rows.push(row),
@@ -118,7 +118,7 @@ fn of_rule(
     files: &dyn Files,
 ) -> Vec<Option<Row>> {
     let status = |resource: &Value| {
-        let found = status(&response.policy, rule);
+        let found = status(response, rule);
         let ok = found == expected.result;
         let reason = if ok { "Ok".to_owned() } else { format!("Want {}, got {found}", expected.result) };
         Some(row(expected, &rule.rule, resource, ok, &reason, &rule.message))
@@ -153,9 +153,9 @@ fn of_rule(
     vec![status(&outcome.resource)]
 }
 
-fn status(policy: &Policy, rule: &RuleResult) -> &'static str {
+fn status(response: &Response, rule: &RuleResult) -> &'static str {
     match rule.status {
-        Status::Fail if !policy.is_scored() => Status::Warn.as_str(),
+        Status::Fail if !response.is_scored => Status::Warn.as_str(),
         other => other.as_str(),
     }
 }
@@ -168,8 +168,8 @@ fn of_target(expected: &Expected, target: &Value, outcomes: &[&Outcome], files: 
             && it["metadata"]["namespace"] == target["metadata"]["namespace"]
     };
     let mut rows = Vec::new();
-    for response in outcomes.iter().flat_map(|it| &it.responses).filter(|it| is_policy(expected, &it.policy)) {
-        for rule in response.rules.iter().filter(|it| is_rule(expected, &it.rule)) {
+    for response in outcomes.iter().flat_map(|it| &it.responses).filter(|it| is_policy(expected, it)) {
+        for rule in response.rules.iter().filter(|it| is_rule(expected, response, &it.rule)) {
             let Some(patched) = rule.targets.iter().find(|it| is_target(it)) else { continue };
             let found = match expected.patched_resources.as_str() {
                 "" => Found::Same,

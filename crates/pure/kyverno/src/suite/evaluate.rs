@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Test, load::Loaded};
+use super::{Test, cel::Case, load::Loaded};
 use crate::{
     Policy, Request, RuleResult,
     context::Context,
@@ -15,7 +15,12 @@ use crate::{
 
 /// What one policy made of one resource.
 pub(super) struct Response {
-    pub(super) policy: Arc<Policy>,
+    /// The policy's name.
+    pub(super) policy: String,
+    /// Whether violations count.
+    pub(super) is_scored: bool,
+    /// Whether it has rules by name.
+    pub(super) has_rules: bool,
     pub(super) rules: Vec<RuleResult>,
     /// The resource afterwards.
     pub(super) patched: Value,
@@ -78,7 +83,14 @@ fn one(loaded: &Loaded, resource: &Value, operation: &str, now: Timestamp) -> Re
                 continue;
             }
             let patched = patched.unwrap_or_else(|| current.clone());
-            responses.push(Response { policy: policy.clone(), rules, patched });
+            let (is_scored, policy) = (policy.is_scored(), policy.name.clone());
+            responses.push(Response { policy, is_scored, has_rules: true, rules, patched });
+        }
+        let case = Case { loaded, operation, now };
+        match phase {
+            Phase::Mutate => responses.extend(case.mutate(&mut current)),
+            Phase::Validate => responses.extend(case.validate(&current)),
+            Phase::Generate => {}
         }
     }
     Ok(Outcome { resource: resource.clone(), operation: operation.to_owned(), responses })

@@ -8,16 +8,27 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Files, Test, values::Values};
-use crate::{Exception, Policy, context::search, jmespath::Env, matching::Requester, source::Fixed, yaml};
+use crate::{
+    Exception, Policy,
+    celpolicy::{self, CelException, CelPolicy, Role},
+    context::search,
+    jmespath::Env,
+    matching::Requester,
+    source::Fixed,
+    yaml,
+};
 
 /// What a test is made of.
 pub(super) struct Loaded {
     pub(super) policies: Vec<Arc<Policy>>,
+    /// Policies in CEL.
+    pub(super) cel: Vec<CelPolicy>,
     /// Policies of other kinds, and policies that do not compile: kind, name, why.
     pub(super) others: Vec<(String, String, String)>,
     pub(super) resources: Vec<Value>,
     pub(super) targets: Vec<Value>,
     pub(super) exceptions: Vec<Arc<Exception>>,
+    pub(super) cel_exceptions: Vec<Arc<CelException>>,
     pub(super) values: Values,
     pub(super) requester: Option<Requester>,
     pub(super) source: Fixed,
@@ -28,10 +39,12 @@ pub(super) struct Loaded {
 pub(super) fn load(test: &Test, files: &dyn Files) -> Result<Loaded, String> {
     let mut loaded = Loaded {
         policies: Vec::new(),
+        cel: Vec::new(),
         others: Vec::new(),
         resources: Vec::new(),
         targets: objects(&test.target_resources, files)?,
         exceptions: Vec::new(),
+        cel_exceptions: Vec::new(),
         values: values(test, files)?,
         requester: requester(test, files)?,
         source: Fixed::default(),
@@ -44,6 +57,8 @@ pub(super) fn load(test: &Test, files: &dyn Files) -> Result<Loaded, String> {
         if object["kind"] == "PolicyException" && object["apiVersion"].as_str().is_some_and(is_kyverno) {
             let exception = Exception::compile(&object).map_err(|it| format!("an exception: {it}"))?;
             loaded.exceptions.push(Arc::new(exception));
+        } else if object["kind"] == "PolicyException" && is_cel(&object) {
+            loaded.cel_exceptions.push(Arc::new(CelException::compile(&object)));
         }
     }
     loaded.resources = objects(&test.resources, files)?;
@@ -53,6 +68,11 @@ pub(super) fn load(test: &Test, files: &dyn Files) -> Result<Loaded, String> {
         loaded.clones.push((expected.policy.clone(), expected.rule.clone(), objects));
     }
     Ok(loaded)
+}
+
+fn is_cel(object: &Value) -> bool {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    kinds::split_api_version(api_version).0 == celpolicy::GROUP
 }
 
 fn is_kyverno(api_version: &str) -> bool {
@@ -72,6 +92,14 @@ impl Loaded {
                 }
                 Err(flaws) => flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             },
+            _ if is_cel(object) && matches!(Role::of(kind), Some(Role::Policy { .. })) => {
+                let checked = celpolicy::check::check(&mut object.clone());
+                match (checked, CelPolicy::compile(object)) {
+                    (Ok(_), Some(policy)) => return self.cel.push(policy),
+                    (Err(causes), _) => causes.iter().map(|it| format!("{}: {}", it.field, it.message)).collect::<Vec<_>>().join("; "),
+                    (Ok(_), None) => format!("{kind} is not judged here"),
+                }
+            }
             _ => format!("{kind} is not judged here"),
         };
         self.others.push((kind.to_owned(), name.to_owned(), why));
@@ -81,6 +109,10 @@ impl Loaded {
         let mut objects = self.resources.clone();
         objects.extend(self.targets.iter().cloned());
         objects.extend(self::objects(&test.param_resources, files)?);
+        let contexts: Vec<String> = Some(&test.context).filter(|it| !it.is_empty()).cloned().into_iter().collect();
+        for context in documents(&contexts, files)? {
+            objects.extend(context["spec"]["resources"].as_array().into_iter().flatten().cloned());
+        }
         self.source.is_cluster = !test.cluster_resources.is_empty();
         for cluster in documents(&test.cluster_resources, files)? {
             objects.extend(cluster["spec"]["resources"].as_array().into_iter().flatten().cloned());
@@ -150,15 +182,20 @@ pub(super) fn objects(paths: &[String], files: &dyn Files) -> Result<Vec<Value>,
     Ok(all)
 }
 
+/// Whether objects of a kind live in namespaces.
+pub(super) fn is_namespaced(api_version: &str, kind: &str) -> bool {
+    let (group, _) = kinds::split_api_version(api_version);
+    let known = kinds::builtin().by_api_version(api_version, kind).or_else(|| kinds::builtin().preferred(group, kind));
+    match known {
+        Some(kind) => kind.namespaced,
+        None => !(is_kyverno(api_version) && kind.starts_with("Cluster")),
+    }
+}
+
 fn settle(object: &mut Value) {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let kind = object["kind"].as_str().unwrap_or_default();
-    let (group, _) = kinds::split_api_version(api_version);
-    let known = kinds::builtin().by_api_version(api_version, kind).or_else(|| kinds::builtin().preferred(group, kind));
-    let namespaced = match known {
-        Some(kind) => kind.namespaced,
-        None => !(is_kyverno(api_version) && kind.starts_with("Cluster")),
-    };
+    let namespaced = is_namespaced(api_version, kind);
     let metadata = &mut object["metadata"];
     if !metadata.is_object() {
         *metadata = Value::Object(Map::new());

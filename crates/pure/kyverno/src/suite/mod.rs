@@ -3,6 +3,7 @@
 //! Entry point: [`run`] on a `kyverno-test.yaml` (`cli.kyverno.io/v1alpha1 Test`) and the [`Files`] around it. Policies
 //! are applied to resources without a server; each expected result becomes rows of a [`Report`].
 
+mod cel;
 mod compare;
 mod evaluate;
 mod load;
@@ -43,6 +44,8 @@ struct Test {
     cluster_resources: Vec<String>,
     #[serde(default)]
     variables: String,
+    #[serde(default)]
+    context: String,
     #[serde(default)]
     values: Value,
     #[serde(default)]

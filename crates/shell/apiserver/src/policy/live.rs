@@ -54,8 +54,37 @@ impl Data for Live<'_> {
         })
     }
 
+    fn kept(&self) -> Option<Arc<dyn Data>> {
+        Some(Arc::new(Kept(self.0.quotas.server()?)))
+    }
+
     fn authorizer(&self) -> Arc<dyn Authorizer> {
         Arc::new(Roles(self.0.quotas.server()))
+    }
+}
+
+/// The same for those who keep it.
+struct Kept(Arc<Shared>);
+
+impl Data for Kept {
+    fn kinds(&self) -> Arc<Table> {
+        Live(&self.0).kinds()
+    }
+
+    fn object(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, DataError> {
+        Live(&self.0).object(kind, namespace, name)
+    }
+
+    fn objects(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Arc<Value>>, DataError> {
+        Live(&self.0).objects(kind, namespace)
+    }
+
+    fn kept(&self) -> Option<Arc<dyn Data>> {
+        Live(&self.0).kept()
+    }
+
+    fn authorizer(&self) -> Arc<dyn Authorizer> {
+        Live(&self.0).authorizer()
     }
 }
 

@@ -1,0 +1,87 @@
+//! Kyverno's functions in CEL, for the policies of `policies.kyverno.io`. Entry points: [`LIBRARY`], [`Host`].
+//!
+//! What they look up comes from a [`Source`]: the store at the moment of the write, or the files of a test. Refused by
+//! name when a policy is written, because a write does not wait for other machines: `http`, `imagedata` and image
+//! metadata from registries. Also refused: `gzip`, `generator` and `x509`, which nothing here needs yet.
+
+mod cluster;
+mod image;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::rc::Rc;
+
+use eyot_rules::{
+    Library,
+    cel::{Context, ExecutionError, Value, extractors::Arguments},
+    host,
+};
+
+use crate::{jmespath::Env, source::Source};
+
+/// Kyverno's functions.
+pub(crate) static LIBRARY: Library = Library {
+    functions: " containsDigest digest globalContext.Get globalContext.get hash.md5 hash.sha1 hash.sha256 identifier image \
+        isImage json.marshal json.unmarshal listObjToMap md5 parseImageReference parseServiceAccount random random.random \
+        registry repository resource.Get resource.List resource.Post resource.ToGVR resource.get resource.list \
+        resource.post resource.toGVR sha1 sha256 tag time.now time.toCron time.truncate transform.listObjToMap \
+        user.parseServiceAccount yaml.parse ",
+    refused: &[
+        ("http.", "services elsewhere are not asked while a write waits"),
+        ("image.GetMetadata", "registries are not asked while a write waits"),
+        ("image.getMetadata", "registries are not asked while a write waits"),
+        ("imageData.", "registries are not asked while a write waits"),
+        ("imagedata.", "registries are not asked while a write waits"),
+        ("generator.", "only GeneratingPolicies make objects, which are not judged here"),
+        ("gzip.", "there is no such function here"),
+        ("x509.", "there is no such function here"),
+    ],
+    register,
+};
+
+/// What the functions need to know.
+pub(crate) struct Host {
+    /// The cluster.
+    pub(crate) source: Box<dyn Source>,
+    /// Time and chance.
+    pub(crate) env: Env,
+    /// Of a policy with a namespace: all that it may look at.
+    pub(crate) namespace: String,
+}
+
+fn register(context: &mut Context<'static>) {
+    cluster::register(context);
+    image::register(context);
+    text::register(context);
+    context.add_function("orValue", text::or_value);
+}
+
+type Made = Result<Value, ExecutionError>;
+
+fn fails(function: &str, why: impl std::fmt::Display) -> ExecutionError {
+    ExecutionError::function_error(function, why.to_string())
+}
+
+/// What the expression runs for.
+fn asked(function: &str) -> Result<Rc<Host>, ExecutionError> {
+    host().ok_or_else(|| fails(function, "nothing can be looked up here"))
+}
+
+/// A call's arguments, which must all be texts.
+fn texts<const N: usize>(arguments: &Arguments) -> Result<[&str; N], ExecutionError> {
+    let text = |it: &'_ Value| match it {
+        Value::String(_) => Ok(()),
+        _ => Err(ExecutionError::NoSuchOverload),
+    };
+    arguments.0.iter().try_for_each(text)?;
+    let all: Vec<&str> = arguments.0.iter().filter_map(as_text).collect();
+    all.try_into().map_err(|_| ExecutionError::NoSuchOverload)
+}
+
+fn as_text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(it) => Some(it.as_str()),
+        _ => None,
+    }
+}
