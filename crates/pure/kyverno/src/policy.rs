@@ -207,7 +207,7 @@ impl Policy {
         let mut rules = Vec::new();
         for (at, rule) in autogen::rules(policy).into_iter().enumerate() {
             // What is wrong with a rule that was made is wrong with the one it was made from.
-            match compile_rule(rule, &format!("spec.rules[{at}]")) {
+            match compile_rule(rule, &format!("spec.rules[{at}]"), spec.ignores_errors()) {
                 Ok(rule) => rules.push(rule),
                 Err(flaw) if at < own => flaws.push(flaw),
                 Err(_) => {}
@@ -240,8 +240,7 @@ impl Policy {
 
     /// Whether evaluation errors let a request pass.
     pub fn ignores_errors(&self) -> bool {
-        let own = [&self.spec.webhook_configuration.failure_policy, &self.spec.failure_policy];
-        own.into_iter().find(|it| !it.is_empty()).is_some_and(|it| it == "Ignore")
+        self.spec.ignores_errors()
     }
 
     /// Whether it counts in reports; what does not only warns.
@@ -451,7 +450,7 @@ impl Compiled {
     }
 }
 
-fn compile_rule(rule: Value, path: &str) -> Result<Compiled, Flaw> {
+fn compile_rule(rule: Value, path: &str, ignores_errors: bool) -> Result<Compiled, Flaw> {
     let rule: Rule = crate::flaw::read(rule, path)?;
     let bodies =
         [rule.validate.is_some(), rule.mutate.is_some(), rule.generate.is_some(), !rule.verify_images.is_empty()];
@@ -461,7 +460,10 @@ fn compile_rule(rule: Value, path: &str) -> Result<Compiled, Flaw> {
     let preconditions = cel::Conditions::compile(&rule.cel_preconditions)
         .map_err(|it| it.below(&format!("{path}.celPreconditions")))?;
     let cel = match rule.validate.as_ref().and_then(|it| it.cel.as_ref()) {
-        Some(cel) => Some(cel::Demands::compile(cel).map_err(|it| it.below(&format!("{path}.validate.cel")))?),
+        Some(cel) => {
+            let demands = cel::Demands::compile(cel, ignores_errors);
+            Some(demands.map_err(|it| it.below(&format!("{path}.validate.cel")))?)
+        }
         None => None,
     };
     if let Some(mutate) = &rule.mutate

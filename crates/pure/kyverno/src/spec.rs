@@ -316,6 +316,14 @@ pub struct ParamRef {
     pub parameter_not_found_action: String,
 }
 
+impl Spec {
+    /// Whether evaluation errors let a request pass.
+    pub(crate) fn ignores_errors(&self) -> bool {
+        let own = [&self.webhook_configuration.failure_policy, &self.failure_policy];
+        own.into_iter().find(|it| !it.is_empty()).is_some_and(|it| it == "Ignore")
+    }
+}
+
 /// Changes to an object.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

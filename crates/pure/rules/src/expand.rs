@@ -22,6 +22,9 @@ pub(crate) const UNBOX: &str = "@unbox";
 pub(crate) const KEYS: &str = "@keys";
 /// `@entries(list)`: a map of `[key, value]` pairs.
 pub(crate) const ENTRIES: &str = "@entries";
+/// `@is_bool(value)`: whether it is true or false.
+pub(crate) const IS_BOOL: &str = "@is_bool";
+const CHOOSE: &str = "_?_:_";
 /// `@merge(list)`: one map of several that share no key.
 pub(crate) const MERGE: &str = "@merge";
 
@@ -190,6 +193,13 @@ fn macros(mut call: CallExpr) -> Result<IdedExpr, String> {
         ("dyn", 1) if call.target.is_none() => {
             let [value] = args(call.args)?;
             return Ok(value);
+        }
+        // The interpreter makes no texts of true and false.
+        ("string", 1) if call.target.is_none() => {
+            let [value] = args(call.args)?;
+            let (it, word) = (|| ident("__it__"), of(CHOOSE, vec![ident("__it__"), text("true"), text("false")]));
+            let body = of(CHOOSE, vec![of(IS_BOOL, vec![it()]), word, of("string", vec![it()])]);
+            return Ok(bind("__it__", value, body));
         }
         ("bind", 3) if on_cel => {
             let [name, value, body] = args(call.args)?;

@@ -82,7 +82,9 @@ impl One<'_> {
             }
             let new = match &made {
                 None => self.mutated(self.review, shown, &param)?,
-                Some(before) => self.mutated(&Review { object: before, ..*self.review }, &mut Shown::default(), &param)?,
+                Some(before) => {
+                    self.mutated(&Review { object: before, ..*self.review }, &mut Shown::default(), &param)?
+                }
             };
             let Some(new) = new else { continue };
             let differs = new != *made.as_ref().unwrap_or(self.review.object);

@@ -82,7 +82,12 @@ pub struct Expression {
 impl Expression {
     /// Compiles an expression that names no variables; one that is wrong fails when it is evaluated.
     pub fn compile(text: &str, language: &Language) -> Expression {
-        Surroundings { language, variables: &[], makes_messages: false }.expression(text)
+        Expression::compile_with(text, language, &[])
+    }
+
+    /// The same for one that may name these variables.
+    pub fn compile_with(text: &str, language: &Language, variables: &[Variable]) -> Expression {
+        Surroundings { language, variables, makes_messages: false }.expression(text)
     }
 
     /// Why it cannot be evaluated at all.
@@ -143,8 +148,7 @@ impl Policy {
         let spec = &object["spec"];
         let (variables, broken) = compile_variables(spec, language);
         let around = Surroundings { language, variables: &variables, makes_messages: false };
-        let expression =
-            |around: &Surroundings<'_>, text: &Value| around.expression(text.as_str().unwrap_or_default());
+        let expression = |around: &Surroundings<'_>, text: &Value| around.expression(text.as_str().unwrap_or_default());
         let list = |field: &str| meta::list(spec.get(field)).iter();
         let param = |field: &str| spec["paramKind"][field].as_str().unwrap_or_default().to_owned();
         let bare = around.of_conditions();

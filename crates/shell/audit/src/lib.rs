@@ -1,5 +1,4 @@
-//! What policies do without a request: reports about stored objects, objects that they generate, objects that they
-//! change.
+//! What policies do without a request: reports about stored objects, objects that they generate, change or delete.
 //!
 //! Entry points: [`run`] for Kyverno's policies, and [`Violations`] for Gatekeeper's constraints. For the first everything is
 //! watched, nothing polled: policies tell which kinds matter, and only those are watched. A change of a policy starts anew
@@ -12,6 +11,7 @@ mod generate;
 mod pages;
 mod plan;
 mod report;
+mod sweep;
 mod violations;
 mod work;
 
@@ -19,13 +19,13 @@ use std::{sync::Arc, time::Duration};
 
 use eyot_kyverno::Kyverno;
 use eyot_policy::Look;
-use futures::FutureExt;
 use kube::{Client, api::DynamicObject};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use violations::{Config, Violations};
 
+use sweep::Sweeper;
 use work::Worker;
 
 /// After a policy changed, how long to wait for more of the kind: `kubectl apply` of a directory is one change.
@@ -46,24 +46,25 @@ enum Event {
 
 /// Works until it is told to stop.
 pub async fn run(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, stop: CancellationToken) {
-    let changed = Arc::new(Notify::new());
-    let tell = changed.clone();
-    kyverno.on_change(move || tell.notify_one());
+    let (tell, mut changes) = watch::channel(());
+    let sweeper = Sweeper::new(client.clone(), kyverno.clone(), look.clone()).run(tell.subscribe());
+    kyverno.on_change(move || tell.send_replace(()));
     let work = async {
         let mut worker = Worker::new(client, kyverno.clone(), look.clone());
         loop {
+            // What comes after this is not in the plan.
+            changes.mark_unchanged();
             let plan = plan::Plan::of(&kyverno, &*look);
             tokio::select! {
                 () = worker.follow(&plan) => {}
-                () = changed.notified() => {}
+                _ = changes.changed() => {}
             }
             tokio::time::sleep(SETTLE).await;
-            // What came meanwhile is in the plan that follows.
-            let _ = changed.notified().now_or_never();
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
+        () = sweeper => {}
         () = work => {}
     }
 }

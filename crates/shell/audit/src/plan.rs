@@ -16,6 +16,8 @@ pub(crate) struct Kind {
     pub(crate) triggers: Vec<usize>,
     /// Rules copy it.
     pub(crate) sources: Vec<usize>,
+    /// Rules make it, and bring it back.
+    pub(crate) products: Vec<usize>,
 }
 
 /// Everything that is to be watched.
@@ -49,18 +51,19 @@ impl Plan {
                     generators.iter().enumerate().filter(|it| test(it.1)).map(|it| it.0).collect::<Vec<_>>()
                 };
                 let triggers = at(&|it| it.kinds.iter().any(|it| fits(&KindPattern::parse(it))));
-                let sources = at(&|it| {
-                    it.synchronize
-                        && it.sources.iter().any(|(api_version, name)| {
-                            *name == *kind.kind && (*api_version == kind.api_version() || api_version.contains("{{"))
-                        })
-                });
-                if !judged && triggers.is_empty() && sources.is_empty() {
+                let is_one = |all: &[(String, String)]| {
+                    all.iter().any(|(api_version, name)| {
+                        *name == *kind.kind && (*api_version == kind.api_version() || api_version.contains("{{"))
+                    })
+                };
+                let sources = at(&|it| it.synchronize && is_one(&it.sources));
+                let products = at(&|it| it.synchronize && is_one(&it.products));
+                if !judged && triggers.is_empty() && sources.is_empty() && products.is_empty() {
                     continue;
                 }
                 let named = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
                 let resource = ApiResource::from_gvk_with_plural(&named, &kind.plural);
-                let entry = Kind { resource, judged, triggers, sources };
+                let entry = Kind { resource, judged, triggers, sources, products };
                 kinds.insert((kind.group.to_string(), kind.kind.to_string()), entry);
             }
         });

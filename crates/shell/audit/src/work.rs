@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use eyot_kyverno::{Generator, Kyverno, Work};
+use eyot_kyverno::{Generator, Kyverno, Work, generate::label};
 use eyot_policy::{Engine, Finding, Look};
 use futures::{StreamExt, stream::SelectAll};
 use jiff::Timestamp;
@@ -114,6 +114,30 @@ impl Worker {
             for at in &kind.sources {
                 self.work_for_all(plan, *at).await;
             }
+            for at in &kind.products {
+                self.restore(&plan.generators[*at], &object).await;
+            }
+        }
+    }
+
+    /// Brings back what a rule made, after somebody else changed or deleted it.
+    async fn restore(&mut self, generator: &Generator, object: &Value) {
+        let label = |name: &str| object["metadata"]["labels"][name].as_str().unwrap_or_default();
+        let (namespace, name) = generator.policy.split_once('/').unwrap_or(("", &generator.policy));
+        let of_rule = [(label::POLICY, name), (label::POLICY_NAMESPACE, namespace), (label::RULE, &generator.rule)];
+        if of_rule.iter().any(|it| label(it.0) != it.1) {
+            return;
+        }
+        let kind = (label(label::TRIGGER_GROUP), label(label::TRIGGER_VERSION), label(label::TRIGGER_KIND));
+        let (within, uid) = (label(label::TRIGGER_NAMESPACE), label(label::TRIGGER_UID));
+        let mut trigger = None;
+        self.look.look(&mut |data| {
+            let all = data.list(kind, Some(within).filter(|it| !it.is_empty())).unwrap_or_default();
+            trigger = all.into_iter().find(|it| it["metadata"]["uid"] == uid);
+        });
+        // What goes with its trigger stays away.
+        if let Some(trigger) = trigger.filter(|it| !it["metadata"]["deletionTimestamp"].is_string()) {
+            self.work(generator, &trigger).await;
         }
     }
 
@@ -227,7 +251,8 @@ impl Worker {
     }
 }
 
-fn namespace_of(object: &Value, data: &dyn eyot_policy::Data) -> Option<Value> {
+/// The Namespace that an object lies in.
+pub(crate) fn namespace_of(object: &Value, data: &dyn eyot_policy::Data) -> Option<Value> {
     let name = object["metadata"]["namespace"].as_str().filter(|it| !it.is_empty())?;
     data.get(("", "v1", "Namespace"), "", name).ok().flatten().map(|it| Value::clone(&it))
 }

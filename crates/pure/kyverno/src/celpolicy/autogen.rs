@@ -81,10 +81,14 @@ fn form(policy: &Value, mutates: bool, name: &'static str, targets: &[&(&str, &s
     }
     spec["matchConstraints"] = constraints;
     let to = if name == "cronjobs" { "spec.jobTemplate.spec.template" } else { "spec.template" };
-    if mutates { move_changes(spec, to) } else { move_texts(spec, to) }
-    let targets = targets.iter().map(|(group, resource, kind)| {
-        json!({"group": group, "version": "v1", "resource": resource, "kind": kind})
-    });
+    if mutates {
+        move_changes(spec, to)
+    } else {
+        move_texts(spec, to)
+    }
+    let targets = targets
+        .iter()
+        .map(|(group, resource, kind)| json!({"group": group, "version": "v1", "resource": resource, "kind": kind}));
     Form { name, targets: targets.collect(), object }
 }
 
@@ -136,11 +140,14 @@ fn move_changes(spec: &mut Value, to: &str) {
 fn moved_change(text: &str, to: &str) -> String {
     static PATHS: LazyLock<[Option<Regex>; 2]> = LazyLock::new(|| {
         let root = r"\b(?<root>object|oldObject|Object)\.";
-        [Regex::new(&format!(r"{root}spec")).ok(), Regex::new(&format!(r"{root}metadata\.(?<part>labels|annotations)")).ok()]
+        [
+            Regex::new(&format!(r"{root}spec")).ok(),
+            Regex::new(&format!(r"{root}metadata(?<part>\.labels|\.annotations|\s*\{{)")).ok(),
+        ]
     });
     let [Some(spec), Some(metadata)] = &*PATHS else { return text.to_owned() };
     let text = spec.replace_all(text, format!("${{root}}.{to}.spec"));
-    metadata.replace_all(&text, format!("${{root}}.{to}.metadata.${{part}}")).into_owned()
+    metadata.replace_all(&text, format!("${{root}}.{to}.metadata${{part}}")).into_owned()
 }
 
 /// Puts a configuration for a pod into one for its controller.

@@ -27,7 +27,8 @@ pub(crate) fn check(object: &mut Value) -> Result<Vec<String>, Vec<Cause>> {
     settle(object, mutates);
     let kinds = ["validatingAdmissionPolicy", "mutatingAdmissionPolicy"];
     let generated = kinds.iter().find(|it| object["spec"]["autogen"][**it]["enabled"] == true);
-    let told = |it: &&str| format!("spec.autogen.{it} has no effect: the policy is judged in the server itself already");
+    let told =
+        |it: &&str| format!("spec.autogen.{it} has no effect: the policy is judged in the server itself already");
     Ok(generated.map(told).into_iter().collect())
 }
 
@@ -91,9 +92,7 @@ fn settle(object: &mut Value, mutates: bool) {
     let forms = autogen::forms(object, mutates).into_iter();
     let configs: serde_json::Map<String, Value> =
         forms.map(|it| (it.name.to_owned(), json!({"targets": it.targets, "spec": it.object["spec"]}))).collect();
-    let condition = |of_type: &str, message: &str| {
-        json!({"type": of_type, "status": "True", "reason": "Succeeded", "message": message})
-    };
+    let condition = |of_type: &str, message: &str| json!({"type": of_type, "status": "True", "reason": "Succeeded", "message": message});
     object["status"] = json!({
         "autogen": { "configs": configs },
         "generated": false,

@@ -28,7 +28,12 @@ pub(crate) struct Place<'a> {
 }
 
 /// Judges a request by each form of a policy; `None` for those that are not about it.
-pub(crate) fn validate(policy: &CelPolicy, request: &Request<'_>, review: &Review<'_>, place: &Place<'_>) -> Vec<Option<RuleResult>> {
+pub(crate) fn validate(
+    policy: &CelPolicy,
+    request: &Request<'_>,
+    review: &Review<'_>,
+    place: &Place<'_>,
+) -> Vec<Option<RuleResult>> {
     let judge = |form: &Policy| {
         let version = form.matching.version(review, &place.kinds).filter(|_| policy.reaches(review.namespace))?;
         let seen = request.seen_as(&version).with_host((place.host)(&policy.namespace));
@@ -137,7 +142,11 @@ fn properties(form: &Policy, seen: &Environment, budget: &mut Budget) -> Result<
 }
 
 /// Lets each form of a policy change an object; what was told by those that are about it, and the object if it differs.
-pub(crate) fn mutate(policy: &CelPolicy, review: &Review<'_>, place: &Place<'_>) -> (Vec<Option<RuleResult>>, Option<Value>) {
+pub(crate) fn mutate(
+    policy: &CelPolicy,
+    review: &Review<'_>,
+    place: &Place<'_>,
+) -> (Vec<Option<RuleResult>>, Option<Value>) {
     let mut current: Option<Value> = None;
     let mut results = Vec::new();
     for form in &policy.forms {
@@ -159,8 +168,7 @@ pub(crate) fn mutate(policy: &CelPolicy, review: &Review<'_>, place: &Place<'_>)
             Err(result) => result,
             Ok(_) if form.broken.is_some() => failed(form.broken.as_deref().unwrap_or_default()),
             Ok(exceptions) => {
-                let more =
-                    |it: Environment| it.with_host(host.clone()).with_value("exceptions", exceptions.clone());
+                let more = |it: Environment| it.with_host(host.clone()).with_value("exceptions", exceptions.clone());
                 match mutated(form, (&review, &version), &mut shown, place.data, &more) {
                     Ok(None) => made(Status::Skip, "skip"),
                     Err(why) => failed(&why),

@@ -73,17 +73,17 @@ pub(crate) struct Actions {
 
 /// A policy that demands or changes, with its forms for the controllers of pods.
 #[derive(Debug)]
-pub struct CelPolicy {
+pub(crate) struct CelPolicy {
     /// `ValidatingPolicy` and so on.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Empty for one that is about all namespaces.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Name.
-    pub name: String,
+    pub(crate) name: String,
     /// Annotations: category, severity and so on.
-    pub annotations: Map<String, Value>,
+    pub(crate) annotations: Map<String, Value>,
     /// Whether it changes objects instead of demanding something of them.
-    pub mutates: bool,
+    pub(crate) mutates: bool,
     pub(crate) actions: Actions,
     /// Whether it judges requests.
     pub(crate) admission: bool,
@@ -95,7 +95,7 @@ pub struct CelPolicy {
 
 impl CelPolicy {
     /// Compiles a policy whose fields were checked; expressions that are wrong fail when they are evaluated.
-    pub fn compile(object: &Value) -> Option<CelPolicy> {
+    pub(crate) fn compile(object: &Value) -> Option<CelPolicy> {
         let kind = object["kind"].as_str().unwrap_or_default();
         let Some(Role::Policy { mutates }) = Role::of(kind) else { return None };
         let language = if mutates { &MUTATING } else { &VALIDATING };
@@ -104,7 +104,8 @@ impl CelPolicy {
         let actions = meta::list(spec.get("validationActions"));
         let acts = |action: &str| actions.iter().any(|it| it == action);
         let enabled = |what: &str| spec["evaluation"][what]["enabled"].as_bool().unwrap_or(true);
-        let forms = std::iter::once(object.clone()).chain(autogen::forms(object, mutates).into_iter().map(|it| it.object));
+        let forms =
+            std::iter::once(object.clone()).chain(autogen::forms(object, mutates).into_iter().map(|it| it.object));
         Some(CelPolicy {
             kind: kind.to_owned(),
             namespace: text("namespace"),

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
+use expect_test::{Expect, expect};
 use eyot_model::kinds;
 use eyot_policy::{Engine, Objects, Operation, Options, Outcome, Review, Turns, User};
-use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::autogen;
@@ -86,7 +86,9 @@ fn check(objects: &[Value], judged: &Value, expected: Expect) {
 
 #[test]
 fn a_demand_that_is_not_met_refuses_or_warns() {
-    let refused = expect![[r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: a needs a team"#]];
+    let refused = expect![[
+        r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: a needs a team"#
+    ]];
     check(&[team(&[])], &pod("a", json!({})), refused);
     check(&[team(&["Deny"])], &pod("a", json!({"team": "x"})), expect![""]);
     check(&[team(&["Warn"])], &pod("a", json!({})), expect!["warning: Policy p failed: a needs a team"]);
@@ -98,7 +100,9 @@ fn a_demand_that_is_not_met_refuses_or_warns() {
 
 #[test]
 fn controllers_of_pods_are_judged_by_their_templates() {
-    let refused = expect![[r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: t needs a team"#]];
+    let refused = expect![[
+        r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: t needs a team"#
+    ]];
     check(&[team(&["Deny"])], &deployment(json!({})), refused);
     let mut only_jobs = team(&["Deny"]);
     only_jobs["spec"]["autogen"] = json!({"podControllers": {"controllers": ["jobs"]}});
@@ -112,7 +116,9 @@ fn a_policy_of_a_namespace_is_about_that_namespace() {
     policy["metadata"]["namespace"] = "other".into();
     check(&[policy.clone()], &pod("a", json!({})), expect![""]);
     policy["metadata"]["namespace"] = "n".into();
-    let refused = expect![[r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: a needs a team"#]];
+    let refused = expect![[
+        r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: a needs a team"#
+    ]];
     check(&[policy], &pod("a", json!({})), refused);
 }
 
@@ -120,7 +126,9 @@ fn a_policy_of_a_namespace_is_about_that_namespace() {
 fn failures_of_evaluation_follow_the_failure_policy() {
     let mut policy = team(&["Deny"]);
     policy["spec"]["validations"][0] = json!({"expression": "object.spec.gone == 1"});
-    let refused = expect![[r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p error: error: expression 'object.spec.gone == 1' resulted in error: no such key: gone"#]];
+    let refused = expect![[
+        r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p error: error: expression 'object.spec.gone == 1' resulted in error: no such key: gone"#
+    ]];
     check(&[policy.clone()], &pod("a", json!({})), refused);
     policy["spec"]["failurePolicy"] = "Ignore".into();
     check(&[policy], &pod("a", json!({})), expect![""]);
@@ -137,12 +145,16 @@ fn exceptions_let_pass_wholly_or_give_values() {
     let is_a = json!([{"name": "a", "expression": "object.metadata.name == 'a'"}]);
     let whole = exception(json!({"matchConditions": is_a}));
     check(&[team(&["Deny"]), whole.clone()], &pod("a", json!({})), expect![""]);
-    let refused = expect![[r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: b needs a team"#]];
+    let refused = expect![[
+        r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: b needs a team"#
+    ]];
     check(&[team(&["Deny"]), whole.clone()], &pod("b", json!({})), refused);
     let mut policy = team(&["Deny"]);
     policy["spec"]["validations"][0]["expression"] = "object.metadata.name in exceptions.allowedValues".into();
     check(&[policy.clone(), exception(json!({"allowedValues": ["b"]}))], &pod("b", json!({})), expect![""]);
-    let refused = expect![[r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: c needs a team"#]];
+    let refused = expect![[
+        r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: c needs a team"#
+    ]];
     check(&[policy, exception(json!({"allowedValues": ["b"]}))], &pod("c", json!({})), refused);
 
     let found = engine(&[team(&["Deny"]), whole]).audit(
@@ -173,7 +185,9 @@ fn changed(policy: &Value, judged: &Value) -> Value {
     let engine = engine(std::slice::from_ref(policy));
     with_review(judged, |review| {
         let mut made = judged.clone();
-        engine.mutate(review, &mut made, &mut Turns::default(), &Objects::new([])).unwrap_or_else(|it| panic!("{it:?}"));
+        engine
+            .mutate(review, &mut made, &mut Turns::default(), &Objects::new([]))
+            .unwrap_or_else(|it| panic!("{it:?}"));
         made
     })
 }
@@ -260,8 +274,8 @@ fn configurations_for_pods_are_wrapped_for_their_controllers() {
         })
         .collect();
     expect![[r#"
-        cronjobs 1: Object{spec: Object.spec{jobTemplate: Object.spec.jobTemplate{spec: Object.spec.jobTemplate.spec{template: Object.spec.jobTemplate.spec.template{spec: Object.spec.jobTemplate.spec.template.spec{x: object.spec.jobTemplate.spec.template.metadata.labels.y}}}}}
-        defaults 5: Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{x: object.spec.template.metadata.labels.y}}}
+        cronjobs 1: Object{spec: Object.spec{jobTemplate: Object.spec.jobTemplate{spec: Object.spec.jobTemplate.spec{template: Object.spec.jobTemplate.spec.template{spec: Object.spec.jobTemplate.spec.template.spec{x: object.spec.jobTemplate.spec.template.metadata.labels.y}}}}}}
+        defaults 5: Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{x: object.spec.template.metadata.labels.y}}}}
     "#]]
     .assert_eq(&shown.concat());
 }

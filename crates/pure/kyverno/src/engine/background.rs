@@ -10,8 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::{GROUP, Snapshot, lookup::Live, snapshot};
 use crate::{
-    Cleanup, Policy, Request, RuleResult, Status, context::Context, generate::Made, jmespath::Env, matching::KindPattern,
-    source::Source, spec::Action,
+    Cleanup, Policy, Request, RuleResult, Status,
+    context::Context,
+    generate::Made,
+    jmespath::Env,
+    matching::KindPattern,
+    source::Source,
+    spec::{Action, Generate, GeneratePattern},
 };
 
 /// Judges a stored object as if it were created now, by nobody.
@@ -134,6 +139,20 @@ impl Teller<'_> {
     }
 }
 
+/// What a rule makes once, and for each element of lists.
+fn patterns(generate: &Generate) -> impl Iterator<Item = &GeneratePattern> {
+    std::iter::once(&generate.pattern).chain(generate.foreach.iter().map(|it| &it.pattern))
+}
+
+/// Kinds that a pattern copies, as `apiVersion` and kind.
+fn listed(pattern: &GeneratePattern) -> impl Iterator<Item = (String, String)> {
+    pattern.clone_list.iter().flat_map(|it| &it.kinds).map(|it| {
+        let (group, version, kind, _) = crate::matching::parse_kind(it);
+        let group = if group == "*" { String::new() } else { group };
+        (eyot_model::kinds::api_version(&group, &version), kind)
+    })
+}
+
 /// The rules that work in the background, at one moment.
 #[derive(Clone, Debug)]
 pub struct Background {
@@ -157,6 +176,8 @@ pub struct Generator {
     pub orphans: bool,
     /// Kinds of what it copies, as `apiVersion` and kind.
     pub sources: Vec<(String, String)>,
+    /// Kinds of what it makes, as `apiVersion` and kind.
+    pub products: Vec<(String, String)>,
     /// Whether it changes objects instead of making some.
     pub changes: bool,
 }
@@ -258,14 +279,10 @@ impl Background {
                     }
                     _ => false,
                 };
-                let pattern = generate.map(|it| &it.pattern);
-                let clone = pattern.filter(|it| it.clone.is_some());
-                let lists = pattern.and_then(|it| it.clone_list.as_ref()).into_iter().flat_map(|it| &it.kinds);
-                let listed = lists.map(|it| {
-                    let (group, version, kind, _) = crate::matching::parse_kind(it);
-                    let group = if group == "*" { String::new() } else { group };
-                    (eyot_model::kinds::api_version(&group, &version), kind)
-                });
+                let patterns: Vec<&GeneratePattern> = generate.into_iter().flat_map(patterns).collect();
+                let clones = patterns.iter().filter(|it| it.clone.is_some());
+                let listed: Vec<(String, String)> = patterns.iter().flat_map(|it| listed(it)).collect();
+                let own = |it: &&GeneratePattern| (it.api_version.clone(), it.kind.clone());
                 all.push(Generator {
                     policy: policy.key(),
                     rule: rule.name.clone(),
@@ -273,11 +290,8 @@ impl Background {
                     existing,
                     synchronize: generate.is_some_and(|it| it.synchronize),
                     orphans: generate.is_some_and(|it| it.orphan_downstream_on_policy_delete),
-                    sources: clone
-                        .map(|it| (it.api_version.clone(), it.kind.clone()))
-                        .into_iter()
-                        .chain(listed)
-                        .collect(),
+                    sources: clones.map(own).chain(listed.iter().cloned()).collect(),
+                    products: patterns.iter().map(own).filter(|it| !it.1.is_empty()).chain(listed).collect(),
                     changes,
                 });
             }

@@ -33,12 +33,8 @@ const POLICY: Definition = Definition {
     has_status: true,
 };
 /// A policy in CEL.
-const CEL: Definition = Definition {
-    group: celpolicy::GROUP,
-    versions: &["v1", "v1beta1", "v1alpha1"],
-    columns: cel_columns,
-    ..POLICY
-};
+const CEL: Definition =
+    Definition { group: celpolicy::GROUP, versions: &["v1", "v1beta1", "v1alpha1"], columns: cel_columns, ..POLICY };
 const REPORT: Definition =
     Definition { group: REPORTS, versions: &["v1alpha2"], columns: report_columns, has_status: false, ..POLICY };
 

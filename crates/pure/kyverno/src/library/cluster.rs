@@ -33,7 +33,10 @@ pub(super) fn register(context: &mut Context<'static>) {
 }
 
 /// A resource and what comes behind it in a call: `apiVersion` and plural, or what `ToGVR` made.
-fn resource<'a>(function: &str, arguments: &'a [Value]) -> Result<(String, String, &'a [Value]), super::ExecutionError> {
+fn resource<'a>(
+    function: &str,
+    arguments: &'a [Value],
+) -> Result<(String, String, &'a [Value]), super::ExecutionError> {
     match arguments {
         [Value::String(api_version), Value::String(plural), rest @ ..] => {
             Ok((api_version.to_string(), plural.to_string(), rest))
@@ -140,5 +143,6 @@ fn global(arguments: &[Value]) -> Made {
         return Ok(json(found));
     }
     let path = jmespath::Expression::compile(projection).map_err(|it| fails(NAME, it))?;
-    Ok(json(&path.search(&content, &host.env).map_err(|it| fails(NAME, it))?))
+    let found = path.search(&content, &host.env).map_err(|it| fails(NAME, it))?;
+    Ok(json(&found))
 }

@@ -30,9 +30,11 @@ fn check(text: &str) {
 fn images_are_read_as_registries_read_them() {
     check("image('nginx').registry() == 'index.docker.io' && image('nginx').repository() == 'library/nginx'");
     check("image('docker.io/a/b:1').repository() == 'a/b' && image('docker.io/a/b:1').tag() == '1'");
-    check("image('localhost:5000/a').registry() == 'localhost:5000' && image('localhost:5000/a').identifier() == 'latest'");
     check(
-        "parseImageReference('a.io/b@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa').containsDigest()",
+        "image('localhost:5000/aa').registry() == 'localhost:5000' && image('localhost:5000/aa').identifier() == 'latest'",
+    );
+    check(
+        "parseImageReference('a.io/bb@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa').containsDigest()",
     );
     check("!image('a.io/bb').containsDigest() && image('a.io/bb').digest() == ''");
     check("isImage('a/b:c') && !isImage('A B') && !isImage('a:') && !isImage('aa@sha256:00')");
@@ -41,8 +43,12 @@ fn images_are_read_as_registries_read_them() {
 
 #[test]
 fn resources_are_looked_up_where_the_policy_may() {
-    check("resource.Get('v1', 'configmaps', 'n', 'a').data.k == 'a' && resource.get('v1', 'configmaps', 'n', 'z') == null");
-    check("resource.List('v1', 'configmaps', '').items.size() == 3 && resource.List('v1', 'configmaps', 'm').items[0].data.k == 'c'");
+    check(
+        "resource.Get('v1', 'configmaps', 'n', 'a').data.k == 'a' && resource.get('v1', 'configmaps', 'n', 'z') == null",
+    );
+    check(
+        "resource.List('v1', 'configmaps', '').items.size() == 3 && resource.List('v1', 'configmaps', 'm').items[0].data.k == 'c'",
+    );
     check("resource.List('v1', 'configmaps', '', {'x': '1'}).items.map(i, i.metadata.name) == ['a', 'c']");
     check("resource.List(resource.ToGVR('v1', 'ConfigMap'), 'n').items.size() == 2");
     check("globalContext.Get('entry', 'items[1]') == 2 && globalContext.Get('entry', 'items') == [1, 2]");
@@ -60,7 +66,9 @@ fn values_are_made_of_values() {
     check("yaml.parse('a: {b: [1, 2]}').a.b == [1, 2]");
     check("random('[a-c]{4}').matches('^[a-c]{4}$') && random().size() == 8 && random.random('x') == 'x'");
     check("listObjToMap([{'k': 'a'}], [{'v': 1}], 'k', 'v') == {'a': 1}");
-    check("parseServiceAccount('system:serviceaccount:n:s').Name == 's' && user.parseServiceAccount('eve').Namespace == ''");
+    check(
+        "parseServiceAccount('system:serviceaccount:n:s').Name == 's' && user.parseServiceAccount('eve').Namespace == ''",
+    );
     check("time.now() == timestamp('2024-05-06T07:08:09Z') && time.toCron(time.now()) == '8 7 6 5 1'");
     check("time.truncate(time.now(), duration('1h')) == timestamp('2024-05-06T07:00:00Z')");
     check("time.now() - duration('1h') < time.now()");

@@ -42,7 +42,7 @@ pub(super) fn register(context: &mut Context<'static>) {
     context.add_function("time.now", now);
     context.add_function("time.toCron", |it: Arguments| jmespath("toCron", "time_to_cron(@)", first(&it)?));
     context.add_function("time.truncate", truncate);
-    context.add_function("json.marshal", |it: Arguments| Ok::<_, ExecutionError>(first(&it)?.to_string().into()));
+    context.add_function("json.marshal", |it: Arguments| first(&it).map(|it| Value::from(it.to_string())));
     context.add_function("json.unmarshal", |it: Arguments| {
         read("unmarshal", &it, |text| serde_json::from_str(text).map_err(|it| it.to_string()))
     });

@@ -96,7 +96,9 @@ impl Loaded {
                 let checked = celpolicy::check::check(&mut object.clone());
                 match (checked, CelPolicy::compile(object)) {
                     (Ok(_), Some(policy)) => return self.cel.push(policy),
-                    (Err(causes), _) => causes.iter().map(|it| format!("{}: {}", it.field, it.message)).collect::<Vec<_>>().join("; "),
+                    (Err(causes), _) => {
+                        causes.iter().map(|it| format!("{}: {}", it.field, it.message)).collect::<Vec<_>>().join("; ")
+                    }
                     (Ok(_), None) => format!("{kind} is not judged here"),
                 }
             }
