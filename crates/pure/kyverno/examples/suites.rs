@@ -57,6 +57,9 @@ fn main() {
                 excluded += report.rows.iter().filter(|it| it.reason == "Excluded").count();
                 if report.rows.iter().all(|it| it.reason == "Not judged") && !report.rows.is_empty() {
                     unjudged += 1;
+                    if let Some(row) = report.rows.first().filter(|_| verbose) {
+                        println!("NOT JUDGED {name}: {}", row.message);
+                    }
                     continue;
                 }
                 if report.is_ok() {

@@ -24,7 +24,8 @@ pub(crate) const KEYS: &str = "@keys";
 pub(crate) const ENTRIES: &str = "@entries";
 /// `@is_bool(value)`: whether it is true or false.
 pub(crate) const IS_BOOL: &str = "@is_bool";
-const CHOOSE: &str = "_?_:_";
+/// `@word(value)`: `true` or `false`.
+pub(crate) const WORD: &str = "@word";
 /// `@merge(list)`: one map of several that share no key.
 pub(crate) const MERGE: &str = "@merge";
 
@@ -197,8 +198,8 @@ fn macros(mut call: CallExpr) -> Result<IdedExpr, String> {
         // The interpreter makes no texts of true and false.
         ("string", 1) if call.target.is_none() => {
             let [value] = args(call.args)?;
-            let (it, word) = (|| ident("__it__"), of(CHOOSE, vec![ident("__it__"), text("true"), text("false")]));
-            let body = of(CHOOSE, vec![of(IS_BOOL, vec![it()]), word, of("string", vec![it()])]);
+            let it = || ident("__it__");
+            let body = of("_?_:_", vec![of(IS_BOOL, vec![it()]), of(WORD, vec![it()]), of("string", vec![it()])]);
             return Ok(bind("__it__", value, body));
         }
         ("bind", 3) if on_cel => {

@@ -56,6 +56,9 @@ pub(crate) fn context() -> Context<'static> {
     context.add_function(expand::IS_BOOL, |value: Value| {
         Ok::<_, ExecutionError>(Value::Bool(matches!(value, Value::Bool(_))))
     });
+    context.add_function(expand::WORD, |value: bool| {
+        Ok::<_, ExecutionError>(Value::from(if value { "true" } else { "false" }))
+    });
     context.add_function("bool", to_bool);
     context.add_function("type", |value: Value| Ok::<_, ExecutionError>(Value::from(type_of(&value))));
     context.add_function(expand::KEYS, keys);

@@ -127,3 +127,124 @@ async fn a_policy_that_does_not_compile_is_refused_and_the_one_before_it_stays()
     })
     .await;
 }
+
+const IN_CEL: &str = r#"
+apiVersion: policies.kyverno.io/v1alpha1
+kind: ValidatingPolicy
+metadata: {name: require-team}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [configmaps]}]
+  matchConditions: [{name: here, expression: object.metadata.namespace == 'default'}]
+  validations:
+  - expression: object.metadata.?labels.?team.orValue('') != '' || resource.Get('v1', 'configmaps', 'default', 'free') != null
+    message: a team is needed
+---
+apiVersion: policies.kyverno.io/v1
+kind: MutatingPolicy
+metadata: {name: mark}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]
+  mutations:
+  - patchType: ApplyConfiguration
+    applyConfiguration: {expression: "Object{metadata: Object.metadata{labels: Object.metadata.labels{marked: sha1('a')}}}"}
+---
+apiVersion: policies.kyverno.io/v1
+kind: PolicyException
+metadata: {name: free, namespace: default}
+spec:
+  policyRefs: [{name: require-team, kind: ValidatingPolicy}]
+  matchConditions: [{name: named, expression: object.metadata.name == 'free'}]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_in_cel_refuse_change_look_up_and_report() {
+    with_node(async |node| {
+        node.apply_text(IN_CEL).await?;
+        let refused = node.kubectl_outcome(&["create", "configmap", "bad"]).await?;
+        let words =
+            "admission webhook \"vpol.validate.kyverno.svc-fail\" denied the request: Policy require-team failed: a team";
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+        node.kubectl(&["create", "configmap", "free"]).await?;
+        let mark = ["get", "configmap", "free", "-o", "jsonpath={.metadata.labels.marked}"];
+        assert_eq!(node.kubectl(&mark).await?, "86f7e437faa5a7fce15d1ddcb9eaeaea377667b8");
+        // What the policy looks up is there now.
+        node.kubectl(&["create", "configmap", "late"]).await?;
+        let results = ["get", "policyreports", "-o", "jsonpath={.items[*].results[*].result}"];
+        eventually("an exception is reported", SOON, async || {
+            let results = node.kubectl(&results).await?;
+            ensure!(results.contains("skip") && results.contains("pass"), "{results}");
+            Ok(())
+        })
+        .await?;
+        let images = "apiVersion: policies.kyverno.io/v1\nkind: ImageValidatingPolicy\nmetadata: {name: i}\nspec: {}\n";
+        let refused = node.apply_text(images).await.unwrap_err().to_string();
+        assert!(refused.contains("ImageValidatingPolicy is not judged here"), "{refused}");
+        Ok(())
+    })
+    .await;
+}
+
+const KEPT_AND_CLEANED: &str = r#"
+apiVersion: kyverno.io/v2
+kind: ClusterCleanupPolicy
+metadata: {name: old}
+spec:
+  schedule: "@every 1s"
+  match: {any: [{resources: {kinds: [ConfigMap], namespaces: [default]}}]}
+  conditions: {all: [{key: "{{ target.data.old || '' }}", operator: Equals, value: "yes"}]}
+---
+apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {name: defaults}
+spec:
+  rules:
+  - name: defaults
+    match: {any: [{resources: {kinds: [Namespace], names: ["team-*"]}}]}
+    generate:
+      apiVersion: v1
+      kind: ConfigMap
+      name: defaults
+      namespace: "{{ request.object.metadata.name }}"
+      synchronize: true
+      data: {data: {made-for: "{{ request.object.metadata.name }}"}}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_is_cleaned_up_and_what_was_generated_comes_back() {
+    with_node(async |node| {
+        node.apply_text(KEPT_AND_CLEANED).await?;
+        node.kubectl(&["create", "configmap", "old", "--from-literal=old=yes"]).await?;
+        node.kubectl(&["create", "configmap", "new", "--from-literal=old=no"]).await?;
+        node.kubectl(&["create", "namespace", "team-a"]).await?;
+        let made = ["get", "configmap", "defaults", "-n", "team-a", "-o", "jsonpath={.metadata.uid} {.data.made-for}"];
+        let mut first = String::new();
+        eventually("an object is generated", SOON, async || {
+            first = node.kubectl(&made).await?;
+            Ok(())
+        })
+        .await?;
+        node.kubectl(&["delete", "configmap", "defaults", "-n", "team-a"]).await?;
+        eventually("another one is in its place", SOON, async || {
+            let now = node.kubectl(&made).await?;
+            ensure!(now != first && now.ends_with("team-a"), "{now}");
+            Ok(())
+        })
+        .await?;
+        let names = ["get", "configmaps", "-o", "jsonpath={.items[*].metadata.name}"];
+        eventually("what is old is gone", SOON, async || {
+            let names = node.kubectl(&names).await?;
+            ensure!(names.contains("new") && !names.contains("old"), "{names}");
+            Ok(())
+        })
+        .await?;
+        let ran = ["get", "ccleanpol", "old", "-o", "jsonpath={.status.lastExecutionTime}"];
+        eventually("the status tells when", SOON, async || {
+            ensure!(node.kubectl(&ran).await?.ends_with('Z'));
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}

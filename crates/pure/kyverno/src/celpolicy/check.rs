@@ -16,7 +16,7 @@ pub(crate) fn check(object: &mut Value) -> Result<Vec<String>, Vec<Cause>> {
     let unknown = fields::unknown(object, fields::of(role)).into_iter();
     let mut causes: Vec<Cause> = unknown.map(|it| cause(&it.path, &it.message)).collect();
     match role {
-        Role::Refused(why) => causes.push(cause("kind", &format!("a {kind} is not judged here: {why}"))),
+        Role::Refused(why) => causes.push(cause("kind", &format!("{kind} is not judged here: {why}"))),
         Role::Exception => exception(object, &mut causes),
         Role::Policy { mutates } => policy(object, mutates, &mut causes),
     }
@@ -99,8 +99,8 @@ fn settle(object: &mut Value, mutates: bool) {
         "conditionStatus": {
             "ready": true,
             "conditions": [
-                condition("WebhookConfigured", "The server judges requests by the policy."),
-                condition("PolicyCached", "Policy is ready for reporting."),
+                condition("WebhookConfigured", "Webhook configured."),
+                condition("RBACPermissionsGranted", "Policy is ready for reporting."),
             ],
         },
     });

@@ -250,7 +250,7 @@ fn what_cannot_be_judged_is_refused_by_name() {
     .assert_eq(&flaws(&policy));
     let images = object("ImageValidatingPolicy", json!({}));
     expect![[r#"
-        kind: a ImageValidatingPolicy is not judged here: signatures of images lie at registries, and a write does not wait for other machines
+        kind: ImageValidatingPolicy is not judged here: signatures of images lie at registries, and a write does not wait for other machines
     "#]]
     .assert_eq(&flaws(&images));
     assert_eq!(flaws(&object("PolicyException", json!({}))), "spec.policyRefs: must specify at least one policy ref\n");

@@ -71,9 +71,8 @@ pub(super) fn mutate(
         for policy in &policies {
             let (results, made) = judge::mutate(policy, &Review { object, ..*review }, place);
             let error = results.into_iter().flatten().find(|it| it.status == Status::Error);
-            match error.filter(|_| !policy.ignores_failures()) {
-                Some(it) => return Err(refused(&policy.name, &it.message)),
-                None => {}
+            if let Some(it) = error.filter(|_| !policy.ignores_failures()) {
+                return Err(refused(&policy.name, &it.message));
             }
             if let Some(made) = made {
                 *object = made;

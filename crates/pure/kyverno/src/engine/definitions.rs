@@ -35,6 +35,8 @@ const POLICY: Definition = Definition {
 /// A policy in CEL.
 const CEL: Definition =
     Definition { group: celpolicy::GROUP, versions: &["v1", "v1beta1", "v1alpha1"], columns: cel_columns, ..POLICY };
+/// The same for one namespace.
+const OWN: Definition = Definition { namespaced: true, versions: &["v1", "v1beta1"], ..CEL };
 const REPORT: Definition =
     Definition { group: REPORTS, versions: &["v1alpha2"], columns: report_columns, has_status: false, ..POLICY };
 
@@ -79,21 +81,9 @@ const ALL: [Definition; 19] = [
     Definition { kind: "PolicyReport", plural: "policyreports", short: &["polr"], namespaced: true, ..REPORT },
     Definition { kind: "ClusterPolicyReport", plural: "clusterpolicyreports", short: &["cpolr"], ..REPORT },
     Definition { kind: "ValidatingPolicy", plural: "validatingpolicies", short: &["vpol"], ..CEL },
-    Definition {
-        kind: "NamespacedValidatingPolicy",
-        plural: "namespacedvalidatingpolicies",
-        short: &["nvpol"],
-        namespaced: true,
-        ..CEL
-    },
+    Definition { kind: "NamespacedValidatingPolicy", plural: "namespacedvalidatingpolicies", short: &["nvpol"], ..OWN },
     Definition { kind: "MutatingPolicy", plural: "mutatingpolicies", short: &["mpol"], ..CEL },
-    Definition {
-        kind: "NamespacedMutatingPolicy",
-        plural: "namespacedmutatingpolicies",
-        short: &["nmpol"],
-        namespaced: true,
-        ..CEL
-    },
+    Definition { kind: "NamespacedMutatingPolicy", plural: "namespacedmutatingpolicies", short: &["nmpol"], ..OWN },
     Definition {
         kind: "PolicyException",
         plural: "policyexceptions",
@@ -105,28 +95,15 @@ const ALL: [Definition; 19] = [
     },
     // Served to be refused with a reason.
     Definition { kind: "GeneratingPolicy", plural: "generatingpolicies", short: &["gpol"], ..CEL },
-    Definition {
-        kind: "NamespacedGeneratingPolicy",
-        plural: "namespacedgeneratingpolicies",
-        short: &["ngpol"],
-        namespaced: true,
-        ..CEL
-    },
+    Definition { kind: "NamespacedGeneratingPolicy", plural: "namespacedgeneratingpolicies", short: &["ngpol"], ..OWN },
     Definition { kind: "DeletingPolicy", plural: "deletingpolicies", short: &["dpol"], ..CEL },
-    Definition {
-        kind: "NamespacedDeletingPolicy",
-        plural: "namespaceddeletingpolicies",
-        short: &["ndpol"],
-        namespaced: true,
-        ..CEL
-    },
+    Definition { kind: "NamespacedDeletingPolicy", plural: "namespaceddeletingpolicies", short: &["ndpol"], ..OWN },
     Definition { kind: "ImageValidatingPolicy", plural: "imagevalidatingpolicies", short: &["ivpol"], ..CEL },
     Definition {
         kind: "NamespacedImageValidatingPolicy",
         plural: "namespacedimagevalidatingpolicies",
         short: &["nivpol"],
-        namespaced: true,
-        ..CEL
+        ..OWN
     },
 ];
 
