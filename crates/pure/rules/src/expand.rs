@@ -22,10 +22,6 @@ pub(crate) const UNBOX: &str = "@unbox";
 pub(crate) const KEYS: &str = "@keys";
 /// `@entries(list)`: a map of `[key, value]` pairs.
 pub(crate) const ENTRIES: &str = "@entries";
-/// `@is_bool(value)`: whether it is true or false.
-pub(crate) const IS_BOOL: &str = "@is_bool";
-/// `@word(value)`: `true` or `false`.
-pub(crate) const WORD: &str = "@word";
 /// `@merge(list)`: one map of several that share no key.
 pub(crate) const MERGE: &str = "@merge";
 
@@ -194,13 +190,6 @@ fn macros(mut call: CallExpr) -> Result<IdedExpr, String> {
         ("dyn", 1) if call.target.is_none() => {
             let [value] = args(call.args)?;
             return Ok(value);
-        }
-        // The interpreter makes no texts of true and false.
-        ("string", 1) if call.target.is_none() => {
-            let [value] = args(call.args)?;
-            let it = || ident("__it__");
-            let body = of("_?_:_", vec![of(IS_BOOL, vec![it()]), of(WORD, vec![it()]), of("string", vec![it()])]);
-            return Ok(bind("__it__", value, body));
         }
         ("bind", 3) if on_cel => {
             let [name, value, body] = args(call.args)?;

@@ -53,12 +53,6 @@ pub(crate) fn context() -> Context<'static> {
     context.add_function(expand::OPT_SELECT, select);
     context.add_function(expand::BOX, |value: Value| Ok::<_, ExecutionError>(Value::Opaque(Arc::new(Boxed(value)))));
     context.add_function(expand::UNBOX, unbox);
-    context.add_function(expand::IS_BOOL, |value: Value| {
-        Ok::<_, ExecutionError>(Value::Bool(matches!(value, Value::Bool(_))))
-    });
-    context.add_function(expand::WORD, |value: bool| {
-        Ok::<_, ExecutionError>(Value::from(if value { "true" } else { "false" }))
-    });
     context.add_function("bool", to_bool);
     context.add_function("type", |value: Value| Ok::<_, ExecutionError>(Value::from(type_of(&value))));
     context.add_function(expand::KEYS, keys);
@@ -258,7 +252,6 @@ mod tests {
     fn types_are_compared_and_forgotten() {
         for text in [
             "type(1) == int && type('a') == string && type([1]) == list && type({}) != list && type(null) == null_type",
-            "string(true) == 'true' && string(1 > 2) == 'false' && string(1) == '1' && string(string('a')) == 'a'",
             "dyn(1) == 1 && bool('true') && !bool(dyn('false')) && type(type(1)) == string",
         ] {
             let program = Program::compile(text, &[]).unwrap_or_else(|it| panic!("{text}: {it}"));
