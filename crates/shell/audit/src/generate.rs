@@ -102,8 +102,10 @@ pub(crate) async fn remove_for(
     generator: &Generator,
     trigger: Option<&str>,
 ) -> Result<(), String> {
-    let name = generator.policy.rsplit('/').next().unwrap_or_default();
-    let mut labels = format!("{}={name},{}={}", label::POLICY, label::RULE, generator.rule);
+    // Policies of several namespaces may have one name.
+    let (namespace, name) = generator.policy.split_once('/').unwrap_or(("", &generator.policy));
+    let mut labels =
+        format!("{}={name},{}={namespace},{}={}", label::POLICY, label::POLICY_NAMESPACE, label::RULE, generator.rule);
     if let Some(uid) = trigger {
         labels.push_str(&format!(",{}={uid}", label::TRIGGER_UID));
     }

@@ -62,11 +62,18 @@ impl Sweeper {
                 () = tokio::time::sleep(wait) => {
                     let now = Timestamp::now();
                     for (_, policy) in due.into_iter().filter(|it| it.0 <= now) {
-                        self.sweep(&policy, now).await;
+                        if self.is_in_force(&policy) {
+                            self.sweep(&policy, now).await;
+                        }
                     }
                 }
             }
         }
+    }
+
+    /// Whether a policy is still there as it was when its run began.
+    fn is_in_force(&self, policy: &Cleanup) -> bool {
+        self.kyverno.background().cleanups().any(|it| std::ptr::eq(&**it, policy))
     }
 
     /// Runs one policy.
@@ -87,7 +94,7 @@ impl Sweeper {
         });
         let mut deleted = 0;
         for (kind, _) in &kinds {
-            match self.sweep_kind(policy, kind, now).await {
+            match self.sweep_kind(policy, kind, now, DELETED_MAX - deleted).await {
                 Ok(count) => deleted += count,
                 Err(error) => {
                     tracing::warn!(error, policy = policy.key(), kind = kind.kind, "cleaning up");
@@ -98,20 +105,33 @@ impl Sweeper {
         self.note(policy, now).await;
     }
 
-    async fn sweep_kind(&self, policy: &Cleanup, kind: &ApiResource, now: Timestamp) -> Result<usize, String> {
+    /// Deletes up to `room` objects of one kind, and tells how many it were.
+    async fn sweep_kind(
+        &self,
+        policy: &Cleanup,
+        kind: &ApiResource,
+        now: Timestamp,
+        room: usize,
+    ) -> Result<usize, String> {
         let api = generate::api(&self.client, kind, &policy.namespace);
         let (mut token, mut deleted): (Option<String>, usize) = (None, 0);
         loop {
             let page = ListParams { limit: Some(CHUNK), continue_token: token, ..ListParams::default() };
             let list = api.list(&page).await.map_err(|it| it.to_string())?;
             for object in &list.items {
-                if deleted < DELETED_MAX && self.goes(policy, kind, object, now) {
-                    self.delete(policy, kind, object).await?;
-                    deleted += 1;
+                if !self.is_in_force(policy) {
+                    return Ok(deleted);
+                }
+                if deleted < room && self.goes(policy, kind, object, now) {
+                    match self.delete(policy, kind, object).await {
+                        Ok(()) => deleted += 1,
+                        // One that is protected does not protect the others.
+                        Err(error) => tracing::warn!(error, policy = policy.key(), kind = kind.kind, "cleaning up"),
+                    }
                 }
             }
             token = list.metadata.continue_.filter(|it| !it.is_empty());
-            if token.is_none() || deleted >= DELETED_MAX {
+            if token.is_none() || deleted >= room {
                 return Ok(deleted);
             }
         }
@@ -147,8 +167,11 @@ impl Sweeper {
             "Orphan" => PropagationPolicy::Orphan,
             _ => PropagationPolicy::Background,
         });
-        // Another object of that name was not looked at.
-        let preconditions = Some(Preconditions { uid: object.metadata.uid.clone(), resource_version: None });
+        // Another object of that name was not looked at, nor was another version of this one.
+        let preconditions = Some(Preconditions {
+            uid: object.metadata.uid.clone(),
+            resource_version: object.metadata.resource_version.clone(),
+        });
         let how = DeleteParams { propagation_policy, preconditions, ..DeleteParams::default() };
         match generate::api(&self.client, kind, namespace).delete(name, &how).await {
             Ok(_) => {

@@ -208,6 +208,7 @@ impl Context {
         on!(autoscalers of api::AUTOSCALERS, Context::autoscaler_changed);
         on!(cron_jobs of api::CRON_JOBS, |it, change| it.queue(&it.queues.cron_jobs, change));
         on!(services of api::SERVICES, |it, change| {
+            it.serving.child_changed(change);
             it.queue(&it.queues.services, change);
             it.queue(&it.queues.endpoints, change);
             it.queue(&it.queues.mirrors, change);
@@ -444,6 +445,7 @@ impl Context {
 
     /// Its own status asks for nothing.
     fn autoscaler_changed(&self, change: &Change<AutoscalerView>) {
+        self.serving.child_changed(change);
         match (&change.old, &change.new) {
             (Some(old), Some(new)) if old.spec == new.spec => {}
             (Some(old), None) => self.histories.forget(&old.meta.uid),

@@ -121,9 +121,10 @@ impl Load {
 
     /// Begins a request.
     pub fn begin(self: &Arc<Self>) -> Using {
-        let now = self.micros();
         let in_flight = {
             let mut counts = self.counts.lock();
+            // Looked at under the lock: the sums must not go back.
+            let now = self.micros();
             counts.in_flight += 1;
             counts.offset -= now;
             counts.requests += 1;
@@ -151,8 +152,9 @@ impl Load {
 
     /// The counters now.
     pub fn read(&self) -> LoadReading {
-        let counts = *self.counts.lock();
-        let now = self.micros();
+        let held = self.counts.lock();
+        let (counts, now) = (*held, self.micros());
+        drop(held);
         LoadReading {
             at_millis: now / 1000,
             in_flight: counts.in_flight,
@@ -168,8 +170,8 @@ impl Load {
 
 impl Drop for Using {
     fn drop(&mut self) {
-        let now = self.0.micros();
         let mut counts = self.0.counts.lock();
+        let now = self.0.micros();
         counts.in_flight -= 1;
         counts.offset += now;
     }

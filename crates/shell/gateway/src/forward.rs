@@ -126,7 +126,7 @@ where
         let changed = pool.changed();
         let Some(busy) = pool.choose(&tried, client) else {
             let denied = matches!(failure, Some((_, CallError::Denied(_))));
-            if let Some(hold) = pool.hold.as_ref().filter(|_| !denied) {
+            if let Some(hold) = pool.hold.as_ref().filter(|it| !denied && it.is_open()) {
                 if place.is_none() {
                     place = Some(hold.queue().ok_or_else(|| refused(pool))?);
                 }
@@ -151,6 +151,10 @@ where
             tried.clear();
             continue;
         };
+        if let (Some(hold), Some(_)) = (&pool.hold, &place) {
+            // Places that came free at once may have left one wake for several who wait.
+            hold.freed.notify_one();
+        }
         let address = busy.address();
         if let Some(Err(denied)) = permit.map(|it| it(address)) {
             tried.push(address);

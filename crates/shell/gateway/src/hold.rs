@@ -8,7 +8,10 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
@@ -22,6 +25,8 @@ const QUEUE_MAX: usize = 10_000;
 const QUEUES_MAX: usize = 50_000;
 /// Time for a response to begin, and to end, where a revision says nothing.
 const TIMEOUT_SECONDS: u64 = 300;
+/// Longest that either may be, as Knative has it: a Service may say anything.
+const TIMEOUT_SECONDS_MAX: u64 = 600;
 
 /// What the Service of a revision says about requests to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +47,8 @@ impl Terms {
     ) -> Option<Terms> {
         labels?.get("serving.knative.dev/revision")?;
         let number = |key: &str| annotations?.get(key)?.parse::<u64>().ok();
-        let timeout = number("serving.knative.dev/timeoutSeconds").filter(|it| *it > 0).unwrap_or(TIMEOUT_SECONDS);
+        let timeout = number("serving.knative.dev/timeoutSeconds").filter(|it| *it > 0);
+        let timeout = timeout.unwrap_or(TIMEOUT_SECONDS).min(TIMEOUT_SECONDS_MAX);
         let start = number("serving.knative.dev/responseStartTimeoutSeconds").filter(|it| *it > 0).unwrap_or(timeout);
         let concurrency = number("serving.knative.dev/containerConcurrency").unwrap_or(0);
         Some(Terms {
@@ -60,6 +66,8 @@ pub(crate) struct Hold {
     load: Arc<Load>,
     waiting: AtomicUsize,
     all_waiting: Arc<AtomicUsize>,
+    /// The Service is gone or has another pool: nothing comes here any more.
+    closed: AtomicBool,
     /// An endpoint has room again; there only where endpoints have bounds.
     pub(crate) freed: Arc<Notify>,
 }
@@ -71,7 +79,18 @@ pub(crate) struct Place<'a>(&'a Hold);
 impl Hold {
     pub(crate) fn new(name: &str, terms: Terms, loads: &Loads, all_waiting: Arc<AtomicUsize>) -> Self {
         let load = loads.of(name);
-        Self { terms, load, waiting: AtomicUsize::new(0), all_waiting, freed: Arc::default() }
+        let (waiting, closed) = Default::default();
+        Self { terms, load, waiting, all_waiting, closed, freed: Arc::default() }
+    }
+
+    /// Holds nothing from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Release);
+    }
+
+    /// Whether there is something to wait for.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.closed.load(Acquire)
     }
 
     /// Counts a request from here on.
@@ -120,6 +139,8 @@ mod tests {
         let labels = map(&[("revision", "a-00001")]);
         let usual = Terms::of(Some(&labels), None).unwrap();
         assert_eq!((usual.concurrency, usual.timeout, usual.start_timeout.as_secs()), (0, usual.start_timeout, 300));
+        let endless = map(&[("timeoutSeconds", "18446744073709551615")]);
+        assert_eq!(Terms::of(Some(&labels), Some(&endless)).unwrap().timeout.as_secs(), 600);
         let annotations =
             map(&[("containerConcurrency", "3"), ("timeoutSeconds", "9"), ("responseStartTimeoutSeconds", "4")]);
         let terms = Terms::of(Some(&labels), Some(&annotations)).unwrap();

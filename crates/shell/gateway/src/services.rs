@@ -214,6 +214,14 @@ impl Pool {
         self.changed.notify_waiters();
     }
 
+    /// Has those who wait here go on: no endpoint will come.
+    fn close(&self) {
+        if let Some(hold) = &self.hold {
+            hold.close();
+        }
+        self.changed.notify_waiters();
+    }
+
     fn bound(&self) -> Option<(u32, Arc<Notify>)> {
         let hold = self.hold.as_ref().filter(|it| it.terms.concurrency > 0)?;
         Some((hold.terms.concurrency, hold.freed.clone()))
@@ -308,6 +316,8 @@ impl Services {
             addresses.insert(*address, after.clone());
         }
         self.by_name.pin().insert(key.into(), after.clone());
+        let replaced = |old: &&Port| after.ports.iter().all(|it| !Arc::ptr_eq(&it.pool, &old.pool));
+        before.iter().flat_map(|it| &it.ports).filter(replaced).for_each(|it| it.pool.close());
         after
     }
 
@@ -316,6 +326,7 @@ impl Services {
         if let Some(before) = self.by_name.pin().remove(name.to_string().as_str()) {
             before.addresses.iter().for_each(|it| self.give_up(*it, before));
             before.ports.iter().for_each(|it| it.pool.set(&[]));
+            before.ports.iter().for_each(|it| it.pool.close());
             if before.ports.iter().any(|it| it.pool.hold.is_some()) {
                 self.loads.forget(&name.to_string());
             }

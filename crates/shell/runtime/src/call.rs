@@ -33,7 +33,7 @@ use crate::{
     program::{Code, Linked},
     response,
     serve::Admission,
-    state::State,
+    state::{CALL_BYTES_MAX, State},
     trap::Ending,
 };
 
@@ -110,6 +110,7 @@ async fn execute(
     let Linked::Http(pre) = &code.linked else { wasmtime::bail!("a command cannot answer requests") };
     let mut store = Store::new(&code.core.engines.http, State::new(guest, None));
     store.limiter(|it| &mut it.limits);
+    store.set_hostcall_fuel(CALL_BYTES_MAX);
     // The next tick may be only microseconds away: the first turn lasts one to two of them, later ones one.
     store.set_epoch_deadline(2);
     store.epoch_deadline_async_yield_and_update(1);

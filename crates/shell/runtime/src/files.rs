@@ -4,8 +4,13 @@
 //! components ask for their directories by one function ([`ask_late`] stands before it), modules are told apart by what
 //! they import.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+};
 
+use rustix::fs::{Mode, OFlags};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource},
@@ -26,8 +31,9 @@ pub(crate) struct Files {
 
 struct Late {
     maker: Arc<dyn LateMounts>,
-    /// To be opened once more, beside those that came late.
-    early: Vec<Mount>,
+    /// To be opened once more, beside those that came late: as they were found first, since a guest that shares a volume
+    /// may have put a link in a directory's place.
+    early: Vec<(Mount, OwnedFd)>,
     all: tokio::sync::OnceCell<WasiFilesystemCtx>,
 }
 
@@ -40,9 +46,10 @@ impl Files {
     /// # Errors
     /// Names the mount that cannot be opened.
     pub(crate) fn open(mounts: Vec<Mount>, late: Option<Arc<dyn LateMounts>>) -> Result<Files, StartError> {
-        let early = open(&mounts)?;
-        let late = late.map(|maker| Box::new(Late { maker, early: mounts, all: tokio::sync::OnceCell::new() }));
-        Ok(Files { early, late })
+        let Some(maker) = late else { return Ok(Files { early: open(&mounts)?, late: None }) };
+        let held = mounts.into_iter().map(|it| hold(&it).map(|held| (it, held))).collect::<Result<Vec<_>, _>>()?;
+        let early = open(&held.iter().map(found).collect::<Vec<_>>())?;
+        Ok(Files { early, late: Some(Box::new(Late { maker, early: held, all: tokio::sync::OnceCell::new() })) })
     }
 
     /// The directories there are now.
@@ -56,7 +63,7 @@ impl Files {
         let Some(late) = &self.late else { return };
         let made = late.all.get_or_try_init(|| async {
             let mounts = Arc::clone(&late.maker).mounts().await.ok_or(NotYet)?;
-            let all: Vec<Mount> = late.early.iter().chain(&mounts).cloned().collect();
+            let all: Vec<Mount> = late.early.iter().map(found).chain(mounts).collect();
             open(&all).map_err(|error| {
                 say(&error.to_string());
                 NotYet
@@ -64,6 +71,21 @@ impl Files {
         });
         let _ = made.await;
     }
+}
+
+/// Holds on to a directory, whatever its path will lead to later.
+fn hold(mount: &Mount) -> Result<OwnedFd, StartError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(&mount.host, flags, Mode::empty()).map_err(|error| StartError::Mount {
+        host: mount.host.display().to_string(),
+        guest: mount.guest.clone(),
+        reason: error.to_string(),
+    })
+}
+
+/// A mount of the directory that is held.
+fn found((mount, held): &(Mount, OwnedFd)) -> Mount {
+    Mount { host: format!("/proc/self/fd/{}", held.as_raw_fd()).into(), ..mount.clone() }
 }
 
 fn open(mounts: &[Mount]) -> Result<WasiFilesystemCtx, StartError> {

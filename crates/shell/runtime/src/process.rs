@@ -15,7 +15,7 @@ use crate::{
     guest::Guest,
     meter::{Meter, Metered},
     program::{Code, Linked},
-    state::{Limits, ModuleState, State},
+    state::{CALL_BYTES_MAX, Limits, ModuleState, State},
     trap::Ending,
 };
 
@@ -168,6 +168,7 @@ async fn run_component(
 ) -> wasmtime::Result<i32> {
     let mut store = new_store(engine, State::new(guest, stdin));
     store.limiter(|it| &mut it.limits);
+    store.set_hostcall_fuel(CALL_BYTES_MAX);
     let command = pre.instantiate_async(&mut store).await?;
     let returned = command.wasi_cli_run().call_run(&mut store).await?;
     Ok(if returned.is_ok() { 0 } else { 1 })

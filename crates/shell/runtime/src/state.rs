@@ -18,6 +18,9 @@ use crate::{guest::Guest, outgoing::Hooks};
 /// Most resources (streams, bodies, sockets, descriptors) an instance may hold at once.
 const RESOURCES_MAX: usize = 16_384;
 
+/// Most bytes that a component may hand over in one call: they are copied, and not counted with its memory.
+pub(crate) const CALL_BYTES_MAX: usize = 16 << 20;
+
 /// Most elements one table may have; each costs the host 8 to 16 bytes.
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 

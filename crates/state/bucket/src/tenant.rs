@@ -56,6 +56,7 @@ impl Tenant {
     ///
     /// When the store cannot be read; so have all that follow.
     pub async fn get(self: &Arc<Self>, bucket: &str, key: String) -> Result<Option<Vec<u8>>> {
+        self.check_keys([&key])?;
         self.run(bucket, move |file, bucket| get(file, bucket, &key)).await
     }
 
@@ -65,6 +66,7 @@ impl Tenant {
     ///
     /// As [`Tenant::get`].
     pub async fn exists(self: &Arc<Self>, bucket: &str, key: String) -> Result<bool> {
+        self.check_keys([&key])?;
         let text = "SELECT 1 FROM entry WHERE bucket = ? AND key = ?";
         self.run(bucket, move |file, bucket| file.prepare_cached(text)?.exists(params![bucket, key])).await
     }
@@ -75,6 +77,7 @@ impl Tenant {
     ///
     /// As [`Tenant::get`]; also when they have more bytes together than one call may carry.
     pub async fn get_many(self: &Arc<Self>, bucket: &str, keys: Vec<String>) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+        self.check_keys(&keys)?;
         let max = self.bounds.value_bytes;
         let found = self.run(bucket, move |file, bucket| {
             let (mut out, mut bytes) = (Vec::new(), 0usize);
@@ -102,6 +105,8 @@ impl Tenant {
         for (key, value) in &entries {
             self.check_entry(key, value)?;
         }
+        let bytes = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+        check("the entries together", bytes, 0, self.bounds.value_bytes + self.bounds.key_bytes)?;
         self.run(bucket, move |file, bucket| {
             let change = file.transaction()?;
             for (key, value) in &entries {
@@ -118,6 +123,7 @@ impl Tenant {
     ///
     /// When the store cannot be written.
     pub async fn delete(self: &Arc<Self>, bucket: &str, keys: Vec<String>) -> Result<()> {
+        self.check_keys(&keys)?;
         self.run(bucket, move |file, bucket| {
             let change = file.transaction()?;
             for key in &keys {
@@ -138,6 +144,7 @@ impl Tenant {
         let text = "SELECT key FROM entry WHERE bucket = ? AND key > ? ORDER BY key LIMIT ?";
         // No key is empty.
         let after = after.unwrap_or_default();
+        self.check_keys([&after])?;
         self.page(bucket, move |file, bucket, limit| {
             file.prepare_cached(text)?.query_map(params![bucket, after, limit], |row| row.get(0))?.collect()
         })
@@ -225,6 +232,11 @@ impl Tenant {
     fn check_entry(&self, key: &str, value: &[u8]) -> Result<()> {
         check("key", key.len(), 1, self.bounds.key_bytes)?;
         check("value", value.len(), 0, self.bounds.value_bytes)
+    }
+
+    /// Checks keys that are looked for; nothing is there under an empty one.
+    fn check_keys<'a>(&self, keys: impl IntoIterator<Item = &'a String>) -> Result<()> {
+        keys.into_iter().try_for_each(|key| check("key", key.len(), 0, self.bounds.key_bytes))
     }
 
     /// Runs `work` when it is this call's turn.

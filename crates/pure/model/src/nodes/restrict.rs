@@ -159,6 +159,7 @@ fn mirror(node: &str, write: &Write<'_>) -> Result<(), String> {
     let volumes = meta::list(pod.pointer("/spec/volumes"));
     let mut projected = volumes.iter().flat_map(|it| meta::list(it.pointer("/projected/sources")));
     demand(projected.all(|it| it["clusterTrustBundle"].is_null()), || refers("clustertrustbundles"))?;
+    demand(!has(Related::ResourceClaim), || refers("resourceclaims"))?;
     demand(!has(Related::Claim), || refers("persistentvolumeclaims"))
 }
 
@@ -207,6 +208,11 @@ fn itself(node: &str, write: &Write<'_>) -> Result<(), String> {
         Change::Update => {
             demand(source.is_none() || source == write.old.pointer("/spec/configSource"), || {
                 format!("node {node:?} is not allowed to update configSource to a new non-nil configSource")
+            })?;
+            // With an owner that is gone it would be collected, and come back without its taints.
+            let owners = |it: &Value| meta::list(it.pointer("/metadata/ownerReferences")).to_vec();
+            demand(owners(write.old) == owners(write.object), || {
+                format!("node {node:?} is not allowed to modify ownerReferences")
             })?;
             let taints = |it: &Value| meta::list(it.pointer("/spec/taints")).to_vec();
             demand(taints(write.old) == taints(write.object), || {

@@ -14,9 +14,11 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Takes a reading in and forgets what lies more than `span` back. A clock that went back starts afresh.
+    /// Takes a reading in and forgets what lies more than `span` back. A clock that went back starts afresh, and so does a
+    /// rest longer than that: nobody looked because nothing was asked, and its hours would thin out what comes now.
     pub(super) fn take(&mut self, reading: Reading, span: Millis) {
-        if self.readings.back().is_some_and(|it| it.at > reading.at || it.used > reading.used) {
+        let apart = |it: &Reading| it.at > reading.at || it.used > reading.used || it.at + span < reading.at;
+        if self.readings.back().is_some_and(apart) {
             self.readings.clear();
         }
         // The first is always kept, and so is one for each grain.

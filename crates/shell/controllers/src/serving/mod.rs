@@ -35,7 +35,7 @@ use crate::{
     queue::{Queue, drive},
     reflect::{Source, reflect},
     store::{Change, Store},
-    view::{Key, Meta, pod::PodView, workload::DeploymentView},
+    view::{Key, Meta, View, pod::PodView, workload::DeploymentView},
 };
 use object::Object;
 
@@ -145,6 +145,13 @@ impl Parts {
             let key = Key::new(&it.meta.namespace, &owner.name);
             self.queues.revisions.add(key.clone());
             self.queues.scales.add(key);
+        }
+    }
+
+    /// A Service or an autoscaler of a revision that is gone is made again.
+    pub(crate) fn child_changed<T: View>(&self, change: &Change<T>) {
+        if let (Some(old), None) = (&change.old, &change.new) {
+            add_owner(&self.queues.revisions, old.meta(), "Revision");
         }
     }
 

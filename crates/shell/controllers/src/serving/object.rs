@@ -22,8 +22,13 @@ impl Object {
 
     /// Whether `owner` made it.
     pub(super) fn is_of(&self, owner: &Meta) -> bool {
-        self.meta.controller().is_some_and(|it| it.uid == owner.uid)
+        is_made_by(&self.meta, owner)
     }
+}
+
+/// Whether `owner` made the object with this metadata.
+pub(super) fn is_made_by(meta: &Meta, owner: &Meta) -> bool {
+    meta.controller().is_some_and(|it| it.uid == owner.uid)
 }
 
 impl<'de> Deserialize<'de> for Object {

@@ -12,7 +12,7 @@ use eyot_serving::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Object, write};
+use super::{Object, object::is_made_by, write};
 use crate::{
     api::{AUTOSCALERS, ApiError, DEPLOYMENTS, KNATIVE_REVISIONS, PODS, Resource, SERVICES, Target, escape},
     context::Context,
@@ -28,6 +28,8 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let scaling = Scaling::parse(revision::annotations(&it.json)).unwrap_or_default();
     let found = context.stores.deployments.get(&Key::new(&key.namespace, &revision::deployment_name(&it.json)));
     let initial = if scaling.max > 0 { scaling.initial.min(scaling.max) } else { scaling.initial };
+    // An autoscaler of that class leaves alone what is at zero.
+    let initial = if scaling.class == Class::Hpa { initial.max(1) } else { initial };
     if found.is_none() {
         make(&context, &DEPLOYMENTS, &it, deployment::deployment(&it.json, initial)).await?;
     }
@@ -37,7 +39,8 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     if scaling.class == Class::Hpa && context.stores.autoscalers.get(&key).is_none() {
         make(&context, &AUTOSCALERS, &it, deployment::autoscaler(&it.json, &scaling)).await?;
     }
-    let instances = instances(&context, &it, found.as_deref(), initial).await?;
+    let ours = found.as_deref().filter(|found| is_made_by(&found.meta, &it.meta));
+    let instances = instances(&context, &it, ours, initial).await?;
     let status = revision::status(&it.json, &instances, &rfc3339(now()));
     write::status(&context.api, &KNATIVE_REVISIONS, &it, status, &parts.revisions).await?;
     Ok(None)

@@ -11,7 +11,7 @@ use eyot_serving::{
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::Object;
+use super::{Object, object::is_made_by};
 use crate::{
     api::{ApiError, DEPLOYMENTS, Target},
     context::Context,
@@ -39,8 +39,11 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let Some(it) = parts.revisions.get(&key).filter(|it| !it.meta.deleting()) else { return Ok(None) };
     let Ok(scaling) = Scaling::parse(revision::annotations(&it.json)) else { return Ok(None) };
     let name = revision::deployment_name(&it.json);
-    let Some(deployment) = context.stores.deployments.get(&Key::new(&key.namespace, &name)) else { return Ok(None) };
+    let found = context.stores.deployments.get(&Key::new(&key.namespace, &name));
+    let Some(deployment) = found.filter(|found| is_made_by(&found.meta, &it.meta)) else { return Ok(None) };
     if scaling.class == Class::Hpa {
+        // Its size follows from other metrics: requests need not tell.
+        parts.loads.of(&key.to_string()).set_alarm(u32::MAX);
         return Ok(None);
     }
     let load = parts.loads.of(&key.to_string());
