@@ -421,6 +421,28 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_held_for_a_service_that_is_gone_or_has_another_pool() {
+        let services = Services::default();
+        let name = Name::new("ns", "fn-00001");
+        let labels = [("serving.knative.dev/revision".to_owned(), "fn-00001".to_owned())].into();
+        let held = |concurrency: u32| {
+            let key = "serving.knative.dev/containerConcurrency".to_owned();
+            let annotations = [(key, concurrency.to_string())].into();
+            ServiceSpec { terms: Terms::of(Some(&labels), Some(&annotations)), ..spec(&[80], "10.43.0.1") }
+        };
+        let is_open = |pool: &Arc<Pool>| pool.hold.as_ref().is_some_and(Hold::is_open);
+        services.apply(&name, &held(0));
+        let first = services.pool(&name, 80).unwrap();
+        services.apply(&name, &held(0));
+        assert!(is_open(&first), "the same terms, the same pool");
+        services.apply(&name, &held(1));
+        let second = services.pool(&name, 80).unwrap();
+        assert!(!is_open(&first) && is_open(&second));
+        services.remove(&name);
+        assert!(!is_open(&second));
+    }
+
+    #[test]
     fn endpoints_take_turns_and_busy_ones_are_passed_by() {
         let pool = Pool::new("ns/web:80".into(), Protocol::Http1);
         let addresses: Vec<SocketAddr> = (1..=2).map(|it| SocketAddr::from(([10, 42, 0, it], 80))).collect();

@@ -109,3 +109,45 @@ async fn a_module_waits_before_it_starts_if_it_can_open_files() {
     assert_eq!(run(&bench, &command(""), &late).await, 0);
     assert_eq!(late.asked.load(Relaxed), 1);
 }
+
+/// Puts a link in the place of a directory that a guest has already.
+struct Swap {
+    early: PathBuf,
+    elsewhere: PathBuf,
+}
+
+impl LateMounts for Swap {
+    fn mounts(self: Arc<Self>) -> BoxFuture<'static, Option<Vec<Mount>>> {
+        Box::pin(async move {
+            std::fs::remove_dir(&self.early).unwrap();
+            std::os::unix::fs::symlink(&self.elsewhere, &self.early).unwrap();
+            Some(Vec::new())
+        })
+    }
+}
+
+#[tokio::test]
+async fn directories_stay_what_they_were_when_the_guest_was_given_them() {
+    let bench = Bench::new();
+    let (early, elsewhere) = (bench.dir.path().join("early"), bench.dir.path().join("elsewhere"));
+    for directory in [&early, &elsewhere] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    std::fs::write(elsewhere.join("secret"), "not for guests").unwrap();
+    // Ends with what opening `secret` below its first directory came to.
+    let opener = r#"(module
+        (import "wasi_snapshot_preview1" "path_open"
+            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 8) "secret")
+        (func (export "_start")
+            (call $exit (call $open (i32.const 3) (i32.const 0) (i32.const 8) (i32.const 6) (i32.const 0)
+                (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 100)))))"#;
+    let mounts = |host: &PathBuf| vec![Mount { host: host.clone(), guest: "/early".into(), read_only: true }];
+    let late: Arc<dyn LateMounts> = Arc::new(Swap { early: early.clone(), elsewhere: elsewhere.clone() });
+    let held = bench.spawn_with(opener, |it| (it.mounts, it.late_mounts) = (mounts(&early), Some(late))).await;
+    assert_eq!(held.wait().await.code, 44, "no such file");
+    let open = bench.spawn_with(opener, |it| it.mounts = mounts(&elsewhere)).await;
+    assert_eq!(open.wait().await.code, 0);
+}

@@ -136,3 +136,19 @@ async fn tenants_that_are_gone_leave_nothing_unless_somebody_uses_it() {
         assert!(matches!(buckets.tenant(id), Err(BucketError::Tenant(_))), "{id}");
     }
 }
+
+#[tokio::test]
+async fn nothing_larger_than_a_call_may_carry_is_taken_or_looked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let tenant = Buckets::open(dir.path(), bounds()).tenant("a").unwrap();
+    let long = "k".repeat(17);
+    let is_size = |error: BucketError| matches!(error, BucketError::Size { .. });
+    assert!(is_size(tenant.get("", long.clone()).await.unwrap_err()));
+    assert!(is_size(tenant.exists("", long.clone()).await.unwrap_err()));
+    assert!(is_size(tenant.get_many("", vec!["k".into(), long.clone()]).await.unwrap_err()));
+    assert!(is_size(tenant.delete("", vec![long.clone()]).await.unwrap_err()));
+    assert!(is_size(tenant.keys("", Some(long)).await.unwrap_err()));
+    let half = || ("k".to_owned(), vec![0; 40 << 10]);
+    assert!(is_size(tenant.set("", vec![half(), half()]).await.unwrap_err()), "together they are too large");
+    tenant.set("", vec![half()]).await.unwrap();
+}

@@ -247,6 +247,8 @@ fn pods_of_a_node_are_mirrors_that_refer_to_nothing() {
         written(Change::Create, "pods", "p", Value::Null, pod)
     };
     let mut got = String::new();
+    let claims = with("/spec/resourceClaims", json!([{"name": "gpu", "resourceClaimName": "others"}]));
+    assert_eq!(claims, r#"node "edge" can not create pods that reference resourceclaims"#);
     for (pointer, value) in [
         ("/spec/hostNetwork", json!(true)),
         ("/metadata/annotations", json!({})),
@@ -328,6 +330,14 @@ fn a_node_sets_no_labels_that_steer_pods_and_no_taints() {
         written(Update, "nodes", NODE, tainted, json!({"spec": {}})),
         r#"node "edge" is not allowed to modify taints"#
     );
+    let owned = json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Namespace", "name": "gone"}]}});
+    for subject in ["nodes", "nodes/status"] {
+        assert_eq!(
+            written(Update, subject, NODE, json!({"metadata": {}}), owned.clone()),
+            r#"node "edge" is not allowed to modify ownerReferences"#
+        );
+    }
+    assert_eq!(written(Update, "nodes", NODE, owned.clone(), owned), "yes");
     assert_eq!(
         written(Update, "nodes", "other", json!({}), json!({})),
         r#"node "edge" is not allowed to modify node "other""#

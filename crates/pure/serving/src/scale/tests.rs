@@ -235,3 +235,23 @@ fn a_recorded_trace_replays_to_the_same_decisions() {
     "#]]
     .assert_eq(&out);
 }
+
+#[test]
+fn a_burst_after_a_long_rest_keeps_the_instances_that_it_asked_for() {
+    let mut simulation = Simulation::new(target(10.0));
+    simulation.hold(10, 60).hold(0, 200);
+    assert_eq!(simulation.present.ready, 0, "{}", simulation.log);
+    // Nobody looks at a revision at rest.
+    simulation.reading.at += 3_600_000;
+    simulation.reading.in_flight = 100;
+    simulation.decide();
+    assert_eq!(simulation.present.asked, 10, "{}", simulation.log);
+    for ready in [6, 8, 10] {
+        simulation.present.ready = ready;
+        simulation.reading.at += 20;
+        simulation.reading.used += 2_000;
+        simulation.decide();
+        simulation.present.ready = ready;
+        assert_eq!(simulation.present.asked, 10, "{}", simulation.log);
+    }
+}
