@@ -1,9 +1,13 @@
 //! Sends one request to an endpoint of a Service, and to another where the first took nothing of it.
 
-use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use eyot_dispatch::{Body, BoxError, CallError};
+use eyot_dispatch::{Body, BoxError, CallError, Using};
 use http::{Request, Response, StatusCode, request::Parts};
 use tokio::time::Instant;
 
@@ -90,20 +94,18 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let Some(hold) = &pool.hold else { return pass(gateway, pool, client, head, body, upgrade, permit).await };
-    let using = hold.begin();
-    let sending = pass(gateway, pool, client, head, body, upgrade, permit);
+    let Some(hold) = &pool.hold else { return pass(gateway, pool, client, head, body, upgrade, permit, None).await };
+    // Whoever answers takes part in it, so that a stream that outlives the response is counted to its own end.
+    let using = Arc::new(hold.begin());
+    let sending = pass(gateway, pool, client, head, body, upgrade, permit, Some(&using));
     let Ok(sent) = tokio::time::timeout(hold.terms.start_timeout, sending).await else {
         pool.count(0);
         return Err(ForwardError::Late(pool.name.to_string()));
     };
-    let mut sent = sent?;
-    if let Some(busy) = &mut sent.busy {
-        busy.keep(using);
-    }
-    Ok(sent)
+    sent
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
 async fn pass<B>(
     gateway: &Gateway,
     pool: &Pool,
@@ -112,6 +114,7 @@ async fn pass<B>(
     body: B,
     mut upgrade: Option<Upgrade>,
     permit: Option<Permit<'_>>,
+    using: Option<&Arc<Using>>,
 ) -> Result<Sent, ForwardError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -124,7 +127,7 @@ where
     let (mut place, mut pause) = (None, PAUSE_FIRST);
     loop {
         let changed = pool.changed();
-        let Some(busy) = pool.choose(&tried, client) else {
+        let Some(mut busy) = pool.choose(&tried, client) else {
             let denied = matches!(failure, Some((_, CallError::Denied(_))));
             if let Some(hold) = pool.hold.as_ref().filter(|it| !denied && it.is_open()) {
                 if place.is_none() {
@@ -154,6 +157,9 @@ where
         if let (Some(hold), Some(_)) = (&pool.hold, &place) {
             // Places that came free at once may have left one wake for several who wait.
             hold.freed.notify_one();
+        }
+        if let Some(using) = using {
+            busy.keep(using.clone());
         }
         let address = busy.address();
         if let Some(Err(denied)) = permit.map(|it| it(address)) {

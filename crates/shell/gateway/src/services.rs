@@ -133,7 +133,7 @@ pub(crate) struct Counts {
 pub(crate) struct Busy {
     endpoint: Arc<Endpoint>,
     /// Counts the request for who scales.
-    using: Option<Using>,
+    using: Option<Arc<Using>>,
 }
 
 impl Busy {
@@ -142,7 +142,7 @@ impl Busy {
     }
 
     /// Has the request counted until it ends.
-    pub(crate) fn keep(&mut self, using: Using) {
+    pub(crate) fn keep(&mut self, using: Arc<Using>) {
         self.using = Some(using);
     }
 }

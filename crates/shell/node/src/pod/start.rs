@@ -410,7 +410,13 @@ pub(super) async fn refresh_volumes(owner: &Arc<Owner>, pod: &Arc<Pod>, ip: Ipv4
     };
     let (facts, directory) = (owner.shared.facts(ip), owner.shared.pod_directory(&owner.key));
     let pod = pod.clone();
-    let written = tokio::task::spawn_blocking(move || write_volumes(&pod, &facts, &fetched, &directory, part)).await;
+    let shared = owner.shared.clone();
+    let work = move || {
+        // A guest may have the late part made at the same time.
+        let _alone = (part == Part::All).then(|| shared.late_writes.lock());
+        write_volumes(&pod, &facts, &fetched, &directory, part)
+    };
+    let written = tokio::task::spawn_blocking(work).await;
     if let Ok(Err(error)) = written {
         owner.warn(None, "FailedMount", error.to_string());
     }
