@@ -502,9 +502,8 @@ impl Machine {
         }
     }
 
-    /// Tokens in this part of its volumes are to be replaced then.
+    /// Tokens in this part of its volumes, which is all that is kept or the late one alone, are to be replaced then.
     pub(super) fn renew_tokens_at(&mut self, at: Option<Moment>, part: Part) {
-        // What is kept was fetched as a whole, unless the late part is only being made.
         let others = self.tokens_due.filter(|_| part != self.kept());
         self.tokens_due = others.into_iter().chain(at).min();
     }
