@@ -56,11 +56,12 @@ async fn a_full_disk_refuses_writes_and_stops_nothing_else() -> Result<()> {
     node.sample("hello").await?;
     let filler = disk.path().join("filler");
     fill(&filler)?;
-    // What is in the log's last page may still fit.
+    // What is in the log's last page may still fit, and then not even the end of it may.
+    let mut attempt = 0;
     let refused = eventually("a refusal", SOON, async || {
-        let value = format!("--from-literal=text={}", "x".repeat(100_000));
-        let outcome = node.kubectl_outcome(&["create", "configmap", "too-much", &value]).await?;
-        let _ = node.kubectl_outcome(&["delete", "configmap", "too-much"]).await?;
+        attempt += 1;
+        let (name, value) = (format!("too-much-{attempt}"), format!("--from-literal=text={}", "x".repeat(100_000)));
+        let outcome = node.kubectl_outcome(&["create", "configmap", &name, &value]).await?;
         ensure!(outcome.code != 0, "it was stored");
         Ok(outcome.stderr)
     })
