@@ -504,6 +504,7 @@ fn verify_tells_promised_measured_and_verdict_and_writes_figures_back() -> Resul
     ensure!(output.status.code() == Some(code), "{:?}: {said}", output.status.code());
     let written = std::fs::read_to_string(dir.path().join("catalog/verified.yaml"))?;
     ensure!(written.contains("metric: startup") && written.contains("2026-11-22"), "{written}");
+    ensure!(written.contains(r#"metric: density, value: ">=20""#), "a sample is no upper bound: {written}");
     // A debug build may be too slow for the scenario it came from: another one asks less.
     let modest = "kind: edge\nhard: {require: [wasmedge-crun]}\n";
     let output = run(&["advise", "-", "--explain", "runtime", "--catalog", &catalog], "C", Some(modest))?;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use eyot_advise::{Lang, render::Promised, unit::Quantity};
 
-use super::report::{Line, Verification};
+use super::report::{Line, Verdict, Verification};
 use crate::advise;
 
 /// The file that figures are added to; it is read after the others, so that its last line counts.
@@ -58,6 +58,8 @@ fn entry(line: &Line, told: &Verification) -> Option<String> {
     }
     let shown = |value: i64| Quantity { value, unit: what.unit() }.to_string();
     let value = match figure.usual {
+        // As many pods as were asked for became ready: that many there may be at least.
+        _ if what == Promised::Density && line.verdict != Verdict::Broken => format!(">={}", shown(figure.value)),
         Some(usual) if usual < figure.value => format!("{}..{}", shown(usual), shown(figure.value)),
         _ => shown(figure.value),
     };
