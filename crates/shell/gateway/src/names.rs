@@ -16,7 +16,8 @@ use crate::{
     services::{Client, Service},
 };
 
-/// Longest wait for the first list of Services, and with it of policies: every container waits for it before it starts. A pod that starts while the API is silent does without.
+/// Longest wait for the first list of Services, and with it of policies: every container waits for it before it starts. A
+/// pod that starts while the API is silent does without, and may not connect to anything until policies were listed.
 const SYNC_MAX: Duration = Duration::from_secs(5);
 
 impl Names for Gateway {

@@ -180,8 +180,10 @@ impl Follower {
                 }
             }
             Seen::Policy(event) => {
-                if !world.policies.on(event, slim).is_empty() {
-                    self.gateway.egress.set_policies(world.policies.objects.iter());
+                let changed = !world.policies.on(event, slim).is_empty();
+                let egress = &self.gateway.egress;
+                if world.policies.complete && (changed || !egress.is_known()) {
+                    egress.set_policies(world.policies.objects.iter());
                 }
             }
             Seen::Pod(event) => self.gateway.egress.on_pod(event),

@@ -75,7 +75,9 @@ fn uses(server: &Shared, node: &str, related: Related, namespace: &str, name: &s
     // The claim of a generic ephemeral volume is called after pod and volume: its name stands nowhere whole.
     let may_hold = |it: &Arc<Entry>| related == Related::Claim || holds(&it.value, name.as_bytes());
     let mut pods = pods.entries.iter().filter(|it| is_on(node, it) && may_hold(it));
-    pods.any(|it| object::parse(it).is_ok_and(|pod| nodes::uses(&pod, related, name)))
+    // A node makes mirror pods itself: what one names would be open to it for the asking.
+    let is_mirror = |pod: &Value| meta::annotation(pod, nodes::MIRROR).is_some();
+    pods.any(|it| object::parse(it).is_ok_and(|pod| !is_mirror(&pod) && nodes::uses(&pod, related, name)))
 }
 
 fn is_on(node: &str, pod: &Entry) -> bool {

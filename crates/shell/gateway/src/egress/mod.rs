@@ -1,13 +1,14 @@
 //! What guests may connect to: NetworkPolicies and the pods they speak of, kept at hand for the data path.
 //!
 //! Entry point: [`Egress::check`]. While no policy has egress rules a check is one load, and pods are not followed at all.
+//! Until policies were listed once nobody may connect: one of them might forbid it.
 
 mod read;
 
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicU8, Ordering::Relaxed},
 };
 
 use eyot_dispatch::Caller;
@@ -22,8 +23,24 @@ pub(crate) use read::has_egress;
 /// Rules of egress and what they are about.
 #[derive(Debug, Default)]
 pub(crate) struct Egress {
-    is_used: AtomicBool,
+    /// One of the three below.
+    state: AtomicU8,
     facts: RwLock<Facts>,
+}
+
+/// Policies were never listed.
+const UNKNOWN: u8 = 0;
+/// No policy has egress rules.
+const FREE: u8 = 1;
+const USED: u8 = 2;
+
+/// Why a guest may not connect.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(transparent)]
+    ByPolicy(#[from] Refusal),
+    #[error("this node has not heard yet which NetworkPolicies there are")]
+    Unknown,
 }
 
 #[derive(Debug, Default)]
@@ -47,25 +64,32 @@ struct Known {
 impl Egress {
     /// Whether any policy has egress rules.
     pub(crate) fn is_used(&self) -> bool {
-        self.is_used.load(Relaxed)
+        self.state.load(Relaxed) == USED
+    }
+
+    /// Whether policies were listed once.
+    pub(crate) fn is_known(&self) -> bool {
+        self.state.load(Relaxed) != UNKNOWN
     }
 
     /// Whether `caller` may connect to `address`, which is where the connection really goes.
-    pub(crate) fn check(&self, caller: &Caller, protocol: Protocol, address: SocketAddr) -> Result<(), Refusal> {
-        if !self.is_used() {
-            return Ok(());
+    pub(crate) fn check(&self, caller: &Caller, protocol: Protocol, address: SocketAddr) -> Result<(), Refused> {
+        match self.state.load(Relaxed) {
+            UNKNOWN => return Err(Refused::Unknown),
+            FREE => return Ok(()),
+            _ => {}
         }
         let facts = self.facts.read();
         let Some(policies) = facts.policies.get(&*caller.namespace) else { return Ok(()) };
         let labels = facts.pods.get(&Name::new(&caller.namespace, &caller.pod)).map(|it| &it.labels);
         let destination = facts.destination(address.ip().to_canonical());
-        egress::permits(policies, &caller.namespace, labels, protocol, address, destination)
+        Ok(egress::permits(policies, &caller.namespace, labels, protocol, address, destination)?)
     }
 
     /// Whether any policy holds `caller`, so that each of its connections is checked.
     pub(crate) fn holds(&self, caller: &Caller) -> bool {
         if !self.is_used() {
-            return false;
+            return !self.is_known();
         }
         let facts = self.facts.read();
         let labels = facts.pods.get(&Name::new(&caller.namespace, &caller.pod)).map(|it| &it.labels);
@@ -79,9 +103,9 @@ impl Egress {
         for (name, policy) in all.filter(|(_, it)| has_egress(&it.spec)) {
             policies.entry(name.namespace.clone()).or_default().push(read::policy(&name.name, &policy.spec));
         }
-        let is_used = !policies.is_empty();
+        let state = if policies.is_empty() { FREE } else { USED };
         self.facts.write().policies = policies;
-        self.is_used.store(is_used, Relaxed);
+        self.state.store(state, Relaxed);
     }
 
     /// Takes the labels of a namespace, or that it is gone.
@@ -192,6 +216,9 @@ mod tests {
     #[test]
     fn pods_are_known_by_their_present_address() {
         let egress = Egress::default();
+        assert_eq!(check(&egress, "web", "10.42.0.2:8080"), Refused::Unknown.to_string(), "one may forbid it");
+        assert!(egress.holds(&Caller { namespace: "shop".into(), pod: "web".into() }));
+        egress.set_policies(std::iter::empty());
         assert_eq!(check(&egress, "web", "10.42.0.2:8080"), "permitted", "without policies everything is");
         let spec = json!({
             "podSelector": { "matchLabels": { "app": "web" } },
