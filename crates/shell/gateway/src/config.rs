@@ -33,7 +33,8 @@ pub struct Config {
     pub function_domain: String,
     /// Where requests to functions are counted.
     pub loads: Arc<Loads>,
-    /// Connections held at once; further ones wait in the listen queue. Bounds memory: a connection costs about 20 KiB.
+    /// Connections that the listener holds at once, and as many that all ports of the node hold; further ones wait in the
+    /// listen queue. Bounds memory: a connection costs about 20 KiB.
     pub connections_max: usize,
     /// Longest time from the first byte of a request head to its last.
     pub head_timeout: Duration,

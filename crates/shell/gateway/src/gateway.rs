@@ -42,8 +42,10 @@ pub struct Gateway {
     pub(crate) pod_networks: PodNetworks,
     pub(crate) counters: Counters,
     pub(crate) synced: watch::Sender<bool>,
-    /// Connections that may still be opened.
+    /// Connections that may still be opened to the listener.
     pub(crate) slots: Arc<Semaphore>,
+    /// And to ports of the node, whose clients may hold them for ever: they take none from the listener.
+    pub(crate) port_slots: Arc<Semaphore>,
     pub(crate) http: Builder<TokioExecutor>,
     /// Judges requests before they are carried, where anybody does.
     pub(crate) authorizer: OnceLock<Arc<dyn Authorize>>,
@@ -67,6 +69,7 @@ impl Gateway {
             counters: Counters::default(),
             synced: watch::Sender::new(false),
             slots: Arc::new(Semaphore::new(connections_max)),
+            port_slots: Arc::new(Semaphore::new(connections_max)),
             http: server::protocol(),
             authorizer: OnceLock::new(),
         })

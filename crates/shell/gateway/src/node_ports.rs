@@ -93,7 +93,7 @@ async fn serve(gateway: Arc<Gateway>, listener: Option<TcpListener>, address: So
         None => opened(address, &pool).await,
     };
     loop {
-        let (stream, peer, permit) = server::accept(&listener, &gateway.slots).await;
+        let (stream, peer, permit) = server::accept(&listener, &gateway.port_slots).await;
         if gateway.judges(&pool) {
             let direct = Direct::new(pool.clone(), address);
             let cut = CancellationToken::new();
