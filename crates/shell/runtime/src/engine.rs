@@ -3,13 +3,15 @@
 //! There are two because one instance is used in two ways. A `wasi:http` instance lives for one request: its memory comes
 //! from a pool of slots that stay mapped and partly resident, so that a fresh one costs microseconds. A command lives for
 //! minutes to months and may need all of 4 GiB: a pool would only cap its memory and hold slots hostage, so its memory is
-//! mapped when it starts. A program is only ever compiled for one of them.
+//! mapped when it starts (see [`crate::linear`]). A program is only ever compiled for one of them.
 //!
 //! Start at [`Engines::new`]. [`pools`] decides, from facts alone, what to try to reserve.
 
+use std::sync::Arc;
+
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use crate::machine::Machine;
+use crate::{linear::Memories, machine::Machine};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -129,6 +131,9 @@ fn http_config(pool: Option<Pool>) -> Config {
 fn command_config(machine: Machine) -> Config {
     let mut config = base_config();
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    config.with_host_memory(Arc::new(Memories));
+    // Images of data belong to wasmtime's own mappings.
+    config.memory_init_cow(false);
     if machine.space_bytes < ROOMY {
         // Small address space: memories start small and move when they outgrow their place.
         config.memory_reservation(64 * MIB);

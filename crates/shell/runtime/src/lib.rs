@@ -22,6 +22,7 @@ mod files;
 mod guest;
 mod inspect;
 mod keyvalue;
+mod linear;
 mod link;
 mod load;
 mod machine;
