@@ -152,7 +152,7 @@ enum Run {
 }
 
 impl Exchange {
-    fn new(guest: Arc<HttpGuest>, work: Metered<wasmtime::Result<()>>) -> Self {
+    pub(crate) fn new(guest: Arc<HttpGuest>, work: Metered<wasmtime::Result<()>>) -> Self {
         let ends = Instant::now() + guest.deadline;
         Self { guest, run: Run::Here(work), ends, timer: None }
     }

@@ -3,13 +3,14 @@
 //! Start at [`Runtime::load`]: it turns a file into a [`Program`], compiled once per digest. [`Program::serve`] makes a
 //! [`HttpGuest`] (a `wasi:http` component, a fresh instance per request) and [`Program::spawn`] a [`Process`] (a
 //! `wasi:cli` command or preview-1 module with an exit code). [`Runtime::opa_policy`] loads what OPA compiled, and [`describe`]
-//! tells what a file is without loading it.
+//! tells what a file is without loading it. A command may be served too, an instance for each request ([`PerRequest`]).
 //!
 //! Deliberately absent: Kubernetes, images and registries, log files, probes and restarts; those are the node's. Requests
 //! that leave a guest go to [`eyot_dispatch::Outbound`].
 
 mod cache;
 mod call;
+mod cgi;
 mod checksum;
 mod collect;
 mod config;
@@ -42,6 +43,7 @@ mod spec;
 mod state;
 mod trap;
 
+pub use cgi::{OutputForm, PerRequest};
 pub use config::RuntimeConfig;
 pub use describe::{Description, Import, describe};
 pub use error::{LoadError, RuntimeError, StartError};

@@ -24,7 +24,9 @@ use wasmtime_wasi::{
 };
 
 use crate::{
-    LogStream, files,
+    LogStream,
+    cgi::Invocation,
+    files,
     guest::Guest,
     keyvalue, net, settings,
     state::{ModuleState, State},
@@ -112,16 +114,18 @@ impl HasData for Shared {
 struct View<'a> {
     guest: Arc<Guest>,
     stdin: Option<&'a AsyncStdinStream>,
+    invocation: Option<&'a Invocation>,
     table: &'a mut ResourceTable,
 }
 
 fn view(state: &mut State) -> View<'_> {
-    View { guest: Arc::clone(state.guest()), stdin: state.stdin.as_ref(), table: &mut state.table }
+    let guest = Arc::clone(state.guest());
+    View { guest, stdin: state.stdin.as_ref(), invocation: state.invocation.as_deref(), table: &mut state.table }
 }
 
 impl cli::environment::Host for View<'_> {
     fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
-        Ok(self.guest.env.clone())
+        Ok(self.invocation.map_or(&self.guest.env, |it| &it.env).clone())
     }
 
     fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
@@ -145,14 +149,20 @@ impl cli::stdin::Host for View<'_> {
 
 impl cli::stdout::Host for View<'_> {
     fn get_stdout(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
-        let stream: DynOutputStream = Box::new(self.guest.output(LogStream::Stdout));
+        let stream: DynOutputStream = match self.invocation {
+            Some(own) => Box::new(own.stdout.clone()),
+            None => Box::new(self.guest.output(LogStream::Stdout)),
+        };
         Ok(self.table.push(stream)?)
     }
 }
 
 impl cli::stderr::Host for View<'_> {
     fn get_stderr(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
-        let stream: DynOutputStream = Box::new(self.guest.output(LogStream::Stderr));
+        let stream: DynOutputStream = match self.invocation.and_then(|it| it.stderr.as_ref()) {
+            Some(own) => Box::new(own.clone()),
+            None => Box::new(self.guest.output(LogStream::Stderr)),
+        };
         Ok(self.table.push(stream)?)
     }
 }

@@ -11,7 +11,9 @@ use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtxBuilder, cli::AsyncStdinStream, p2::bindings::CommandPre};
 
 use crate::{
-    LogStream, files,
+    LogStream,
+    cgi::Invocation,
+    files,
     guest::Guest,
     meter::{Meter, Metered},
     program::{Code, Linked},
@@ -147,16 +149,24 @@ impl fmt::Debug for Process {
 }
 
 async fn run(code: Arc<Code>, guest: Arc<Guest>, stdin: Option<Stdin>) -> Exit {
-    let engine = &code.core.engines.command;
-    let stdin = stdin.map(AsyncStdinStream::new);
-    let result = match &code.linked {
-        Linked::Command(pre) => run_component(engine, pre, Arc::clone(&guest), stdin).await,
-        Linked::Module(pre) => run_module(engine, pre, &guest, stdin).await,
-        Linked::Http(_) => Err(wasmtime::format_err!("a wasi:http component is no command")),
-    };
-    match result {
+    match run_program(&code, Arc::clone(&guest), stdin.map(AsyncStdinStream::new), None).await {
         Ok(code) => Exit { code, reason: ExitReason::Completed },
         Err(error) => explain(&error, &guest),
+    }
+}
+
+/// Runs a command in a fresh instance to its end; an invocation has an environment and output of its own.
+pub(crate) async fn run_program(
+    code: &Code,
+    guest: Arc<Guest>,
+    stdin: Option<AsyncStdinStream>,
+    invocation: Option<Box<Invocation>>,
+) -> wasmtime::Result<i32> {
+    let engine = &code.core.engines.command;
+    match &code.linked {
+        Linked::Command(pre) => run_component(engine, pre, guest, stdin, invocation).await,
+        Linked::Module(pre) => run_module(engine, pre, &guest, stdin, invocation).await,
+        Linked::Http(_) => Err(wasmtime::format_err!("a wasi:http component is no command")),
     }
 }
 
@@ -165,8 +175,11 @@ async fn run_component(
     pre: &CommandPre<State>,
     guest: Arc<Guest>,
     stdin: Option<AsyncStdinStream>,
+    invocation: Option<Box<Invocation>>,
 ) -> wasmtime::Result<i32> {
-    let mut store = new_store(engine, State::new(guest, stdin));
+    let mut state = State::new(guest, stdin);
+    state.invocation = invocation;
+    let mut store = new_store(engine, state);
     store.limiter(|it| &mut it.limits);
     store.set_hostcall_fuel(CALL_BYTES_MAX);
     let command = pre.instantiate_async(&mut store).await?;
@@ -179,13 +192,22 @@ async fn run_module(
     pre: &wasmtime::InstancePre<ModuleState>,
     guest: &Arc<Guest>,
     stdin: Option<AsyncStdinStream>,
+    invocation: Option<Box<Invocation>>,
 ) -> wasmtime::Result<i32> {
     if files::are_seen_by(pre.module()) {
         guest.files.complete(|why| guest.say(why)).await;
     }
     let mut builder = WasiCtxBuilder::new();
-    builder.args(&guest.args).envs(&guest.env);
-    builder.stdout(guest.output(LogStream::Stdout)).stderr(guest.output(LogStream::Stderr));
+    builder.args(&guest.args).stderr(guest.output(LogStream::Stderr));
+    match invocation {
+        None => drop(builder.envs(&guest.env).stdout(guest.output(LogStream::Stdout))),
+        Some(own) => {
+            builder.envs(&own.env).stdout(own.stdout);
+            if let Some(stderr) = own.stderr {
+                builder.stderr(stderr);
+            }
+        }
+    }
     if let Some(stdin) = stdin {
         builder.stdin(stdin);
     }

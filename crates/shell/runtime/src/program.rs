@@ -108,13 +108,15 @@ impl Program {
         self.loaded
     }
 
-    /// Makes a guest that answers requests, an instance each.
+    /// Makes a guest that answers requests, an instance each. A command does where its spec says how
+    /// ([`GuestSpec::per_request`]).
     ///
     /// # Errors
     ///
-    /// When the program is a command, a mount cannot be opened, or the memory limit is below what the program starts with.
+    /// When the program is a command and its spec says nothing of that, a mount cannot be opened, or the memory limit is below what the program starts with.
     pub fn serve(&self, spec: GuestSpec) -> Result<Arc<HttpGuest>, StartError> {
-        if self.kind().is_command() {
+        let per_request = spec.per_request.clone().filter(|_| self.kind().is_command());
+        if self.kind().is_command() && per_request.is_none() {
             return Err(StartError::WrongKind { found: self.kind(), wanted: "served" });
         }
         if let Some(limit) = spec.memory_bytes
@@ -124,7 +126,7 @@ impl Program {
         }
         let (deadline, requests_max) = (spec.request_deadline, spec.requests_max);
         let guest = Arc::new(Guest::new(spec)?);
-        Ok(Arc::new(HttpGuest::new(Arc::clone(&self.code), guest, deadline, requests_max)))
+        Ok(Arc::new(HttpGuest::new(Arc::clone(&self.code), guest, deadline, requests_max, per_request)))
     }
 
     /// Starts a process on the runtime's own threads.

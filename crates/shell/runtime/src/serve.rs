@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use tokio::sync::{Notify, watch};
 
-use crate::{call, guest::Guest, program::Code};
+use crate::{PerRequest, call, cgi, guest::Guest, program::Code};
 
 /// Set in [`HttpGuest::admitted`] once no more requests are taken.
 const DRAINING: usize = 1 << (usize::BITS - 1);
@@ -29,6 +29,8 @@ pub struct HttpGuest {
     pub(crate) code: Arc<Code>,
     pub(crate) guest: Arc<Guest>,
     pub(crate) deadline: Duration,
+    /// How a command answers; `None` for a component that answers by itself.
+    per_request: Option<Arc<PerRequest>>,
     requests_max: usize,
     /// Requests inside, and whether more are taken.
     admitted: AtomicUsize,
@@ -78,11 +80,18 @@ pub enum FailureKind {
 pub(crate) struct Admission(Arc<HttpGuest>);
 
 impl HttpGuest {
-    pub(crate) fn new(code: Arc<Code>, guest: Arc<Guest>, deadline: Duration, requests_max: u32) -> Self {
+    pub(crate) fn new(
+        code: Arc<Code>,
+        guest: Arc<Guest>,
+        deadline: Duration,
+        requests_max: u32,
+        per_request: Option<PerRequest>,
+    ) -> Self {
         Self {
             code,
             guest,
             deadline,
+            per_request: per_request.map(Arc::new),
             requests_max: requests_max.max(1) as usize,
             admitted: AtomicUsize::new(0),
             emptied: Notify::new(),
@@ -169,7 +178,10 @@ impl Handler for HttpGuest {
     fn handle(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
         Box::pin(async move {
             let admission = self.admit()?;
-            call::call(self, admission, request).await
+            match self.per_request.clone() {
+                None => call::call(self, admission, request).await,
+                Some(terms) => cgi::call(self, terms, admission, request).await,
+            }
         })
     }
 }

@@ -7,6 +7,8 @@ pub use eyot_dispatch::Names;
 use eyot_dispatch::{Caller, Outbound};
 use futures::future::BoxFuture;
 
+use crate::PerRequest;
+
 /// Everything a guest is given besides its code. Start from [`GuestSpec::new`].
 #[derive(Clone)]
 pub struct GuestSpec {
@@ -40,6 +42,8 @@ pub struct GuestSpec {
     pub names: Option<Arc<dyn Names>>,
     /// What its `wasi:keyvalue` buckets are kept in; `None` denies it access to any.
     pub buckets: Option<Arc<Tenant>>,
+    /// Serves a command: how it answers. `None` for a command that is spawned, and for what answers by itself.
+    pub per_request: Option<PerRequest>,
     /// Whether a command's standard input can be written with [`crate::Process::take_stdin`]; else it is empty.
     pub stdin: bool,
 }
@@ -62,6 +66,7 @@ impl GuestSpec {
             requests_max: 256,
             names: None,
             buckets: None,
+            per_request: None,
             stdin: false,
         }
     }

@@ -13,7 +13,7 @@ use wasmtime_wasi::{
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::{guest::Guest, outgoing::Hooks};
+use crate::{cgi::Invocation, guest::Guest, outgoing::Hooks};
 
 /// Most resources (streams, bodies, sockets, descriptors) an instance may hold at once.
 const RESOURCES_MAX: usize = 16_384;
@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) limits: Limits,
     pub(crate) stdin: Option<AsyncStdinStream>,
+    /// What one request to a command has of its own.
+    pub(crate) invocation: Option<Box<Invocation>>,
     hooks: Hooks,
     http: WasiHttpCtx,
     cli: WasiCliCtx,
@@ -46,6 +48,7 @@ impl State {
             table,
             limits: Limits::new(&guest),
             stdin,
+            invocation: None,
             hooks: Hooks { guest },
             http: WasiHttpCtx::new(),
             cli: WasiCliCtx::default(),
