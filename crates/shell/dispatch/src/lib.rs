@@ -3,13 +3,15 @@
 //! `runtime` implements [`Handler`] for a guest, `node` publishes it in [`Endpoints`] under the pod's address, and
 //! `gateway` looks it up there. In the other direction a guest's outgoing requests leave through [`Outbound`], which
 //! `gateway` implements, as it does [`Names`], which tells what the cluster calls things. [`Authorize`] decides whether a
-//! request is carried at all. [`Loads`] counts what is asked of what scales.
+//! request is carried at all. [`Front`] answers beside functions on a listener of its own.
+//! [`Loads`] counts what is asked of what scales.
 //!
 //! Invariant: this crate knows neither wasmtime nor Kubernetes.
 
 mod authorize;
 mod body;
 mod endpoints;
+mod front;
 mod load;
 mod names;
 
@@ -21,6 +23,7 @@ use http::{Request, Response};
 pub use authorize::{Asking, Authorize, Changes, Decision, Sender, Way};
 pub use body::{Body, BoxError, empty, full};
 pub use endpoints::Endpoints;
+pub use front::{Front, Passing};
 pub use load::{Load, LoadReading, Loads, Using};
 pub use names::{Announced, AnnouncedPort, Names, Transport};
 

@@ -95,6 +95,11 @@ impl Loads {
         loads.get_or_insert_with(name.into(), fresh).clone()
     }
 
+    /// Requests that `name` has begun, if it was ever heard of. Makes nothing.
+    pub fn requests(&self, name: &str) -> Option<i64> {
+        self.by_name.pin().get(name).map(|it| it.counts.lock().requests)
+    }
+
     /// Forgets the load of `name`. Requests under way go on being counted where nobody looks.
     pub fn forget(&self, name: &str) {
         self.by_name.pin().remove(name);

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use eyot_dispatch::Front;
 use eyot_route::{Action, Backend};
 use http::HeaderValue;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -43,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) cut: CancellationToken,
     /// Where all of its requests go, whatever they ask for; routes decide where there is nothing.
     pub(crate) direct: Option<Direct>,
+    /// Who stands before the functions that it asks for by name; it asks for nothing else then.
+    pub(crate) front: Option<Arc<dyn Front>>,
 }
 
 /// The one Service that a port of the node leads to.
@@ -80,11 +83,12 @@ impl Connection {
         address: SocketAddr,
         cut: CancellationToken,
         direct: Option<Direct>,
+        front: Option<Arc<dyn Front>>,
     ) -> Arc<Self> {
         // An IP address is a valid header value.
         let peer = HeaderValue::try_from(address.ip().to_canonical().to_string());
         let peer = peer.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Arc::new(Self { gateway, peer, address, marks: Marks::default(), cut, direct })
+        Arc::new(Self { gateway, peer, address, marks: Marks::default(), cut, direct, front })
     }
 
     /// Marks the start of a request.

@@ -165,9 +165,16 @@ impl Gateway {
                 None => Ok(self.function(&name).unwrap_or(Way::Outside)),
             },
             Destination::Address(ip) => self.way_to(ip, port),
-            Destination::Outside => Ok(Way::Outside),
+            Destination::Outside => Ok(self.function_by_host(&host).unwrap_or(Way::Outside)),
             Destination::Unknown(why) => Err(CallError::Connect(why)),
         }
+    }
+
+    /// The function of a host such as the one in its URL.
+    fn function_by_host(&self, host: &str) -> Option<Way> {
+        let named = host.strip_suffix(self.config.function_domain.as_str())?.strip_suffix('.')?;
+        let (name, namespace) = named.split_once('.').filter(|it| !it.1.contains('.'))?;
+        self.function(&format!("{namespace}/{name}"))
     }
 
     /// One of the revisions that the function `namespace/name` has now, by their weights.

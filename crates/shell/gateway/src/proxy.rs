@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering::Relaxed};
 
-use eyot_dispatch::{Asking, Body, Changes, Decision, Sender, Way, full};
+use eyot_dispatch::{Asking, Body, Changes, Decision, Front, Sender, Way, full};
 use eyot_route::{Action, Asked, Forwarded, Redirect, canonical_host, choose};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     Gateway,
-    body::{Held, Reply},
+    body::{Held, Payload, Reply},
     connection::Connection,
     forward::{self, Sent},
     functions,
@@ -58,10 +58,27 @@ pub(crate) async fn handle(
 ) -> Result<Response<Reply>, Infallible> {
     let exchange = connection.begin();
     connection.gateway.counters.requests.fetch_add(1, Relaxed);
-    let Answer { response, busy, deadline } = answer(&connection, request).await;
+    let Answer { response, busy, deadline } = match connection.front.clone() {
+        None => answer(&connection, request).await,
+        Some(front) => fronted(&connection, &*front, request).await,
+    };
     let held = Held::by_client(busy, exchange);
     let deadline = deadline.map(|it| Box::pin(tokio::time::sleep_until(it)));
     Ok(response.map(|body| Reply::new(body, held, deadline)))
+}
+
+/// Answers one request on a listener that somebody stands before.
+async fn fronted(connection: &Arc<Connection>, front: &dyn Front, request: Request<Incoming>) -> Answer {
+    let (mut head, body) = request.into_parts();
+    if front.takes(&head) {
+        let body =
+            Payload::new(body, connection.gateway.config.stall_timeout).offer().unwrap_or_else(eyot_dispatch::empty);
+        return Answer::new(front.answer(Request::from_parts(head, body)).await);
+    }
+    let passing = front.passes(&mut head);
+    let mut answer = answer(connection, Request::from_parts(head, body)).await;
+    passing(&mut answer.response);
+    answer
 }
 
 async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {
@@ -78,6 +95,7 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
     let host_name = canonical_host(host_text);
     let found = match &connection.direct {
         Some(direct) => Some((direct.action.clone(), 0, Arc::default())),
+        None if connection.front.is_some() => find_function(gateway, &mut head),
         None => find(gateway, &head, &host_name).or_else(|| find_function(gateway, &mut head)),
     };
     let Some((action, matched, via)) = found else {

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
+use eyot_dispatch::Front;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
@@ -77,6 +78,20 @@ impl Gateway {
     /// Answers clients of `listener` until `stop`. Then no connection is accepted, requests in flight are answered
     /// with `Connection: close`, for at most [`crate::Config::drain_timeout`], and what is left is cut.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        self.serve_all(listener, None, stop).await;
+    }
+
+    /// Like [`Gateway::serve`], but clients reach functions by name only, and `front`, which stands before them.
+    pub async fn serve_front(self: &Arc<Self>, listener: TcpListener, front: Arc<dyn Front>, stop: CancellationToken) {
+        self.serve_all(listener, Some(front), stop).await;
+    }
+
+    async fn serve_all(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        front: Option<Arc<dyn Front>>,
+        stop: CancellationToken,
+    ) {
         let cut = CancellationToken::new();
         let mut connections = JoinSet::new();
         loop {
@@ -85,7 +100,7 @@ impl Gateway {
                 accepted = accept(&listener, &self.slots) => accepted,
             };
             while connections.try_join_next().is_some() {}
-            let connection = Connection::new(self.clone(), peer, cut.clone(), None);
+            let connection = Connection::new(self.clone(), peer, cut.clone(), None, front.clone());
             connections.spawn(run(connection, stream, stop.child_token(), permit));
         }
         drop(listener);
