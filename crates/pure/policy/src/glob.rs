@@ -2,30 +2,41 @@
 
 /// Whether a text is what a pattern means. Takes time in proportion to the product of their lengths, at worst.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut from) = (0, 0);
     // Where the last star stood, and how much of the text it has taken so far.
     let mut star: Option<(usize, usize)> = None;
     while from < text.len() {
         match pattern.get(at) {
-            Some('*') => {
+            Some(b'*') => {
                 star = Some((at, from));
                 at += 1;
             }
-            Some(it) if *it == '?' || *it == text[from] => {
+            Some(b'?') => {
+                at += 1;
+                from += width(text, from);
+            }
+            // No byte of a character is one of a shorter one, so that bytes may be compared.
+            Some(it) if *it == text[from] => {
                 at += 1;
                 from += 1;
             }
             _ => match &mut star {
                 Some((place, taken)) => {
-                    *taken += 1;
+                    *taken += width(text, *taken);
                     (at, from) = (*place + 1, *taken);
                 }
                 None => return false,
             },
         }
     }
-    pattern[at..].iter().all(|it| *it == '*')
+    pattern[at..].iter().all(|it| *it == b'*')
+}
+
+/// Bytes of the character that begins there.
+fn width(text: &[u8], at: usize) -> usize {
+    let more = text[at + 1..].iter().take_while(|it| **it & 0b1100_0000 == 0b1000_0000);
+    1 + more.count()
 }
 
 /// Whether a text begins or ends with what a pattern says before or after its one star (`kube-*`, `*-system`, `*a*`), or is
@@ -56,6 +67,11 @@ mod tests {
             ("a*c", "abbc", true),
             ("a*c", "abb", false),
             ("?", "é", true),
+            ("??", "é", false),
+            ("é?", "éa", true),
+            ("*é", "aéé", true),
+            ("*?b", "aéb", true),
+            ("è", "é", false),
             ("?*", "", false),
             ("*:latest", "registry/a:latest", true),
             ("a*b*c", "axbxbxc", true),

@@ -1,9 +1,11 @@
 //! Who changed an object in one round of admission, and who wants to see it again. Entry point: [`Turns`].
 
+use std::collections::BTreeMap;
+
 /// Which policies and webhooks had their turn, and how often the object had been changed by then.
 #[derive(Clone, Debug, Default)]
 pub struct Turns {
-    taken: Vec<(String, usize)>,
+    taken: BTreeMap<String, usize>,
     changes: usize,
     again: bool,
 }
@@ -26,16 +28,16 @@ impl Turns {
     }
 
     fn wants_again(&self, id: &str) -> bool {
-        self.taken.iter().any(|it| it.0 == id && it.1 < self.changes)
+        self.taken.get(id).is_some_and(|it| *it < self.changes)
     }
 
     /// Notes a turn, and whether it changed the object.
     pub fn took(&mut self, id: &str, changed: bool) {
         self.changes += usize::from(changed);
         let changes = self.changes;
-        match self.taken.iter_mut().find(|it| it.0 == id) {
-            Some(turn) => turn.1 = changes,
-            None => self.taken.push((id.to_owned(), changes)),
+        match self.taken.get_mut(id) {
+            Some(turn) => *turn = changes,
+            None => drop(self.taken.insert(id.to_owned(), changes)),
         }
     }
 }

@@ -36,6 +36,16 @@ impl Budget {
         self.left <= 0
     }
 
+    /// What is left.
+    pub(crate) fn left(&self) -> i64 {
+        self.left
+    }
+
+    /// Goes back to what was left before something that counts as not having happened.
+    pub(crate) fn restore(&mut self, left: i64) {
+        self.left = left;
+    }
+
     /// Runs something that charges, given the size of its input in bytes. What runs around it has its own budget back
     /// afterwards.
     pub(crate) fn within<T>(&mut self, input_bytes: usize, run: impl FnOnce() -> T) -> T {
@@ -47,6 +57,11 @@ impl Budget {
         INPUT.set(around.1);
         result
     }
+}
+
+/// What is left to the expression that runs.
+pub(crate) fn left() -> i64 {
+    LEFT.get()
 }
 
 fn size() -> i64 {

@@ -1,25 +1,28 @@
 //! What the expressions of an admission policy see while one request is judged. Entry point: [`Environment`].
 //!
-//! Objects stay JSON: an expression takes out of them what it names, and nothing else is converted. `variables` are
-//! evaluated when they are first named, once for each environment. While an expression runs, its environment lies where
-//! the functions behind these look-ups find it: in the thread.
+//! Objects stay JSON: an expression takes out of them what it names, and nothing else is converted, nor anything twice for
+//! one request. `variables` are evaluated when they are first named, once for each environment. An expression is evaluated
+//! [directly](crate::direct) where that is certain to come to what the interpreter says. While one runs, its environment
+//! lies where the functions behind these look-ups find it: in the thread.
 
 use std::{
     any::Any,
-    cell::{Cell, OnceCell, RefCell},
-    collections::HashMap,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
 };
 
 use eyot_model::rbac::Resource;
-use kube_cel::cel::{Context, ExecutionError, Value, objects::OptionalValue};
+use kube_cel::cel::{Context, ExecutionError, Value};
 use serde_json::Value as Json;
 
 use crate::{
     authorize::Asker,
-    budget::Budget,
+    budget::{self, Budget},
     convert,
+    direct::{End, Item, Run, Surroundings, Way},
     path::{self, Found},
     program::{Program, RunError},
 };
@@ -40,27 +43,48 @@ pub struct Variable {
 #[derive(Clone, Default)]
 pub struct Environment(Rc<Frame>);
 
+/// What all policies see of one request.
 #[derive(Clone, Default)]
-struct Frame {
-    roots: Vec<(&'static str, Arc<Json>)>,
+struct Around {
+    /// Objects by the place of their name in [`ROOTS`], parameters left out.
+    roots: [Option<Arc<Json>>; ROOTS.len()],
     /// Size of the objects, as loops are charged for.
     bytes: usize,
     /// Values that are not JSON.
     values: Vec<(&'static str, Value)>,
-    variables: Arc<[Variable]>,
     /// What the functions of a library ask.
     host: Option<Rc<dyn Any>>,
-    known: RefCell<Vec<Option<Result<Value, ExecutionError>>>>,
+    /// What was looked up already: policies ask for the same things.
+    found: Looked,
+}
+
+/// Values by their paths.
+type Looked = RefCell<BTreeMap<Arc<str>, Item>>;
+
+/// What one policy sees.
+#[derive(Default)]
+struct Frame {
+    around: Rc<Around>,
+    params: Option<Arc<Json>>,
+    /// Size of everything.
+    bytes: usize,
+    /// What was looked up in the parameters.
+    found: Looked,
+    variables: Option<Arc<[Variable]>>,
+    known: RefCell<Vec<Option<Result<Item, ExecutionError>>>>,
     /// How deep variables name each other at this moment.
     depth: Cell<usize>,
-    /// Whole objects, for expressions that name them so.
-    whole: [OnceCell<Value>; ROOTS.len()],
-    /// What was looked up already, by path: policies ask for the same things. Parameters, which differ, are left out.
-    found: Rc<RefCell<HashMap<String, Value>>>,
+    /// What was paid for variables that are known now, whatever becomes of the expression that named them.
+    kept: Cell<i64>,
 }
 
 /// Paths that are remembered.
 const FOUND_MAX: usize = 256;
+/// How deep variables may name each other. Each names only those before it, so that there is an end; the stack may have
+/// one sooner.
+const DEPTH_MAX: usize = 16;
+
+const PARAMS: &str = "params";
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Frame>>> = const { RefCell::new(None) };
@@ -74,47 +98,65 @@ impl Environment {
 
     /// With an object under one of the names in [`ROOTS`]; what is not given is null.
     pub fn with(&self, name: &'static str, value: Arc<Json>) -> Environment {
-        let mut frame = self.fresh();
-        frame.bytes = frame.bytes.saturating_add(convert::size(&value));
-        if let Some(at) = frame.roots.iter().position(|it| it.0 == name) {
-            let before = frame.roots.swap_remove(at);
-            frame.bytes = frame.bytes.saturating_sub(convert::size(&before.1));
+        if name == PARAMS {
+            let bytes = self.0.around.bytes.saturating_add(convert::size(&value));
+            return Environment(Rc::new(Frame { params: Some(value), bytes, ..self.fresh() }));
         }
-        if name != "params" {
-            frame.found = Rc::default();
-        }
-        frame.roots.push((name, value));
-        Environment(Rc::new(frame))
+        let mut around = self.around();
+        let Some(root) = ROOTS.iter().position(|it| *it == name).map(|at| &mut around.roots[at]) else {
+            return self.clone();
+        };
+        let before = root.as_ref().map_or(0, |it| convert::size(it));
+        let after = convert::size(&value);
+        *root = Some(value);
+        around.bytes = around.bytes.saturating_sub(before).saturating_add(after);
+        around.found.get_mut().retain(|path, _| !path::is_of(path, name));
+        self.among(around)
     }
 
     /// With somebody who answers `authorizer`; `resource` is what the request is about.
     pub fn with_authorizer(&self, asker: &Asker, resource: &Resource<'_>) -> Environment {
-        let mut frame = self.fresh();
-        frame.values = vec![("authorizer", asker.value()), ("authorizer.requestResource", asker.about(resource))];
-        Environment(Rc::new(frame))
+        let values = vec![("authorizer", asker.value()), ("authorizer.requestResource", asker.about(resource))];
+        self.among(Around { values, ..self.around() })
     }
 
     /// With a value that is not one of [`ROOTS`].
     pub fn with_value(&self, name: &'static str, value: Value) -> Environment {
-        let mut frame = self.fresh();
-        frame.values.retain(|it| it.0 != name);
-        frame.values.push((name, value));
-        Environment(Rc::new(frame))
+        let mut around = self.around();
+        around.values.retain(|it| it.0 != name);
+        around.values.push((name, value));
+        self.among(around)
     }
 
     /// With what the functions of a library find by [`host`].
     pub fn with_host(&self, host: Rc<dyn Any>) -> Environment {
-        Environment(Rc::new(Frame { host: Some(host), ..self.fresh() }))
+        self.among(Around { host: Some(host), ..self.around() })
     }
 
     /// With a policy's variables, in the order in which they may use each other.
     pub fn with_variables(&self, variables: Arc<[Variable]>) -> Environment {
-        Environment(Rc::new(Frame { variables, ..self.fresh() }))
+        Environment(Rc::new(Frame { variables: Some(variables), ..self.fresh() }))
+    }
+
+    fn around(&self) -> Around {
+        Around::clone(&self.0.around)
+    }
+
+    fn among(&self, around: Around) -> Environment {
+        let params = self.0.params.as_ref().map_or(0, |it| convert::size(it));
+        let bytes = around.bytes.saturating_add(params);
+        Environment(Rc::new(Frame { around: Rc::new(around), bytes, ..self.fresh() }))
     }
 
     /// The same things to see, nothing worked out yet.
     fn fresh(&self) -> Frame {
-        Frame { known: RefCell::default(), depth: Cell::default(), whole: Default::default(), ..(*self.0).clone() }
+        Frame {
+            around: self.0.around.clone(),
+            params: self.0.params.clone(),
+            bytes: self.0.bytes,
+            variables: self.0.variables.clone(),
+            ..Frame::default()
+        }
     }
 
     /// Evaluates an expression that was compiled for such an environment.
@@ -122,9 +164,65 @@ impl Environment {
     /// # Errors
     /// When it fails, or costs more than is left.
     pub fn run(&self, program: &Program, budget: &mut Budget) -> Result<Value, RunError> {
+        match self.decide(program, budget)? {
+            Some(item) => Ok(item.to_cel()),
+            None => self.interpret(program, budget),
+        }
+    }
+
+    /// Whether an expression is true; `None` where it is neither true nor false.
+    ///
+    /// # Errors
+    /// When it fails, or costs more than is left.
+    pub fn holds(&self, program: &Program, budget: &mut Budget) -> Result<Option<bool>, RunError> {
+        Ok(match self.decide(program, budget)? {
+            Some(Item::Bool(it)) => Some(it),
+            Some(_) => None,
+            None => match self.interpret(program, budget)? {
+                Value::Bool(it) => Some(it),
+                _ => None,
+            },
+        })
+    }
+
+    /// What an expression comes to as JSON; `None` where JSON cannot say it.
+    ///
+    /// # Errors
+    /// When it fails, or costs more than is left.
+    pub fn json(&self, program: &Program, budget: &mut Budget) -> Result<Option<Json>, RunError> {
+        match self.decide(program, budget)? {
+            Some(item) => Ok(item.to_json()),
+            None => Ok(convert::to_json(&self.interpret(program, budget)?)),
+        }
+    }
+
+    /// What an expression comes to without the interpreter; `None` where that cannot be told.
+    pub(crate) fn decide(&self, program: &Program, budget: &mut Budget) -> Result<Option<Item>, RunError> {
+        let Some(plan) = &program.plan else { return Ok(None) };
+        if budget.is_spent() {
+            return Err(RunError::Cost);
+        }
+        let (before, left) = (CURRENT.replace(Some(self.0.clone())), budget.left());
+        self.0.kept.set(0);
+        // Functions are the interpreter's, which has a few places that give up in the hardest way.
+        let run = || catch_unwind(AssertUnwindSafe(|| Run::plan(plan, &*self.0)));
+        let found = budget.within(self.0.bytes, run);
+        CURRENT.set(before);
+        if budget.is_spent() {
+            return Err(RunError::Cost);
+        }
+        if let Ok(Ok(item)) = found {
+            return Ok(Some(item));
+        }
+        self.0.depth.set(0);
+        budget.restore(left.saturating_sub(self.0.kept.get()));
+        Ok(None)
+    }
+
+    /// The same by the interpreter.
+    pub(crate) fn interpret(&self, program: &Program, budget: &mut Budget) -> Result<Value, RunError> {
         let before = CURRENT.replace(Some(self.0.clone()));
-        let values: Vec<(&str, &Value)> = self.0.values.iter().map(|it| (it.0, &it.1)).collect();
-        let result = program.run(&values, self.0.bytes, budget);
+        let result = program.run(&self.0.values(), self.0.bytes, budget);
         CURRENT.set(before);
         result
     }
@@ -137,31 +235,26 @@ fn current() -> Result<Rc<Frame>, ExecutionError> {
 
 /// What the environment of the expression that runs in this thread has for its library's functions.
 pub fn host<T: 'static>() -> Option<Rc<T>> {
-    current().ok()?.host.clone()?.downcast().ok()
+    current().ok()?.around.host.clone()?.downcast().ok()
 }
 
 /// `@get(path)`: what lies there.
 pub(crate) fn get(path: Arc<String>) -> Result<Value, ExecutionError> {
     let frame = current()?;
-    if let Some(known) = frame.found.borrow().get(path.as_str()) {
-        return Ok(known.clone());
-    }
     let (root, steps) = path::split(&path);
-    if steps.is_empty() {
-        let at = ROOTS.iter().position(|it| *it == root).unwrap_or_default();
-        return Ok(frame.whole[at].get_or_init(|| convert::json(frame.root(root))).clone());
+    let looked = frame.looked(root == PARAMS);
+    if let Some(known) = looked.borrow().get(path.as_str()) {
+        return Ok(known.to_cel());
     }
-    let value = match path::find(frame.root(root), steps)? {
-        Found::Value(value) => convert::json(value),
-        Found::Optional(value) => {
-            let value = value.map_or_else(OptionalValue::none, |it| OptionalValue::of(convert::json(it)));
-            Value::Opaque(Arc::new(value))
-        }
+    let item = match steps {
+        "" => Item::of_json(frame.root(root)),
+        steps => match path::find(frame.root(root), steps)? {
+            Found::Value(value) => Item::of_json(value),
+            Found::Optional(value) => Item::Optional(value.map(|it| Arc::new(Item::of_json(it)))),
+        },
     };
-    let mut found = frame.found.borrow_mut();
-    if root != "params" && found.len() < FOUND_MAX {
-        found.insert(path.to_string(), value.clone());
-    }
+    let value = item.to_cel();
+    remember(looked, &Arc::from(path.as_str()), item);
     Ok(value)
 }
 
@@ -175,30 +268,102 @@ pub(crate) fn has(path: Arc<String>) -> Result<Value, ExecutionError> {
 /// `@variable(name)`: what a variable of the policy stands for.
 pub(crate) fn variable(name: Arc<String>) -> Result<Value, ExecutionError> {
     let frame = current()?;
-    let at = frame.variables.iter().position(|it| it.name == *name);
+    let at = frame.variables.iter().flat_map(|it| it.iter()).position(|it| it.name == *name);
     let at = at.ok_or_else(|| ExecutionError::NoSuchKey(name.clone()))?;
-    if let Some(known) = frame.known.borrow().get(at).and_then(Clone::clone) {
-        return known;
+    if let Some(known) = frame.known(at) {
+        return known.map(|it| it.to_cel());
     }
-    // Each names only those before it, so that there is an end; the stack may have one sooner.
-    const DEPTH_MAX: usize = 16;
     if frame.depth.get() >= DEPTH_MAX {
         return Err(ExecutionError::function_error("variables", "variables name each other too deeply"));
     }
+    let Some(variable) = frame.variables.as_ref().map(|it| &it[at]) else {
+        return Err(ExecutionError::NoSuchKey(name));
+    };
     frame.depth.set(frame.depth.get() + 1);
-    let values: Vec<(&str, &Value)> = frame.values.iter().map(|it| (it.0, &it.1)).collect();
-    let result = frame.variables[at].program.resolve(&values);
+    let result = variable.program.resolve(&frame.values());
     frame.depth.set(frame.depth.get() - 1);
-    let mut known = frame.known.borrow_mut();
-    known.resize(frame.variables.len(), None);
-    known[at] = Some(result.clone());
+    frame.know(at, result.clone().map(Item::of_cel));
     result
+}
+
+fn remember(looked: &Looked, path: &Arc<str>, item: Item) {
+    let mut looked = looked.borrow_mut();
+    if looked.len() < FOUND_MAX {
+        looked.insert(path.clone(), item);
+    }
 }
 
 impl Frame {
     fn root(&self, name: &str) -> &Json {
+        ROOTS.iter().position(|it| *it == name).map_or(&Json::Null, |at| self.root_at(at))
+    }
+
+    fn root_at(&self, at: usize) -> &Json {
         const NULL: &Json = &Json::Null;
-        self.roots.iter().find(|it| it.0 == name).map_or(NULL, |it| &it.1)
+        let root = if ROOTS[at] == PARAMS { &self.params } else { &self.around.roots[at] };
+        root.as_ref().map_or(NULL, |it| it)
+    }
+
+    /// What was looked up, in parameters or elsewhere: parameters differ between policies.
+    fn looked(&self, in_params: bool) -> &Looked {
+        if in_params { &self.found } else { &self.around.found }
+    }
+
+    fn values(&self) -> Vec<(&str, &Value)> {
+        self.around.values.iter().map(|it| (it.0, &it.1)).collect()
+    }
+
+    fn known(&self, at: usize) -> Option<Result<Item, ExecutionError>> {
+        self.known.borrow().get(at).and_then(Clone::clone)
+    }
+
+    fn know(&self, at: usize, result: Result<Item, ExecutionError>) {
+        let mut known = self.known.borrow_mut();
+        known.resize(self.variables.as_ref().map_or(0, |it| it.len()), None);
+        known[at] = Some(result);
+    }
+}
+
+impl Surroundings for Frame {
+    fn get(&self, way: &Way) -> Option<Item> {
+        let looked = self.looked(ROOTS[way.root] == PARAMS);
+        if let Some(known) = looked.borrow().get(&way.text) {
+            return Some(known.clone());
+        }
+        let root = self.root_at(way.root);
+        let item = match way.find(root)? {
+            End::Value(value) => Item::of_json(value),
+            End::Optional(value) => Item::Optional(value.map(|it| Arc::new(Item::of_json(it)))),
+        };
+        remember(looked, &way.text, item.clone());
+        Some(item)
+    }
+
+    fn has(&self, way: &Way) -> Option<bool> {
+        way.leads(self.root_at(way.root))
+    }
+
+    fn variable(&self, at: usize, name: &str) -> Option<Item> {
+        let variables = self.variables.as_ref()?;
+        let variable = variables.get(at).filter(|it| it.name == name)?;
+        if let Some(known) = self.known(at) {
+            return known.ok();
+        }
+        let plan = variable.program.plan.as_ref().filter(|_| self.depth.get() < DEPTH_MAX)?;
+        let (left, kept) = (budget::left(), self.kept.get());
+        self.depth.set(self.depth.get() + 1);
+        let found = Run::plan(plan, self);
+        self.depth.set(self.depth.get() - 1);
+        let item = found.ok()?;
+        // What the variables in it cost is part of this.
+        self.kept.set(kept.saturating_add(left.saturating_sub(budget::left())));
+        self.know(at, Ok(item.clone()));
+        Some(item)
+    }
+
+    fn given(&self, name: &str) -> Option<Item> {
+        let found = self.around.values.iter().find(|it| it.0 == name);
+        found.map(|it| Item::of_cel(it.1.clone()))
     }
 }
 

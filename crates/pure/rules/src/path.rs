@@ -101,9 +101,19 @@ fn path(expression: &IdedExpr, roots: &[&str], local: &[String]) -> Option<Strin
     }
 }
 
+/// Whether a path begins at a root.
+pub(crate) fn is_of(path: &str, root: &str) -> bool {
+    split(path).0 == root
+}
+
 /// The root of a path, and its steps.
 pub(crate) fn split(path: &str) -> (&str, &str) {
     path.split_once(END).unwrap_or((path, ""))
+}
+
+/// The marks and names of steps.
+pub(crate) fn steps(steps: &str) -> impl Iterator<Item = (&str, &str)> {
+    steps.split(END).map(|it| it.split_at(1))
 }
 
 /// What lies at the end of a path.
@@ -117,8 +127,7 @@ pub(crate) enum Found<'v> {
 /// Goes all steps of a path.
 pub(crate) fn find<'v>(root: &'v Json, steps: &str) -> Result<Found<'v>, ExecutionError> {
     let (mut value, mut optional) = (root, false);
-    for step in steps.split(END) {
-        let (mark, name) = step.split_at(1);
+    for (mark, name) in self::steps(steps) {
         optional |= mark == "?";
         match child(value, mark, name)? {
             Some(it) => value = it,

@@ -13,6 +13,7 @@ use kube_cel::cel::{
 
 use crate::{
     budget::Budget,
+    direct::{self, Names, Plan},
     expand,
     frame::{ROOTS, Variable},
     functions::{self, CHARGE, CHARGE_SQUARE, QUADRATIC},
@@ -49,6 +50,8 @@ pub struct Program {
     pub(crate) expression: IdedExpr,
     variables: Vec<String>,
     library: Option<&'static Library>,
+    /// How it is evaluated without the interpreter, where that can be.
+    pub(crate) plan: Option<Plan>,
 }
 
 /// What the expressions of an admission policy may name.
@@ -91,6 +94,9 @@ impl Program {
         let scope = Scope::new(dialect.names).composed(variables, dialect.messages).with_library(dialect.library);
         let mut program = Program::compile_in(text, &scope)?;
         path::lift(&mut program.expression, &ROOTS);
+        let variables: Vec<&str> = dialect.variables.iter().map(|it| it.name.as_str()).collect();
+        let names = Names { variables: &variables, library: dialect.library, is_function: direct::is_function };
+        program.plan = Plan::of(&program.expression, names);
         Ok(program)
     }
 
@@ -101,7 +107,7 @@ impl Program {
         expand::name_types(&mut expression);
         let variables = scope::check(&expression, scope).map_err(CompileError)?;
         instrument(&mut expression);
-        Ok(Program { expression, variables, library: scope.library() })
+        Ok(Program { expression, variables, library: scope.library(), plan: None })
     }
 
     /// Whether it names a variable.
@@ -134,7 +140,7 @@ impl Program {
     /// Evaluates it as part of another evaluation, which pays.
     pub(crate) fn resolve(&self, variables: &[(&str, &Value)]) -> Result<Value, ExecutionError> {
         match self.library {
-            None => CONTEXT.with(|context| self.resolve_in(context, variables)),
+            None => with_context(|context| self.resolve_in(context, variables)),
             Some(it) => self.resolve_in(&library::context(it), variables),
         }
     }
@@ -146,6 +152,11 @@ impl Program {
         }
         Value::resolve(&self.expression, &scope)
     }
+}
+
+/// Runs something in the context of Kubernetes' functions.
+pub(crate) fn with_context<T>(run: impl FnOnce(&Context<'static>) -> T) -> T {
+    CONTEXT.with(run)
 }
 
 /// The parts of an expression, whose size and nesting are bounded.

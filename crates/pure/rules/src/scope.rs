@@ -182,7 +182,8 @@ fn property<'s>(schema: &'s Schema, field: &str) -> Option<&'s Schema> {
     schema.properties.get(field).or_else(|| schema.properties.iter().find(|it| escape(it.0) == field).map(|it| it.1))
 }
 
-fn is_known(name: &str) -> bool {
+/// Whether Kubernetes has a function of that name.
+pub(crate) fn is_known(name: &str) -> bool {
     [KNOWN, authorize::KNOWN, semver::KNOWN].iter().flat_map(|it| it.split_whitespace()).any(|it| it == name)
 }
 
