@@ -1,12 +1,14 @@
 //! The parameters of a binding, read from the store at that moment. Entry point: [`collect`].
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use eyot_model::kinds::split_api_version;
 use eyot_policy::{Data, Review};
 use serde_json::Value;
 
 use crate::{binding::Binding, policy::Policy};
+
+static NOTHING: LazyLock<Arc<Value>> = LazyLock::new(Arc::default);
 
 /// The objects with which a binding's policy is evaluated, one after another; a single null where there are none to
 /// look for. None at all when what it looks for is not there and need not be.
@@ -17,7 +19,7 @@ pub(crate) fn collect(
     data: &dyn Data,
 ) -> Result<Vec<Arc<Value>>, String> {
     let (Some((api_version, kind)), Some(wanted)) = (&policy.param_kind, &binding.params) else {
-        return Ok(vec![Arc::new(Value::Null)]);
+        return Ok(vec![NOTHING.clone()]);
     };
     let (group, version) = split_api_version(api_version);
     let kind = data.kind(group, version, kind);

@@ -6,7 +6,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use eyot_model::{convert, kinds::Kind, meta, rbac::Resource};
 use eyot_policy::{Data, Operation, Review};
-use eyot_rules::{Asker, Budget, Environment, RunError, Value as Cel};
+use eyot_rules::{Asker, Budget, Environment, Program, RunError, Value as Cel};
 use serde_json::{Value, json};
 
 use crate::{matching::Version, policy::Expression};
@@ -21,6 +21,8 @@ pub struct Request<'a> {
 /// What expressions see of one object, in each version that was asked for.
 #[derive(Default)]
 pub struct Shown {
+    /// Everything but the object itself.
+    around: Option<Environment>,
     own: Option<Environment>,
     others: Vec<(Arc<Kind>, Environment)>,
 }
@@ -38,26 +40,40 @@ impl<'a> Request<'a> {
 }
 
 impl Shown {
-    /// Has the object replaced by another one, all else being the same.
-    pub fn replace(&mut self, object: &Value) {
-        self.own = self.own.take().map(|it| it.with("object", Arc::new(object.clone())));
+    /// Forgets the object, which is about to become another one, all else being the same.
+    pub fn forget(&mut self) {
+        self.own = None;
         self.others.clear();
     }
 
     /// What expressions see of a request, which must be the same at each call.
     pub fn of(&mut self, review: &Review<'_>, data: &dyn Data, version: &Version) -> Environment {
+        self.of_shared(&|| Arc::new(review.object.clone()), review, data, version)
+    }
+
+    /// The same where the request's object need not be copied to be kept.
+    pub(crate) fn of_shared(
+        &mut self,
+        object: &dyn Fn() -> Arc<Value>,
+        review: &Review<'_>,
+        data: &dyn Data,
+        version: &Version,
+    ) -> Environment {
         let kind = match version {
-            Version::Requested => return self.own.get_or_insert_with(|| environment(review, data)).clone(),
+            Version::Other(kind) if carries_its_kind(review) => kind,
             // What a subresource carries is no version of the resource's kind.
-            Version::Other(_) if !carries_its_kind(review) => return self.of(review, data, &Version::Requested),
-            Version::Other(kind) => kind,
+            _ => {
+                let around = self.around.get_or_insert_with(|| around(review, data));
+                return self.own.get_or_insert_with(|| around.with("object", object())).clone();
+            }
         };
         if let Some(known) = self.others.iter().find(|it| it.0 == *kind) {
             return known.1.clone();
         }
         let convert = |it: &Value| between(review.requested, kind, it.clone());
         let (object, old) = (convert(review.object), review.old.map(convert));
-        let made = environment(&review.seen_as(kind, &object, old.as_ref()), data);
+        let made = around(&review.seen_as(kind, &object, old.as_ref()), data);
+        let made = made.with("object", Arc::new(object));
         self.others.push((kind.clone(), made.clone()));
         made
     }
@@ -74,7 +90,8 @@ pub(crate) fn between(from: &Kind, to: &Kind, object: Value) -> Value {
     if object.is_null() { object } else { convert::from_stored(to, convert::to_stored(from, object)) }
 }
 
-fn environment(review: &Review<'_>, data: &dyn Data) -> Environment {
+/// Everything that expressions see but the object itself.
+fn around(review: &Review<'_>, data: &dyn Data) -> Environment {
     let about = Value::Object(review.about(""));
     let roles = data.authorizer();
     let decide = move |user: &str, groups: &[String], ask: &eyot_model::rbac::Ask<'_>| {
@@ -90,7 +107,7 @@ fn environment(review: &Review<'_>, data: &dyn Data) -> Environment {
         name: review.name,
         ..Resource::default()
     };
-    let mut environment = Environment::new().with("object", Arc::new(review.object.clone()));
+    let mut environment = Environment::new();
     if let Some(old) = review.old {
         environment = environment.with("oldObject", Arc::new(old.clone()));
     }
@@ -121,15 +138,7 @@ impl Expression {
     /// # Errors
     /// What went wrong.
     pub fn run(&self, environment: &Environment, budget: &mut Budget) -> Result<Cel, String> {
-        let failed = |why: &str| format!("expression '{}' resulted in error: {why}", self.text);
-        let program = self.program.as_ref().map_err(|why| failed(why))?;
-        environment.run(program, budget).map_err(|error| match error {
-            RunError::Cost => {
-                "validation failed due to running out of cost budget, no further validation rules will be run"
-                    .to_owned()
-            }
-            RunError::Failed(why) => failed(&why),
-        })
+        self.told(|program| environment.run(program, budget))
     }
 
     /// Evaluates what must be true or false.
@@ -137,9 +146,27 @@ impl Expression {
     /// # Errors
     /// What went wrong.
     pub fn holds(&self, environment: &Environment, budget: &mut Budget) -> Result<bool, String> {
-        match self.run(environment, budget)? {
-            Cel::Bool(it) => Ok(it),
-            _ => Err(format!("expression '{}' resulted in error: it did not evaluate to bool", self.text)),
-        }
+        self.told(|program| environment.holds(program, budget))?
+            .ok_or_else(|| format!("expression '{}' resulted in error: it did not evaluate to bool", self.text))
+    }
+
+    /// Evaluates what must be JSON; `None` where it is not.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub(crate) fn json(&self, environment: &Environment, budget: &mut Budget) -> Result<Option<Value>, String> {
+        self.told(|program| environment.json(program, budget))
+    }
+
+    fn told<T>(&self, run: impl FnOnce(&Program) -> Result<T, RunError>) -> Result<T, String> {
+        let failed = |why: &str| format!("expression '{}' resulted in error: {why}", self.text);
+        let program = self.program.as_ref().map_err(|why| failed(why))?;
+        run(program).map_err(|error| match error {
+            RunError::Cost => {
+                "validation failed due to running out of cost budget, no further validation rules will be run"
+                    .to_owned()
+            }
+            RunError::Failed(why) => failed(&why),
+        })
     }
 }

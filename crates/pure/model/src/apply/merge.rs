@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     element::Element,
@@ -10,25 +10,40 @@ use super::{
 };
 
 /// `live` with everything that `config` says; what it does not mention stays.
-pub(super) fn merge(of: Type<'_>, live: Value, config: &Value) -> Value {
-    match (live, of.form(config), config) {
-        (Value::Object(live), Some(Form::Map), Value::Object(config)) => Value::Object(merge_maps(of, live, config)),
-        (Value::Array(live), Some(Form::List(list)), Value::Array(config)) => merge_lists(list, live, config),
-        // A null takes away a single value, not what others have put into a list or map.
-        (live, None, _) if matches!(of.form(&live), Some(Form::Map | Form::List(_))) => live,
-        _ => config.clone(),
-    }
+pub(super) fn merge(of: Type<'_>, mut live: Value, config: &Value) -> Value {
+    merge_onto(of, &mut live, config);
+    live
 }
 
-fn merge_maps(of: Type<'_>, mut live: Map<String, Value>, config: &Map<String, Value>) -> Map<String, Value> {
-    for (name, wanted) in config {
-        let merged = match live.remove(name) {
-            Some(held) => merge(of.field(name).of, held, wanted),
-            None => wanted.clone(),
-        };
-        live.insert(name.clone(), merged);
+/// The same in place. Says whether that changed anything; what stays as it is is not touched.
+pub(super) fn merge_onto(of: Type<'_>, live: &mut Value, config: &Value) -> bool {
+    let changes = match (&mut *live, of.form(config), config) {
+        (Value::Object(live), Some(Form::Map), Value::Object(config)) => {
+            return config.iter().fold(false, |changed, (name, wanted)| {
+                let changes = match live.get_mut(name) {
+                    Some(held) => merge_onto(of.field(name).of, held, wanted),
+                    None => {
+                        live.insert(name.clone(), wanted.clone());
+                        true
+                    }
+                };
+                changed | changes
+            });
+        }
+        (Value::Array(held), Some(Form::List(list)), Value::Array(config)) => {
+            let merged = merge_lists(list, held.clone(), config);
+            let changes = merged != *live;
+            *live = merged;
+            return changes;
+        }
+        // A null takes away a single value, not what others have put into a list or map.
+        (live, None, _) => !matches!(of.form(live), Some(Form::Map | Form::List(_))) && live != config,
+        (live, _, config) => live != config,
+    };
+    if changes {
+        *live = config.clone();
     }
-    live
+    changes
 }
 
 /// Items of both lists. Those of the configuration come in its order; an item that it does not name keeps its place

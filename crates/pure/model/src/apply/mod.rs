@@ -30,7 +30,7 @@ pub use configure::{ApplyError, apply, canonical};
 pub use conflict::Conflict;
 pub use element::{Element, Path};
 pub use managed::{Entry, ManagedError, Operation, decode, encode, same};
-pub use overlay::overlay;
+pub use overlay::{overlay, overlay_onto};
 pub use set::Set;
 pub use update::track;
 
