@@ -3,7 +3,7 @@
 //! Entry point: [`match_pattern`]. `(key)` is a condition, `<(key)` one for the whole object, `=(key)` looks only where
 //! the key is there, `X(key)` forbids it, `^(key)` wants at least one element of a list, `+(key)` belongs to changes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::{Map, Value};
 
@@ -88,6 +88,39 @@ enum Class {
     Skipped,
 }
 
+/// Where in an object something is; written out only where that is told.
+struct Place<'p> {
+    around: Option<&'p Place<'p>>,
+    step: Step<'p>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'p> {
+    Root,
+    Field(&'p str),
+    Item(usize),
+}
+
+impl Place<'_> {
+    fn at<'p>(&'p self, step: Step<'p>) -> Place<'p> {
+        Place { around: Some(self), step }
+    }
+}
+
+/// `/spec/containers/0/image/`.
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(around) = self.around {
+            around.fmt(f)?;
+        }
+        match self.step {
+            Step::Root => f.write_str("/"),
+            Step::Field(name) => write!(f, "{name}/"),
+            Step::Item(at) => write!(f, "{at}/"),
+        }
+    }
+}
+
 struct Failure {
     class: Class,
     message: String,
@@ -95,8 +128,8 @@ struct Failure {
 }
 
 impl Failure {
-    fn plain(path: &str, message: String) -> Failure {
-        Failure { class: Class::Plain, message, path: path.to_owned() }
+    fn plain(path: &Place<'_>, message: String) -> Failure {
+        Failure { class: Class::Plain, message, path: path.to_string() }
     }
 
     fn skips(&self) -> bool {
@@ -109,7 +142,9 @@ type Outcome = Result<(), Failure>;
 /// Holds a resource against a pattern.
 pub(crate) fn match_pattern(resource: &Value, pattern: &Value) -> Result<(), Mismatch> {
     let mut matcher = Matcher { seen: BTreeMap::new() };
-    let Err(failure) = matcher.element(resource, pattern, "/") else { return Ok(()) };
+    let Err(failure) = matcher.element(resource, pattern, &Place { around: None, step: Step::Root }) else {
+        return Ok(());
+    };
     let skip = failure.skips();
     let aimless = failure.class == Class::Plain && matcher.misses_keys();
     let path = if skip || aimless { String::new() } else { failure.path };
@@ -137,7 +172,7 @@ impl Matcher {
         }
     }
 
-    fn element(&mut self, resource: &Value, pattern: &Value, path: &str) -> Outcome {
+    fn element(&mut self, resource: &Value, pattern: &Value, path: &Place<'_>) -> Outcome {
         match pattern {
             Value::Object(pattern) => {
                 let Value::Object(resource) = resource else {
@@ -177,7 +212,7 @@ impl Matcher {
         }
     }
 
-    fn map(&mut self, resource: &Map<String, Value>, pattern: &Map<String, Value>, path: &str) -> Outcome {
+    fn map(&mut self, resource: &Map<String, Value>, pattern: &Map<String, Value>, path: &Place<'_>) -> Outcome {
         let expanded = expand_metadata(pattern, resource);
         let pattern = expanded.as_ref().unwrap_or(pattern);
         let is_anchor = |key: &str| {
@@ -206,20 +241,20 @@ impl Matcher {
     }
 
     /// One key of a pattern.
-    fn anchored(&mut self, key: &str, pattern: &Value, resource: &Map<String, Value>, path: &str) -> Outcome {
+    fn anchored(&mut self, key: &str, pattern: &Value, resource: &Map<String, Value>, path: &Place<'_>) -> Outcome {
         let Some(anchor) = Anchor::parse(key).filter(|it| it.modifier != Modifier::AddIfAbsent) else {
             return self.bare(key, pattern, resource, path);
         };
-        let below = format!("{path}{}/", anchor.key);
+        let below = path.at(Step::Field(anchor.key));
         let value = resource.get(anchor.key);
-        let fails = |class: Class, message: String, path: String| Err(Failure { class, message, path });
+        let fails = |class: Class, message: String| Err(Failure { class, message, path: below.to_string() });
         match (anchor.modifier, value) {
             (Modifier::Negation, Some(_)) => {
-                fails(Class::Negation, format!("negation anchor matched in resource: {below} is not allowed"), below)
+                fails(Class::Negation, format!("negation anchor matched in resource: {below} is not allowed"))
             }
             (Modifier::Condition, None) => {
                 let message = "conditional anchor mismatch: conditional anchor key doesn't exist in the resource";
-                fails(Class::Unmet, message.to_owned(), below)
+                fails(Class::Unmet, message.to_owned())
             }
             (_, None) => Ok(()),
             (Modifier::Condition, Some(value)) => self.element(value, pattern, &below).map_err(|it| Failure {
@@ -237,7 +272,7 @@ impl Matcher {
         }
     }
 
-    fn bare(&mut self, key: &str, pattern: &Value, resource: &Map<String, Value>, path: &str) -> Outcome {
+    fn bare(&mut self, key: &str, pattern: &Value, resource: &Map<String, Value>, path: &Place<'_>) -> Outcome {
         let value = resource.get(key).unwrap_or(&Value::Null);
         if pattern == "*" {
             if value.is_null() {
@@ -245,10 +280,10 @@ impl Matcher {
             }
             return Ok(());
         }
-        self.element(value, pattern, &format!("{path}{key}/"))
+        self.element(value, pattern, &path.at(Step::Field(key)))
     }
 
-    fn existence(&mut self, value: &Value, pattern: &Value, path: &str) -> Outcome {
+    fn existence(&mut self, value: &Value, pattern: &Value, path: &Place<'_>) -> Outcome {
         let Value::Array(all) = value else {
             let message = format!(
                 "invalid resource type {}: Existence ^ () anchor can be used only on list/array type resource",
@@ -264,7 +299,7 @@ impl Matcher {
             return Err(Failure::plain(path, message));
         };
         for pattern in patterns {
-            let fits = |(at, it): (usize, &Value)| self.element(it, pattern, &format!("{path}{at}/")).is_ok();
+            let fits = |(at, it): (usize, &Value)| self.element(it, pattern, &path.at(Step::Item(at))).is_ok();
             if !all.iter().enumerate().any(fits) {
                 return Err(Failure::plain(path, format!("existence anchor validation failed at path {path}")));
             }
@@ -272,7 +307,7 @@ impl Matcher {
         Ok(())
     }
 
-    fn array(&mut self, resource: &[Value], pattern: &[Value], path: &str) -> Outcome {
+    fn array(&mut self, resource: &[Value], pattern: &[Value], path: &Place<'_>) -> Outcome {
         match pattern.first() {
             None => Err(Failure::plain(path, "pattern Array empty".to_owned())),
             // Only the first map of a pattern counts; it is for every element.
@@ -283,12 +318,10 @@ impl Matcher {
             Some(Value::Array(_)) => {
                 if resource.len() < pattern.len() {
                     let (is, should) = (resource.len(), pattern.len());
-                    return Err(Failure::plain(
-                        "",
-                        format!(
-                            "validate Array failed, array length mismatch, resource Array len is {is} and pattern Array len is {should}"
-                        ),
-                    ));
+                    let message = format!(
+                        "validate Array failed, array length mismatch, resource Array len is {is} and pattern Array len is {should}"
+                    );
+                    return Err(Failure { class: Class::Plain, message, path: String::new() });
                 }
                 self.each(resource.iter().zip(pattern), path)
             }
@@ -304,11 +337,11 @@ impl Matcher {
         }
     }
 
-    fn each<'v>(&mut self, pairs: impl Iterator<Item = (&'v Value, &'v Value)>, path: &str) -> Outcome {
+    fn each<'v>(&mut self, pairs: impl Iterator<Item = (&'v Value, &'v Value)>, path: &Place<'_>) -> Outcome {
         let mut applied = 0;
         let mut skips = Vec::new();
         for (at, (resource, pattern)) in pairs.enumerate() {
-            match self.element(resource, pattern, &format!("{path}{at}/")) {
+            match self.element(resource, pattern, &path.at(Step::Item(at))) {
                 Ok(()) => applied += 1,
                 Err(failure) if failure.skips() => skips.push(failure),
                 Err(failure) => return Err(failure),
@@ -318,9 +351,9 @@ impl Matcher {
     }
 }
 
-fn skipped(path: &str, skips: Vec<Failure>) -> Failure {
+fn skipped(path: &Place<'_>, skips: Vec<Failure>) -> Failure {
     let messages: Vec<String> = skips.into_iter().map(|it| it.message).collect();
-    Failure { class: Class::Skipped, message: messages.join("; "), path: path.to_owned() }
+    Failure { class: Class::Skipped, message: messages.join("; "), path: path.to_string() }
 }
 
 /// Keys that are no anchors, in the order of their evaluation: those for the whole object and those with conditions

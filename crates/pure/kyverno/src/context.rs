@@ -47,13 +47,22 @@ pub struct Mark {
     bytes: usize,
 }
 
+/// What something was before.
+enum Undo {
+    Name(String, Option<Value>),
+    /// The request's object.
+    Object(Value),
+}
+
+const IMAGES: &str = "images";
+
 /// Values by name, and how to get more of them.
 pub struct Context<'a> {
     root: Value,
     /// Entries that nothing has named yet.
     pending: Vec<ContextEntry>,
     /// What names stood for before.
-    undo: Vec<(String, Option<Value>)>,
+    undo: Vec<Undo>,
     bytes: usize,
     /// The environment of expressions.
     pub env: &'a Env,
@@ -129,7 +138,7 @@ impl<'a> Context<'a> {
             Value::Object(all) => all.insert(name.to_owned(), value),
             _ => None,
         };
-        self.undo.push((name.to_owned(), old));
+        self.undo.push(Undo::Name(name.to_owned(), old));
     }
 
     /// Gives a dotted path a value and keeps what stands beside it.
@@ -150,13 +159,23 @@ impl<'a> Context<'a> {
 
     /// Puts another object into the request.
     pub fn set_object(&mut self, object: Value) {
-        let mut request = self.root["request"].clone();
-        request["object"] = object;
-        self.set("request", request);
-        self.set("images", Value::Null);
-        if let Value::Object(all) = &mut self.root {
-            all.remove("images");
+        let Value::Object(all) = &mut self.root else { return };
+        if let Some(request) = all.get_mut("request") {
+            let old = std::mem::replace(&mut request["object"], object);
+            self.undo.push(Undo::Object(old));
         }
+        // They are worked out anew when something names them.
+        let images = all.remove(IMAGES);
+        self.undo.push(Undo::Name(IMAGES.to_owned(), images));
+    }
+
+    /// Changes the object of the request in place, and for good.
+    pub(crate) fn change_object(&mut self, change: impl FnOnce(&mut Value)) {
+        let Value::Object(all) = &mut self.root else { return };
+        if let Some(object) = all.get_mut("request").and_then(|it| it.get_mut("object")) {
+            change(object);
+        }
+        all.remove(IMAGES);
     }
 
     /// A field of the request.
@@ -182,10 +201,15 @@ impl<'a> Context<'a> {
     pub fn restore(&mut self, mark: &Mark) {
         let Value::Object(all) = &mut self.root else { return };
         while self.undo.len() > mark.undo {
-            let Some((name, old)) = self.undo.pop() else { break };
-            match old {
-                Some(value) => drop(all.insert(name, value)),
-                None => drop(all.remove(&name)),
+            match self.undo.pop() {
+                Some(Undo::Name(name, Some(value))) => drop(all.insert(name, value)),
+                Some(Undo::Name(name, None)) => drop(all.remove(&name)),
+                Some(Undo::Object(old)) => {
+                    if let Some(request) = all.get_mut("request") {
+                        request["object"] = old;
+                    }
+                }
+                None => break,
             }
         }
         self.pending.clone_from(&mark.pending);

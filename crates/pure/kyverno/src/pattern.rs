@@ -3,7 +3,7 @@
 //! Entry point: [`matches`]. Durations compare as durations, amounts as amounts, everything else as globs. The shape of
 //! whole objects is the business of [`anchor`](crate::anchor).
 
-use std::{cmp::Ordering, sync::LazyLock};
+use std::{borrow::Cow, cmp::Ordering, sync::LazyLock};
 
 use eyot_model::quantity::Quantity;
 use regex::Regex;
@@ -62,6 +62,7 @@ fn fits_one(value: &Value, pattern: &str) -> bool {
     let operator = operator(pattern);
     if operator.is_empty()
         && pattern.len() >= 3
+        && may_be_amount(pattern)
         && let Some(found) = RANGE.captures(pattern)
     {
         let (low, high) = (&found[1], &found[3]);
@@ -71,6 +72,11 @@ fn fits_one(value: &Value, pattern: &str) -> bool {
         };
     }
     compared(value, pattern[operator.len()..].trim(), operator)
+}
+
+/// Whether a text begins as amounts, durations and ranges do: most patterns do not.
+fn may_be_amount(pattern: &str) -> bool {
+    pattern.starts_with(|it: char| it.is_ascii_digit() || matches!(it, '+' | '-' | '.' | '|'))
 }
 
 fn compared(value: &Value, pattern: &str, operator: &str) -> bool {
@@ -85,8 +91,8 @@ fn compared(value: &Value, pattern: &str, operator: &str) -> bool {
         };
     }
     let text = match value {
-        Value::String(it) => it.clone(),
-        Value::Number(_) | Value::Bool(_) => text::plain(value),
+        Value::String(it) => Cow::Borrowed(it.as_str()),
+        Value::Number(_) | Value::Bool(_) => Cow::Owned(text::plain(value)),
         _ => return false,
     };
     match operator {
@@ -98,10 +104,13 @@ fn compared(value: &Value, pattern: &str, operator: &str) -> bool {
 
 /// Order among durations or among amounts; nothing counts as none of them.
 fn order(value: &Value, pattern: &str) -> Option<Ordering> {
+    if !may_be_amount(pattern) {
+        return None;
+    }
     let amount = || match value {
-        Value::Null => Some("0".to_owned()),
-        Value::String(it) => Some(it.clone()),
-        Value::Number(it) => Some(text::json_number(it)),
+        Value::Null => Some(Cow::Borrowed("0")),
+        Value::String(it) => Some(Cow::Borrowed(it.as_str())),
+        Value::Number(it) => Some(Cow::Owned(text::json_number(it))),
         _ => None,
     };
     if let Some(pattern) = duration::parse(pattern)

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     autogen, cel,
-    context::Context,
+    context::{Context, Mark},
     exception::{self, Exception},
     flaw::Flaw,
     generate,
@@ -304,38 +304,42 @@ impl Policy {
         results
     }
 
-    /// Changes the object; returns it if it did.
+    /// Changes the object, which stands for that of the request. Says whether it did.
     pub fn mutate(
         &self,
         request: &Request<'_>,
+        object: &mut Value,
         context: &mut Context<'_>,
         exceptions: &[Arc<Exception>],
-    ) -> (Vec<RuleResult>, Option<Value>) {
+    ) -> (Vec<RuleResult>, bool) {
         let mut results = Vec::new();
-        let mut changed: Option<Value> = None;
+        let mut changed = false;
         for compiled in &self.rules {
             let rule = &compiled.rule;
             let Some(mutate) = &rule.mutate else { continue };
-            let object = changed.clone().unwrap_or_else(|| request.object.clone());
-            let request = Request { object: &object, ..*request };
-            let mut after = None;
-            let result = self.run(compiled, RuleKind::Mutation, &request, context, |context| {
-                let excused = exception::applying(exceptions, self, rule, &request, context);
+            let seen = Request { object: &*object, ..*request };
+            let begun = self.begin(compiled, RuleKind::Mutation, &seen, context);
+            let excused = match &begun {
+                Begun::Runs(_) => exception::applying(exceptions, self, rule, &seen, context),
+                Begun::Done(_) => Vec::new(),
+            };
+            let mut made = None;
+            let result = self.end(begun, context, |context| {
                 if let Some(skipped) = exception::skip(&excused, rule, RuleKind::Mutation) {
                     return Some(skipped);
                 }
                 if !mutate.targets.is_empty() {
                     return Some(mutate::targets(self, rule, mutate, context));
                 }
-                let (result, object) = mutate::object(rule, mutate, &object, context);
-                after = object;
+                let (result, did) = mutate::object(rule, mutate, object, context);
+                made = did;
                 Some(result)
             });
             let applied = result.as_ref().is_some_and(|it| it.status != Status::Skip);
             results.extend(result);
-            if let Some(object) = after {
-                context.set_object(object.clone());
-                changed = Some(object);
+            if let Some(made) = made {
+                made.show(object, context);
+                changed = true;
             }
             if applied && self.spec.apply_rules == "One" {
                 break;
@@ -373,31 +377,61 @@ impl Policy {
         context: &mut Context<'_>,
         body: impl FnOnce(&mut Context<'_>) -> Option<RuleResult>,
     ) -> Option<RuleResult> {
+        let begun = self.begin(compiled, kind, request, context);
+        self.end(begun, context, body)
+    }
+
+    /// What comes before a rule.
+    fn begin(&self, compiled: &Compiled, kind: RuleKind, request: &Request<'_>, context: &mut Context<'_>) -> Begun {
         let rule = &compiled.rule;
-        let error = |message: String| Some(RuleResult::new(rule, kind, Status::Error, message));
+        let error = |message: String| RuleResult::new(rule, kind, Status::Error, message);
         if !compiled.applies(request) {
-            return None;
+            return Begun::Done(None);
         }
         match self.concerns(request) {
             Ok(true) => {}
-            Ok(false) => return None,
-            Err(why) => return error(format!("failed to evaluate match conditions: {why}")),
+            Ok(false) => return Begun::Done(None),
+            Err(why) => return Begun::Done(Some(error(format!("failed to evaluate match conditions: {why}")))),
         }
         let mark = context.mark();
         context.policy_namespace = Some(self.namespace.clone()).filter(|it| !it.is_empty());
         context.set_given(&rule.name);
         context.add_entries(&rule.context);
         let result = match compiled.conditions_hold(request, context) {
-            Ok((true, _)) => body(context),
+            Ok((true, _)) => return Begun::Runs(mark),
             Ok((false, message)) => {
                 let message = text::join_filled(["preconditions not met", &message], "; ");
-                Some(RuleResult::new(rule, kind, Status::Skip, message))
+                RuleResult::new(rule, kind, Status::Skip, message)
             }
             Err(why) => error(format!("failed to evaluate preconditions: {why}")),
         };
         context.restore(&mark);
+        Begun::Done(Some(with_properties(result, context)))
+    }
+
+    /// The rule itself, and what comes after it.
+    fn end(
+        &self,
+        begun: Begun,
+        context: &mut Context<'_>,
+        body: impl FnOnce(&mut Context<'_>) -> Option<RuleResult>,
+    ) -> Option<RuleResult> {
+        let mark = match begun {
+            Begun::Done(result) => return result,
+            Begun::Runs(mark) => mark,
+        };
+        let result = body(context);
+        context.restore(&mark);
         result.map(|it| with_properties(it, context))
     }
+}
+
+/// How far a rule is before it is evaluated.
+enum Begun {
+    /// It is not to be.
+    Done(Option<RuleResult>),
+    /// It is; the mark is where its context began.
+    Runs(Mark),
 }
 
 fn names_roles(policy: &Value) -> bool {

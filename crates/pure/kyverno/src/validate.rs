@@ -140,14 +140,13 @@ impl Judge<'_, '_> {
             return Some(self.deny(deny));
         }
         if demands.pattern.is_some() || demands.any_pattern.is_some() {
-            let substituted = |context: &mut Context<'_>, it: &Value| variables::substitute(context, it);
             if let Some(pattern) = demands.pattern {
-                return match substituted(self.context, pattern) {
+                return match variables::substituted(self.context, pattern) {
                     Ok(pattern) => subject.map(|it| self.pattern(&pattern, it)),
                     Err(why) => Some((Status::Error, format!("variable substitution failed: {why}"))),
                 };
             }
-            let all = demands.any_pattern.into_iter().flatten().map(|it| substituted(self.context, it));
+            let all = demands.any_pattern.into_iter().flatten().map(|it| variables::substitute(self.context, it));
             return match all.collect::<Result<Vec<Value>, _>>() {
                 Ok(all) => subject.map(|it| self.any_pattern(&all, it)),
                 Err(why) => Some((Status::Error, format!("variable substitution failed: {why}"))),

@@ -4,7 +4,7 @@
 //! A text that is one variable becomes the variable's value, whatever its type; others become texts. `\{{` stands for
 //! itself.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -76,6 +76,11 @@ pub(crate) fn is_constant(value: &Value) -> bool {
 /// Replaces everything in a value.
 pub fn substitute(context: &mut Context<'_>, value: &Value) -> Result<Value, SubstituteError> {
     substitute_at(context, value, &[])
+}
+
+/// The same, which copies nothing where there is nothing to replace.
+pub(crate) fn substituted<'v>(context: &mut Context<'_>, value: &'v Value) -> Result<Cow<'v, Value>, SubstituteError> {
+    if is_constant(value) { Ok(Cow::Borrowed(value)) } else { substitute(context, value).map(Cow::Owned) }
 }
 
 /// Replaces everything in a value; `field` is where in the object the value will go.

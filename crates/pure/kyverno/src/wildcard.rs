@@ -2,32 +2,11 @@
 //!
 //! Entry point: [`matches`]. It takes time in proportion to the product of both lengths at worst, and never recurses.
 
+use eyot_policy::glob;
+
 /// Whether the whole text fits the glob.
 pub(crate) fn matches(glob: &str, text: &str) -> bool {
-    if glob == "*" || glob == text {
-        return true;
-    }
-    let (glob, text): (Vec<char>, Vec<char>) = (glob.chars().collect(), text.chars().collect());
-    let (mut at, mut from) = (0, 0);
-    // Where to resume: behind the last star, and what it has swallowed so far.
-    let mut star: Option<(usize, usize)> = None;
-    while from < text.len() {
-        match glob.get(at) {
-            Some('*') => {
-                star = Some((at + 1, from));
-                at += 1;
-            }
-            Some(it) if *it == '?' || *it == text[from] => (at, from) = (at + 1, from + 1),
-            _ => match &mut star {
-                Some((behind, swallowed)) => {
-                    *swallowed += 1;
-                    (at, from) = (*behind, *swallowed);
-                }
-                None => return false,
-            },
-        }
-    }
-    glob[at..].iter().all(|it| *it == '*')
+    glob == "*" || glob == text || is_glob(glob) && glob::matches(glob, text)
 }
 
 /// Whether a text has a character that makes it a glob.

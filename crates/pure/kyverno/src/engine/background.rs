@@ -311,7 +311,10 @@ impl Background {
         let policy = self.snapshot.policies.values().find(|it| it.key() == generator.policy)?;
         let seed = now.as_nanosecond() as u64;
         let run = |request: &Request<'_>, context: &mut Context<'_>| match generator.changes {
-            true => policy.mutate(request, context, &self.snapshot.all_exceptions).0,
+            true => {
+                let mut object = request.object.clone();
+                policy.mutate(request, &mut object, context, &self.snapshot.all_exceptions).0
+            }
             false => policy.generate(request, context, &self.snapshot.all_exceptions),
         };
         let results = with_request(&self.snapshot, trigger, namespace, now, data, seed, run);

@@ -80,18 +80,16 @@ pub(super) fn mutate(
     let live = Live { data, snapshot };
     let scene = Scene::new(review, &live, seed).map_err(|it| denial("", format!("{}{it}", message::MUTATE)))?;
     let mut mutation = Mutation::default();
-    let before = object.clone();
     let sort = |rule: &crate::spec::Rule| rule.mutate.as_ref().is_some_and(|it| it.targets.is_empty());
-    let policies = concerned(snapshot, &scene.request(review, &before), sort);
+    let policies = concerned(snapshot, &scene.request(review, object), sort);
     if policies.is_empty() || !turns.is_due("kyverno", false) {
         return Ok(mutation);
     }
-    let request = scene.request(review, &before);
-    let mut context = Context::new(request.variables(), &scene.env, &live as &dyn Source);
+    let mut context = Context::new(scene.request(review, object).variables(), &scene.env, &live as &dyn Source);
     for policy in policies {
-        let current = object.clone();
-        let request = Request { object: &current, ..request };
-        let (results, changed) = policy.mutate(&request, &mut context, &snapshot.all_exceptions);
+        // The object is told apart from the request, which stays while it changes.
+        let request = scene.request(review, review.object);
+        let (results, changed) = policy.mutate(&request, object, &mut context, &snapshot.all_exceptions);
         let failed: Vec<String> = results
             .iter()
             .filter(|it| it.status == Status::Error)
@@ -103,10 +101,7 @@ pub(super) fn mutate(
             return Err(denial(&key, format!("{}mutation policy {key} error: {failed}", message::MUTATE)));
         }
         mutation.warnings.extend(failed.into_iter().map(|it| format!("policy {}.{it}", policy.name)));
-        if let Some(changed) = changed {
-            *object = changed;
-            mutation.changed = true;
-        }
+        mutation.changed |= changed;
     }
     turns.took("kyverno", mutation.changed);
     Ok(mutation)

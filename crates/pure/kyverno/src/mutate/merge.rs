@@ -9,18 +9,19 @@ use eyot_model::{
 };
 use serde_json::{Map, Value};
 
+use crate::text;
+
 const DIRECTIVE: &str = "$patch";
 
-/// The object with the patch in it.
-pub(super) fn merge(object: &Value, patch: &Value) -> Value {
+/// Puts a patch into an object. Says whether that changed it, where numbers are equal by value.
+pub(super) fn merge(object: &mut Value, patch: &Value) -> bool {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let kind = object["kind"].as_str().unwrap_or_default();
     let shape = kinds::builtin().by_api_version(api_version, kind).and_then(|it| root(it)).unwrap_or(Shape::Any);
-    let mut merged = object.clone();
-    if let (Value::Object(into), Value::Object(patch)) = (&mut merged, patch) {
-        merge_map(into, patch, &shape);
+    match (object, patch) {
+        (Value::Object(into), Value::Object(patch)) => merge_map(into, patch, &shape),
+        _ => false,
     }
-    merged
 }
 
 fn field(shape: &Shape, name: &str) -> (Shape, PatchStrategy) {
@@ -30,34 +31,48 @@ fn field(shape: &Shape, name: &str) -> (Shape, PatchStrategy) {
     }
 }
 
-fn merge_map(into: &mut Map<String, Value>, patch: &Map<String, Value>, shape: &Shape) {
-    if patch.get(DIRECTIVE).is_some_and(|it| it == "replace") {
-        into.clear();
-    }
+fn merge_map(into: &mut Map<String, Value>, patch: &Map<String, Value>, shape: &Shape) -> bool {
+    let replaced = patch.get(DIRECTIVE).is_some_and(|it| it == "replace").then(|| std::mem::take(into));
+    let mut changed = false;
     for (name, value) in patch.iter().filter(|it| it.0 != DIRECTIVE) {
         let (shape, strategy) = field(shape, name);
-        match value {
-            Value::Null => drop(into.remove(name)),
-            Value::Object(value) if value.get(DIRECTIVE).is_some_and(|it| it == "delete") => drop(into.remove(name)),
-            Value::Object(value) => {
-                let slot = into.entry(name.as_str()).or_insert(Value::Null);
-                if !slot.is_object() {
-                    *slot = Value::Object(Map::new());
-                }
-                if let Value::Object(slot) = slot {
-                    merge_map(slot, value, &shape);
-                }
+        changed |= match value {
+            Value::Null => into.remove(name).is_some(),
+            Value::Object(value) if value.get(DIRECTIVE).is_some_and(|it| it == "delete") => {
+                into.remove(name).is_some()
             }
+            Value::Object(value) => match into.get_mut(name) {
+                Some(Value::Object(slot)) => merge_map(slot, value, &shape),
+                _ => {
+                    let mut made = Map::new();
+                    merge_map(&mut made, value, &shape);
+                    into.insert(name.clone(), Value::Object(made));
+                    true
+                }
+            },
             Value::Array(value) => {
                 let old = into.remove(name);
-                let merged = match (old, strategy.merge) {
-                    (Some(Value::Array(old)), true) => merge_list(old, value, &shape, strategy),
+                let merged = match (&old, strategy.merge) {
+                    (Some(Value::Array(old)), true) => merge_list(old.clone(), value, &shape, strategy),
                     _ => value.iter().filter(|it| it.get(DIRECTIVE).is_none()).map(without_nulls).collect(),
                 };
-                into.insert(name.clone(), Value::Array(merged));
+                let merged = Value::Array(merged);
+                let changes = old.is_none_or(|old| !text::equal(&old, &merged));
+                into.insert(name.clone(), merged);
+                changes
             }
-            other => drop(into.insert(name.clone(), other.clone())),
-        }
+            other => match into.get_mut(name) {
+                Some(held) if text::equal(held, other) => false,
+                _ => {
+                    into.insert(name.clone(), other.clone());
+                    true
+                }
+            },
+        };
+    }
+    match replaced {
+        Some(old) => !text::equal(&Value::Object(old), &Value::Object(into.clone())),
+        None => changed,
     }
 }
 

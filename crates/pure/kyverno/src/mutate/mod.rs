@@ -26,11 +26,11 @@ const TARGETS_MAX: usize = 1_000;
 
 /// What came of a change.
 enum Changed {
-    /// A new object.
-    Yes(Value),
+    /// The object is another one.
+    Yes,
     /// Nothing to do.
     No(String),
-    /// It failed.
+    /// It failed; the object may be half changed.
     Error(String),
 }
 
@@ -41,16 +41,48 @@ struct Patch<'p> {
     operations: &'p str,
 }
 
+/// How an object was changed.
+pub(crate) enum Made {
+    /// By this patch, which does the same to one that is equal.
+    Merged(Value),
+    /// In some other way.
+    Anew,
+}
+
+impl Made {
+    /// Shows the context the object, which was changed like this.
+    pub(crate) fn show(&self, object: &Value, context: &mut Context<'_>) {
+        match self {
+            Made::Merged(patch) => context.change_object(|it| {
+                merge::merge(it, patch);
+            }),
+            Made::Anew => context.set_object(object.clone()),
+        }
+    }
+}
+
 /// Changes the object at hand.
 pub(crate) fn object(
     rule: &Rule,
     mutate: &Mutate,
-    object: &Value,
+    object: &mut Value,
     context: &mut Context<'_>,
-) -> (RuleResult, Option<Value>) {
+) -> (RuleResult, Option<Made>) {
     let result = |status: Status, message: String| RuleResult::new(rule, RuleKind::Mutation, status, message);
-    match change(mutate, object, context) {
-        Changed::Yes(object) => (result(Status::Pass, success(&object)), Some(object)),
+    // A merge cannot fail once it begins; everything else is tried on a copy.
+    if let (Some(merge), true) = (&mutate.patch_strategic_merge, mutate.foreach.is_empty()) {
+        return match merged(merge, object, context) {
+            Ok(Some(patch)) => (result(Status::Pass, success(object)), Some(Made::Merged(patch))),
+            Ok(None) => (result(Status::Skip, NOTHING.to_owned()), None),
+            Err(why) => (result(Status::Error, why), None),
+        };
+    }
+    let mut copy = object.clone();
+    match change(mutate, &mut copy, context) {
+        Changed::Yes => {
+            *object = copy;
+            (result(Status::Pass, success(object)), Some(Made::Anew))
+        }
         Changed::No(why) => (result(Status::Skip, why), None),
         Changed::Error(why) => (result(Status::Error, why), None),
     }
@@ -79,10 +111,11 @@ pub(crate) fn targets(policy: &Policy, rule: &Rule, mutate: &Mutate, context: &m
         };
         for object in found {
             let mark = context.mark();
-            let changed = change_target(mutate, target, &object, context);
+            let mut object = object;
+            let changed = change_target(mutate, target, &mut object, context);
             context.restore(&mark);
             match changed {
-                Changed::Yes(object) => {
+                Changed::Yes => {
                     messages.push(success(&object));
                     result.targets.push(object);
                     if result.status == Status::Skip {
@@ -132,7 +165,7 @@ fn find(policy: &Policy, target: &Target, context: &mut Context<'_>) -> Result<V
     Ok(found)
 }
 
-fn change_target(mutate: &Mutate, target: &Target, object: &Value, context: &mut Context<'_>) -> Changed {
+fn change_target(mutate: &Mutate, target: &Target, object: &mut Value, context: &mut Context<'_>) -> Changed {
     context.set("target", object.clone());
     context.add_entries(&target.context);
     match target.preconditions.evaluate(context) {
@@ -142,13 +175,12 @@ fn change_target(mutate: &Mutate, target: &Target, object: &Value, context: &mut
     }
 }
 
-fn change(mutate: &Mutate, object: &Value, context: &mut Context<'_>) -> Changed {
+fn change(mutate: &Mutate, object: &mut Value, context: &mut Context<'_>) -> Changed {
     if !mutate.foreach.is_empty() {
-        let mut object = object.clone();
         let mut rounds = 0;
-        return match each(&mutate.foreach, &mut object, context, 0, &mut rounds) {
+        return match each(&mutate.foreach, object, context, 0, &mut rounds) {
             Ok(0) => Changed::No("0 elements processed".to_owned()),
-            Ok(_) => Changed::Yes(object),
+            Ok(_) => Changed::Yes,
             Err(why) => Changed::Error(why),
         };
     }
@@ -156,32 +188,37 @@ fn change(mutate: &Mutate, object: &Value, context: &mut Context<'_>) -> Changed
     apply(Patch { merge, operations: &mutate.patches_json6902 }, object, context)
 }
 
-fn apply(patch: Patch<'_>, object: &Value, context: &mut Context<'_>) -> Changed {
-    let failed = |why: String| Changed::Error(format!("failed to patch resource: {why}"));
-    let patched = match patch.merge {
-        Some(merge) => {
-            let substituted = match variables::substitute_at(context, merge, &[]) {
-                Ok(it) => it,
-                Err(why) => return Changed::Error(format!("variable substitution failed: {why}")),
-            };
-            merge::merge(object, &preprocess::preprocess(&substituted, object))
-        }
-        None => {
-            let text = match context.substituted_text(patch.operations) {
-                Ok(it) => it,
-                Err(why) => return Changed::Error(format!("variable substitution failed: {why}")),
-            };
-            match operations::parse(&text).and_then(|it| operations::apply(object, &it)) {
-                Ok(it) => it,
-                Err(why) => return failed(why),
-            }
-        }
-    };
-    if text::equal(&patched, object) {
-        return Changed::No("no patches applied".to_owned());
+fn apply(patch: Patch<'_>, object: &mut Value, context: &mut Context<'_>) -> Changed {
+    if let Some(merge) = patch.merge {
+        return match merged(merge, object, context) {
+            Ok(Some(_)) => Changed::Yes,
+            Ok(None) => Changed::No(NOTHING.to_owned()),
+            Err(why) => Changed::Error(why),
+        };
     }
-    Changed::Yes(patched)
+    let text = match context.substituted_text(patch.operations) {
+        Ok(it) => it,
+        Err(why) => return Changed::Error(format!("variable substitution failed: {why}")),
+    };
+    match operations::parse(&text).and_then(|it| operations::apply(object, &it)) {
+        Ok(patched) if text::equal(&patched, object) => Changed::No(NOTHING.to_owned()),
+        Ok(patched) => {
+            *object = patched;
+            Changed::Yes
+        }
+        Err(why) => Changed::Error(format!("failed to patch resource: {why}")),
+    }
 }
+
+/// Merges a patch in the shape of the object; returns it as it was merged if that changed the object.
+fn merged(patch: &Value, object: &mut Value, context: &mut Context<'_>) -> Result<Option<Value>, String> {
+    let substituted = variables::substitute_at(context, patch, &[]);
+    let substituted = substituted.map_err(|why| format!("variable substitution failed: {why}"))?;
+    let patch = preprocess::preprocess(substituted, object);
+    Ok(merge::merge(object, &patch).then_some(patch))
+}
+
+const NOTHING: &str = "no patches applied";
 
 /// Runs loops over an object; returns how many changed it.
 fn each(
@@ -243,10 +280,7 @@ fn over_elements(
         }
         let merge = each.patch_strategic_merge.as_ref();
         match apply(Patch { merge, operations: &each.patches_json6902 }, object, context) {
-            Changed::Yes(it) => {
-                *object = it;
-                changed = true;
-            }
+            Changed::Yes => changed = true,
             Changed::No(_) => {}
             Changed::Error(why) => return Err(failed(why)),
         }

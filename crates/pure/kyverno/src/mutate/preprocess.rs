@@ -26,8 +26,7 @@ fn is_anchor(key: &str) -> bool {
 }
 
 /// The patch without anchors; empty where it does not apply.
-pub(super) fn preprocess(patch: &Value, object: &Value) -> Value {
-    let mut patch = patch.clone();
+pub(super) fn preprocess(mut patch: Value, object: &Value) -> Value {
     if walk(&mut patch, Some(object)).is_err() {
         return Value::Object(Map::new());
     }

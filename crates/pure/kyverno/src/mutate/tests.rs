@@ -3,7 +3,10 @@ use serde_json::{Value, json};
 use super::{merge, preprocess};
 
 fn patched(object: &Value, patch: Value) -> Value {
-    merge::merge(object, &preprocess::preprocess(&patch, object))
+    let mut made = object.clone();
+    let changed = merge::merge(&mut made, &preprocess::preprocess(patch, object));
+    assert_eq!(changed, made != *object, "it says whether it changed something");
+    made
 }
 
 fn pod(containers: Value) -> Value {

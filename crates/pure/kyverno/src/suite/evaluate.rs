@@ -148,7 +148,11 @@ impl Run<'_> {
         let request = Request { object: &object, old, ..base };
         context.given = self.rule_values();
         Ok(match phase {
-            Phase::Mutate => self.policy.mutate(&request, &mut context, &self.loaded.exceptions),
+            Phase::Mutate => {
+                let mut made = object.clone();
+                let (results, changed) = self.policy.mutate(&request, &mut made, &mut context, &self.loaded.exceptions);
+                (results, changed.then_some(made))
+            }
             Phase::Validate => (self.policy.validate(&request, &mut context, &self.loaded.exceptions), None),
             Phase::Generate => (self.policy.generate(&request, &mut context, &self.loaded.exceptions), None),
         })
