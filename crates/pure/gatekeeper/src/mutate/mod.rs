@@ -52,17 +52,19 @@ pub(crate) fn apply(
     operation: &str,
 ) -> Result<bool, String> {
     let mut any = false;
-    for _ in 0..=state.mutators.len() {
-        // Mutators that undo each other settle as soon as a whole round ends where it began.
-        let before = object.clone();
+    for round in 0..=state.mutators.len() {
+        // Mutators that undo each other settle as soon as a whole round ends where it began. Hardly any do, so that only
+        // those that did not settle by themselves in two rounds are looked at.
+        let before = (round >= 2).then(|| object.clone());
+        let mut changed = false;
         for mutator in state.mutators.values() {
             let failed = |why: String| format!("mutator {} {}: {why}", mutator.id.0, mutator.id.1);
             let subject = Subject { object, namespace, source };
             if mutator.applies(object, operation) && mutator.matching.matches(&subject).map_err(failed)? {
-                mutator.mutate(object).map_err(failed)?;
+                changed |= mutator.mutate(object).map_err(failed)?;
             }
         }
-        if *object == before {
+        if !changed || before.is_some_and(|it| it == *object) {
             return Ok(any);
         }
         any = true;
@@ -121,11 +123,15 @@ impl Mutator {
     }
 
     fn mutate(&self, object: &mut Value) -> Result<bool, String> {
-        let taken = match &self.change {
-            Change::Metadata(field) => Change::Value(object["metadata"][field].as_str().unwrap_or_default().into()),
-            other => other.clone(),
+        let taken;
+        let change = match &self.change {
+            Change::Metadata(field) => {
+                taken = Change::Value(object["metadata"][field].as_str().unwrap_or_default().into());
+                &taken
+            }
+            other => other,
         };
-        location::walk(&self.location, &self.conditions, object, &taken)
+        location::walk(&self.location, &self.conditions, object, change)
     }
 
     /// Whether another mutator takes a field for a list where this one takes it for an object, on the same kind.
