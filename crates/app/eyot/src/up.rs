@@ -183,6 +183,7 @@ impl Island {
         let node = Node::new(node_config, node_client, runtime, images, endpoints, gateway.clone(), gateway.clone())
             .await
             .context("preparing the node")?;
+        gateway.set_early(node.early());
         // Where the range asked for cannot be routed, pods have addresses of another.
         gateway.set_pod_networks(vec![(node.pod_cidr().base().into(), node.pod_cidr().prefix())]);
         let controllers_config = eyot_controllers::Config {

@@ -1,6 +1,11 @@
 //! Routes compiled for lookup: by host, then by path, then in order of precedence.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use crate::{
     Action, Asked, HostPattern, Match, PathMatch, Route,
@@ -14,14 +19,23 @@ use crate::{
 /// whose path is (exact, then the longest prefix), then one with a method, then the one with most headers, then with
 /// most query parameters, then the oldest route, then the first by name, then the first in the route. A lookup
 /// allocates nothing.
+///
+/// A copy shares what it has with its original, and changing one route of it copies little: what is changed while others
+/// read is a copy, put in the place of the original.
 #[derive(Debug)]
 pub struct Table<B> {
-    exact: HashMap<Box<str>, Paths<B>>,
+    /// In parts by a hash of the name, so that a change copies a part.
+    exact: Box<[Arc<Hosts<B>>]>,
     /// Keyed by suffix, with the leading dot.
-    wildcard: HashMap<Box<str>, Paths<B>>,
-    any: Paths<B>,
-    fallback: Paths<B>,
+    wildcard: Arc<Hosts<B>>,
+    any: Arc<Paths<B>>,
+    fallback: Arc<Paths<B>>,
 }
+
+type Hosts<B> = HashMap<Box<str>, Arc<Paths<B>>>;
+
+/// Parts of the exact hosts. With 10,000 of them a change copies forty.
+const PARTS: usize = 256;
 
 /// The rule that takes a request.
 #[derive(Debug)]
@@ -69,7 +83,34 @@ impl<B> Default for Paths<B> {
 
 impl<B> Default for Table<B> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wildcard: HashMap::new(), any: Paths::default(), fallback: Paths::default() }
+        let exact = (0..PARTS).map(|_| Arc::default()).collect();
+        Self { exact, wildcard: Arc::default(), any: Arc::default(), fallback: Arc::default() }
+    }
+}
+
+impl<B> Clone for Table<B> {
+    fn clone(&self) -> Self {
+        let (wildcard, any, fallback) = (self.wildcard.clone(), self.any.clone(), self.fallback.clone());
+        Self { exact: self.exact.clone(), wildcard, any, fallback }
+    }
+}
+
+impl<B> Clone for Paths<B> {
+    fn clone(&self) -> Self {
+        Self { exact: self.exact.clone(), prefix: self.prefix.clone(), prefix_longest: self.prefix_longest }
+    }
+}
+
+impl<B> Clone for Entry<B> {
+    fn clone(&self) -> Self {
+        Self {
+            conditions: self.conditions.clone(),
+            one_label: self.one_label,
+            except: self.except.clone(),
+            via: self.via.clone(),
+            age: self.age.clone(),
+            action: self.action.clone(),
+        }
     }
 }
 
@@ -83,9 +124,38 @@ impl<B> Table<B> {
         for route in routes {
             table.add(route);
         }
-        let hosts = table.exact.values_mut().chain(table.wildcard.values_mut());
-        hosts.chain([&mut table.any, &mut table.fallback]).for_each(Paths::sort);
+        let hosts = table.exact.iter_mut().chain([&mut table.wildcard]).flat_map(|it| Arc::make_mut(it).values_mut());
+        hosts.chain([&mut table.any, &mut table.fallback]).for_each(|it| Arc::make_mut(it).sort());
         table
+    }
+
+    /// Puts `new` in the place of `old`, which has to be as it was when it came into the table.
+    pub fn replace(&mut self, old: Option<&Route<B>>, new: Option<&Route<B>>) {
+        if let Some(old) = old {
+            for scope in &old.hosts {
+                self.remove(old, &scope.pattern);
+            }
+        }
+        if let Some(new) = new {
+            self.add(new);
+            for scope in &new.hosts {
+                self.paths(new.fallback, &scope.pattern).sort();
+            }
+        }
+    }
+
+    fn remove(&mut self, route: &Route<B>, pattern: &HostPattern) {
+        let paths = self.paths(route.fallback, pattern);
+        paths.remove(&route.name);
+        if !paths.is_empty() {
+            return;
+        }
+        match pattern {
+            _ if route.fallback => {}
+            HostPattern::Exact(name) => drop(Arc::make_mut(&mut self.exact[part(name)]).remove(name)),
+            HostPattern::Wildcard { suffix, .. } => drop(Arc::make_mut(&mut self.wildcard).remove(suffix)),
+            HostPattern::Any => {}
+        }
     }
 
     fn add(&mut self, route: &Route<B>) {
@@ -111,17 +181,20 @@ impl<B> Table<B> {
     }
 
     fn paths(&mut self, fallback: bool, pattern: &HostPattern) -> &mut Paths<B> {
-        match pattern {
+        let paths = match pattern {
             _ if fallback => &mut self.fallback,
-            HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
-            HostPattern::Wildcard { suffix, .. } => self.wildcard.entry(suffix.clone()).or_default(),
+            HostPattern::Exact(name) => Arc::make_mut(&mut self.exact[part(name)]).entry(name.clone()).or_default(),
+            HostPattern::Wildcard { suffix, .. } => {
+                Arc::make_mut(&mut self.wildcard).entry(suffix.clone()).or_default()
+            }
             HostPattern::Any => &mut self.any,
-        }
+        };
+        Arc::make_mut(paths)
     }
 
     /// The rule that takes the request, if any does.
     pub fn find(&self, asked: &Asked<'_>) -> Option<Found<'_, B>> {
-        if let Some(found) = self.exact.get(asked.host).and_then(|it| it.find(asked, false)) {
+        if let Some(found) = self.exact[part(asked.host)].get(asked.host).and_then(|it| it.find(asked, false)) {
             return Some(found);
         }
         if !self.wildcard.is_empty()
@@ -141,9 +214,16 @@ impl<B> Table<B> {
 
     /// Whether there is no rule at all.
     pub fn is_empty(&self) -> bool {
-        let unused = |it: &Paths<B>| it.exact.is_empty() && it.prefix.is_empty();
-        self.exact.is_empty() && self.wildcard.is_empty() && unused(&self.any) && unused(&self.fallback)
+        let no_host = self.exact.iter().all(|it| it.is_empty()) && self.wildcard.is_empty();
+        no_host && self.any.is_empty() && self.fallback.is_empty()
     }
+}
+
+/// The part of the exact hosts that a name is in.
+fn part(host: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    host.hash(&mut hasher);
+    hasher.finish() as usize % PARTS
 }
 
 impl<B> Paths<B> {
@@ -157,6 +237,21 @@ impl<B> Paths<B> {
             }
         };
         entries.push(entry);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefix.is_empty()
+    }
+
+    /// Takes out what a route brought in.
+    fn remove(&mut self, route: &str) {
+        for entries in [&mut self.exact, &mut self.prefix] {
+            entries.retain(|_, entries| {
+                entries.retain(|it| *it.age.route != *route);
+                !entries.is_empty()
+            });
+        }
+        self.prefix_longest = self.prefix.keys().map(|it| it.len()).max().unwrap_or(0);
     }
 
     fn sort(&mut self) {

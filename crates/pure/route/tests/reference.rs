@@ -3,7 +3,8 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use eyot_route::{
-    Action, Asked, Backend, HeaderMatch, HostPattern, HostScope, Match, PathMatch, QueryMatch, Route, Rule, Table,
+    Action, Asked, Backend, Found, HeaderMatch, HostPattern, HostScope, Match, PathMatch, QueryMatch, Route, Rule,
+    Table,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
@@ -122,9 +123,16 @@ proptest! {
     #[test]
     fn the_table_finds_what_the_naive_matcher_finds(
         routes in routes(),
+        before in routes(),
         requests in proptest::collection::vec(request(), 1..20),
     ) {
         let table = Table::compile(&routes);
+        // Another one became the same, route by route, while a copy of it stayed as it was.
+        let original = Table::compile(&before);
+        let mut changed = original.clone();
+        for at in 0..before.len().max(routes.len()) {
+            changed.replace(before.get(at), routes.get(at));
+        }
         for request in &requests {
             let mut headers = HeaderMap::new();
             if request.header {
@@ -138,7 +146,10 @@ proptest! {
                 headers: &headers,
             };
             let found = table.find(&asked).map(|it| *it.action.backends[0].target.as_ref().unwrap());
+            let target = |it: Found<'_, usize>| *it.action.backends[0].target.as_ref().unwrap();
             prop_assert_eq!(found, naive(&routes, request), "{:?}", request);
+            prop_assert_eq!(changed.find(&asked).map(target), found, "changed, {:?}", request);
+            prop_assert_eq!(original.find(&asked).map(target), naive(&before, request), "original, {:?}", request);
         }
     }
 }

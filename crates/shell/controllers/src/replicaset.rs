@@ -7,7 +7,7 @@ use eyot_plan::{
     condition::{self, Condition},
     replicaset::{self as plan, Counts, Phase, Plan},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::{
     api::{PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource, Target},
@@ -85,7 +85,9 @@ async fn keep(context: &Context, set: &ReplicaSetView, flavor: Flavor) -> Outcom
     let creating = wishes.creates.keys().filter(|it| !known.contains(it.as_str())).count();
     let active: Vec<Arc<PodView>> =
         claimed.iter().filter(|it| it.active() && !wishes.deletes.contains(&*it.meta.uid)).cloned().collect();
-    let rows: Vec<plan::Pod<'_>> = active.iter().map(|it| row(it, set)).collect();
+    let template = set.spec.template.open();
+    let labels = template["metadata"]["labels"].as_object();
+    let rows: Vec<plan::Pod<'_>> = active.iter().map(|it| row(it, labels)).collect();
     let now = now();
 
     let mut failure = None;
@@ -110,8 +112,7 @@ fn owner<'a>(context: &'a Context, set: &'a ReplicaSetView, flavor: Flavor) -> P
     Pods { api: &context.api, expectations: &context.expectations, resource: flavor.resource(), owner: &set.meta }
 }
 
-fn row<'a>(pod: &'a PodView, set: &ReplicaSetView) -> plan::Pod<'a> {
-    let labels = set.spec.template["metadata"]["labels"].as_object();
+fn row<'a>(pod: &'a PodView, labels: Option<&Map<String, Value>>) -> plan::Pod<'a> {
     plan::Pod {
         name: &pod.meta.name,
         node: &pod.node,
@@ -140,7 +141,7 @@ async fn execute(
     match plan {
         Plan::Keep => None,
         Plan::Create(count) => {
-            let blueprint = owner.blueprint(&set.spec.template, format!("{}-", set.meta.name), None, |_, _| {});
+            let blueprint = owner.blueprint(&set.spec.template.open(), format!("{}-", set.meta.name), None, |_, _| {});
             let blueprints: Vec<_> = std::iter::repeat_n(Arc::new(blueprint), count).collect();
             let batch = owner.create(&blueprints).await;
             tell(context, set, flavor, &batch, "SuccessfulCreate", "Created pod");

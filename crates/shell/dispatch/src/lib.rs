@@ -4,12 +4,13 @@
 //! `gateway` looks it up there. In the other direction a guest's outgoing requests leave through [`Outbound`], which
 //! `gateway` implements, as it does [`Names`], which tells what the cluster calls things. [`Authorize`] decides whether a
 //! request is carried at all. [`Front`] answers beside functions on a listener of its own.
-//! [`Loads`] counts what is asked of what scales.
+//! [`Loads`] counts what is asked of what scales, and [`Early`] answers for it while it is at zero.
 //!
 //! Invariant: this crate knows neither wasmtime nor Kubernetes.
 
 mod authorize;
 mod body;
+mod early;
 mod endpoints;
 mod front;
 mod load;
@@ -22,6 +23,7 @@ use http::{Request, Response};
 
 pub use authorize::{Asking, Authorize, Changes, Decision, Sender, Way};
 pub use body::{Body, BoxError, empty, full};
+pub use early::Early;
 pub use endpoints::Endpoints;
 pub use front::{Front, Passing};
 pub use load::{Load, LoadReading, Loads, Using};

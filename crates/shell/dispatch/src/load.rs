@@ -40,6 +40,8 @@ pub struct Load {
     /// So many requests under way raise an alarm.
     alarm_at: AtomicU32,
     is_raised: AtomicBool,
+    /// Its requests are answered meanwhile.
+    is_answered: AtomicBool,
     alarms: Arc<Alarms>,
 }
 
@@ -89,6 +91,7 @@ impl Loads {
                 counts: Mutex::default(),
                 alarm_at: AtomicU32::new(1),
                 is_raised: AtomicBool::new(false),
+                is_answered: AtomicBool::new(false),
                 alarms: self.alarms.clone(),
             })
         };
@@ -147,6 +150,16 @@ impl Load {
             self.alarms.raised.lock().push_back(self.clone());
             self.alarms.more.notify_one();
         }
+    }
+
+    /// Says whether its requests are answered though there is no instance: then whoever scales need not hurry.
+    pub fn set_answered(&self, is_answered: bool) {
+        self.is_answered.store(is_answered, Release);
+    }
+
+    /// Whether its requests are answered though there is no instance.
+    pub fn is_answered(&self) -> bool {
+        self.is_answered.load(Acquire)
     }
 
     /// Sets with how many requests under way it wants attention, and tells whether there are so many already.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::{
     Gateway,
     body::Payload,
+    early,
     services::{Busy, Client, Pool},
     upgrade::{self, Upgrade},
 };
@@ -124,21 +125,27 @@ where
     let mut tried = Vec::new();
     let mut failure = None;
     let mut wait = Wait::new(gateway.config.retry_timeout);
-    let (mut place, mut pause) = (None, PAUSE_FIRST);
+    let (mut place, mut pause, mut prepared) = (None, PAUSE_FIRST, false);
+    let is_held = permit.is_some();
     loop {
         let changed = pool.changed();
-        let Some(mut busy) = pool.choose(&tried, client) else {
+        let chosen = pool.choose(&tried, client).or_else(|| early::choose(gateway, pool, &tried, is_held));
+        let Some(mut busy) = chosen else {
             let denied = matches!(failure, Some((_, CallError::Denied(_))));
             if let Some(hold) = pool.hold.as_ref().filter(|it| !denied && it.is_open()) {
                 if place.is_none() {
                     place = Some(hold.queue().ok_or_else(|| refused(pool))?);
                 }
                 if tried.is_empty() {
-                    hold.wait(changed, pool.is_empty()).await;
+                    let preparing = match std::mem::replace(&mut prepared, true) {
+                        false => early::prepare(gateway, pool, is_held),
+                        true => None,
+                    };
+                    hold.wait(changed, pool.is_empty(), preparing).await;
                 } else {
                     // Those that are here take nothing now. They may go, or have room again without saying so.
                     tried.clear();
-                    let _ = tokio::time::timeout(pause, hold.wait(changed, false)).await;
+                    let _ = tokio::time::timeout(pause, hold.wait(changed, false, None)).await;
                     pause = (pause * 2).min(PAUSE_LAST);
                 }
                 continue;
@@ -162,7 +169,7 @@ where
             busy.keep(using.clone());
         }
         let address = busy.address();
-        if let Some(Err(denied)) = permit.map(|it| it(address)) {
+        if let Some(Err(denied)) = permit.filter(|_| busy.early().is_none()).map(|it| it(address)) {
             tried.push(address);
             failure = Some((address, denied));
             continue;
@@ -205,7 +212,7 @@ async fn send(
     upgrade: &mut Option<Upgrade>,
 ) -> Result<Sent, CallError> {
     let request = Request::from_parts(head.clone(), body);
-    if let Some(handler) = gateway.endpoints.get(&busy.address()) {
+    if let Some(handler) = busy.early().or_else(|| gateway.endpoints.get(&busy.address())) {
         let response = handler.handle(request).await?;
         return Ok(Sent { response, busy: Some(busy) });
     }

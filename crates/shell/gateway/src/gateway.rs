@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use eyot_dispatch::{Authorize, Endpoints, Way};
+use eyot_dispatch::{Authorize, Early, Endpoints, Way};
 use eyot_route::Table;
 use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
 use tokio::sync::{Semaphore, watch};
@@ -49,6 +49,8 @@ pub struct Gateway {
     pub(crate) http: Builder<TokioExecutor>,
     /// Judges requests before they are carried, where anybody does.
     pub(crate) authorizer: OnceLock<Arc<dyn Authorize>>,
+    /// Answers for revisions at zero, where anybody does.
+    pub(crate) early: OnceLock<Arc<dyn Early>>,
 }
 
 impl Gateway {
@@ -72,6 +74,7 @@ impl Gateway {
             port_slots: Arc::new(Semaphore::new(connections_max)),
             http: server::protocol(),
             authorizer: OnceLock::new(),
+            early: OnceLock::new(),
         })
     }
 
@@ -90,6 +93,14 @@ impl Gateway {
     pub fn set_authorizer(&self, authorizer: Arc<dyn Authorize>) {
         if self.authorizer.set(authorizer).is_err() {
             tracing::error!("the gateway has an authorizer already; the second one is not asked");
+        }
+    }
+
+    /// Has requests to revisions at zero answered by `early` until they have an endpoint. To be called once, before anything
+    /// is served.
+    pub fn set_early(&self, early: Arc<dyn Early>) {
+        if self.early.set(early).is_err() {
+            tracing::error!("somebody answers for revisions at zero already; the second one is not asked");
         }
     }
 

@@ -17,7 +17,10 @@ use std::{
 };
 
 use eyot_dispatch::{Load, Loads, Using};
+use futures::future::BoxFuture;
 use tokio::sync::{Notify, futures::Notified};
+
+use crate::early::Turn;
 
 /// Requests held for one revision; as many as Knative's activator holds.
 const QUEUE_MAX: usize = 10_000;
@@ -29,8 +32,10 @@ const TIMEOUT_SECONDS: u64 = 300;
 const TIMEOUT_SECONDS_MAX: u64 = 600;
 
 /// What the Service of a revision says about requests to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
+    /// `namespace/name/uid` of the revision; empty where nobody says whose Service it is.
+    pub(crate) revision: Arc<str>,
     /// Requests that one endpoint takes at once; 0 for any number.
     pub(crate) concurrency: u32,
     /// Longest time to the end of the response.
@@ -52,6 +57,7 @@ impl Terms {
         let start = number("serving.knative.dev/responseStartTimeoutSeconds").filter(|it| *it > 0).unwrap_or(timeout);
         let concurrency = number("serving.knative.dev/containerConcurrency").unwrap_or(0);
         Some(Terms {
+            revision: Arc::default(),
             concurrency: u32::try_from(concurrency).unwrap_or(0),
             timeout: Duration::from_secs(timeout),
             start_timeout: Duration::from_secs(start.min(timeout)),
@@ -70,6 +76,8 @@ pub(crate) struct Hold {
     closed: AtomicBool,
     /// An endpoint has room again; there only where endpoints have bounds.
     pub(crate) freed: Arc<Notify>,
+    /// How requests are answered while there is no endpoint.
+    pub(crate) early: Turn,
 }
 
 /// A place in the queue; free again when dropped.
@@ -79,8 +87,8 @@ pub(crate) struct Place<'a>(&'a Hold);
 impl Hold {
     pub(crate) fn new(name: &str, terms: Terms, loads: &Loads, all_waiting: Arc<AtomicUsize>) -> Self {
         let load = loads.of(name);
-        let (waiting, closed) = Default::default();
-        Self { terms, load, waiting, all_waiting, closed, freed: Arc::default() }
+        let (waiting, closed, freed, early) = Default::default();
+        Self { terms, load, waiting, all_waiting, closed, freed, early }
     }
 
     /// Holds nothing from now on.
@@ -98,6 +106,17 @@ impl Hold {
         self.load.begin()
     }
 
+    /// Has an instance follow requests that are answered without one.
+    pub(crate) fn call_early(&self) {
+        self.load.set_answered(true);
+        self.load.raise();
+    }
+
+    /// Requests wait for an endpoint from now on, or have one.
+    pub(crate) fn end_early(&self) {
+        self.load.set_answered(false);
+    }
+
     /// Takes a place in the queue, if there is one.
     pub(crate) fn queue(&self) -> Option<Place<'_>> {
         let place = Place(self);
@@ -107,13 +126,30 @@ impl Hold {
     }
 
     /// Waits until endpoints change or one has room; `is_empty` where there is none at all, which somebody has to be told.
-    pub(crate) async fn wait(&self, changed: Notified<'_>, is_empty: bool) {
+    /// `preparing` tells whether somebody can answer without an endpoint.
+    pub(crate) async fn wait(
+        &self,
+        changed: Notified<'_>,
+        is_empty: bool,
+        preparing: Option<BoxFuture<'static, bool>>,
+    ) {
         if is_empty {
+            self.load.set_answered(false);
             self.load.raise();
         }
+        let prepared = async {
+            let is_prepared = match preparing {
+                Some(preparing) => preparing.await,
+                None => false,
+            };
+            if !is_prepared {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             () = changed => {}
             () = self.freed.notified() => {}
+            () = prepared => {}
         }
     }
 }

@@ -22,6 +22,7 @@ mod body;
 mod config;
 mod connection;
 mod dial;
+mod early;
 mod egress;
 mod forward;
 mod functions;

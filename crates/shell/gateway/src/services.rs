@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, SocketAddr},
     sync::{
@@ -14,11 +15,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use eyot_dispatch::{Announced, AnnouncedPort, Loads, Using};
+use eyot_dispatch::{Announced, AnnouncedPort, Handler, Loads, Using};
 use eyot_route::choose;
 use tokio::sync::Notify;
 
 use crate::{
+    early::{self, Turn},
     hold::{Hold, Terms},
     kinds::{Name, ServiceSpec, is_tcp},
     resolve::{Destination, destination},
@@ -100,7 +102,7 @@ impl Client {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
-    in_flight: AtomicU32,
+    in_flight: Arc<AtomicU32>,
     /// How many it takes at once, and who is told when it has room again; `None` for any number.
     bound: Option<(u32, Arc<Notify>)>,
 }
@@ -113,7 +115,7 @@ impl Endpoint {
                 self.in_flight.fetch_update(Relaxed, Relaxed, |it| (it < *most).then_some(it + 1)).ok()?
             }
         };
-        Some(Busy { endpoint: self.clone(), using: None })
+        Some(Busy { endpoint: self.clone(), using: None, early: None })
     }
 }
 
@@ -129,9 +131,10 @@ pub(crate) struct Counts {
 }
 
 /// A request under way at an endpoint; ends when dropped.
-#[derive(Debug)]
 pub(crate) struct Busy {
     endpoint: Arc<Endpoint>,
+    /// Answers in place of an endpoint that is not there yet.
+    early: Option<Arc<dyn Handler>>,
     /// Counts the request for who scales.
     using: Option<Arc<Using>>,
 }
@@ -141,9 +144,20 @@ impl Busy {
         self.endpoint.address
     }
 
+    /// Who answers where there is no endpoint yet.
+    pub(crate) fn early(&self) -> Option<Arc<dyn Handler>> {
+        self.early.clone()
+    }
+
     /// Has the request counted until it ends.
     pub(crate) fn keep(&mut self, using: Arc<Using>) {
         self.using = Some(using);
+    }
+}
+
+impl fmt::Debug for Busy {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Busy").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
@@ -206,11 +220,20 @@ impl Pool {
             return;
         }
         let known: HashMap<SocketAddr, &Arc<Endpoint>> = before.iter().map(|it| (it.address, it)).collect();
+        // What is answered early goes on as a part of the first instance, which takes so much less until then.
+        let mut first = self.hold.as_ref().filter(|_| before.is_empty()).map(|it| it.early.in_flight.clone());
         let endpoints = addresses.iter().map(|address| match known.get(address) {
             Some(known) => Arc::clone(known),
-            None => Arc::new(Endpoint { address: *address, in_flight: AtomicU32::new(0), bound: self.bound() }),
+            None => {
+                let in_flight = first.take().unwrap_or_default();
+                Arc::new(Endpoint { address: *address, in_flight, bound: self.bound() })
+            }
         });
         self.endpoints.store(Arc::new(endpoints.collect()));
+        if let Some(hold) = self.hold.as_ref().filter(|_| !addresses.is_empty()) {
+            hold.early.end();
+            hold.end_early();
+        }
         self.changed.notify_waiters();
     }
 
@@ -225,6 +248,15 @@ impl Pool {
     fn bound(&self) -> Option<(u32, Arc<Notify>)> {
         let hold = self.hold.as_ref().filter(|it| it.terms.concurrency > 0)?;
         Some((hold.terms.concurrency, hold.freed.clone()))
+    }
+
+    /// A request that `handler` answers in place of an endpoint, if it has room.
+    pub(crate) fn take_early(&self, hold: &Hold, handler: Arc<dyn Handler>) -> Option<Busy> {
+        let bound = Some((Turn::bound(hold.terms.concurrency), hold.freed.clone()));
+        let endpoint = Endpoint { address: early::ADDRESS, in_flight: hold.early.in_flight.clone(), bound };
+        let mut busy = Arc::new(endpoint).take()?;
+        busy.early = Some(handler);
+        Some(busy)
     }
 
     /// The addresses of all endpoints.
@@ -349,12 +381,12 @@ impl Service {
                 Some("kubernetes.io/h2c") => Protocol::H2c,
                 _ => Protocol::Http1,
             };
-            let kept = before
-                .and_then(|it| it.port(port.port))
-                .filter(|it| it.pool.protocol == protocol && it.pool.hold.as_ref().map(|it| it.terms) == spec.terms);
+            let kept = before.and_then(|it| it.port(port.port)).filter(|it| {
+                it.pool.protocol == protocol && it.pool.hold.as_ref().map(|it| &it.terms) == spec.terms.as_ref()
+            });
             let fresh = || {
                 let pool = Pool::new(format!("{key}:{}", port.port).into(), protocol);
-                Arc::new(Pool { hold: spec.terms.map(&hold), ..pool })
+                Arc::new(Pool { hold: spec.terms.clone().map(&hold), ..pool })
             };
             let pool = kept.map_or_else(fresh, |it| it.pool.clone());
             pool.sticky.store(spec.session_affinity.as_deref() == Some("ClientIP"), Relaxed);

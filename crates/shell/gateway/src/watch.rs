@@ -1,7 +1,8 @@
 //! Follows the API server and keeps routes, Services and endpoints as it says.
 //!
 //! Endpoints go straight into their Service's pool. The routing table is compiled only for what it depends on, once
-//! for all changes that have arrived, and at most for a fraction of the time.
+//! for all changes that have arrived, and at most for a fraction of the time; where only HTTPRoutes or their Services have
+//! changed, only those are read again and put in place.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +18,7 @@ use futures::{
 };
 use kube::{
     Api, Client, Resource,
+    core::ObjectMeta,
     runtime::{WatchStreamExt, watcher, watcher::Event},
 };
 use serde::de::DeserializeOwned;
@@ -30,11 +32,14 @@ use crate::{
     kinds::{self, Name},
     node_ports::NodePorts,
     publish::Publisher,
+    services::Pool,
     world::World,
 };
 
 /// Events taken in before anything is made of them. Keeps a burst from delaying all of it.
 const BATCH_MAX: usize = 10_000;
+/// Label of a revision's Service: the uid of the revision.
+const REVISION_UID: &str = "serving.knative.dev/revisionUID";
 /// The pause after compiling the table, in units of the time that took: compiling gets at most a fifth of a core.
 const REST_FACTOR: u32 = 4;
 /// The longest such pause.
@@ -102,8 +107,11 @@ struct Follower {
     world: World,
     /// Services whose endpoints have to be collected again.
     stale_services: BTreeSet<Name>,
-    /// Whether the table has to be compiled again, and when that may be.
+    /// Whether the table has to be compiled again, which of its routes have to be, and when that may be.
     stale_table: bool,
+    stale_routes: BTreeSet<Name>,
+    stale_statuses: bool,
+    attached: attach::Attached<Arc<Pool>>,
     not_before: Instant,
     complaints: BTreeMap<Name, String>,
     node_ports: NodePorts,
@@ -120,6 +128,9 @@ impl Follower {
             world: World::default(),
             stale_services: BTreeSet::new(),
             stale_table: true,
+            stale_routes: BTreeSet::new(),
+            stale_statuses: false,
+            attached: attach::Attached::default(),
             not_before: Instant::now(),
             complaints: BTreeMap::new(),
             follows_pods: false,
@@ -128,7 +139,8 @@ impl Follower {
 
     async fn run(&mut self, mut events: SelectAll<BoxStream<'static, Seen>>) {
         loop {
-            let due = self.stale_table && self.world.complete();
+            let is_stale = self.stale_table || self.stale_statuses || !self.stale_routes.is_empty();
+            let due = is_stale && self.world.complete();
             tokio::select! {
                 event = events.next() => {
                     let Some(event) = event else { return };
@@ -151,8 +163,18 @@ impl Follower {
         let world = &mut self.world;
         match event {
             Seen::Class(event) => self.stale_table |= !world.classes.on(event, slim).is_empty(),
-            Seen::Gateway(event) => self.stale_table |= !world.gateways.on(event, slim).is_empty(),
-            Seen::Route(event) => self.stale_table |= !world.routes.on(event, slim).is_empty(),
+            Seen::Gateway(event) => {
+                for (name, before) in world.gateways.on(event, slim) {
+                    let now = world.gateways.objects.get(&name);
+                    // Our own statuses come back here with each route that attaches.
+                    let is_same = before.zip(now).is_some_and(|(before, now)| before.spec == now.spec);
+                    if is_same { self.stale_statuses = true } else { self.stale_table = true }
+                }
+            }
+            Seen::Route(event) => {
+                let changed = world.routes.on(event, bare);
+                self.stale_routes.extend(changed.into_iter().map(|it| it.0));
+            }
             Seen::Grant(event) => self.stale_table |= !world.grants.on(event, slim).is_empty(),
             Seen::Ingress(event) => self.stale_table |= !world.ingresses.on(event, slim).is_empty(),
             Seen::Namespace(event) => {
@@ -175,7 +197,8 @@ impl Follower {
                             self.node_ports.set(&name, &[]);
                         }
                     }
-                    self.stale_table = true;
+                    self.stale_table |= !world.ingresses.objects.is_empty();
+                    self.stale_routes.extend(self.attached.naming(&name).cloned());
                     self.stale_services.insert(name);
                 }
             }
@@ -204,11 +227,25 @@ impl Follower {
         let gateway = &self.gateway;
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let site = Site { http_port: gateway.config.http_port, addresses: &gateway.config.addresses, now: &now };
-        let outcome = attach::attach(&self.world, site, &|service, port| gateway.services.pool(service, port));
-        gateway.table.store(Arc::new(Table::compile(&outcome.routes)));
+        let backends = |service: &Name, port| gateway.services.pool(service, port);
+        self.stale_statuses = false;
+        let stale_routes = std::mem::take(&mut self.stale_routes);
         gateway.counters.compiles.fetch_add(1, Relaxed);
+        if !self.stale_table {
+            let (replaced, statuses) = self.attached.change(&stale_routes, &self.world, site, &backends);
+            let mut table = Table::clone(&gateway.table.load());
+            for (old, new) in &replaced {
+                table.replace(old.as_deref(), new.as_deref());
+            }
+            gateway.table.store(Arc::new(table));
+            self.publisher.statuses(statuses);
+            return self.rest(started);
+        }
+        let outcome = attach::attach(&self.world, site, &backends);
+        gateway.table.store(Arc::new(Table::compile(outcome.routes.iter().map(|it| &**it))));
         gateway.synced.send_replace(true);
         self.publisher.statuses(outcome.statuses);
+        self.attached = outcome.attached;
         for (name, complaint) in &outcome.complaints {
             if self.complaints.get(name) != Some(complaint) {
                 let uid = self.world.ingresses.objects.get(name).and_then(|it| it.metadata.uid.clone());
@@ -217,16 +254,33 @@ impl Follower {
         }
         self.complaints = outcome.complaints;
         self.stale_table = false;
+        self.rest(started);
+    }
+
+    /// Lets others have their turn, after work that began at `started`.
+    fn rest(&mut self, started: Instant) {
         let took = started.elapsed();
-        tracing::debug!(routes = outcome.routes.len(), ?took, "routing table compiled");
+        tracing::debug!(?took, "routing table compiled");
         self.not_before = Instant::now() + (took * REST_FACTOR).min(REST_MAX);
     }
 }
 
 /// A Service with its terms, where it is a revision's.
 fn service(mut object: kinds::Service) -> kinds::Service {
-    object.spec.terms = Terms::of(object.metadata.labels.as_ref(), object.metadata.annotations.as_ref());
-    slim(object)
+    let (name, labels) = (Name::of(&object), object.metadata.labels.as_ref());
+    object.spec.terms = Terms::of(labels, object.metadata.annotations.as_ref());
+    if let (Some(terms), Some(uid)) = (&mut object.spec.terms, labels.and_then(|it| it.get(REVISION_UID))) {
+        terms.revision = format!("{name}/{uid}").into();
+    }
+    bare(object)
+}
+
+/// Keeps of the metadata what routes and Services are known by: there may be tens of thousands.
+fn bare<K: Resource>(mut object: K) -> K {
+    let all = std::mem::take(object.meta_mut());
+    let ObjectMeta { name, namespace, creation_timestamp, generation, .. } = all;
+    *object.meta_mut() = ObjectMeta { name, namespace, creation_timestamp, generation, ..ObjectMeta::default() };
+    object
 }
 
 /// Drops what can be large and is not read.

@@ -5,12 +5,13 @@ mod support;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use eyot_dispatch::{Body, Loads, full};
+use eyot_dispatch::{Body, Early, Handler, Loads, full};
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use serde_json::json;
 use support::{Node, Pod, cluster_ip, pod, says};
@@ -126,4 +127,133 @@ async fn a_client_that_leaves_frees_its_place() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{:?}", load.read());
+}
+
+/// Answers for one revision once it is `ready`, or once it was asked to get ready.
+struct Instances {
+    guest: Arc<dyn Handler>,
+    revision: &'static str,
+    ready: AtomicBool,
+    doubted: AtomicUsize,
+}
+
+impl Early for Instances {
+    fn ready(&self, revision: &str) -> Option<Arc<dyn Handler>> {
+        (revision == self.revision && self.ready.load(SeqCst)).then(|| self.guest.clone())
+    }
+
+    fn prepare(self: Arc<Self>, revision: &str) -> BoxFuture<'static, Option<Arc<dyn Handler>>> {
+        let is_known = revision == self.revision;
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.ready.store(is_known, SeqCst);
+            is_known.then(|| self.guest.clone())
+        })
+    }
+
+    fn doubt(&self, _: &str) {
+        self.doubted.fetch_add(1, SeqCst);
+    }
+}
+
+/// A function of which `guest` answers early, if `revision` is its name.
+async fn early(revision: &'static str, guest: Arc<dyn Handler>, terms: serde_json::Value) -> (Node, Arc<Loads>) {
+    let loads = Arc::new(Loads::default());
+    let counted = loads.clone();
+    let node = Node::with(|config| config.loads = counted).await;
+    let (ready, doubted) = (AtomicBool::new(false), AtomicUsize::new(0));
+    node.gateway.set_early(Arc::new(Instances { guest, revision, ready, doubted }));
+    revision_service(&node, "u-1", terms);
+    node.route("hello", "hello.ns.localhost", json!([{"backendRefs": [{"name": "hello-00001", "port": 80}]}]));
+    (node, loads)
+}
+
+fn revision_service(node: &Node, uid: &str, terms: serde_json::Value) {
+    node.api.put(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "hello-00001", "namespace": "ns", "annotations": terms,
+            "labels": {"serving.knative.dev/revision": "hello-00001", "serving.knative.dev/revisionUID": uid},
+        },
+        "spec": {"clusterIP": cluster_ip("hello"), "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    }));
+}
+
+#[tokio::test]
+async fn a_revision_at_zero_is_answered_for_until_it_has_an_endpoint() {
+    let (node, loads) = early("ns/hello-00001/u-1", says("early"), json!({})).await;
+    node.until("hello.ns.localhost", |status| status == 200).await;
+    let (status, text) = node.get("hello.ns.localhost", "/a").await;
+    assert_eq!(status, 200, "{text}");
+    assert!(text.starts_with("early GET /a "), "{text}");
+    let load = loads.raised().await;
+    assert_eq!((load.name(), load.is_answered()), ("ns/hello-00001", true), "an instance is called for, without hurry");
+    assert!(load.read().requests > 0);
+    node.endpoints.insert(pod(1), says("late"));
+    node.slices("hello-00001", &[pod(1)]);
+    for _ in 0..500 {
+        if node.get("hello.ns.localhost", "/").await.1.starts_with("late ") {
+            assert!(!load.is_answered());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the endpoint takes over");
+}
+
+#[tokio::test]
+async fn another_incarnation_of_a_name_is_not_answered_for() {
+    let (node, _) = early("ns/hello-00001/u-1", says("early"), json!({})).await;
+    node.until("hello.ns.localhost", |status| status == 200).await;
+    revision_service(&node, "u-2", json!({}));
+    for _ in 0..500 {
+        let asked = node.get("hello.ns.localhost", "/");
+        if tokio::time::timeout(Duration::from_millis(60), asked).await.is_err() {
+            return;
+        }
+    }
+    panic!("requests to the new one wait for its endpoints");
+}
+
+#[tokio::test]
+async fn who_answers_early_keeps_to_the_bound_of_the_revision_and_so_does_who_takes_over() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (busy, peak) = (now.clone(), most.clone());
+    let slow = Arc::new(Pod(move |_: Request<Body>| {
+        let (busy, peak) = (Busy(busy.clone()), peak.clone());
+        async move {
+            peak.fetch_max(busy.0.fetch_add(1, SeqCst) + 1, SeqCst);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok(Response::new(full("done")))
+        }
+    }));
+    let terms = json!({"serving.knative.dev/containerConcurrency": "2"});
+    let (node, _) = early("ns/hello-00001/u-1", slow.clone(), terms).await;
+    node.until("hello.ns.localhost", |status| status == 200).await;
+    let asked = futures::future::join_all((0..40).map(|_| node.get("hello.ns.localhost", "/")));
+    let taken_over = async {
+        tokio::time::sleep(Duration::from_millis(45)).await;
+        node.endpoints.insert(pod(1), slow);
+        node.slices("hello-00001", &[pod(1)]);
+    };
+    let (answers, ()) = tokio::join!(asked, taken_over);
+    assert!(answers.iter().all(|it| it.0 == 200), "{answers:?}");
+    assert_eq!((most.load(SeqCst), now.load(SeqCst)), (2, 0));
+}
+
+#[tokio::test]
+async fn where_policies_go_by_pods_requests_wait_for_one() {
+    let (node, _) = early("ns/hello-00001/u-1", says("early"), json!({})).await;
+    node.until("hello.ns.localhost", |status| status == 200).await;
+    node.api.put(json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": "ns"},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": []},
+    }));
+    for _ in 0..500 {
+        let asked = node.get("hello.ns.localhost", "/");
+        if tokio::time::timeout(Duration::from_millis(60), asked).await.is_err() {
+            return;
+        }
+    }
+    panic!("a guest without a pod is not held to what its pod would be");
 }

@@ -13,6 +13,7 @@ mod api;
 mod buckets;
 mod claims;
 mod config;
+mod early;
 mod env;
 mod events;
 mod fields;
@@ -32,7 +33,7 @@ mod watch;
 use std::{net::Ipv4Addr, sync::Arc};
 
 use eyot_bucket::{Bounds, Buckets};
-use eyot_dispatch::{Endpoints, Names, Outbound};
+use eyot_dispatch::{Early, Endpoints, Names, Outbound};
 use eyot_registry::Images;
 use eyot_runtime::Runtime;
 use kube::Client;
@@ -119,6 +120,7 @@ impl Node {
             memory_root,
             handle: tokio::runtime::Handle::current(),
             late_writes: parking_lot::Mutex::default(),
+            early: Arc::default(),
             buckets,
             token,
         });
@@ -131,7 +133,7 @@ impl Node {
         let work = async {
             let room = room::run(self.pods.clone(), &self.shared.config.data_dir);
             let volumes = claims::provision::run(&self.shared);
-            tokio::join!(register::run(&self.shared), self.pods.watch(), room, volumes);
+            tokio::join!(register::run(&self.shared), self.pods.watch(), room, volumes, early::run(&self.shared));
         };
         tokio::select! {
             () = token.cancelled() => {}
@@ -154,6 +156,11 @@ impl Node {
     /// route that.
     pub fn pod_cidr(&self) -> Cidr {
         self.shared.network.cidr()
+    }
+
+    /// What answers for revisions at zero until they have a pod.
+    pub fn early(&self) -> Arc<dyn Early> {
+        Arc::new(early::Instances::of(&self.shared))
     }
 
     /// The node's HTTP API, as the kubelet's: `/containerLogs/{namespace}/{pod}/{container}` and

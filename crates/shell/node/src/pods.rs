@@ -138,6 +138,7 @@ impl Pods {
             let images = &self.shared.images;
             let matches = |image: &str| repository.as_ref().is_none_or(|it| images.is_in(image, it));
             self.owners().iter().for_each(|it| it.image_pushed(matches));
+            self.shared.early.image_pushed(matches);
         }
     }
 

@@ -158,6 +158,12 @@ impl Images {
         self.inner.blobs.pushed()
     }
 
+    /// Whether `reference` names an image of the embedded registry.
+    pub fn is_own(&self, reference: &str) -> bool {
+        let parsed = reference.parse::<Reference>();
+        parsed.is_ok_and(|it| self.inner.config.own_hosts.iter().any(|own| own == it.registry()))
+    }
+
     /// Whether `reference` names an image in `repository` of the embedded registry.
     pub fn is_in(&self, reference: &str, repository: &str) -> bool {
         let parsed = reference.parse::<Reference>();

@@ -147,7 +147,7 @@ async fn load(target: &Target, connections: usize, length: Duration) -> Result<R
 }
 
 /// A client connection with what was read ahead on it.
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     request: Vec<u8>,
     buffer: Vec<u8>,
@@ -155,11 +155,22 @@ struct Connection {
 
 impl Connection {
     async fn open(target: &Target) -> Result<Self> {
-        let stream = TcpStream::connect(&target.address).await;
-        let stream = stream.with_context(|| format!("connecting to {}", target.address))?;
-        stream.set_nodelay(true).context("setting TCP_NODELAY")?;
         let request = format!("GET {} HTTP/1.1\r\nhost: {}\r\n\r\n", target.path, target.host).into_bytes();
-        Ok(Self { stream, request, buffer: Vec::with_capacity(4096) })
+        Ok(Self { request, ..Self::to(&target.address).await? })
+    }
+
+    /// Connects to `host:port`.
+    pub(crate) async fn to(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        stream.set_nodelay(true).context("setting TCP_NODELAY")?;
+        Ok(Self { stream, request: Vec::new(), buffer: Vec::with_capacity(4096) })
+    }
+
+    /// Asks for `/` of a host, reads the whole answer and returns its status.
+    pub(crate) async fn get(&mut self, host: &str) -> Result<u16> {
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        self.stream.write_all(request.as_bytes()).await.context("sending a request")?;
+        self.answer().await
     }
 
     /// Asks until the time is up. Returns latencies of good answers, and how many were not.

@@ -54,6 +54,12 @@ struct Flags {
     /// How many objects `api` creates and lists.
     #[arg(long, default_value_t = 10_000)]
     objects: usize,
+    /// The parts of `serverless` to run; all when none is named.
+    #[arg(long, value_name = "PART")]
+    only: Vec<serverless::Part>,
+    /// How many functions `serverless` leaves at zero to see what they cost.
+    #[arg(long, default_value_t = 2000)]
+    functions: usize,
     /// How many objects `policy` has audited.
     #[arg(long, default_value_t = 100_000)]
     audited: usize,
@@ -79,7 +85,7 @@ enum Name {
     Api,
     /// What policies add to writes and requests, how soon a changed one is in force, and what an audit takes.
     Policy,
-    /// Functions deployed at zero, their first requests, a burst.
+    /// Functions: at zero, in bursts, updated, scaled.
     Serverless,
     /// Answers of the advisor, in process.
     Advise,
@@ -137,7 +143,10 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
             api::run(&api::Options { peer, peer_pids, objects: flags.objects, samples: flags.samples }).await
         }
         Name::Policy => policy::run(flags.samples, flags.audited).await,
-        Name::Serverless => serverless::run(flags.samples).await,
+        Name::Serverless => {
+            let (only, samples, functions) = (flags.only.clone(), flags.samples, flags.functions);
+            serverless::run(&serverless::Options { only, samples, functions }).await
+        }
         Name::Advise => advise::run(flags.samples),
         Name::All => unreachable!("taken apart by main"),
     }

@@ -80,6 +80,9 @@ pub struct Scaler {
     wanted: VecDeque<(Millis, i32)>,
     /// Since when nothing is wanted.
     idle_since: Option<Millis>,
+    /// Requests that had begun at the last decision, and when there last were new ones.
+    requests: i64,
+    asked_at: Option<Millis>,
 }
 
 impl Scaler {
@@ -88,6 +91,10 @@ impl Scaler {
         let now = reading.at;
         let stable_span = millis(scaling.window);
         self.window.take(reading, stable_span);
+        let is_asked = reading.requests != self.requests;
+        if is_asked {
+            (self.requests, self.asked_at) = (reading.requests, Some(now));
+        }
         let (stable, panic) = self.loads(scaling, reading);
         let ready = f64::from(present.ready.max(1));
         let (up_most, down_least) = ((ready * UP_RATE).ceil(), (ready / DOWN_RATE).floor());
@@ -107,7 +114,8 @@ impl Scaler {
             why = format!("panic load {panic:.2}");
         } else if present.ready == 0 {
             // From nothing there is no window to go by yet.
-            desired = by_stable.max(by_panic);
+            // A request that was answered already, by whoever needs no instance for it, was one all the same.
+            desired = by_stable.max(by_panic).max(i32::from(is_asked));
             why = format!("load {panic:.2} at zero");
         }
         // What only shrinks step by step on its way to nothing is not raised again.
@@ -160,7 +168,9 @@ impl Scaler {
             self.idle_since = None;
             return desired;
         }
-        let seen = self.window.begins().is_some_and(|it| it <= now - millis(scaling.window));
+        let window = millis(scaling.window);
+        let seen = self.window.begins().is_some_and(|it| it <= now - window)
+            && self.asked_at.is_none_or(|it| it <= now - window);
         if !seen {
             return 1;
         }

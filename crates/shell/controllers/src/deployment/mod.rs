@@ -76,7 +76,7 @@ impl Pass<'_> {
 
     async fn run(&self, sets: &[Arc<ReplicaSetView>]) -> Outcome {
         let spec = spec(self.deployment);
-        let hash = template::hash(&self.deployment.spec.template, self.deployment.status.collision_count);
+        let hash = template::hash(&self.deployment.spec.template.open(), self.deployment.status.collision_count);
         let rows = sets::rows(self.deployment, sets, &hash);
         let plan = rollout::plan(&spec, &rows, self.old_pods_run(sets, &rows));
         let current = rollout::current(&rows);

@@ -27,7 +27,8 @@ const HISTORY_MAX: usize = 2000;
 /// A set is the current one when its template equals the Deployment's, or when its name says that it was made from it:
 /// should the server store a template differently from how it was sent, no second set is made.
 pub(super) fn rows(deployment: &DeploymentView, sets: &[Arc<ReplicaSetView>], hash: &str) -> Vec<rollout::ReplicaSet> {
-    let equal = |it: &ReplicaSetView| template::same(&it.spec.template, &deployment.spec.template);
+    let wanted = deployment.spec.template.open();
+    let equal = |it: &ReplicaSetView| template::same(&it.spec.template.open(), &wanted);
     let any_equal = sets.iter().any(|it| equal(it));
     let own_name = format!("{}-{hash}", deployment.meta.name);
     let current = |it: &ReplicaSetView| if any_equal { equal(it) } else { *it.meta.name == *own_name };
@@ -99,7 +100,7 @@ pub(super) fn manifest(
     revision: i64,
     owner: OwnerReference,
 ) -> Value {
-    let mut template = deployment.spec.template.clone();
+    let mut template = deployment.spec.template.open();
     template["metadata"]["labels"][HASH_LABEL] = hash.into();
     let labels = template["metadata"]["labels"].clone();
     let mut annotations = passed_on(deployment);

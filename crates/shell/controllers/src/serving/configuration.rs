@@ -24,28 +24,29 @@ use crate::{
 pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let (api, parts) = (&context.api, &context.serving);
     let Some(it) = parts.configurations.get(&key).filter(|it| !it.meta.deleting()) else { return Ok(None) };
-    let name = configuration::revision_name(&it.json);
+    let json = it.json();
+    let name = configuration::revision_name(&json);
     let present = parts.revisions.get(&Key::new(&it.meta.namespace, &name));
     let mut taken = false;
     match &present {
         // A revision never changes: only one that is missing is made.
         Some(present) => taken = !present.is_of(&it.meta),
         None => {
-            let wanted = configuration::revision(&it.json, &rfc3339(now()));
+            let wanted = configuration::revision(&json, &rfc3339(now()));
             let made = ensure(api, &KNATIVE_REVISIONS, None, &it.meta, wanted, &parts.revisions).await?;
             taken |= matches!(made, Ensured::Taken);
         }
     }
     let revisions = parts.revisions.controlled_by(&it.meta.uid);
-    let mut rows: Vec<Value> = revisions.iter().map(|it| it.json.clone()).collect();
+    let mut rows: Vec<Value> = revisions.iter().map(|it| it.json()).collect();
     if taken {
         let message = format!("the name {name} belongs to a revision of another configuration");
         let failed = json!([{"type": "Ready", "status": "False", "reason": "NotOwned", "message": message}]);
         rows.push(json!({"metadata": {"name": name}, "status": {"conditions": failed}}));
     }
-    let status = configuration::status(&it.json, &rows, &rfc3339(now()));
+    let status = configuration::status(&json, &rows, &rfc3339(now()));
     let latest = status["latestReadyRevisionName"].as_str().unwrap_or_default().to_owned();
-    write::status(api, &KNATIVE_CONFIGURATIONS, &it, status, &parts.configurations).await?;
+    let wait = write::status(api, &KNATIVE_CONFIGURATIONS, &it, status, &parts.configurations).await?;
     let is_led_to = |it: &Arc<Object>| parts.index.is_led_to(&it.meta.key());
     for revision in &revisions {
         note_routing(&context, revision, is_led_to(revision)).await?;
@@ -57,7 +58,7 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         let options = DeleteOptions { propagation: Some("Background"), ..DeleteOptions::default() };
         api.delete(target, options).await?;
     }
-    Ok(again.map(|it| Duration::from_secs(it.unsigned_abs())))
+    Ok(wait.into_iter().chain(again.map(|it| Duration::from_secs(it.unsigned_abs()))).min())
 }
 
 fn old(revision: &Object, is_led_to: bool, newest: [&str; 2]) -> Old {

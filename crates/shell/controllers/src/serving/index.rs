@@ -63,13 +63,14 @@ impl Index {
 }
 
 fn targets(route: &Object) -> HashSet<Key> {
-    let rows = route.json["spec"]["traffic"].as_array().into_iter().flatten();
+    let json = route.json();
+    let rows = json["spec"]["traffic"].as_array().into_iter().flatten();
     let names = rows.flat_map(|it| [&it["configurationName"], &it["revisionName"]]).filter_map(|it| it.as_str());
     names.map(|it| Key::new(&route.meta.namespace, it)).collect()
 }
 
 fn revisions(route: &Object) -> HashSet<Key> {
-    route.assigned().map(|it| Key::new(&route.meta.namespace, it)).collect()
+    route.assigned().iter().map(|it| Key::new(&route.meta.namespace, it)).collect()
 }
 
 #[cfg(test)]

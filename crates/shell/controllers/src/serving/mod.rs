@@ -42,6 +42,10 @@ use object::Object;
 /// Between two tries to find the kinds at the server.
 const ABSENT_PAUSE: Duration = Duration::from_secs(60);
 
+/// Between two revisions at zero whose requests are answered without an instance and that get theirs: what is written for a
+/// thousand that are woken at once must not slow down who asks.
+const CALM_PAUSE: Duration = Duration::from_millis(20);
+
 /// What the controllers of functions share.
 pub(crate) struct Parts {
     pub(crate) services: Arc<Store<Object>>,
@@ -63,6 +67,8 @@ struct Queues {
     revisions: Arc<Queue<Key>>,
     routes: Arc<Queue<Key>>,
     scales: Arc<Queue<Key>>,
+    /// Those whose requests are answered meanwhile: one after the other.
+    calm: Arc<Queue<Key>>,
 }
 
 impl Parts {
@@ -75,6 +81,7 @@ impl Parts {
             revisions: Queue::new("krevision", fold),
             routes: Queue::new("kroute", fold),
             scales: Queue::new("kscale", Duration::ZERO),
+            calm: Queue::new("kwake", Duration::ZERO),
         };
         Parts {
             services: Store::new(),
@@ -122,7 +129,7 @@ impl Parts {
         // Whether a revision is led to decides about its minimum and about its end.
         let both = [&change.old, &change.new];
         for name in both.into_iter().flatten().flat_map(|it| it.assigned()) {
-            let key = Key::new(&it.meta.namespace, name);
+            let key = Key::new(&it.meta.namespace, &name);
             if let Some(revision) = self.revisions.get(&key) {
                 add_owner(&self.queues.configurations, &revision.meta, "Configuration");
             }
@@ -160,7 +167,7 @@ impl Parts {
         let Some(pod) = change.latest() else { return };
         let Some(name) = pod.meta.labels.get(label::REVISION) else { return };
         let key = Key::new(&pod.meta.namespace, name);
-        let waits = |it: &Arc<Object>| !eyot_serving::object::revision::is_initialized(&it.json);
+        let waits = |it: &Arc<Object>| !eyot_serving::object::revision::is_initialized(&it.json());
         if self.revisions.get(&key).as_ref().is_some_and(waits) {
             self.queues.revisions.add(key);
         }
@@ -207,11 +214,21 @@ pub(crate) async fn run(context: Arc<Context>, token: CancellationToken) {
     control!(queues.revisions, 8, revision::pass);
     control!(queues.routes, 8, route::pass);
     control!(queues.scales, 32, scale::pass);
-    let (loads, scales) = (context.serving.loads.clone(), queues.scales.clone());
+    let scales = queues.scales.clone();
+    tasks.spawn(drive(queues.calm.clone(), 1, token.clone(), move |key| {
+        scales.add(key);
+        async {
+            tokio::time::sleep(CALM_PAUSE).await;
+            Ok(None)
+        }
+    }));
+    let (loads, scales, calm) = (context.serving.loads.clone(), queues.scales.clone(), queues.calm.clone());
     tasks.spawn(async move {
         loop {
-            if let Some((namespace, name)) = loads.raised().await.name().split_once('/') {
-                scales.add(Key::new(namespace, name));
+            let load = loads.raised().await;
+            if let Some((namespace, name)) = load.name().split_once('/') {
+                let queue = if load.is_answered() { &calm } else { &scales };
+                queue.add(Key::new(namespace, name));
             }
         }
     });

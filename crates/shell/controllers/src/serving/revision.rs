@@ -25,25 +25,25 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let parts = &context.serving;
     let Some(it) = parts.revisions.get(&key).filter(|it| !it.meta.deleting()) else { return Ok(None) };
     // What is stored was validated when it was written.
-    let scaling = Scaling::parse(revision::annotations(&it.json)).unwrap_or_default();
-    let found = context.stores.deployments.get(&Key::new(&key.namespace, &revision::deployment_name(&it.json)));
+    let json = it.json();
+    let scaling = Scaling::parse(revision::annotations(&json)).unwrap_or_default();
+    let found = context.stores.deployments.get(&Key::new(&key.namespace, &revision::deployment_name(&json)));
     let initial = if scaling.max > 0 { scaling.initial.min(scaling.max) } else { scaling.initial };
     // An autoscaler of that class leaves alone what is at zero.
     let initial = if scaling.class == Class::Hpa { initial.max(1) } else { initial };
     if found.is_none() {
-        make(&context, &DEPLOYMENTS, &it, deployment::deployment(&it.json, initial)).await?;
+        make(&context, &DEPLOYMENTS, &it, deployment::deployment(&json, initial)).await?;
     }
     if context.stores.services.get(&key).is_none() {
-        make(&context, &SERVICES, &it, deployment::service(&it.json)).await?;
+        make(&context, &SERVICES, &it, deployment::service(&json)).await?;
     }
     if scaling.class == Class::Hpa && context.stores.autoscalers.get(&key).is_none() {
-        make(&context, &AUTOSCALERS, &it, deployment::autoscaler(&it.json, &scaling)).await?;
+        make(&context, &AUTOSCALERS, &it, deployment::autoscaler(&json, &scaling)).await?;
     }
     let ours = found.as_deref().filter(|found| is_made_by(&found.meta, &it.meta));
     let instances = instances(&context, &it, ours, initial).await?;
-    let status = revision::status(&it.json, &instances, &rfc3339(now()));
-    write::status(&context.api, &KNATIVE_REVISIONS, &it, status, &parts.revisions).await?;
-    Ok(None)
+    let status = revision::status(&json, &instances, &rfc3339(now()));
+    write::status(&context.api, &KNATIVE_REVISIONS, &it, status, &parts.revisions).await
 }
 
 async fn make(context: &Context, resource: &Resource, of: &Object, wanted: Value) -> Result<(), ApiError> {
@@ -81,8 +81,9 @@ async fn instances(
         overdue: failed("Progressing", "False").map(|it| it.message.clone()),
         images: Vec::new(),
     };
-    let known = of.json["status"]["containerStatuses"].is_array();
-    if revision::is_initialized(&of.json) && known || instances.desired == 0 {
+    let json = of.json();
+    let known = json["status"]["containerStatuses"].is_array();
+    if revision::is_initialized(&json) && known || instances.desired == 0 {
         return Ok(instances);
     }
     let pods = pods(context, of).await?;

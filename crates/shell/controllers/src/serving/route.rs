@@ -20,10 +20,11 @@ use crate::{
 pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let (api, parts) = (&context.api, &context.serving);
     let Some(it) = parts.routes.get(&key).filter(|it| !it.meta.deleting()) else { return Ok(None) };
-    let assigned = assign(&targets(&it.json["spec"]), &Namespace { parts, namespace: &key.namespace });
+    let json = it.json();
+    let assigned = assign(&targets(&json["spec"]), &Namespace { parts, namespace: &key.namespace });
     let present = parts.http_routes.controlled_by(&it.meta.uid);
     if let Ok(assigned) = &assigned {
-        let wanted = route::http_routes(&it.json, assigned, &parts.site);
+        let wanted = route::http_routes(&json, assigned, &parts.site);
         let gone = present.iter().filter(|it| wanted.iter().all(|wanted| wanted["metadata"]["name"] != *it.meta.name));
         let gone: Vec<_> = gone.cloned().collect();
         for wanted in wanted {
@@ -36,11 +37,10 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
             api.delete(Target::object(&HTTP_ROUTES, &it.meta.namespace, &it.meta.name), options).await?;
         }
     }
-    let main = parts.http_routes.get(&key).map_or(Value::Null, |it| it.json.clone());
+    let main = parts.http_routes.get(&key).map_or(Value::Null, |it| it.json());
     let told = assigned.as_ref().map(Vec::as_slice);
-    let status = route::status(&it.json, told, &main, &parts.site, &rfc3339(now()));
-    write::status(api, &KNATIVE_ROUTES, &it, status, &parts.routes).await?;
-    Ok(None)
+    let status = route::status(&json, told, &main, &parts.site, &rfc3339(now()));
+    write::status(api, &KNATIVE_ROUTES, &it, status, &parts.routes).await
 }
 
 /// What a Route of a namespace may refer to.
@@ -51,10 +51,10 @@ struct Namespace<'a> {
 
 impl Candidates for Namespace<'_> {
     fn configuration(&self, name: &str) -> Option<Value> {
-        self.parts.configurations.get(&Key::new(self.namespace, name)).map(|it| it.json["status"].clone())
+        self.parts.configurations.get(&Key::new(self.namespace, name)).map(|it| it.json()["status"].clone())
     }
 
     fn revision(&self, name: &str) -> Option<Value> {
-        self.parts.revisions.get(&Key::new(self.namespace, name)).map(|it| it.json["status"].clone())
+        self.parts.revisions.get(&Key::new(self.namespace, name)).map(|it| it.json()["status"].clone())
     }
 }

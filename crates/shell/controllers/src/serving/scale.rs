@@ -37,8 +37,9 @@ impl Scalers {
 pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let parts = &context.serving;
     let Some(it) = parts.revisions.get(&key).filter(|it| !it.meta.deleting()) else { return Ok(None) };
-    let Ok(scaling) = Scaling::parse(revision::annotations(&it.json)) else { return Ok(None) };
-    let name = revision::deployment_name(&it.json);
+    let json = it.json();
+    let Ok(scaling) = Scaling::parse(revision::annotations(&json)) else { return Ok(None) };
+    let name = revision::deployment_name(&json);
     let found = context.stores.deployments.get(&Key::new(&key.namespace, &name));
     let Some(deployment) = found.filter(|found| is_made_by(&found.meta, &it.meta)) else { return Ok(None) };
     if scaling.class == Class::Hpa {
@@ -51,9 +52,9 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         asked: deployment.spec.replicas.unwrap_or(1),
         ready: deployment.status.ready_replicas,
         is_reachable: parts.index.is_led_to(&key),
-        is_initialized: revision::is_initialized(&it.json),
+        is_initialized: revision::is_initialized(&json),
     };
-    let target = scaling.target(revision::concurrency(&it.json));
+    let target = scaling.target(revision::concurrency(&json));
     let counted = load.read();
     let reading = Reading {
         at: counted.at_millis,

@@ -18,13 +18,13 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let (api, parts) = (&context.api, &context.serving);
     let Some(it) = parts.services.get(&key).filter(|it| !it.meta.deleting()) else { return Ok(None) };
     let (configuration, route) = (parts.configurations.get(&key), parts.routes.get(&key));
-    let wanted = service::configuration(&it.json);
+    let own = it.json();
+    let wanted = service::configuration(&own);
     let store = &parts.configurations;
     ensure(api, &KNATIVE_CONFIGURATIONS, configuration.as_deref(), &it.meta, wanted, store).await?;
-    ensure(api, &KNATIVE_ROUTES, route.as_deref(), &it.meta, service::route(&it.json), &parts.routes).await?;
+    ensure(api, &KNATIVE_ROUTES, route.as_deref(), &it.meta, service::route(&own), &parts.routes).await?;
     let (configuration, route) = (parts.configurations.get(&key), parts.routes.get(&key));
-    let json = |it: &Option<Arc<super::Object>>| it.as_ref().map_or(Value::Null, |it| it.json.clone());
-    let status = service::status(&it.json, &json(&configuration), &json(&route), &rfc3339(now()));
-    write::status(api, &KNATIVE_SERVICES, &it, status, &parts.services).await?;
-    Ok(None)
+    let json = |it: &Option<Arc<super::Object>>| it.as_ref().map_or(Value::Null, |it| it.json());
+    let status = service::status(&own, &json(&configuration), &json(&route), &rfc3339(now()));
+    write::status(api, &KNATIVE_SERVICES, &it, status, &parts.services).await
 }

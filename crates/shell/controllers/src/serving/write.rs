@@ -1,6 +1,6 @@
 //! Brings objects to what they shall be. Entry points: [`ensure`], [`status`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -8,8 +8,11 @@ use super::object::Object;
 use crate::{
     api::{Api, ApiError, Resource, Target},
     store::Store,
-    view::Meta,
+    view::{Meta, now},
 };
+
+/// How long a first status waits that only says that something is about to happen.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What became of an object that shall be there.
 pub(super) enum Ensured {
@@ -46,7 +49,7 @@ pub(super) async fn ensure(
     if !present.is_of(owner) {
         return Ok(Ensured::Taken);
     }
-    let mut next = present.json.clone();
+    let mut next = present.json();
     let mut differs = false;
     for field in ["labels", "annotations"] {
         for (key, value) in wanted["metadata"][field].as_object().into_iter().flatten() {
@@ -56,7 +59,7 @@ pub(super) async fn ensure(
             }
         }
     }
-    if !covers(&present.json["spec"], &wanted["spec"]) {
+    if !covers(&next["spec"], &wanted["spec"]) {
         next["spec"] = wanted["spec"].clone();
         differs = true;
     }
@@ -89,17 +92,23 @@ fn is_default(field: &str) -> bool {
         || field == "creationTimestamp"
 }
 
-/// Writes the status of an object where it differs from what it has.
+/// Writes the status of an object where it differs from what it has. The first one waits a moment where all it has to say is
+/// that something is about to happen: mostly that has happened by then, and a write is spared at each of four levels. Comes to
+/// when to look again.
 pub(super) async fn status(
     api: &Api,
     resource: &Resource,
     of: &Object,
     wanted: Value,
     store: &Arc<Store<Object>>,
-) -> Result<(), ApiError> {
-    let before = &of.json["status"];
+) -> Result<Option<Duration>, ApiError> {
+    let json = of.json();
+    let before = &json["status"];
     if *before == wanted {
-        return Ok(());
+        return Ok(None);
+    }
+    if !before["conditions"].is_array() && is_open(&wanted) && now() - of.meta.created() < 1 {
+        return Ok(Some(PATIENCE));
     }
     let mut patch: Map<String, Value> = wanted.as_object().cloned().unwrap_or_default();
     for key in before.as_object().into_iter().flat_map(|it| it.keys()) {
@@ -111,7 +120,14 @@ pub(super) async fn status(
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error),
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Whether a status says nothing but that it is not known yet how things go.
+fn is_open(status: &Value) -> bool {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let mut ready = conditions.filter(|it| it["type"] == "Ready");
+    ready.all(|it| it["status"] == "Unknown")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    LabelSelector, Meta, Strings, View, nullable,
+    LabelSelector, Meta, Packed, Strings, View, nullable,
     workload::{ReplicaSetSpec, ReplicaSetStatus, ReplicaSetView, RollingUpdate},
 };
 
@@ -179,7 +179,7 @@ struct ReplicationControllerSpec {
     min_ready_seconds: i32,
     #[serde(deserialize_with = "nullable")]
     selector: Strings,
-    template: Value,
+    template: Packed,
 }
 
 impl From<ReplicationControllerWire> for ReplicationControllerView {

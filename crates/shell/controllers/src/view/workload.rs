@@ -4,7 +4,7 @@ use eyot_plan::amount::Amount;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{Condition, LabelSelector, Meta, View, nullable};
+use super::{Condition, LabelSelector, Meta, Packed, View, nullable};
 
 /// A Deployment.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) struct DeploymentView {
 pub(crate) struct DeploymentSpec {
     pub(crate) replicas: Option<i32>,
     pub(crate) selector: LabelSelector,
-    pub(crate) template: Value,
+    pub(crate) template: Packed,
     #[serde(deserialize_with = "nullable")]
     pub(crate) strategy: Strategy,
     pub(crate) paused: bool,
@@ -83,7 +83,7 @@ pub(crate) struct ReplicaSetSpec {
     pub(crate) replicas: Option<i32>,
     pub(crate) min_ready_seconds: i32,
     pub(crate) selector: LabelSelector,
-    pub(crate) template: Value,
+    pub(crate) template: Packed,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -1,13 +1,16 @@
 //! HTTPRoutes: which listeners they attach to, and where their rules lead.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use eyot_route::{Backend, HostPattern, HostScope, Route, Rule};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Backends, Site, Target,
+    Backends, Site,
     conditions::{Condition, merge},
     created,
     gateways::{GROUP, Gateway, Listener},
@@ -20,23 +23,55 @@ use crate::{
     world::World,
 };
 
-/// The routes that attach; counts them at the listeners.
-pub(super) fn routes<B: Clone>(
+/// What came of one HTTPRoute.
+#[derive(Debug)]
+pub(super) struct Attachment<B> {
+    /// As the table takes it; `None` where it attaches to nothing.
+    pub(super) route: Option<Arc<Route<B>>>,
+    /// Gateways and the places of their listeners that it attaches to, once for each time.
+    pub(super) listeners: Vec<(Name, usize)>,
+    /// The Services that it names, whether they are there or not.
+    pub(super) services: BTreeSet<Name>,
+}
+
+/// Attaches a route. Comes to its status as well, if that changes.
+pub(super) fn attachment<B: Clone>(
+    name: &Name,
+    object: &HTTPRoute,
     world: &World,
     site: Site<'_>,
-    gateways: &mut BTreeMap<Name, Gateway>,
+    gateways: &BTreeMap<Name, Gateway>,
     backends: Backends<'_, B>,
-    statuses: &mut BTreeMap<Target, Value>,
-) -> Vec<Route<B>> {
-    let mut attached = Vec::new();
-    for (name, object) in &world.routes.objects {
-        let (route, parents) = route(name, object, world, gateways, backends);
-        attached.extend(route);
-        if let Some(status) = status(object, &parents, site) {
-            statuses.insert(Target::Route(name.clone()), status);
+) -> (Attachment<B>, Option<Value>) {
+    let spec = object.spec.open();
+    let (mut listeners, mut services) = (Vec::new(), BTreeSet::new());
+    named_services(&spec, &name.namespace, &mut services);
+    let (route, parents) = route(name, object, &spec, world, gateways, backends, &mut listeners);
+    let status = status(object, &parents, site);
+    (Attachment { route: route.map(Arc::new), listeners, services }, status)
+}
+
+/// The Services that references to backends name, wherever in a spec they are.
+fn named_services(spec: &Value, namespace: &str, into: &mut BTreeSet<Name>) {
+    let mut name = |it: &Value| {
+        if let Some(name) = it["name"].as_str() {
+            into.insert(Name::new(it["namespace"].as_str().unwrap_or(namespace), name));
         }
+    };
+    match spec {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match key.as_str() {
+                    "backendRef" => name(value),
+                    "backendRefs" => value.as_array().into_iter().flatten().for_each(&mut name),
+                    _ => {}
+                }
+            }
+            fields.values().for_each(|it| named_services(it, namespace, into));
+        }
+        Value::Array(rows) => rows.iter().for_each(|it| named_services(it, namespace, into)),
+        _ => {}
     }
-    attached
 }
 
 /// A parent and what it says of the route.
@@ -45,14 +80,16 @@ type Parent = (ParentRef, [Condition; 2]);
 fn route<B: Clone>(
     name: &Name,
     object: &HTTPRoute,
+    spec: &Value,
     world: &World,
-    gateways: &mut BTreeMap<Name, Gateway>,
+    gateways: &BTreeMap<Name, Gateway>,
     backends: Backends<'_, B>,
+    listeners: &mut Vec<(Name, usize)>,
 ) -> (Option<Route<B>>, Vec<Parent>) {
     // Parents are read first and alone, so that a route with an unknown field can still be told about it.
-    let parents = object.spec["parentRefs"].as_array().into_iter().flatten();
+    let parents = spec["parentRefs"].as_array().into_iter().flatten();
     let parents: Vec<ParentRef> = parents.filter_map(|it| ParentRef::deserialize(it).ok()).collect();
-    let read = read(name, object, world, backends);
+    let read = read(name, spec, world, backends);
     let mut route: Option<Route<B>> = None;
     let mut told = Vec::new();
     for parent in parents {
@@ -66,7 +103,10 @@ fn route<B: Clone>(
         let (accepted, resolved) = match &read {
             Err(why) => (Err(Condition::no("Accepted", "UnsupportedValue", why.clone())), resolved(None)),
             Ok(read) => {
-                let scopes = scopes(name, &read.hosts, &parent, gateways.get_mut(&gateway_name), &gateway_name, world);
+                let scopes = {
+                    let gateway = gateways.get(&gateway_name);
+                    scopes(name, &read.hosts, &parent, gateway, &gateway_name, world, listeners)
+                };
                 (scopes, resolved(read.unresolved.as_ref()))
             }
         };
@@ -99,13 +139,8 @@ struct Read<B> {
     unresolved: Option<Condition>,
 }
 
-fn read<B: Clone>(
-    name: &Name,
-    object: &HTTPRoute,
-    world: &World,
-    backends: Backends<'_, B>,
-) -> Result<Read<B>, String> {
-    let spec = RouteSpec::deserialize(&object.spec).map_err(|error| format!("spec: {error}"))?;
+fn read<B: Clone>(name: &Name, spec: &Value, world: &World, backends: Backends<'_, B>) -> Result<Read<B>, String> {
+    let spec = RouteSpec::deserialize(spec).map_err(|error| format!("spec: {error}"))?;
     let hosts = spec.hostnames.iter().map(|it| HostPattern::parse(it, false).map_err(|error| error.to_string()));
     let mut hosts: Vec<HostPattern> = hosts.collect::<Result<_, _>>()?;
     if hosts.is_empty() {
@@ -183,9 +218,10 @@ fn scopes(
     route: &Name,
     hosts: &[HostPattern],
     parent: &ParentRef,
-    gateway: Option<&mut Gateway>,
+    gateway: Option<&Gateway>,
     gateway_name: &Name,
     world: &World,
+    listeners: &mut Vec<(Name, usize)>,
 ) -> Result<Vec<HostScope>, Condition> {
     let no = |reason, message: String| Condition::no("Accepted", reason, message);
     let Some(gateway) = gateway else {
@@ -221,7 +257,7 @@ fn scopes(
     for at in served {
         let through = through(hosts, at, &gateway.listeners, &via);
         if !through.is_empty() {
-            gateway.listeners[at].attached += 1;
+            listeners.push((gateway_name.clone(), at));
         }
         scopes.extend(through);
     }
@@ -252,7 +288,8 @@ fn through(hosts: &[HostPattern], at: usize, listeners: &[Listener], via: &Arc<s
 
 /// The status with what our parents say; what other controllers wrote stays. `None` if nothing changes.
 fn status(object: &HTTPRoute, parents: &[Parent], site: Site<'_>) -> Option<Value> {
-    let before = object.status["parents"].as_array().map_or(&[][..], Vec::as_slice);
+    let known = object.status.open();
+    let before = known["parents"].as_array().map_or(&[][..], Vec::as_slice);
     let ours = |it: &&Value| it["controllerName"] == CONTROLLER_NAME;
     let others = before.iter().filter(|it| !ours(it)).cloned();
     let told = parents.iter().map(|(parent, conditions)| {

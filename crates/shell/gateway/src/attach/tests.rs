@@ -318,3 +318,41 @@ fn classes_and_gateways_of_others_are_left_alone() {
     let targets: Vec<&Target> = outcome.statuses.keys().collect();
     assert_eq!(targets, [&Target::Class(Name::new("", "eyot"))], "only our class is told that it has a field too many");
 }
+
+#[test]
+fn single_routes_are_read_again_and_the_rest_stays() {
+    let mut world = world();
+    put(&mut world.routes, route(default_gateway(), json!({"hostnames": ["a.test"]})));
+    let mut other = route(default_gateway(), json!({"rules": [{"backendRefs": [{"name": "late", "port": 80}]}]}));
+    other["metadata"]["name"] = "other".into();
+    put(&mut world.routes, other);
+    let mut attached = outcome(&world).attached;
+    let site = Site { http_port: 8080, addresses: &["127.0.0.1".parse().unwrap()], now: "now" };
+    let backends = |service: &Name, port: u16| (port == 80).then(|| format!("{service}:{port}"));
+    let mut change = |world: &World, names: &[&str]| {
+        let names = names.iter().map(|it| Name::new("ns", it)).collect();
+        let (replaced, statuses) = attached.change(&names, world, site, &backends);
+        let hosts = |it: &Option<std::sync::Arc<eyot_route::Route<String>>>| {
+            let route = it.as_ref()?;
+            let target = &route.rules[0].action.backends[0].target;
+            Some(format!("{} {target:?}", route.hosts.iter().map(|it| it.pattern.to_string()).collect::<String>()))
+        };
+        let count = statuses.get(&Target::Gateway(Name::new("eyot-system", "default")));
+        let count = count.map_or(Value::Null, |it| it["listeners"][0]["attachedRoutes"].clone());
+        let replaced: Vec<_> = replaced.iter().map(|(old, new)| (hosts(old), hosts(new))).collect();
+        (replaced, count, attached.naming(&Name::new("ns", "late")).count())
+    };
+    let served = |host: &str| Some(format!("{host} Ok(\"ns/web:80\")"));
+    put(&mut world.routes, route(default_gateway(), json!({"hostnames": ["b.test"]})));
+    assert_eq!(change(&world, &["it"]), (vec![(served("a.test"), served("b.test"))], json!(2), 1));
+    put(
+        &mut world.services,
+        json!({"metadata": {"name": "late", "namespace": "ns"}, "spec": {"ports": [{"port": 80}]}}),
+    );
+    let (replaced, ..) = change(&world, &["other"]);
+    assert!(replaced[0].1.as_ref().unwrap().contains("Ok(\"ns/late:80\")"), "{replaced:?}");
+    world.routes.objects.remove(&Name::new("ns", "other"));
+    let (replaced, count, naming) = change(&world, &["other"]);
+    assert!(replaced[0].0.is_some() && replaced[0].1.is_none());
+    assert_eq!((count, naming), (json!(1), 0));
+}

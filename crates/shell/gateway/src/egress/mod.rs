@@ -97,6 +97,11 @@ impl Egress {
         facts.policies.get(&*caller.namespace).is_some_and(|it| it.iter().any(holds))
     }
 
+    /// Whether any policy of `namespace` has egress rules.
+    pub(crate) fn rules(&self, namespace: &str) -> bool {
+        self.is_used() && self.facts.read().policies.contains_key(namespace)
+    }
+
     /// Takes all policies there are.
     pub(crate) fn set_policies<'a>(&self, all: impl Iterator<Item = (&'a Name, &'a NetworkPolicy)>) {
         let mut policies: HashMap<String, Vec<Policy>> = HashMap::new();

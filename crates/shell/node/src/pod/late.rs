@@ -40,14 +40,18 @@ struct Late {
 
 /// What makes the late volumes that `container` mounts, if it mounts any.
 pub(super) fn mounts(owner: &Arc<Owner>, pod: &Pod, container: &Container) -> Option<Arc<dyn LateMounts>> {
+    mounts_late(pod, container).then(|| late_mounts(owner, &container.name))
+}
+
+/// Whether `container` mounts any of them.
+pub(crate) fn mounts_late(pod: &Pod, container: &Container) -> bool {
     let mut volumes = Part::Late.volumes(pod);
-    let mounted = volumes.any(|volume| container.volume_mounts.iter().flatten().any(|it| it.name == volume.name));
-    let late = || Late {
-        owner: Arc::downgrade(owner),
-        container: container.name.as_str().into(),
-        again: Mutex::new(Moment(0)),
-    };
-    mounted.then(|| Arc::new(late()) as Arc<dyn LateMounts>)
+    volumes.any(|volume| container.volume_mounts.iter().flatten().any(|it| it.name == volume.name))
+}
+
+/// What makes them for a container that mounts some.
+pub(crate) fn late_mounts(owner: &Arc<Owner>, container: &str) -> Arc<dyn LateMounts> {
+    Arc::new(Late { owner: Arc::downgrade(owner), container: container.into(), again: Mutex::new(Moment(0)) })
 }
 
 impl LateMounts for Late {

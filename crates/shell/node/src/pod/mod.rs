@@ -32,6 +32,7 @@ use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub(crate) use late::{late_mounts, mounts_late};
 use machine::{Begun, Machine, Step};
 pub(crate) use machine::{LogView, PodView};
 pub(crate) use shared::Shared;
@@ -181,6 +182,11 @@ impl Owner {
     /// What others may know of it now.
     pub(crate) fn view(&self) -> PodView {
         self.machine.lock().view()
+    }
+
+    /// The node that it is on.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Where its logs lie.

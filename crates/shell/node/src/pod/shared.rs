@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::PodKey;
 use crate::{
-    NodeConfig,
+    NodeConfig, early,
     events::Recorder,
     fields::Facts,
     logs::{self, OpenLogs},
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) late_writes: Mutex<()>,
     /// What guests keep, by the uid of their namespace.
     pub(crate) buckets: Buckets,
+    /// What answers for revisions that have no pod.
+    pub(crate) early: Arc<early::Table>,
     pub(crate) token: CancellationToken,
 }
 

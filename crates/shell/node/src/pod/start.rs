@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{Owner, check, late, machine::Running, message::Message, probe, session::InputPipe};
 use crate::{
-    aliases, api, buckets, claims,
+    aliases, api, buckets, claims, early,
     env::{self, EnvError},
     fields, links,
     logs::{self, Log},
@@ -140,6 +140,7 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
         &logs::run_file(&owner.shared.log_directory(&owner.key), &container.name, run),
         owner.shared.open_logs.clone(),
     );
+    early::adopt(owner, &pod, &log);
     let args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
     let mut spec = spec(owner, &pod, container, ip, args, env, mounts, log.clone())?;
     spec.stdin = container.stdin == Some(true);

@@ -339,6 +339,11 @@ impl Island {
         panic!("{name} is still there");
     }
 
+    /// What answers for revisions at zero.
+    pub(crate) fn early(&self) -> Arc<dyn eyot_dispatch::Early> {
+        self.node.as_ref().unwrap().early()
+    }
+
     /// The kubelet's API.
     pub(crate) fn router(&self) -> axum::Router {
         self.node.as_ref().unwrap().kubelet()

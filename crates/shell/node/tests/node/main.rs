@@ -4,6 +4,7 @@ mod claims;
 mod commands;
 mod configuration;
 mod conformance;
+mod early;
 mod forward;
 mod http;
 mod island;
