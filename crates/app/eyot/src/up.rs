@@ -13,6 +13,7 @@ use eyot_dispatch::{Endpoints, Loads};
 use eyot_gatekeeper::Gatekeeper;
 use eyot_gateway::Gateway;
 use eyot_kyverno::Kyverno;
+use eyot_meter::Meters;
 use eyot_node::{Node, NodeConfig};
 use eyot_opa::Opa;
 use eyot_registry::{Blobs, Images, ImagesConfig, Registry};
@@ -166,6 +167,8 @@ impl Island {
         eyot_apiserver::advertise(&api, advertised(api_address)).await.context("telling where the API server is")?;
 
         let (endpoints, loads) = (Arc::new(Endpoints::new()), Arc::new(Loads::default()));
+        let meters = Arc::new(Meters::default());
+        api.set_meters(meters.clone());
         let client = |name: &str| Client::new(api.service(Identity::component(name)), "default");
         let gateway_config = eyot_gateway::Config {
             http_port: http_address.port(),
@@ -173,6 +176,7 @@ impl Island {
             node_ports: Some(http_address.ip()),
             pod_networks: vec![(config.cluster_cidr.base().into(), config.cluster_cidr.prefix())],
             loads: loads.clone(),
+            meters: meters.clone(),
             ..Default::default()
         };
         let functions = Site { domain: gateway_config.function_domain.clone(), port: http_address.port() };
@@ -190,6 +194,7 @@ impl Island {
             cluster_ca: Some(pki.ca_pem().to_owned()),
             functions,
             loads,
+            meters,
             ..Default::default()
         };
         let controllers = Controllers::new(client("kube-controller-manager"), controllers_config);

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Method};
 
-use crate::{HeaderMatch, Match, QueryMatch};
+use crate::{HeaderMatch, Match, QueryMatch, Wanted};
 
 /// What the table needs to know of a request.
 #[derive(Clone, Copy, Debug)]
@@ -52,14 +52,17 @@ impl Conditions {
 }
 
 fn has_header(headers: &HeaderMap, wanted: &HeaderMatch) -> bool {
-    headers.get_all(&wanted.name).iter().any(|value| value == wanted.value)
+    headers.get_all(&wanted.name).iter().any(|value| wanted.value.fits(value.as_bytes()))
 }
 
 fn has_parameter(query: &str, wanted: &QueryMatch) -> bool {
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if decoded(name).eq(wanted.name.bytes()) {
-            return decoded(value).eq(wanted.value.bytes());
+            return match &wanted.value {
+                Wanted::Exact(exact) => decoded(value).eq(exact.iter().copied()),
+                pattern => pattern.fits(&decoded(value).collect::<Vec<u8>>()),
+            };
         }
     }
     false
@@ -107,17 +110,38 @@ mod tests {
             ("animal=%7", false),
             ("", false),
         ] {
-            let wanted = QueryMatch { name: "animal".into(), value: "whale".into() };
+            let wanted = QueryMatch { name: "animal".into(), value: Wanted::exact("whale") };
             assert_eq!(has_parameter(query, &wanted), expected, "{query}");
         }
-        assert!(has_parameter("q=a+b%2B", &QueryMatch { name: "q".into(), value: "a b+".into() }));
+        assert!(has_parameter("q=a+b%2B", &QueryMatch { name: "q".into(), value: Wanted::exact("a b+") }));
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_an_expression() {
+        let wanted = Wanted::pattern(r"(.*;\s*)?canary=always(;.*)?").unwrap();
+        for (cookie, expected) in [
+            ("canary=always", true),
+            ("a=b; canary=always; c=d", true),
+            ("canary=never", false),
+            ("xcanary=always", false),
+            ("canary=alwaysnot", false),
+        ] {
+            assert_eq!(wanted.fits(cookie.as_bytes()), expected, "{cookie}");
+        }
+        let query = QueryMatch { name: "v".into(), value: Wanted::pattern("2[.].*").unwrap() };
+        assert!(has_parameter("v=2%2E1", &query) && !has_parameter("v=21", &query));
+        assert!(
+            Wanted::pattern("(").is_err()
+                && Wanted::pattern("a)(b").is_err()
+                && Wanted::pattern("(a{1000}){1000}").is_err()
+        );
     }
 
     #[test]
     fn of_two_header_matches_for_one_name_the_first_counts() {
         let header = |value: &'static str| HeaderMatch {
             name: http::HeaderName::from_static("version"),
-            value: http::HeaderValue::from_static(value),
+            value: Wanted::exact(value),
         };
         let one =
             Match { headers: vec![header("one"), header("two")], ..Match::path(crate::PathMatch::Prefix("/".into())) };

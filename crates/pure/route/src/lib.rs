@@ -5,7 +5,7 @@
 //! HTTPRoute, which Ingress paths fit into. [`choose`] picks among weighted backends and among endpoints, and
 //! [`slices`] tells which endpoints of a Service take requests. [`egress`] tells what a pod may connect to.
 //!
-//! Deliberately absent: Kubernetes types, clocks, randomness (both come in as arguments) and regular expressions.
+//! Deliberately absent: Kubernetes types, clocks, randomness (both come in as arguments) and expressions for paths.
 //! `B`, the backend of a rule, is whatever the caller wants to get back.
 
 pub mod choose;
@@ -22,5 +22,5 @@ pub use conditions::Asked;
 pub use filter::{Forwarded, HeaderChange, PathChange, Redirect, Rewrite};
 pub use host::{HostError, HostPattern, canonical_host};
 pub use path::{PathMatch, replace_prefix};
-pub use spec::{Action, Backend, HeaderMatch, HostScope, Match, QueryMatch, Route, Rule};
+pub use spec::{Action, Backend, HeaderMatch, HostScope, Match, Mirror, QueryMatch, Route, Rule, Wanted};
 pub use table::{Found, Table};

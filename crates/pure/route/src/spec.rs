@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
+use regex::bytes::{Regex, RegexBuilder};
 
 use crate::{HeaderChange, HostPattern, PathMatch, Redirect, Rewrite};
 
@@ -68,23 +69,76 @@ impl Match {
     }
 }
 
-/// A header with exactly this value.
+/// A header with a value that fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderMatch {
     /// Name.
     pub name: HeaderName,
     /// Value.
-    pub value: HeaderValue,
+    pub value: Wanted,
 }
 
-/// A query parameter whose first occurrence has exactly this value, after percent-decoding.
+/// A query parameter whose first occurrence has a value that fits, after percent-decoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryMatch {
     /// Name.
     pub name: Box<str>,
     /// Value.
-    pub value: Box<str>,
+    pub value: Wanted,
 }
+
+/// A value that is asked for.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// These bytes.
+    Exact(Box<[u8]>),
+    /// Whatever is of this expression from its beginning to its end.
+    Pattern(Regex),
+}
+
+/// Size of a compiled expression in bytes: a table with thousands of them stays small.
+const PATTERN_SIZE_MAX: usize = 256 << 10;
+
+impl Wanted {
+    /// A value with exactly these bytes.
+    pub fn exact(value: impl AsRef<[u8]>) -> Self {
+        Self::Exact(value.as_ref().into())
+    }
+
+    /// Any value that as a whole is of an expression in RE2's syntax. It takes time in proportion to the value, whatever it says.
+    ///
+    /// # Errors
+    /// It does not parse, or is too large.
+    pub fn pattern(expression: &str) -> Result<Self, String> {
+        let build = |it: &str| {
+            let built = RegexBuilder::new(it).size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX).build();
+            built.map_err(|error| error.to_string())
+        };
+        // By itself first: parentheses that do not match must not pair with those around it.
+        build(expression)?;
+        build(&format!("^(?:{expression})$")).map(Self::Pattern)
+    }
+
+    /// Whether a value fits.
+    pub fn fits(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(wanted) => **wanted == *value,
+            Self::Pattern(pattern) => pattern.is_match(value),
+        }
+    }
+}
+
+impl PartialEq for Wanted {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(one), Self::Exact(other)) => one == other,
+            (Self::Pattern(one), Self::Pattern(other)) => one.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Wanted {}
 
 /// What happens to the requests of one rule.
 #[derive(Clone, Debug)]
@@ -101,6 +155,8 @@ pub struct Action<B> {
     pub rewrite: Option<Rewrite>,
     /// Where requests go, by weight.
     pub backends: Vec<Backend<B>>,
+    /// Where copies of requests go, whose responses nobody sees.
+    pub mirrors: Vec<Mirror<B>>,
     /// Longest time to the end of the response.
     pub timeout: Option<Duration>,
 }
@@ -115,8 +171,27 @@ impl<B> Action<B> {
             redirect: None,
             rewrite: None,
             backends,
+            mirrors: Vec::new(),
             timeout: None,
         }
+    }
+}
+
+/// A destination of copies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror<B> {
+    /// Of so many requests …
+    pub denominator: u32,
+    /// … so many are copied.
+    pub numerator: u32,
+    /// Where to.
+    pub target: B,
+}
+
+impl<B> Mirror<B> {
+    /// Whether the request that `random` belongs to is copied.
+    pub fn takes(&self, random: u64) -> bool {
+        random % u64::from(self.denominator.max(1)) < u64::from(self.numerator)
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use expect_test::{Expect, expect};
 use eyot_route::{
     Action, Asked, Backend, HeaderMatch, HostPattern, HostScope, Match, PathMatch, QueryMatch, Route, Rule, Table,
-    canonical_host,
+    Wanted, canonical_host,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 /// A route from lines like `* GET /prefix/* version=one ?q=1 -> backend`; `=/path` is exact, `/path` a prefix.
 fn route(name: &str, created: i64, hosts: &[&str], lines: &[&str]) -> Route<String> {
@@ -20,10 +20,10 @@ fn route(name: &str, created: i64, hosts: &[&str], lines: &[&str]) -> Route<Stri
             } else if word.starts_with('/') {
                 one.path = PathMatch::Prefix(word.into());
             } else if let Some((key, value)) = word.strip_prefix('?').and_then(|it| it.split_once('=')) {
-                one.query.push(QueryMatch { name: key.into(), value: value.into() });
+                one.query.push(QueryMatch { name: key.into(), value: Wanted::exact(value) });
             } else if let Some((key, value)) = word.split_once('=') {
                 let name = HeaderName::from_bytes(key.as_bytes()).unwrap();
-                one.headers.push(HeaderMatch { name, value: HeaderValue::from_str(value).unwrap() });
+                one.headers.push(HeaderMatch { name, value: Wanted::exact(value) });
             } else {
                 one.method = Some(word.parse().unwrap());
             }

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use eyot_route::{
     Action, Asked, Backend, Found, HeaderMatch, HostPattern, HostScope, Match, PathMatch, QueryMatch, Route, Rule,
-    Table,
+    Table, Wanted,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
@@ -37,10 +37,10 @@ fn one_match() -> impl Strategy<Value = Match> {
         path,
         method,
         headers: header
-            .then(|| HeaderMatch { name: HeaderName::from_static("v"), value: HeaderValue::from_static("1") })
+            .then(|| HeaderMatch { name: HeaderName::from_static("v"), value: Wanted::exact("1") })
             .into_iter()
             .collect(),
-        query: query.then(|| QueryMatch { name: "q".into(), value: "1".into() }).into_iter().collect(),
+        query: query.then(|| QueryMatch { name: "q".into(), value: Wanted::exact("1") }).into_iter().collect(),
     })
 }
 

@@ -30,6 +30,8 @@ pub enum Metric {
     Cpu,
     /// MiB; only of [`Class::Hpa`].
     Memory,
+    /// What pods count under [`Scaling::named`]; only of [`Class::Hpa`].
+    Named,
 }
 
 /// What a revision's annotations ask for, defaults filled in.
@@ -39,6 +41,8 @@ pub struct Scaling {
     pub class: Class,
     /// What is measured.
     pub metric: Metric,
+    /// What a metric is called that is none of ours.
+    pub named: Option<Box<str>>,
     /// What one instance shall have of it; the metric's default when absent.
     pub target: Option<f64>,
     /// Which part of the target is aimed at, 0 to 1.
@@ -68,6 +72,7 @@ impl Default for Scaling {
         Self {
             class: Class::Kpa,
             metric: Metric::Concurrency,
+            named: None,
             target: None,
             utilization: 0.7,
             min: 0,
@@ -160,6 +165,7 @@ impl<'a> Reader<'a> {
         let usual = Scaling::default();
         let class = self.class();
         let metric = self.metric(class);
+        let named = self.get("metric").filter(|_| metric == Metric::Named).map(|it| it.1.into());
         let min = self.count("min-scale", 0, usual.min);
         let max = self.count("max-scale", 0, usual.max);
         if let (Some((min_key, _)), Some((max_key, _))) = (self.get("min-scale"), self.get("max-scale"))
@@ -177,6 +183,7 @@ impl<'a> Reader<'a> {
         Scaling {
             class,
             metric,
+            named,
             target: self.target(),
             utilization: self.number("target-utilization-percentage", 1.0, 100.0, 70.0) / 100.0,
             min,
@@ -208,6 +215,8 @@ impl<'a> Reader<'a> {
             (Class::Kpa, Some((_, "rps"))) => Metric::Rps,
             (Class::Hpa, None | Some((_, "cpu"))) => Metric::Cpu,
             (Class::Hpa, Some((_, "memory"))) => Metric::Memory,
+            // The same as Knative has it: by its name among the pods' metrics.
+            (Class::Hpa, Some((_, name))) if !name.is_empty() => Metric::Named,
             (_, Some((key, other))) => {
                 self.flaws.push(Flaw::value(other, key));
                 Metric::Concurrency
@@ -294,7 +303,7 @@ mod tests {
                 ("scale-to-zero-pod-retention-period", "1m"),
             ],
             expect![[r#"
-                Scaling { class: Kpa, metric: Rps, target: Some(150.0), utilization: 0.7, min: 1, max: 5, initial: 1, activation: 1, window: 40s, panic_window: 8s, panic_threshold: 2.0, down_delay: 0ns, retention: 60s }
+                Scaling { class: Kpa, metric: Rps, named: None, target: Some(150.0), utilization: 0.7, min: 1, max: 5, initial: 1, activation: 1, window: 40s, panic_window: 8s, panic_threshold: 2.0, down_delay: 0ns, retention: 60s }
             "#]],
         );
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::{Flaw, Scaling, annotations};
+use crate::{Flaw, Scaling, annotations, rollout::Policy};
 
 /// Longest a request may be allowed to take, in seconds.
 const TIMEOUT_MAX: i64 = 600;
@@ -18,6 +18,10 @@ pub(crate) fn flaws(kind: &str, object: &Value, old: Option<&Value>) -> Vec<Flaw
     let mut flaws = Vec::new();
     name(object, &mut flaws);
     misplaced(kind, object, &mut flaws);
+    if matches!(kind, "Service" | "Route") {
+        let wrong = Policy::parse(object).err().into_iter().flatten();
+        flaws.extend(wrong.map(|it| it.within("annotations").within("metadata")));
+    }
     let spec = &object["spec"];
     let inside = match kind {
         "Service" => {

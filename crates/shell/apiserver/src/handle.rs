@@ -91,6 +91,7 @@ async fn answer(
     match path.ok_or_else(ApiError::no_such_path)? {
         Path::OpenIdConfiguration => Ok(token::openid::configuration()),
         Path::OpenIdKeys => token::openid::keys(&server.0),
+        Path::Metrics if verb == "get" => Ok(metrics::expose::answer(&server.0)),
         path => {
             let ask = Ask::new(&server, &request);
             // Making a schema takes milliseconds of computing, which must not hold up other requests.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use eyot_meter::Meters;
 use eyot_model::{cidr::Cidr, kinds::Table, status::ApiError};
 use eyot_policy::Engine;
 use eyot_store::Store;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) webhooks: Webhooks,
     pub(crate) policies: Policies,
     pub(crate) flows: Flows,
+    meters: OnceLock<Arc<Meters>>,
 }
 
 impl Shared {
@@ -56,6 +58,11 @@ impl Shared {
     /// servers by.
     pub(crate) fn mounts_tokens(&self) -> bool {
         self.credentials.get().is_some_and(|it| it.ca_pem.is_some())
+    }
+
+    /// What is counted about requests to Services; nothing, where nobody counts.
+    pub(crate) fn meters(&self) -> &Meters {
+        self.meters.get_or_init(Arc::default)
     }
 
     /// The keys by which tokens are known. A server that was given none makes one that it forgets at its end.
@@ -95,6 +102,7 @@ impl ApiServer {
             webhooks: Webhooks::default(),
             policies: Policies::new(engines, server.clone()),
             flows: Flows::default(),
+            meters: OnceLock::new(),
             config,
         }));
         server.0.policies.load(&server.0.store, &server.kinds());
@@ -114,6 +122,11 @@ impl ApiServer {
     /// A tower service for callers who show who they are with each request, by a bearer token.
     pub fn open_service(&self) -> ApiService {
         ApiService::new(self.clone(), None)
+    }
+
+    /// Has what is counted about requests to Services told by the metrics APIs and `/metrics`. Only the first call counts.
+    pub fn set_meters(&self, meters: Arc<Meters>) {
+        let _ = self.0.meters.set(meters);
     }
 
     /// Gives the server the keys by which it knows users. Only the first call counts, and only before the first token

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     Config,
     api::{self, Api},
-    autoscale::Histories,
+    autoscale::{Histories, alarm::Alarms},
     events::Recorder,
     expect::Expectations,
     gc::Collector,
@@ -40,6 +40,7 @@ pub(crate) struct Context {
     pub(crate) scheduler: Scheduler,
     pub(crate) taints: Taints,
     pub(crate) histories: Histories,
+    pub(crate) alarms: Alarms,
     pub(crate) serving: crate::serving::Parts,
 }
 

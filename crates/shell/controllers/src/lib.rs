@@ -55,6 +55,7 @@ use std::{
 };
 
 use eyot_dispatch::Loads;
+use eyot_meter::Meters;
 use eyot_serving::object::Site;
 use kube::Client;
 use tokio::{sync::watch, task::JoinSet};
@@ -76,14 +77,16 @@ pub struct Config {
     pub functions: Site,
     /// Where requests to functions are counted.
     pub loads: Arc<Loads>,
+    /// Where requests to Services and routes are counted, and where decisions on them are noted.
+    pub meters: Arc<Meters>,
     /// How long a node's lease may go without renewal before the node counts as unreachable.
     pub node_grace: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let (functions, loads) = (Site::default(), Arc::default());
-        Self { cluster_ca: None, functions, loads, node_grace: Duration::from_secs(40) }
+        let (functions, loads, meters) = (Site::default(), Arc::default(), Arc::default());
+        Self { cluster_ca: None, functions, loads, meters, node_grace: Duration::from_secs(40) }
     }
 }
 
@@ -122,7 +125,8 @@ impl Controllers {
     pub async fn run(self, token: CancellationToken) {
         let api = Api { client: self.client };
         let (recorder, writer) = events::recorder(api.clone());
-        let serving = serving::Parts::new(self.config.functions.clone(), self.config.loads.clone());
+        let serving =
+            serving::Parts::new(self.config.functions.clone(), self.config.loads.clone(), self.config.meters.clone());
         let context = Arc::new(Context {
             collector: gc::Collector::new(api.clone()),
             api,
@@ -134,6 +138,7 @@ impl Controllers {
             scheduler: scheduler::Scheduler::default(),
             taints: lifecycle::Taints::default(),
             histories: autoscale::Histories::default(),
+            alarms: autoscale::alarm::Alarms::default(),
             serving,
         });
         context.listen();
@@ -251,6 +256,7 @@ fn start_controllers(context: &Arc<Context>, tasks: &mut JoinSet<()>, token: &Ca
     control!(queues.volumes, 4, binder::volume_pass);
     control!(queues.pending_pods, 64, scheduler::pass);
     control!(context.collector.queue, gc::WORKERS, gc::pass);
+    tasks.spawn(autoscale::alarm::follow(context.clone()));
     tasks.spawn(serving::run(context.clone(), token.clone()));
     tasks.spawn(gc::run(context.clone(), token.clone()));
     tasks.spawn(nodes::watch_over(context.clone(), token.clone()));

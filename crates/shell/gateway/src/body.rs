@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use eyot_dispatch::{Body, BoxError};
+use eyot_meter::Exchange as Metered;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Sleep;
@@ -113,17 +114,18 @@ pub(crate) struct Held {
     _busy: Option<Busy>,
     _permit: Option<Permit>,
     _exchange: Option<Exchange>,
+    _metered: Option<Metered>,
 }
 
 impl Held {
-    /// For a client's request: its endpoint and its connection.
-    pub(crate) fn by_client(busy: Option<Busy>, exchange: Exchange) -> Self {
-        Self { _busy: busy, _permit: None, _exchange: Some(exchange) }
+    /// For a client's request: its endpoint, its connection, and the count of its route.
+    pub(crate) fn by_client(busy: Option<Busy>, exchange: Exchange, metered: Option<Metered>) -> Self {
+        Self { _busy: busy, _permit: None, _exchange: Some(exchange), _metered: metered }
     }
 
     /// For a guest's request: its endpoint and its place under the pod's bound.
     pub(crate) fn by_guest(busy: Option<Busy>, permit: Permit) -> Self {
-        Self { _busy: busy, _permit: Some(permit), _exchange: None }
+        Self { _busy: busy, _permit: Some(permit), _exchange: None, _metered: None }
     }
 }
 

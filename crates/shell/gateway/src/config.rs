@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use eyot_dispatch::Loads;
+use eyot_meter::Meters;
 
 /// `spec.controllerName` of the GatewayClasses served here.
 pub const CONTROLLER_NAME: &str = "eyot.io/gateway";
@@ -33,6 +34,8 @@ pub struct Config {
     pub function_domain: String,
     /// Where requests to functions are counted.
     pub loads: Arc<Loads>,
+    /// Where requests to Services and routes are counted.
+    pub meters: Arc<Meters>,
     /// Connections that the listener holds at once, and as many that all ports of the node hold; further ones wait in the
     /// listen queue. Bounds memory: a connection costs about 20 KiB.
     pub connections_max: usize,
@@ -62,6 +65,7 @@ impl Default for Config {
             cluster_domain: "cluster.local".to_owned(),
             function_domain: "localhost".to_owned(),
             loads: Arc::default(),
+            meters: Arc::default(),
             connections_max: 20_000,
             head_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),

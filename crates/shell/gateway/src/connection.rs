@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Gateway, services::Pool};
+use crate::{Gateway, headers, services::Pool};
 
 /// How often a connection's marks are looked at; timeouts are late by at most this.
 pub(crate) const TICK: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) gateway: Arc<Gateway>,
     /// Address of the client, as `X-Forwarded-For` gives it.
     pub(crate) peer: HeaderValue,
+    /// The same as `Forwarded` gives it.
+    pub(crate) forwarded: HeaderValue,
     /// The same with its port.
     pub(crate) address: SocketAddr,
     pub(crate) marks: Marks,
@@ -88,7 +90,8 @@ impl Connection {
         // An IP address is a valid header value.
         let peer = HeaderValue::try_from(address.ip().to_canonical().to_string());
         let peer = peer.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Arc::new(Self { gateway, peer, address, marks: Marks::default(), cut, direct, front })
+        let forwarded = headers::forwarded_by(address.ip());
+        Arc::new(Self { gateway, peer, forwarded, address, marks: Marks::default(), cut, direct, front })
     }
 
     /// Marks the start of a request.

@@ -1,13 +1,9 @@
 //! Sends one request to an endpoint of a Service, and to another where the first took nothing of it.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use eyot_dispatch::{Body, BoxError, CallError, Using};
+use eyot_dispatch::{Body, BoxError, CallError};
 use http::{Request, Response, StatusCode, request::Parts};
 use tokio::time::Instant;
 
@@ -15,6 +11,7 @@ use crate::{
     Gateway,
     body::Payload,
     early,
+    hold::{Counted, Hold},
     services::{Busy, Client, Pool},
     upgrade::{self, Upgrade},
 };
@@ -95,14 +92,22 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let Some(hold) = &pool.hold else { return pass(gateway, pool, client, head, body, upgrade, permit, None).await };
     // Whoever answers takes part in it, so that a stream that outlives the response is counted to its own end.
-    let using = Arc::new(hold.begin());
-    let sending = pass(gateway, pool, client, head, body, upgrade, permit, Some(&using));
-    let Ok(sent) = tokio::time::timeout(hold.terms.start_timeout, sending).await else {
-        pool.count(0);
-        return Err(ForwardError::Late(pool.name.to_string()));
+    let counted = Arc::new(Counted { exchange: pool.meter.begin(), _using: pool.hold.as_ref().map(Hold::begin) });
+    let sending = pass(gateway, pool, client, head, body, upgrade, permit, &counted);
+    let sent = match &pool.hold {
+        None => sending.await,
+        Some(hold) => match tokio::time::timeout(hold.terms.start_timeout, sending).await {
+            Ok(sent) => sent,
+            Err(_) => Err(ForwardError::Late(pool.name.to_string())),
+        },
     };
+    counted.exchange.answered(match &sent {
+        Ok(sent) => sent.response.status().as_u16(),
+        // Whom policies hold back fails nobody.
+        Err(ForwardError::Call { source: CallError::Denied(_), .. }) => 403,
+        Err(_) => 0,
+    });
     sent
 }
 
@@ -115,7 +120,7 @@ async fn pass<B>(
     body: B,
     mut upgrade: Option<Upgrade>,
     permit: Option<Permit<'_>>,
-    using: Option<&Arc<Using>>,
+    counted: &Arc<Counted>,
 ) -> Result<Sent, ForwardError>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -125,7 +130,7 @@ where
     let mut tried = Vec::new();
     let mut failure = None;
     let mut wait = Wait::new(gateway.config.retry_timeout);
-    let (mut place, mut pause, mut prepared) = (None, PAUSE_FIRST, false);
+    let (mut place, mut pause, mut waits, mut prepared) = (None, PAUSE_FIRST, None, false);
     let is_held = permit.is_some();
     loop {
         let changed = pool.changed();
@@ -136,6 +141,7 @@ where
                 if place.is_none() {
                     place = Some(hold.queue().ok_or_else(|| refused(pool))?);
                 }
+                waits.get_or_insert_with(|| pool.meter.wait());
                 if tried.is_empty() {
                     let preparing = match std::mem::replace(&mut prepared, true) {
                         false => early::prepare(gateway, pool, is_held),
@@ -151,7 +157,7 @@ where
                 continue;
             }
             let Some((address, source)) = failure.take() else {
-                pool.counts.unavailable.fetch_add(1, Relaxed);
+                pool.meter.refuse();
                 return Err(ForwardError::Unavailable(pool.name.to_string()));
             };
             if matches!(source, CallError::Overloaded(_) | CallError::Denied(_)) || !wait.pause(changed).await {
@@ -161,13 +167,12 @@ where
             tried.clear();
             continue;
         };
+        waits = None;
         if let (Some(hold), Some(_)) = (&pool.hold, &place) {
             // Places that came free at once may have left one wake for several who wait.
             hold.freed.notify_one();
         }
-        if let Some(using) = using {
-            busy.keep(using.clone());
-        }
+        busy.keep(counted.clone());
         let address = busy.address();
         if let Some(Err(denied)) = permit.filter(|_| busy.early().is_none()).map(|it| it(address)) {
             tried.push(address);
@@ -179,12 +184,9 @@ where
             return Err(failed(pool, address, source));
         };
         match send(gateway, pool, head, body, busy, &mut upgrade).await {
-            Ok(sent) => {
-                pool.count(sent.response.status().as_u16());
-                return Ok(sent);
-            }
+            Ok(sent) => return Ok(sent),
             Err(source) if source.is_untouched() => {
-                pool.counts.retries.fetch_add(1, Relaxed);
+                pool.meter.retry();
                 tried.push(address);
                 failure = Some((address, source));
             }
@@ -194,12 +196,11 @@ where
 }
 
 fn refused(pool: &Pool) -> ForwardError {
-    pool.counts.unavailable.fetch_add(1, Relaxed);
+    pool.meter.refuse();
     ForwardError::Full(pool.name.to_string())
 }
 
 fn failed(pool: &Pool, address: SocketAddr, source: CallError) -> ForwardError {
-    pool.count(0);
     ForwardError::Call { service: pool.name.to_string(), address, source }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     dial::Dialer,
     egress::Egress,
     limits::InFlight,
-    server,
+    mirror, server,
     services::{Pool, Services},
     stats::{Counters, Stats},
 };
@@ -46,6 +46,8 @@ pub struct Gateway {
     pub(crate) slots: Arc<Semaphore>,
     /// And to ports of the node, whose clients may hold them for ever: they take none from the listener.
     pub(crate) port_slots: Arc<Semaphore>,
+    /// Copies of requests that may still be sent.
+    pub(crate) copies: Arc<Semaphore>,
     pub(crate) http: Builder<TokioExecutor>,
     /// Judges requests before they are carried, where anybody does.
     pub(crate) authorizer: OnceLock<Arc<dyn Authorize>>,
@@ -65,13 +67,14 @@ impl Gateway {
             outbound: InFlight::new(config.outbound_per_pod_max),
             client,
             endpoints,
-            services: Arc::new(Services::counted_by(config.loads.clone())),
+            services: Arc::new(Services::counted_by(config.loads.clone(), config.meters.clone())),
             config,
             table: ArcSwap::default(),
             counters: Counters::default(),
             synced: watch::Sender::new(false),
             slots: Arc::new(Semaphore::new(connections_max)),
             port_slots: Arc::new(Semaphore::new(connections_max)),
+            copies: Arc::new(Semaphore::new(mirror::COPIES_MAX)),
             http: server::protocol(),
             authorizer: OnceLock::new(),
             early: OnceLock::new(),
@@ -112,7 +115,7 @@ impl Gateway {
 
     /// What was counted since the start.
     pub fn stats(&self) -> Stats {
-        self.counters.read(&self.services)
+        self.counters.read(&self.config.meters)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Headers that belong to one hop, and those that tell where a request came from.
 
+use std::net::IpAddr;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{CONNECTION, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
@@ -8,6 +10,7 @@ use http::{
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 /// How often a request has gone from guest to guest; kept by guests that pass headers on.
 pub(crate) const HOPS: HeaderName = HeaderName::from_static("x-eyot-hops");
 
@@ -65,11 +68,29 @@ fn is_hop(name: &HeaderName) -> bool {
 fn is_end_to_end(name: &HeaderName) -> bool {
     [http::header::HOST, http::header::CONTENT_LENGTH, http::header::CONTENT_TYPE, http::header::AUTHORIZATION, TRAILER]
         .contains(name)
-        || [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST].contains(name)
+        || [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED].contains(name)
 }
 
-/// Tells the receiver who asked, for which host and over what. `peer` is the client's address as text.
-pub(crate) fn set_forwarded(headers: &mut HeaderMap, peer: &HeaderValue, host: Option<&HeaderValue>, trusted: bool) {
+/// An element of `Forwarded` (RFC 7239) for a client: addresses with colons are quoted there.
+pub(crate) fn forwarded_by(client: IpAddr) -> HeaderValue {
+    let text = match client.to_canonical() {
+        IpAddr::V4(it) => format!("for={it};proto=http"),
+        IpAddr::V6(it) => format!("for=\"[{it}]\";proto=http"),
+    };
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("for=unknown;proto=http"))
+}
+
+/// Tells the receiver who asked, for which host and over what. `peer` is the client's address as text, `forwarded` what
+/// [`forwarded_by`] makes of it.
+pub(crate) fn set_forwarded(
+    headers: &mut HeaderMap,
+    peer: &HeaderValue,
+    forwarded: &HeaderValue,
+    host: Option<&HeaderValue>,
+    trusted: bool,
+) {
+    // A list may be spread over several headers of its name.
+    headers.append(FORWARDED, forwarded.clone());
     let before = headers.get(FORWARDED_FOR).and_then(|it| it.to_str().ok());
     let chain = before.and_then(|it| HeaderValue::try_from(format!("{it}, {}", peer.to_str().unwrap_or(""))).ok());
     headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| peer.clone()));
@@ -129,15 +150,15 @@ mod tests {
         let peer = HeaderValue::from_static("2.2.2.2");
         let host = HeaderValue::from_static("a.example");
         let mut map = headers(&pairs);
-        set_forwarded(&mut map, &peer, Some(&host), false);
+        set_forwarded(&mut map, &peer, &forwarded_by([2, 2, 2, 2].into()), Some(&host), false);
         expect![[
-            r#"{"x-forwarded-for": "1.1.1.1, 2.2.2.2", "x-forwarded-proto": "http", "x-forwarded-host": "a.example"}"#
+            r#"{"x-forwarded-for": "1.1.1.1, 2.2.2.2", "x-forwarded-proto": "http", "x-forwarded-host": "a.example", "forwarded": "for=2.2.2.2;proto=http"}"#
         ]]
         .assert_eq(&format!("{map:?}"));
         let mut map = headers(&pairs);
-        set_forwarded(&mut map, &peer, Some(&host), true);
+        set_forwarded(&mut map, &peer, &forwarded_by("::1".parse().unwrap()), Some(&host), true);
         expect![[
-            r#"{"x-forwarded-for": "1.1.1.1, 2.2.2.2", "x-forwarded-proto": "https", "x-forwarded-host": "evil"}"#
+            r#"{"x-forwarded-for": "1.1.1.1, 2.2.2.2", "x-forwarded-proto": "https", "x-forwarded-host": "evil", "forwarded": "for=\"[::1]\";proto=http"}"#
         ]]
         .assert_eq(&format!("{map:?}"));
     }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use eyot_dispatch::{Load, Loads, Using};
+use eyot_meter::Exchange;
 use futures::future::BoxFuture;
 use tokio::sync::{Notify, futures::Notified};
 
@@ -63,6 +64,13 @@ impl Terms {
             start_timeout: Duration::from_secs(start.min(timeout)),
         })
     }
+}
+
+/// A request that is counted, by who measures and, where it asks for instances, by who scales; until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) exchange: Exchange,
+    pub(crate) _using: Option<Using>,
 }
 
 /// Holds the requests of one revision.

@@ -14,8 +14,10 @@
 //! What guests send is held to the egress rules of NetworkPolicies (`egress`).
 //!
 //! Limits: plain HTTP only (no TLS listeners); one port; cluster IPs of Services answer guests in process, not sockets
-//! of other programs; HTTPRoute's regular expressions, mirrors, CORS, retries and session persistence are refused with
+//! of other programs; HTTPRoute's regular expressions for paths, CORS, retries and session persistence are refused with
 //! a condition that names them.
+//!
+//! Every request is counted in [`eyot_meter::Meters`]; `mirror` sends copies of some to others.
 
 mod attach;
 mod body;
@@ -31,6 +33,7 @@ mod headers;
 mod hold;
 mod kinds;
 mod limits;
+mod mirror;
 mod names;
 mod node_ports;
 mod outbound;

@@ -2,7 +2,9 @@
 
 use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering::Relaxed};
 
-use eyot_dispatch::{Asking, Body, Changes, Decision, Front, Sender, Way, full};
+use bytes::Bytes;
+use eyot_dispatch::{Asking, Body, BoxError, Changes, Decision, Front, Sender, Way, full};
+use eyot_meter::{Exchange, Subject};
 use eyot_route::{Action, Asked, Forwarded, Redirect, canonical_host, choose};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
@@ -19,7 +21,7 @@ use crate::{
     forward::{self, Sent},
     functions,
     headers::{HOPS, set_forwarded, strip_hop},
-    random,
+    mirror, random,
     services::{Busy, Client, Pool},
     upgrade::Upgrade,
 };
@@ -32,11 +34,12 @@ struct Answer {
     response: Response<Body>,
     busy: Option<Busy>,
     deadline: Option<Instant>,
+    metered: Option<Exchange>,
 }
 
 impl Answer {
     fn new(response: Response<Body>) -> Self {
-        Self { response, busy: None, deadline: None }
+        Self { response, busy: None, deadline: None, metered: None }
     }
 
     /// A text of the gateway's own.
@@ -58,11 +61,11 @@ pub(crate) async fn handle(
 ) -> Result<Response<Reply>, Infallible> {
     let exchange = connection.begin();
     connection.gateway.counters.requests.fetch_add(1, Relaxed);
-    let Answer { response, busy, deadline } = match connection.front.clone() {
+    let Answer { response, busy, deadline, metered } = match connection.front.clone() {
         None => answer(&connection, request).await,
         Some(front) => fronted(&connection, &*front, request).await,
     };
-    let held = Held::by_client(busy, exchange);
+    let held = Held::by_client(busy, exchange, metered);
     let deadline = deadline.map(|it| Box::pin(tokio::time::sleep_until(it)));
     Ok(response.map(|body| Reply::new(body, held, deadline)))
 }
@@ -91,28 +94,65 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
             return Answer::text(status, text);
         }
     };
-    let host_text = host.as_ref().and_then(|it| it.to_str().ok()).unwrap_or("");
-    let host_name = canonical_host(host_text);
+    let host = Host::of(host);
     let found = match &connection.direct {
-        Some(direct) => Some((direct.action.clone(), 0, Arc::default())),
+        Some(direct) => Some(Found { action: direct.action.clone(), matched: 0, via: Arc::default() }),
         None if connection.front.is_some() => find_function(gateway, &mut head),
-        None => find(gateway, &head, &host_name).or_else(|| find_function(gateway, &mut head)),
+        None => find(gateway, &head, &host.name).or_else(|| find_function(gateway, &mut head)),
     };
-    let Some((action, matched, via)) = found else {
+    let Some(found) = found else {
         gateway.counters.unmatched.fetch_add(1, Relaxed);
-        return Answer::text(
-            StatusCode::NOT_FOUND,
-            &format!("no route for host {host_name:?} and path {:?}", head.uri.path()),
-        );
+        let text = format!("no route for host {:?} and path {:?}", host.name, head.uri.path());
+        return Answer::text(StatusCode::NOT_FOUND, &text);
     };
+    let metered = meter(connection, &found);
+    let mut answer = lead(connection, head, body, &host, &found).await;
+    if let Some(metered) = metered {
+        metered.answered(answer.response.status().as_u16());
+        answer.metered = Some(metered);
+    }
+    answer
+}
+
+/// The host that was asked for: as the header has it, and in canonical form.
+struct Host {
+    header: Option<HeaderValue>,
+    name: Box<str>,
+}
+
+impl Host {
+    fn of(header: Option<HeaderValue>) -> Self {
+        let name = canonical_host(header.as_ref().and_then(|it| it.to_str().ok()).unwrap_or("")).into();
+        Self { header, name }
+    }
+
+    fn text(&self) -> &str {
+        self.header.as_ref().and_then(|it| it.to_str().ok()).unwrap_or("")
+    }
+}
+
+/// Counts a request for the route that takes it; a port of the node has none.
+fn meter(connection: &Connection, found: &Found) -> Option<Exchange> {
+    let subject = match &*found.via {
+        _ if connection.direct.is_some() => return None,
+        "" => Subject::Ingress,
+        _ => Subject::Route,
+    };
+    Some(connection.gateway.config.meters.of(subject, &found.action.route).begin())
+}
+
+/// Does with a request what its rule says.
+async fn lead(connection: &Arc<Connection>, mut head: Parts, body: Incoming, host: &Host, found: &Found) -> Answer {
+    let Found { action, matched, via } = found;
     let backend = choose::weighted(&action.backends, random::next());
     let service = backend.and_then(|it| it.target.as_ref().ok());
-    let changes = match judge(connection, &head, host_text, &via, &action, service) {
+    let changes = match judge(connection, &head, host.text(), via, action, service) {
         Judged::Pass(changes) => changes,
         Judged::Refused(answer) => return answer,
     };
     if let Some(redirect) = &action.redirect {
-        return redirected(redirect, &action, &head.uri, &host_name, matched, gateway.config.http_port);
+        let port = connection.gateway.config.http_port;
+        return redirected(redirect, action, &head.uri, &host.name, *matched, port);
     }
     let pool = match backend {
         Some(backend) => match &backend.target {
@@ -125,16 +165,27 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
             return Answer::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("route {} has no backend", action.route));
         }
     };
-    let upgrade = prepare(connection, &mut head, host.as_ref(), changes.as_ref(), &action, matched);
-    let mut answer = carry(connection, &action, pool, head, body, upgrade).await;
+    let upgrade = prepare(connection, &mut head, host.header.as_ref(), changes.as_ref(), action, *matched);
+    let mut answer = if action.mirrors.is_empty() || upgrade.is_some() {
+        carry(connection, action, pool, head, body, upgrade).await
+    } else {
+        let body = mirror::copy(connection, action, &head, body);
+        carry(connection, action, pool, head, body, upgrade).await
+    };
     if let Some(changes) = &changes {
         changes.apply_to_response(answer.response.headers_mut());
     }
     answer
 }
 
-/// A rule's action, how much of the path it matched, and the Gateway that it came through.
-type Found = (Arc<Action<Arc<Pool>>>, usize, Arc<str>);
+/// The rule that takes a request.
+struct Found {
+    action: Arc<Action<Arc<Pool>>>,
+    /// How much of the path it matched.
+    matched: usize,
+    /// The Gateway that it came through; empty for Ingresses.
+    via: Arc<str>,
+}
 
 fn find(gateway: &Gateway, head: &Parts, host: &str) -> Option<Found> {
     let asked = Asked {
@@ -145,7 +196,8 @@ fn find(gateway: &Gateway, head: &Parts, host: &str) -> Option<Found> {
         headers: &head.headers,
     };
     let table = gateway.table.load();
-    table.find(&asked).map(|found| (found.action.clone(), found.matched, found.via.clone()))
+    let found = table.find(&asked)?;
+    Some(Found { action: found.action.clone(), matched: found.matched, via: found.via.clone() })
 }
 
 /// A function that is asked for by name; it sees the path that is left.
@@ -263,7 +315,8 @@ fn prepare<B>(
     let protocol = strip_hop(&mut head.headers);
     // Only guests count hops.
     head.headers.remove(HOPS);
-    set_forwarded(&mut head.headers, &connection.peer, host, connection.gateway.config.trust_forwarded);
+    let trusted = connection.gateway.config.trust_forwarded;
+    set_forwarded(&mut head.headers, &connection.peer, &connection.forwarded, host, trusted);
     // After the headers of the hop, among which a client may name whatever it wants gone.
     if let Some(changes) = changes {
         changes.apply_to_request(&mut head.headers);
@@ -305,23 +358,28 @@ fn rewrite_uri(uri: &mut Uri, host: Option<&str>, path: Option<&str>) {
     }
 }
 
-async fn carry(
+async fn carry<B>(
     connection: &Connection,
     action: &Action<Arc<Pool>>,
     pool: &Arc<Pool>,
     head: Parts,
-    body: Incoming,
+    body: B,
     upgrade: Option<Upgrade>,
-) -> Answer {
+) -> Answer
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
     let own = pool.hold.as_ref().map(|it| it.terms.timeout);
-    let deadline = action.timeout.into_iter().chain(own).min().map(|it| Instant::now() + it);
+    let (began, timeout) = (Instant::now(), action.timeout.into_iter().chain(own).min());
+    let deadline = timeout.map(|it| began + it);
     let sending = forward::forward(&connection.gateway, pool, Client::of(&connection.peer), &head, body, upgrade, None);
     let sent = match deadline {
         None => sending.await,
         Some(at) => match tokio::time::timeout_at(at, sending).await {
             Ok(sent) => sent,
             Err(_) => {
-                pool.count(0);
+                pool.meter.lost(began.elapsed());
                 let text = format!("Service {} did not answer within the route's timeout", pool.name);
                 return Answer::text(StatusCode::GATEWAY_TIMEOUT, &text);
             }
@@ -334,7 +392,7 @@ async fn carry(
                 action.response_headers.apply(response.headers_mut());
             }
             *response.version_mut() = Version::HTTP_11;
-            Answer { response, busy, deadline }
+            Answer { response, busy, deadline, metered: None }
         }
         Err(error) => {
             // The client learns which Service failed; what a guest said of itself is for the log.

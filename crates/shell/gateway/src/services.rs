@@ -10,18 +10,19 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use arc_swap::ArcSwap;
-use eyot_dispatch::{Announced, AnnouncedPort, Handler, Loads, Using};
+use eyot_dispatch::{Announced, AnnouncedPort, Handler, Loads};
+use eyot_meter::{Meter, Meters, Subject};
 use eyot_route::choose;
 use tokio::sync::Notify;
 
 use crate::{
     early::{self, Turn},
-    hold::{Hold, Terms},
+    hold::{Counted, Hold, Terms},
     kinds::{Name, ServiceSpec, is_tcp},
     resolve::{Destination, destination},
 };
@@ -35,6 +36,7 @@ pub(crate) struct Services {
     by_name: papaya::HashMap<Box<str>, Arc<Service>>,
     by_address: papaya::HashMap<IpAddr, Arc<Service>>,
     loads: Arc<Loads>,
+    meters: Arc<Meters>,
     /// Requests that wait for an endpoint of any revision.
     waiting: Arc<AtomicUsize>,
 }
@@ -80,7 +82,7 @@ pub(crate) struct Pool {
     /// Each client keeps its endpoint, as long as that is there.
     sticky: AtomicBool,
     changed: Notify,
-    pub(crate) counts: Counts,
+    pub(crate) meter: Arc<Meter>,
     /// Of what scales by its requests: holds them while nothing takes them.
     pub(crate) hold: Option<Hold>,
 }
@@ -115,19 +117,8 @@ impl Endpoint {
                 self.in_flight.fetch_update(Relaxed, Relaxed, |it| (it < *most).then_some(it + 1)).ok()?
             }
         };
-        Some(Busy { endpoint: self.clone(), using: None, early: None })
+        Some(Busy { endpoint: self.clone(), counted: None, early: None })
     }
-}
-
-/// Counters of one Service port since the gateway started.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    /// Requests forwarded, by first digit of the status: 1xx to 5xx, then those without a response.
-    pub(crate) responses: [AtomicU64; 6],
-    /// Further endpoints tried.
-    pub(crate) retries: AtomicU64,
-    /// Requests for which no endpoint was ready.
-    pub(crate) unavailable: AtomicU64,
 }
 
 /// A request under way at an endpoint; ends when dropped.
@@ -135,8 +126,8 @@ pub(crate) struct Busy {
     endpoint: Arc<Endpoint>,
     /// Answers in place of an endpoint that is not there yet.
     early: Option<Arc<dyn Handler>>,
-    /// Counts the request for who scales.
-    using: Option<Arc<Using>>,
+    /// Counts the request until it ends.
+    counted: Option<Arc<Counted>>,
 }
 
 impl Busy {
@@ -150,8 +141,8 @@ impl Busy {
     }
 
     /// Has the request counted until it ends.
-    pub(crate) fn keep(&mut self, using: Arc<Using>) {
-        self.using = Some(using);
+    pub(crate) fn keep(&mut self, counted: Arc<Counted>) {
+        self.counted = Some(counted);
     }
 }
 
@@ -171,7 +162,7 @@ impl Drop for Busy {
 }
 
 impl Pool {
-    pub(crate) fn new(name: Arc<str>, protocol: Protocol) -> Self {
+    pub(crate) fn new(name: Arc<str>, protocol: Protocol, meter: Arc<Meter>) -> Self {
         Self {
             name,
             protocol,
@@ -179,7 +170,7 @@ impl Pool {
             turn: AtomicUsize::new(0),
             sticky: AtomicBool::new(false),
             changed: Notify::new(),
-            counts: Counts::default(),
+            meter,
             hold: None,
         }
     }
@@ -263,21 +254,12 @@ impl Pool {
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.endpoints.load().iter().map(|it| it.address).collect()
     }
-
-    /// Counts one exchange by its status; 0 stands for none.
-    pub(crate) fn count(&self, status: u16) {
-        let class = match status / 100 {
-            class @ 1..=5 => usize::from(class) - 1,
-            _ => 5,
-        };
-        self.counts.responses[class].fetch_add(1, Relaxed);
-    }
 }
 
 impl Services {
-    /// None yet; requests to revisions will be counted in `loads`.
-    pub(crate) fn counted_by(loads: Arc<Loads>) -> Self {
-        Self { loads, ..Self::default() }
+    /// None yet; requests will be counted in `meters`, those to revisions also in `loads`.
+    pub(crate) fn counted_by(loads: Arc<Loads>, meters: Arc<Meters>) -> Self {
+        Self { loads, meters, ..Self::default() }
     }
 
     fn hold(&self, name: &str, terms: Terms) -> Hold {
@@ -315,12 +297,6 @@ impl Services {
         service.port(port).map(|it| it.pool.clone())
     }
 
-    /// All pools.
-    pub(crate) fn pools(&self) -> Vec<Arc<Pool>> {
-        let services = self.by_name.pin();
-        services.values().flat_map(|it| it.ports.iter().map(|port| port.pool.clone())).collect()
-    }
-
     /// The Services that pods of `namespace` are told of, by name, and the API server's.
     pub(crate) fn announced(&self, namespace: &str) -> Vec<Announced> {
         let services = self.by_name.pin();
@@ -336,7 +312,8 @@ impl Services {
     pub(crate) fn apply(&self, name: &Name, spec: &ServiceSpec) -> Arc<Service> {
         let key = name.to_string();
         let before = self.by_name(&key);
-        let mut after = Service::new(&key, spec, before.as_deref(), |terms| self.hold(&key, terms));
+        let meter = self.meters.of(Subject::Service, &key);
+        let mut after = Service::new(&key, spec, before.as_deref(), &meter, |terms| self.hold(&key, terms));
         after.announced = announced(name, spec, &after.addresses);
         let after = Arc::new(after);
         let addresses = self.by_address.pin();
@@ -357,6 +334,7 @@ impl Services {
     pub(crate) fn remove(&self, name: &Name) {
         if let Some(before) = self.by_name.pin().remove(name.to_string().as_str()) {
             before.addresses.iter().for_each(|it| self.give_up(*it, before));
+            self.meters.forget(Subject::Service, &name.to_string());
             before.ports.iter().for_each(|it| it.pool.set(&[]));
             before.ports.iter().for_each(|it| it.pool.close());
             if before.ports.iter().any(|it| it.pool.hold.is_some()) {
@@ -375,7 +353,13 @@ impl Services {
 }
 
 impl Service {
-    fn new(key: &str, spec: &ServiceSpec, before: Option<&Service>, hold: impl Fn(Terms) -> Hold) -> Self {
+    fn new(
+        key: &str,
+        spec: &ServiceSpec,
+        before: Option<&Service>,
+        meter: &Arc<Meter>,
+        hold: impl Fn(Terms) -> Hold,
+    ) -> Self {
         let ports = spec.ports.iter().flatten().filter(|it| is_tcp(it.protocol.as_deref())).map(|port| {
             let protocol = match port.app_protocol.as_deref() {
                 Some("kubernetes.io/h2c") => Protocol::H2c,
@@ -385,7 +369,7 @@ impl Service {
                 it.pool.protocol == protocol && it.pool.hold.as_ref().map(|it| &it.terms) == spec.terms.as_ref()
             });
             let fresh = || {
-                let pool = Pool::new(format!("{key}:{}", port.port).into(), protocol);
+                let pool = Pool::new(format!("{key}:{}", port.port).into(), protocol, meter.clone());
                 Arc::new(Pool { hold: spec.terms.clone().map(&hold), ..pool })
             };
             let pool = kept.map_or_else(fresh, |it| it.pool.clone());
@@ -476,7 +460,7 @@ mod tests {
 
     #[test]
     fn endpoints_take_turns_and_busy_ones_are_passed_by() {
-        let pool = Pool::new("ns/web:80".into(), Protocol::Http1);
+        let pool = Pool::new("ns/web:80".into(), Protocol::Http1, Meters::default().of(Subject::Service, "ns/web"));
         let addresses: Vec<SocketAddr> = (1..=2).map(|it| SocketAddr::from(([10, 42, 0, it], 80))).collect();
         pool.set(&addresses);
         let anyone = Client::of(0);

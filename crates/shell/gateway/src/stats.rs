@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::services::Services;
+use eyot_meter::{Meters, Subject};
 
 /// Counters that belong to no Service.
 #[derive(Debug, Default)]
@@ -36,14 +36,14 @@ pub struct Stats {
     pub outbound: u64,
     /// How often the routing table was compiled.
     pub compiles: u64,
-    /// Service ports, by name.
+    /// Services, by name.
     pub services: Vec<ServiceStats>,
 }
 
-/// Counts of one Service port.
+/// Counts of one Service.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceStats {
-    /// `namespace/service:port`.
+    /// `namespace/service`.
     pub name: String,
     /// Exchanges by class of status: 1xx, 2xx, 3xx, 4xx, 5xx, and those that ended without a response.
     pub responses: [u64; 6],
@@ -54,18 +54,16 @@ pub struct ServiceStats {
 }
 
 impl Counters {
-    pub(crate) fn read(&self, services: &Services) -> Stats {
-        let mut services: Vec<ServiceStats> = services
-            .pools()
-            .iter()
-            .map(|it| ServiceStats {
-                name: it.name.to_string(),
-                responses: std::array::from_fn(|class| it.counts.responses[class].load(Relaxed)),
-                retries: it.counts.retries.load(Relaxed),
-                unavailable: it.counts.unavailable.load(Relaxed),
-            })
-            .collect();
-        services.sort_by(|a, b| a.name.cmp(&b.name));
+    pub(crate) fn read(&self, meters: &Meters) -> Stats {
+        let services = meters.all(Subject::Service).into_iter().map(|it| {
+            let reading = it.read();
+            ServiceStats {
+                name: it.name().to_owned(),
+                responses: reading.outcomes,
+                retries: reading.retries,
+                unavailable: reading.refused,
+            }
+        });
         Stats {
             connections: self.connections.load(Relaxed),
             connections_open: self.connections_open.load(Relaxed),
@@ -75,7 +73,7 @@ impl Counters {
             denied: self.denied.load(Relaxed),
             outbound: self.outbound.load(Relaxed),
             compiles: self.compiles.load(Relaxed),
-            services,
+            services: services.collect(),
         }
     }
 }

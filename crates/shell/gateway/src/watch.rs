@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use eyot_meter::Subject;
 use eyot_route::Table;
 use futures::{
     FutureExt, StreamExt,
@@ -230,6 +231,11 @@ impl Follower {
         let backends = |service: &Name, port| gateway.services.pool(service, port);
         self.stale_statuses = false;
         let stale_routes = std::mem::take(&mut self.stale_routes);
+        // What is gone is counted no more; its last requests still have their meters.
+        let (meters, world) = (&gateway.config.meters, &self.world);
+        for gone in stale_routes.iter().filter(|it| !world.routes.objects.contains_key(*it)) {
+            meters.forget(Subject::Route, &gone.to_string());
+        }
         gateway.counters.compiles.fetch_add(1, Relaxed);
         if !self.stale_table {
             let (replaced, statuses) = self.attached.change(&stale_routes, &self.world, site, &backends);
@@ -241,6 +247,8 @@ impl Follower {
             self.publisher.statuses(statuses);
             return self.rest(started);
         }
+        let is_there = |it: &str| it.split_once('/').is_some_and(|it| world.ingresses.objects.contains_key(&Name::new(it.0, it.1)));
+        meters.retain(Subject::Ingress, is_there);
         let outcome = attach::attach(&self.world, site, &backends);
         gateway.table.store(Arc::new(Table::compile(outcome.routes.iter().map(|it| &**it))));
         gateway.synced.send_replace(true);

@@ -141,7 +141,7 @@ async fn a_pod_that_took_nothing_is_passed_by_even_for_an_upload() {
         assert_eq!(response.status(), 200);
         assert_eq!(text(response).await, "abc");
     }
-    assert!(node.gateway.stats().services.iter().any(|it| it.name == "ns/web:80" && it.retries > 0));
+    assert!(node.gateway.stats().services.iter().any(|it| it.name == "ns/web" && it.retries > 0));
 }
 
 #[tokio::test]

@@ -42,8 +42,30 @@ const POD: &[Sub] = &[
     STATUS_SUB,
 ];
 
-/// What guests that answer HTTP count, and its rate.
-const COUNTED: &[Sub] = &[("http_requests_in_flight", "", "", "get"), ("http_requests_per_second", "", "", "get")];
+const GET: &str = "get";
+
+/// What pods that answer HTTP count about their requests.
+const OF_PODS: &[Sub] = &[
+    ("concurrency", "", "", GET),
+    ("http_requests_in_flight", "", "", GET),
+    ("http_requests_per_second", "", "", GET),
+    ("http_requests_total", "", "", GET),
+    ("requests-per-second", "", "", GET),
+    ("requests_per_second", "", "", GET),
+];
+
+/// What the gateway counts about requests to a Service or by a route.
+const OF_REQUESTS: &[Sub] = &[
+    ("concurrency", "", "", GET),
+    ("http_errors_per_second", "", "", GET),
+    ("http_requests_in_flight", "", "", GET),
+    ("http_requests_per_second", "", "", GET),
+    ("http_requests_total", "", "", GET),
+    ("http_requests_waiting", "", "", GET),
+    ("queue_depth", "", "", GET),
+    ("requests-per-second", "", "", GET),
+    ("requests_per_second", "", "", GET),
+];
 
 struct Row {
     group: &'static str,
@@ -272,5 +294,31 @@ const ROWS: &[Row] = &[
     row("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", "", "", CLUSTER, READ, NONE),
     row("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", "", "", NAMESPACED, READ, NONE),
     // custom.metrics.k8s.io/v1beta2
-    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "pods", "", "", NAMESPACED, READ, COUNTED),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "pods", "", "", NAMESPACED, GET, OF_PODS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "services", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "ingresses.networking.k8s.io", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "httproutes.gateway.networking.k8s.io", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "services.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "revisions.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "routes.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "metrics", "", "", NAMESPACED, GET, NONE),
+    // custom.metrics.k8s.io/v1beta1
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "pods", "", "", NAMESPACED, GET, OF_PODS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "services", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "ingresses.networking.k8s.io", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "httproutes.gateway.networking.k8s.io", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "services.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "revisions.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "routes.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "metrics", "", "", NAMESPACED, GET, NONE),
+    // external.metrics.k8s.io/v1beta1
+    row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "http_requests_per_second", "", "", NAMESPACED, GET, NONE),
+    row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "http_errors_per_second", "", "", NAMESPACED, GET, NONE),
+    row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "http_requests_in_flight", "", "", NAMESPACED, GET, NONE),
+    row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "http_requests_waiting", "", "", NAMESPACED, GET, NONE),
+    row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "http_requests_total", "", "", NAMESPACED, GET, NONE),
+    row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "requests-per-second", "", "", NAMESPACED, GET, NONE),
+    row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "requests_per_second", "", "", NAMESPACED, GET, NONE),
+    row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "concurrency", "", "", NAMESPACED, GET, NONE),
+    row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "queue_depth", "", "", NAMESPACED, GET, NONE),
 ];

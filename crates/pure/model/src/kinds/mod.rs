@@ -99,7 +99,7 @@ impl Kind {
 
     /// Whether objects are measured when they are asked for, and never stored.
     pub fn is_measured(&self) -> bool {
-        matches!(self.group.as_str(), "metrics.k8s.io" | "custom.metrics.k8s.io")
+        matches!(self.group.as_str(), "metrics.k8s.io" | "custom.metrics.k8s.io" | "external.metrics.k8s.io")
     }
 
     /// Whether it is this group and kind, in any version.

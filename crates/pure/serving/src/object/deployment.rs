@@ -151,21 +151,37 @@ pub fn service(of: &Value) -> Value {
 
 /// The HorizontalPodAutoscaler of a revision of that class.
 pub fn autoscaler(of: &Value, scaling: &Scaling) -> Value {
-    let target = match scaling.metric {
-        Metric::Memory => {
-            json!({"type": "AverageValue", "averageValue": format!("{}Mi", scaling.target.unwrap_or(100.0).ceil())})
+    let resource =
+        |name: &str, target: Value| json!({"type": "Resource", "resource": {"name": name, "target": target}});
+    let metric = match (scaling.metric, &scaling.named) {
+        (Metric::Memory, _) => {
+            let bytes = format!("{}Mi", scaling.target.unwrap_or(100.0).ceil());
+            resource("memory", json!({"type": "AverageValue", "averageValue": bytes}))
         }
-        _ => json!({"type": "Utilization", "averageUtilization": scaling.target.unwrap_or(80.0).ceil() as i64}),
+        (Metric::Named, Some(name)) => {
+            let value = format!("{}m", (scaling.target.unwrap_or(100.0) * 1000.0).round());
+            let target = json!({"type": "AverageValue", "averageValue": value});
+            json!({"type": "Pods", "pods": {"metric": {"name": name}, "target": target}})
+        }
+        _ => {
+            let percent = scaling.target.unwrap_or(80.0).ceil() as i64;
+            resource("cpu", json!({"type": "Utilization", "averageUtilization": percent}))
+        }
     };
-    let name = if scaling.metric == Metric::Memory { "memory" } else { "cpu" };
-    json!({
+    let mut autoscaler = json!({
         "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
         "metadata": owned(of, text(of, "/metadata/name").to_owned(), Map::new()),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": revision::deployment_name(of)},
             "minReplicas": scaling.min.max(1),
             "maxReplicas": if scaling.max == 0 { i32::MAX } else { scaling.max },
-            "metrics": [{"type": "Resource", "resource": {"name": name, "target": target}}],
+            "metrics": [metric],
         },
-    })
+    });
+    // What was said of a window is how long fewer, or more, must have been right.
+    if revision::annotations(of).any(|it| it.0 == "autoscaling.knative.dev/window") {
+        let rules = json!({"stabilizationWindowSeconds": scaling.window.as_secs()});
+        autoscaler["spec"]["behavior"] = json!({"scaleDown": rules, "scaleUp": rules});
+    }
+    autoscaler
 }

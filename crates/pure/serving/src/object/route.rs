@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Site, labelled, owned_by, text};
-use crate::{Assigned, Conditions, Problem, Told, label};
+use crate::{Assigned, Conditions, Problem, Told, Truth, label};
 
+/// Header by which a request chooses a tag, whatever the weights say.
+const TAG_HEADER: &str = "Knative-Serving-Tag";
 /// Longest name of an object.
 const NAME_MAX: usize = 253;
 
@@ -14,7 +16,14 @@ pub fn http_routes(route: &Value, assigned: &[Assigned], site: &Site) -> Vec<Val
     let shares: Vec<&Assigned> = assigned.iter().filter(|it| it.percent.unwrap_or(0) > 0).collect();
     let inside = format!("{name}.{namespace}.svc.cluster.local");
     let hosts = vec![site.host(namespace, name, None), inside];
-    let mut made = vec![http_route(route, name.to_owned(), hosts, &shares)];
+    let mut main = http_route(route, name.to_owned(), hosts, &shares);
+    for it in assigned {
+        let Some(tag) = &it.tag else { continue };
+        if let Some(rules) = main["spec"]["rules"].as_array_mut() {
+            rules.push(by_header(tag, &it.revision));
+        }
+    }
+    let mut made = vec![main];
     for it in assigned {
         let Some(tag) = &it.tag else { continue };
         let whole = Assigned { percent: Some(100), ..it.clone() };
@@ -50,6 +59,17 @@ fn http_route(route: &Value, name: String, hosts: Vec<String>, to: &[&Assigned])
     })
 }
 
+/// The rule by which a header leads to a tag on the host of all; more specific than the one without.
+fn by_header(tag: &str, revision: &str) -> Value {
+    json!({
+        "matches": [{
+            "path": {"type": "PathPrefix", "value": "/"},
+            "headers": [{"type": "Exact", "name": TAG_HEADER, "value": tag}],
+        }],
+        "backendRefs": [{"group": "", "kind": "Service", "name": revision, "port": 80, "weight": 100}],
+    })
+}
+
 /// What the gateway says of the HTTPRoute of a Route (null where there is none yet).
 fn published(http_route: &Value) -> Told {
     let parents = http_route["status"]["parents"].as_array().map_or(&[][..], Vec::as_slice);
@@ -64,18 +84,19 @@ fn published(http_route: &Value) -> Told {
         if !seen {
             return Told { reason: "Uninitialized".into(), ..Told::unknown() };
         }
-        if told.truth != crate::Truth::True {
+        if told.truth != Truth::True {
             return told;
         }
     }
     Told::yes()
 }
 
-/// The status of a Route. What it could not assign leaves what was assigned before in place. `http_route` is the main one as
-/// it is; `now` in RFC 3339.
+/// The status of a Route. What it could not assign leaves what was assigned before in place; `refusal` is why the newest
+/// revision gets nothing although it is ready. `http_route` is the main one as it is; `now` in RFC 3339.
 pub fn status(
     route: &Value,
     assigned: Result<&[Assigned], &Problem>,
+    refusal: Option<String>,
     http_route: &Value,
     site: &Site,
     now: &str,
@@ -83,7 +104,10 @@ pub fn status(
     let (namespace, name) = (text(route, "/metadata/namespace"), text(route, "/metadata/name"));
     let mut conditions = Conditions::new(&route["status"], now);
     let (told, traffic) = match assigned {
-        Ok(assigned) => (Told::yes(), shown(namespace, name, assigned, site)),
+        Ok(assigned) => {
+            let told = refusal.map_or_else(Told::yes, |it| Told::new(Truth::False, "RolledBack", it));
+            (told, shown(namespace, name, assigned, site))
+        }
         Err(Problem(told)) => (told.clone(), route["status"]["traffic"].clone()),
     };
     conditions.must("AllTrafficAssigned", told);

@@ -251,7 +251,7 @@ fn a_route_leads_by_weight_and_its_tags_by_name() {
             {"type": "ResolvedRefs", "status": "True", "observedGeneration": 1},
         ]}]},
     });
-    let status = route::status(&route, Ok(&assigned()), &published, &site, "now");
+    let status = route::status(&route, Ok(&assigned()), None, &published, &site, "now");
     expect![[r#"
         {
           "address": {
@@ -316,7 +316,7 @@ fn a_route_that_finds_no_revision_keeps_what_it_had() {
     let mut route = service::route(&service());
     route["status"] = json!({"traffic": [{"revisionName": "hello-00001", "percent": 100}]});
     let problem = Problem(Told::new(Truth::False, "RevisionMissing", "gone"));
-    let status = route::status(&route, Err(&problem), &Value::Null, &Site::default(), "now");
+    let status = route::status(&route, Err(&problem), None, &Value::Null, &Site::default(), "now");
     assert_eq!(status["traffic"], route["status"]["traffic"]);
     assert_eq!(Told::of(&status, "Ready").message, "gone");
     assert_eq!(status["url"], "http://hello.ns.localhost");
@@ -366,4 +366,48 @@ fn a_revision_stays_ready_at_zero_and_says_why_it_never_was() {
     let zero = status(&revision, &revision::Instances::default());
     assert_eq!(Told::of(&zero, "Ready").truth, Truth::True);
     assert_eq!(Told::of(&zero, "Active").reason, "NoTraffic");
+}
+
+#[test]
+fn a_header_leads_to_a_tag_on_the_host_of_all() {
+    let route = service::route(&service());
+    let main = &route::http_routes(&route, &assigned(), &Site::default())[0];
+    let rule = &main["spec"]["rules"][1];
+    assert_eq!(rule["matches"][0]["headers"], json!([{"type": "Exact", "name": "Knative-Serving-Tag", "value": "v1"}]));
+    assert_eq!(rule["backendRefs"][0]["name"], "hello-00001");
+    assert!(main["spec"]["rules"][2].is_null(), "what has no tag has no header");
+}
+
+#[test]
+fn a_route_that_went_back_says_why() {
+    let route = service::route(&service());
+    let why = Some("Revision \"hello-00002\" was rolled back".to_owned());
+    let status = route::status(&route, Ok(&assigned()), why, &Value::Null, &Site::default(), "now");
+    let told = Told::of(&status, "Ready");
+    assert_eq!((told.truth, told.reason.as_str()), (Truth::False, "RolledBack"));
+    assert_eq!(status["traffic"][0]["revisionName"], "hello-00001", "where requests go is still told");
+}
+
+#[test]
+fn an_autoscaler_goes_by_what_the_annotations_name() {
+    let of = |annotations: &[(&str, &str)]| {
+        let keys: Vec<_> = annotations.iter().map(|it| (format!("autoscaling.knative.dev/{}", it.0), it.1)).collect();
+        let hpa = [("autoscaling.knative.dev/class", "hpa.autoscaling.knative.dev")];
+        let all = keys.iter().map(|it| (it.0.as_str(), it.1)).chain(hpa);
+        let map: serde_json::Map<String, Value> = all.clone().map(|(key, it)| (key.to_owned(), it.into())).collect();
+        let scaling = crate::Scaling::parse(all).unwrap();
+        let revision = json!({"metadata": {"name": "r", "namespace": "ns", "annotations": map}});
+        deployment::autoscaler(&revision, &scaling)["spec"].clone()
+    };
+    let cpu = of(&[("min-scale", "2"), ("target", "55.5")]);
+    assert_eq!(cpu["metrics"][0]["resource"]["target"], json!({"type": "Utilization", "averageUtilization": 56}));
+    assert_eq!((&cpu["minReplicas"], &cpu["maxReplicas"]), (&json!(2), &json!(i32::MAX)));
+    let memory = of(&[("metric", "memory"), ("target", "40")]);
+    assert_eq!(memory["metrics"][0]["resource"]["target"]["averageValue"], "40Mi");
+    let named = of(&[("metric", "http_requests_per_second"), ("target", "2.5"), ("max-scale", "5"), ("window", "30s")]);
+    assert_eq!(
+        named["metrics"][0]["pods"],
+        json!({"metric": {"name": "http_requests_per_second"}, "target": {"type": "AverageValue", "averageValue": "2500m"}})
+    );
+    assert_eq!(named["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 30);
 }

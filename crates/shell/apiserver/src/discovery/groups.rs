@@ -46,7 +46,10 @@ pub(super) fn resources(table: &Table, group: &str, version: &str) -> Option<Val
             "verbs": kind.verbs,
         });
         lists(&mut main, kind);
-        resources.push(main);
+        // An object's metrics are its subresources here; there is no collection of them.
+        if kind.kind != "MetricValueList" || kind.subresources.is_empty() {
+            resources.push(main);
+        }
         resources.extend(kind.subresources.iter().map(|it| subresource_entry(kind, it)));
     }
     if resources.is_empty() {

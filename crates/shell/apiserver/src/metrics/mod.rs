@@ -1,16 +1,19 @@
-//! `metrics.k8s.io` and `custom.metrics.k8s.io`: what pods and nodes use now. Entry point: [`answer`].
+//! `metrics.k8s.io`: what pods and nodes use now. `custom.metrics.k8s.io` and `external.metrics.k8s.io`: what is asked of them.
+//! Entry point: [`answer`]; [`expose`] is the same for Prometheus.
 //!
 //! Nothing is gathered until somebody asks. Then the nodes are asked what was used so far, and a rate comes from two such
 //! answers: this one, and one that an earlier question left behind or, where there is none of late, one of a moment ago.
 
+mod custom;
+pub(crate) mod expose;
+mod external;
+mod names;
+mod pods;
 mod summary;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
-use eyot_model::{
-    kinds::Kind,
-    status::{ApiError, Reason},
-};
+use eyot_model::{kinds::Kind, status::ApiError};
 use eyot_store::Entry;
 use http::Response;
 use jiff::Timestamp;
@@ -21,34 +24,28 @@ use crate::{Body, call::Call, respond, select::Selection, verbs::list};
 pub(crate) use summary::Usages;
 use summary::{Counted, Look};
 
-/// Kind of the answers about requests and other things that containers count themselves.
-const VALUES: &str = "MetricValueList";
-/// What a metric's name ends with when it is the rate of a count.
-const RATE: &str = "_per_second";
-
-/// Answers `GET` of one object's usage, or of a collection's. `metric` is the path's last part, where it names one.
-pub(crate) async fn answer(
-    mut call: Call,
-    name: Option<&str>,
-    metric: Option<&str>,
-) -> Result<Response<Body>, ApiError> {
-    let measured = call.kind.clone();
-    if metric.is_some() != (measured.kind == VALUES) {
-        return Err(ApiError::no_such_path());
+/// Answers `GET` of what is measured. `metric` is the path's last part, where it names one.
+pub(crate) async fn answer(call: Call, name: Option<&str>, metric: Option<&str>) -> Result<Response<Body>, ApiError> {
+    match (call.kind.group.as_str(), metric) {
+        ("custom.metrics.k8s.io", _) => custom::answer(call, name, metric).await,
+        ("external.metrics.k8s.io", None) => external::answer(&call, name),
+        (_, None) => used(call, name).await,
+        _ => Err(ApiError::no_such_path()),
     }
+}
+
+/// Answers with one object's usage, or with that of a collection.
+async fn used(mut call: Call, name: Option<&str>) -> Result<Response<Body>, ApiError> {
+    let measured = call.kind.clone();
     let kinds = call.server.kinds();
     call.kind = kinds.by_plural("", "v1", &measured.plural).ok_or_else(ApiError::no_such_path)?.clone();
     (call.query.limit, call.query.continue_token) = (None, String::new());
-    let everything = name.is_none_or(|it| it == "*");
     let entries = match name {
-        Some(name) if !everything => vec![call.get(name).map_err(|_| ApiError::not_found(&measured, name))?],
-        _ => list::find(&call, &Selection::parse(&call.kind, &call.query)?).await?.entries,
+        Some(name) => vec![call.get(name).map_err(|_| ApiError::not_found(&measured, name))?],
+        None => list::find(&call, &Selection::parse(&call.kind, &call.query)?).await?.entries,
     };
     let looks = summary::look(call.shared()).await?;
     let at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    if let Some(metric) = metric {
-        return Ok(respond::json(200, &values(&measured, &call, &entries, &looks, metric, &at)?));
-    }
     let mut items = entries.iter().filter_map(|entry| match measured.plural.as_str() {
         "nodes" => node(&measured, entry, &looks, &at),
         _ => pod(&measured, entry, &looks, &at),
@@ -110,41 +107,4 @@ fn measured(kind: &Kind, entry: &Entry, at: &str, window: Duration) -> Value {
 /// Cores and bytes as quantities.
 fn usage(cores: f64, memory: u64) -> Value {
     json!({ "cpu": format!("{}n", (cores * 1e9).round()), "memory": format!("{}Ki", memory >> 10) })
-}
-
-/// What each pod counts under a name.
-fn values(
-    kind: &Kind,
-    call: &Call,
-    entries: &[Arc<Entry>],
-    looks: &HashMap<String, Look>,
-    metric: &str,
-    at: &str,
-) -> Result<Value, ApiError> {
-    let (counted, per_second) = metric.strip_suffix(RATE).map_or((metric, false), |it| (it, true));
-    let items: Vec<Value> = entries
-        .iter()
-        .filter_map(|entry| {
-            let (namespace, name) = (&*entry.key.namespace, &*entry.key.name);
-            let (look, pod) = looks.values().find_map(|it| it.pod(namespace, name).map(|pod| (it, pod)))?;
-            let counting = pod.containers.iter().filter(|it| it.metric(counted).is_some());
-            let shown = counting.map(|it| match per_second {
-                true => look.rate(pod, it, Counted::Metric(counted)),
-                false => (it.metric(counted).unwrap_or_default(), Duration::ZERO),
-            });
-            let (value, window) = shown.reduce(|a, b| (a.0 + b.0, a.1.min(b.1)))?;
-            Some(json!({
-                "describedObject": { "kind": "Pod", "apiVersion": "v1", "namespace": namespace, "name": name },
-                "metric": { "name": metric, "selector": null },
-                "timestamp": at, "windowSeconds": window.as_secs(),
-                "value": format!("{}m", (value * 1000.0).round()),
-            }))
-        })
-        .collect();
-    if items.is_empty() {
-        let namespace = call.namespace.as_deref().unwrap_or_default();
-        let message = format!("the server could not find the metric {metric} for pods in namespace {namespace}");
-        return Err(ApiError::new(404, Reason::NotFound, message));
-    }
-    Ok(list_of(kind, VALUES.to_owned(), items))
 }

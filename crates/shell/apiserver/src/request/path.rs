@@ -9,6 +9,8 @@ pub(crate) enum Path {
     Health(String, Option<String>),
     /// `/version`
     Version,
+    /// `/metrics`
+    Metrics,
     /// `/`: the list of paths.
     Root,
     /// `/api`
@@ -65,6 +67,7 @@ pub(crate) fn parse(path: &str) -> Option<Path> {
             Path::Health((*which).to_owned(), Some(check.join("/")).filter(|it| !it.is_empty()))
         }
         ["version"] => Path::Version,
+        ["metrics"] => Path::Metrics,
         ["openapi", "v2"] => Path::OpenApiV2,
         ["openapi", "v3"] => Path::OpenApiV3Index,
         ["openapi", "v3", "api", version] => Path::OpenApiV3(String::new(), (*version).to_owned()),

@@ -35,6 +35,8 @@ pub(crate) struct Query {
     pub(crate) orphan_dependents: Option<bool>,
     pub(crate) include_object: Option<String>,
     pub(crate) container: Option<String>,
+    /// Of custom metrics: which of a metric's own labels are wanted.
+    pub(crate) metric_label_selector: String,
 }
 
 impl Query {
@@ -82,6 +84,7 @@ impl Query {
             "propagationPolicy" => self.propagation_policy = Some(value).filter(|it| !it.is_empty()),
             "orphanDependents" => self.orphan_dependents = Some(flag(&value)),
             "includeObject" => self.include_object = Some(value),
+            "metricLabelSelector" => self.metric_label_selector = value,
             "container" => self.container = Some(value).filter(|it| !it.is_empty()),
             _ => {}
         }

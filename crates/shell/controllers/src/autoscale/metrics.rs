@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use eyot_model::selector::LabelSelector;
+use eyot_model::{quantity::Quantity, selector::LabelSelector};
 use eyot_plan::autoscale::{self as plan, Pod, Proposal, Readiness, Sample, Target, Unknown};
 use serde_json::{Value, json};
 
@@ -54,10 +54,6 @@ impl Ask<'_> {
         let one_container = kind == "ContainerResource";
         let reason = if one_container { "FailedGetContainerResourceMetric" } else { "FailedGetResourceMetric" };
         let target = match (source.target.average_utilization, source.target.average_value.0) {
-            (Some(_), _) if one_container => {
-                let message = "of a single container only averageValue is served, not averageUtilization".to_owned();
-                return Err(Unknown { reason, message });
-            }
             (Some(percent), _) => Target::Utilization(percent),
             (None, Some(value)) => Target::Average(value),
             (None, None) => return Err(untargeted(reason)),
@@ -79,7 +75,10 @@ impl Ask<'_> {
                 Some((&*pod.meta.name, each.into_iter().sum()))
             })
             .collect();
-        let pods = self.rows(&used, &source.name);
+        let mut pods = self.rows(&used, &source.name);
+        if one_container && matches!(target, Target::Utilization(_)) {
+            self.requests_of(source, &mut pods, reason).await?;
+        }
         let sample = self.sample(target, &pods, reason)?;
         let (metric, current) = match sample.utilization {
             Some(percent) => (
@@ -101,7 +100,8 @@ impl Ask<'_> {
         let target = Target::Average(source.target.average_value.0.ok_or_else(|| untargeted(reason))?);
         let (name, namespace) = (&source.metric.name, &self.it.meta.namespace);
         let path = format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/{namespace}/pods/*/{name}");
-        let answer: MetricValues = self.get(&path, &self.scale.status.selector, reason).await?;
+        let of_metric = selector_of(source, reason)?;
+        let answer: MetricValues = self.ask(&path, &self.scale.status.selector, &of_metric, reason).await?;
         let used =
             answer.items.iter().filter_map(|it| Some((it.described_object.name.as_str(), it.value.0?))).collect();
         let sample = self.sample(target, &self.rows(&used, ""), reason)?;
@@ -119,7 +119,7 @@ impl Ask<'_> {
         let namespace = &self.it.meta.namespace;
         let path =
             format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/{namespace}/{resource}/{}/{name}", object.name);
-        let answer: MetricValues = self.get(&path, "", reason).await?;
+        let answer: MetricValues = self.ask(&path, "", &selector_of(source, reason)?, reason).await?;
         let metric = format!("{} metric {name}", object.kind);
         let (proposal, current) = self.total(source, &answer, metric, reason)?;
         let described = json!({"apiVersion": object.api_version, "kind": object.kind, "name": object.name});
@@ -131,14 +131,7 @@ impl Ask<'_> {
         let reason = "FailedGetExternalMetric";
         let name = &source.metric.name;
         let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{}/{name}", self.it.meta.namespace);
-        let selector = source.metric.selector.clone().unwrap_or_default();
-        if !selector.match_expressions.is_empty() {
-            let message = "metric.selector.matchExpressions is not served: use matchLabels".to_owned();
-            return Err(Unknown { reason, message });
-        }
-        let selector =
-            selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
-        let answer: MetricValues = self.get(&path, &selector, reason).await?;
+        let answer: MetricValues = self.get(&path, &selector_of(source, reason)?, reason).await?;
         let (proposal, current) = self.total(source, &answer, format!("external metric {name}"), reason)?;
         Ok((proposal, json!({"type": "External", "external": {"metric": {"name": name}, "current": current}})))
     }
@@ -196,16 +189,37 @@ impl Ask<'_> {
         self.chosen().iter().map(row).collect()
     }
 
+    /// Puts what one container requests in place of what its pod does. The cache knows pods only as a whole.
+    async fn requests_of(&self, source: &Source, pods: &mut [Pod], reason: &'static str) -> Result<(), Unknown> {
+        let path = format!("/api/v1/namespaces/{}/pods", self.it.meta.namespace);
+        let list: Value = self.get(&path, &self.scale.status.selector, reason).await?;
+        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        for pod in pods {
+            let found = items.iter().find(|it| it["metadata"]["name"] == pod.name.as_str());
+            pod.request = found.and_then(|it| container_request(it, &source.container, &source.name));
+        }
+        Ok(())
+    }
+
     async fn get<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
         selector: &str,
         reason: &'static str,
     ) -> Result<T, Unknown> {
-        let query = match selector {
-            "" => String::new(),
-            selector => format!("labelSelector={}", api::escape(selector)),
-        };
+        self.ask(path, selector, "", reason).await
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        selector: &str,
+        of_metric: &str,
+        reason: &'static str,
+    ) -> Result<T, Unknown> {
+        let options = [("labelSelector", selector), ("metricLabelSelector", of_metric)];
+        let options = options.iter().filter(|it| !it.1.is_empty());
+        let query = options.map(|(key, it)| format!("{key}={}", api::escape(it))).collect::<Vec<_>>().join("&");
         self.context
             .api
             .get_path(path, &query)
@@ -222,6 +236,36 @@ fn resource_of(object: &Reference) -> String {
     if group.is_empty() { plural } else { format!("{plural}.{group}") }
 }
 
+/// What a container of a pod requests of a resource, in cores or bytes.
+fn container_request(pod: &Value, container: &str, resource: &str) -> Option<f64> {
+    let spec = &pod["spec"];
+    let all = [&spec["containers"], &spec["initContainers"]].into_iter().filter_map(Value::as_array).flatten();
+    let found =
+        all.filter(|it| it["name"] == container).find_map(|it| it["resources"]["requests"][resource].as_str())?;
+    let quantity: Quantity = found.parse().ok()?;
+    Some(quantity.ratio(Quantity::from_units(1))).filter(|it| *it > 0.0)
+}
+
+/// The selector of a metric's own labels as a query has it.
+fn selector_of(source: &Source, reason: &'static str) -> Result<String, Unknown> {
+    let Some(selector) = &source.metric.selector else { return Ok(String::new()) };
+    let labels = selector.match_labels.iter().map(|(key, value)| Ok(format!("{key}={value}")));
+    let expressions = selector.match_expressions.iter().map(|it| {
+        let values = it.values.join(",");
+        match it.operator.as_str() {
+            "In" => Ok(format!("{} in ({values})", it.key)),
+            "NotIn" => Ok(format!("{} notin ({values})", it.key)),
+            "Exists" => Ok(it.key.clone()),
+            "DoesNotExist" => Ok(format!("!{}", it.key)),
+            other => {
+                let message = format!("metric.selector.matchExpressions: {other:?} is no operator");
+                Err(Unknown { reason, message })
+            }
+        }
+    });
+    Ok(labels.chain(expressions).collect::<Result<Vec<_>, _>>()?.join(","))
+}
+
 fn untargeted(reason: &'static str) -> Unknown {
     Unknown { reason, message: "invalid metric: neither a utilization nor a value is its target".to_owned() }
 }
@@ -235,6 +279,32 @@ fn quantity(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn selectors_are_asked_as_queries_have_them() {
+        let of = |selector: Value| {
+            let source = json!({"metric": {"name": "m", "selector": selector}, "target": {}});
+            selector_of(&serde_json::from_value(source).unwrap(), "r")
+        };
+        assert_eq!(of(Value::Null).unwrap(), "");
+        let both = json!({"matchLabels": {"service": "web"}, "matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["a", "b"]}, {"key": "old", "operator": "DoesNotExist"},
+        ]});
+        assert_eq!(of(both).unwrap(), "service=web,tier in (a,b),!old");
+        assert!(of(json!({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]})).is_err());
+    }
+
+    #[test]
+    fn a_container_has_requests_of_its_own() {
+        let pod = json!({"spec": {
+            "containers": [{"name": "app", "resources": {"requests": {"cpu": "250m"}}}],
+            "initContainers": [{"name": "side", "resources": {"requests": {"memory": "1Mi"}}}],
+        }});
+        assert_eq!(container_request(&pod, "app", "cpu"), Some(0.25));
+        assert_eq!(container_request(&pod, "side", "memory"), Some(1_048_576.0));
+        assert_eq!(container_request(&pod, "app", "memory"), None);
+        assert_eq!(container_request(&pod, "none", "cpu"), None);
+    }
 
     #[test]
     fn objects_are_asked_for_by_their_resource() {

@@ -1,9 +1,10 @@
 //! Scales what HorizontalPodAutoscalers point at.
 //!
 //! Each pass asks for the target's scale and the metrics, lets [`eyot_plan::autoscale`] decide, writes the scale where it
-//! differs, and the status; the next one follows after [`PERIOD`]. What was recommended before is kept in memory only: after
+//! differs, and the status; the next one follows after [`PERIOD`], or sooner where `alarm` sees the load pass its target. What was recommended before is kept in memory only: after
 //! a restart nothing shrinks before a whole window has passed.
 
+pub(crate) mod alarm;
 mod metrics;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -14,12 +15,12 @@ use eyot_plan::{
     condition::{self, Condition},
 };
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
     api::{AUTOSCALERS, ApiError, Resource, Target},
     context::Context,
-    discovery,
     events::Severity,
     queue::Outcome,
     view::{
@@ -52,6 +53,19 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
 struct Pass<'a> {
     context: &'a Context,
     it: &'a AutoscalerView,
+}
+
+/// `APIResourceList`.
+#[derive(Deserialize)]
+struct Served {
+    resources: Vec<ServedResource>,
+}
+
+#[derive(Deserialize)]
+struct ServedResource {
+    name: String,
+    kind: String,
+    namespaced: bool,
 }
 
 /// What a pass has to tell.
@@ -105,10 +119,20 @@ impl Pass<'_> {
         {
             return Ok(Some(known.clone()));
         }
-        let discovery = discovery::discover(&self.context.api.client).await;
-        let found = discovery.map_err(|it| ApiError::new("discovering", target.api_version.clone(), it))?.found;
-        let found = found.into_iter().map(|it| it.resource).find(|it| it.kind == target.kind);
-        Ok(found.map(|it| Resource { api_version: target.api_version.clone().into(), ..it }))
+        // One list of what the version has: this is asked at every pass.
+        let root = if target.api_version.contains('/') { "apis" } else { "api" };
+        let path = format!("/{root}/{}", target.api_version);
+        let served: Served = match self.context.api.get_path(&path, "").await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            served => served?,
+        };
+        let found = served.resources.into_iter().find(|it| it.kind == target.kind && !it.name.contains('/'));
+        Ok(found.map(|it| Resource {
+            api_version: target.api_version.clone().into(),
+            kind: it.kind.into(),
+            plural: it.name.into(),
+            namespaced: it.namespaced,
+        }))
     }
 
     async fn decide(&self, resource: &Resource, scale: ScaleView) -> Result<Told, ApiError> {
@@ -133,6 +157,9 @@ impl Pass<'_> {
             plan::decide(&spec, current, &found, history, now())
         };
         found.iter().filter_map(|it| it.as_ref().err()).for_each(|it| self.warn(it.reason, it.message.clone()));
+        if let Some(selector) = &selector {
+            self.context.alarms.set(self.context, self.it, selector, decision.desired);
+        }
         let mut verdicts = decision.verdicts;
         let scaled = decision.desired != current;
         if scaled {

@@ -13,6 +13,7 @@ mod revision;
 mod route;
 mod scale;
 mod service;
+mod trial;
 mod write;
 
 use std::{
@@ -24,6 +25,7 @@ use std::{
 };
 
 use eyot_dispatch::Loads;
+use eyot_meter::Meters;
 use eyot_serving::{label, object::Site};
 use serde_json::Value;
 use tokio::{sync::Notify, task::JoinSet};
@@ -57,8 +59,10 @@ pub(crate) struct Parts {
     index: index::Index,
     queues: Queues,
     scalers: scale::Scalers,
+    trials: trial::Trials,
     site: Site,
     loads: Arc<Loads>,
+    meters: Arc<Meters>,
 }
 
 struct Queues {
@@ -72,7 +76,7 @@ struct Queues {
 }
 
 impl Parts {
-    pub(crate) fn new(site: Site, loads: Arc<Loads>) -> Self {
+    pub(crate) fn new(site: Site, loads: Arc<Loads>, meters: Arc<Meters>) -> Self {
         // Long enough to fold a burst of events into one status, too short to be noticed.
         let fold = Duration::from_millis(10);
         let queues = Queues {
@@ -92,8 +96,10 @@ impl Parts {
             index: index::Index::default(),
             queues,
             scalers: scale::Scalers::default(),
+            trials: trial::Trials::default(),
             site,
             loads,
+            meters,
         }
     }
 
@@ -115,7 +121,10 @@ impl Parts {
                 self.queues.revisions.add(it.meta.key());
                 self.queues.scales.add(it.meta.key());
             }
-            None => self.scalers.forget(&it.meta.uid),
+            None => {
+                self.scalers.forget(&it.meta.uid);
+                self.meters.scales.forget(&it.meta.key().to_string());
+            }
         }
         add_owner(&self.queues.configurations, &it.meta, "Configuration");
         self.wake_routes(&it.meta.key());
@@ -124,6 +133,9 @@ impl Parts {
     pub(crate) fn route_changed(&self, change: &Change<Object>) {
         let Some(it) = change.latest() else { return };
         self.index.route_changed(change.old.as_deref(), change.new.as_deref());
+        if change.new.is_none() {
+            self.trials.forget(&it.meta.key());
+        }
         self.queues.routes.add(it.meta.key());
         add_owner(&self.queues.services, &it.meta, "Service");
         // Whether a revision is led to decides about its minimum and about its end.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use eyot_serving::{Candidates, assign, object::route, targets};
-use serde_json::Value;
+use eyot_serving::{Candidates, assign, object::route, rollout, targets};
+use serde_json::{Value, json};
 
 use super::{
-    Parts,
+    Parts, trial,
     write::{self, ensure},
 };
 use crate::{
@@ -23,8 +23,20 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let json = it.json();
     let assigned = assign(&targets(&json["spec"]), &Namespace { parts, namespace: &key.namespace });
     let present = parts.http_routes.controlled_by(&it.meta.uid);
+    let main = parts.http_routes.get(&key);
+    let (assigned, step) = match assigned {
+        Ok(assigned) => {
+            let (assigned, step) = trial::take_over(&context, &it, main.as_deref(), assigned);
+            (Ok(assigned), step)
+        }
+        Err(problem) => (Err(problem), None),
+    };
     if let Ok(assigned) = &assigned {
-        let wanted = route::http_routes(&json, assigned, &parts.site);
+        let mut wanted = route::http_routes(&json, assigned, &parts.site);
+        if let (Some(step), Some(main)) = (&step, wanted.first_mut()) {
+            // Beside the shares that follow from it: both are written at once.
+            main["metadata"]["annotations"] = json!({rollout::STATE: step.state.write()});
+        }
         let gone = present.iter().filter(|it| wanted.iter().all(|wanted| wanted["metadata"]["name"] != *it.meta.name));
         let gone: Vec<_> = gone.cloned().collect();
         for wanted in wanted {
@@ -39,8 +51,10 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     }
     let main = parts.http_routes.get(&key).map_or(Value::Null, |it| it.json());
     let told = assigned.as_ref().map(Vec::as_slice);
-    let status = route::status(&json, told, &main, &parts.site, &rfc3339(now()));
-    write::status(api, &KNATIVE_ROUTES, &it, status, &parts.routes).await
+    let refusal = step.as_ref().and_then(|it| it.state.refusal());
+    let status = route::status(&json, told, refusal, &main, &parts.site, &rfc3339(now()));
+    let waits = write::status(api, &KNATIVE_ROUTES, &it, status, &parts.routes).await?;
+    Ok(step.and_then(|it| it.again).into_iter().chain(waits).min())
 }
 
 /// What a Route of a namespace may refer to.

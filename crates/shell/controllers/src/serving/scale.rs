@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use eyot_meter::Scale;
 use eyot_serving::{
     Class, Scaling,
     object::revision,
@@ -63,6 +64,17 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         requests: counted.requests,
     };
     let decision = parts.scalers.decide(&it.meta.uid, |scaler| scaler.decide(&scaling, target, present, reading));
+    parts.meters.scales.note(
+        &key.to_string(),
+        Scale {
+            desired: decision.desired,
+            asked: present.asked,
+            ready: present.ready,
+            panics: decision.panics,
+            target,
+            in_flight: reading.in_flight,
+        },
+    );
     // Set before the size is written: what comes from here on raises the alarm, and what came already is looked at again.
     let missed = load.set_alarm(decision.alarm_at);
     if decision.desired != present.asked {

@@ -24,7 +24,7 @@ pub(super) enum Ensured {
     Taken,
 }
 
-/// Makes `wanted`, or changes what is there in labels, annotations and spec. What was added by others stays in the maps.
+/// Makes `wanted`, or changes what is there in labels, annotations and spec.
 pub(super) async fn ensure(
     api: &Api,
     resource: &Resource,
@@ -51,7 +51,14 @@ pub(super) async fn ensure(
     }
     let mut next = present.json();
     let mut differs = false;
+    // What a Service says no more is said no more by what it owns; to anything else others may add.
+    let mirrors = matches!(&*resource.kind, "Configuration" | "Route");
     for field in ["labels", "annotations"] {
+        if let Some(said) = next["metadata"][field].as_object_mut().filter(|_| mirrors) {
+            let before = said.len();
+            said.retain(|key, _| wanted["metadata"][field].get(key).is_some());
+            differs |= said.len() != before;
+        }
         for (key, value) in wanted["metadata"][field].as_object().into_iter().flatten() {
             if next["metadata"][field][key] != *value {
                 next["metadata"][field][key] = value.clone();

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::world::{DEPLOYMENTS, World, condition, number};
 
-const SERVICES: &str = "/apis/serving.knative.dev/v1/namespaces/default/services";
+pub(crate) const SERVICES: &str = "/apis/serving.knative.dev/v1/namespaces/default/services";
 const REVISIONS: &str = "/apis/serving.knative.dev/v1/namespaces/default/revisions";
-const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes";
+pub(crate) const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes";
 
-fn service(name: &str, image: &str, annotations: Value) -> Value {
+pub(crate) fn service(name: &str, image: &str, annotations: Value) -> Value {
     json!({
         "apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"template": {
@@ -20,7 +20,7 @@ fn service(name: &str, image: &str, annotations: Value) -> Value {
 }
 
 /// Says what a gateway says of an HTTPRoute.
-async fn publish(world: &World, name: &str) {
+pub(crate) async fn publish(world: &World, name: &str) {
     let path = format!("{ROUTES}/{name}");
     let route = world.until(&path, "made", |it| !it.is_null()).await;
     let row = |kind: &str| {
@@ -34,14 +34,14 @@ async fn publish(world: &World, name: &str) {
     world.merge(&format!("{path}/status"), json!({"status": {"parents": [parent]}})).await;
 }
 
-async fn ready(world: &World, name: &str, latest: &str) -> Value {
+pub(crate) async fn ready(world: &World, name: &str, latest: &str) -> Value {
     let path = format!("{SERVICES}/{name}");
     let holds =
         |it: &Value| condition(it, "Ready")["status"] == "True" && it["status"]["latestReadyRevisionName"] == latest;
     world.until(&path, "ready", holds).await
 }
 
-fn backends(route: &Value) -> String {
+pub(crate) fn backends(route: &Value) -> String {
     let rows = route["spec"]["rules"][0]["backendRefs"].as_array().into_iter().flatten();
     rows.map(|it| format!("{}={} ", it["name"].as_str().unwrap_or("?"), it["weight"])).collect()
 }

@@ -9,6 +9,7 @@ mod evictions;
 mod functions;
 mod indexes;
 mod jobs;
+mod measuring;
 mod networking;
 mod node;
 mod owners;

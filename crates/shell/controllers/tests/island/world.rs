@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use eyot_apiserver::{ApiServer, Config, Identity, attributes, bootstrap};
 use eyot_controllers::Controllers;
 use eyot_dispatch::Loads;
+use eyot_meter::Meters;
 use eyot_store::{Options, Store};
 use http::{Method, Request, header};
 use kube::Client;
@@ -23,6 +24,8 @@ pub(crate) struct World {
     pub(crate) seen: Arc<Seen>,
     /// Where requests to functions are counted.
     pub(crate) loads: Arc<Loads>,
+    /// Where requests to Services and routes are counted.
+    pub(crate) meters: Arc<Meters>,
     controllers: Option<(CancellationToken, JoinHandle<()>)>,
     _node: FakeNode,
     _dir: tempfile::TempDir,
@@ -42,10 +45,12 @@ impl World {
             client,
             seen: node.seen.clone(),
             loads: Arc::default(),
+            meters: Arc::default(),
             controllers: None,
             _node: node,
             _dir: dir,
         };
+        world.api.set_meters(world.meters.clone());
         world.start_controllers().await;
         world
     }
@@ -55,6 +60,7 @@ impl World {
             cluster_ca: Some("CERTIFICATE".into()),
             node_grace: Duration::from_millis(1500),
             loads: self.loads.clone(),
+            meters: self.meters.clone(),
             ..Default::default()
         };
         let controllers = Controllers::new(self.client.clone(), config);

@@ -150,16 +150,17 @@ fn read<B: Clone>(name: &Name, spec: &Value, world: &World, backends: Backends<'
     let mut unresolved = None;
     let mut rules = Vec::new();
     for (at, rule) in spec.rules.iter().enumerate() {
-        let backends = rule.backend_refs.iter().map(|it| {
-            let target = backend(name, it, world, backends).map_err(|condition| {
+        let mut resolve = |it: &BackendRef| {
+            backend(name, it, world, backends).map_err(|condition| {
                 let message: Arc<str> = condition.message.as_str().into();
                 unresolved.get_or_insert(condition);
                 message
-            });
-            Backend { weight: it.weight.unwrap_or(1), target }
-        });
-        let backends = backends.collect();
-        rules.push(rules::rule(rule, &route, backends).map_err(|why| format!("rules[{at}].{why}"))?);
+            })
+        };
+        let refs = rule.backend_refs.iter();
+        let found = refs.map(|it| Backend { weight: it.weight.unwrap_or(1), target: resolve(it) }).collect();
+        let read = rules::rule(rule, &route, found, &mut |it| resolve(it).ok());
+        rules.push(read.map_err(|why| format!("rules[{at}].{why}"))?);
     }
     if rules.is_empty() {
         return Err("rules: a route without rules serves nothing".to_owned());

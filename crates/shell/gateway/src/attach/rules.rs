@@ -3,23 +3,30 @@
 use std::{sync::Arc, time::Duration};
 
 use eyot_route::{
-    Action, Backend, HeaderChange, HeaderMatch, Match, PathChange, PathMatch, QueryMatch, Redirect, Rewrite, Rule,
+    Action, Backend, HeaderChange, HeaderMatch, Match, Mirror, PathChange, PathMatch, QueryMatch, Redirect, Rewrite,
+    Rule, Wanted,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, uri::Scheme};
 
 use super::spec::{
-    FilterSpec, HeaderModifier, HeaderSpec, MatchSpec, PathChangeSpec, RedirectSpec, RewriteSpec, RuleSpec, Timeouts,
-    ValueMatch,
+    BackendRef, FilterSpec, HeaderModifier, HeaderSpec, MatchSpec, MirrorSpec, PathChangeSpec, RedirectSpec,
+    RewriteSpec, RuleSpec, Timeouts, ValueMatch,
 };
 
-/// A rule of the spec as a rule of the table, with `backends` as its destinations. The error names the field.
-pub(super) fn rule<B>(spec: &RuleSpec, route: &Arc<str>, backends: Vec<Backend<B>>) -> Result<Rule<B>, String> {
+/// A rule of the spec as a rule of the table, with `backends` as its destinations. `resolve` finds where copies go, or notes
+/// that there is no such place: then there are none. The error names the field.
+pub(super) fn rule<B>(
+    spec: &RuleSpec,
+    route: &Arc<str>,
+    backends: Vec<Backend<B>>,
+    resolve: &mut dyn FnMut(&BackendRef) -> Option<B>,
+) -> Result<Rule<B>, String> {
     let matches = spec.matches.iter().enumerate();
     let matches = matches.map(|(at, it)| one_match(it).map_err(|why| format!("matches[{at}].{why}")));
     let matches: Vec<Match> = matches.collect::<Result<_, _>>()?;
     let mut action = Action::forward(route.clone(), backends);
     for (at, filter) in spec.filters.iter().enumerate() {
-        apply_filter(&mut action, filter).map_err(|why| format!("filters[{at}]: {why}"))?;
+        apply_filter(&mut action, filter, resolve).map_err(|why| format!("filters[{at}]: {why}"))?;
     }
     let replaces = |it: &Option<PathChange>| matches!(it, Some(PathChange::Prefix(_)));
     let replaces_prefix = action.redirect.as_ref().is_some_and(|it| replaces(&it.path))
@@ -56,18 +63,13 @@ fn one_match(spec: &MatchSpec) -> Result<Match, String> {
         Some(method) => Some(method.parse::<Method>().map_err(|_| format!("method {method:?} is no method"))?),
         None => None,
     };
-    let exact = |it: &ValueMatch, field: &str| match it.type_.as_deref() {
-        None | Some("Exact") => Ok(()),
-        Some(other) => Err(format!("{field} {}: type {other} is not supported", it.name)),
-    };
     let headers = spec.headers.iter().map(|it| {
-        exact(it, "headers")?;
-        let (name, value) = header(&it.name, &it.value)?;
-        Ok(HeaderMatch { name, value })
+        let (name, _) = header(&it.name, "")?;
+        Ok(HeaderMatch { name, value: wanted(it, "headers")? })
     });
     let query = spec.query_params.iter().map(|it| {
-        exact(it, "queryParams")?;
-        Ok(QueryMatch { name: it.name.as_str().into(), value: it.value.as_str().into() })
+        let value = wanted(it, "queryParams")?;
+        Ok(QueryMatch { name: it.name.as_str().into(), value })
     });
     Ok(Match {
         path,
@@ -77,13 +79,27 @@ fn one_match(spec: &MatchSpec) -> Result<Match, String> {
     })
 }
 
+fn wanted(it: &ValueMatch, field: &str) -> Result<Wanted, String> {
+    match it.type_.as_deref() {
+        None | Some("Exact") => Ok(Wanted::exact(&it.value)),
+        Some("RegularExpression") => {
+            Wanted::pattern(&it.value).map_err(|why| format!("{field} {}: value {:?}: {why}", it.name, it.value))
+        }
+        Some(other) => Err(format!("{field} {}: type {other} is not supported", it.name)),
+    }
+}
+
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     let valid = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("header name {name:?} is not valid"))?;
     let value = HeaderValue::from_str(value).map_err(|_| format!("value of header {name} is not valid"))?;
     Ok((valid, value))
 }
 
-fn apply_filter<B>(action: &mut Action<B>, filter: &FilterSpec) -> Result<(), String> {
+fn apply_filter<B>(
+    action: &mut Action<B>,
+    filter: &FilterSpec,
+    resolve: &mut dyn FnMut(&BackendRef) -> Option<B>,
+) -> Result<(), String> {
     let missing = || format!("{} has no settings", filter.type_);
     let twice = || Err(format!("{} is given twice", filter.type_));
     match filter.type_.as_str() {
@@ -111,9 +127,30 @@ fn apply_filter<B>(action: &mut Action<B>, filter: &FilterSpec) -> Result<(), St
             }
             action.rewrite = Some(rewrite(filter.url_rewrite.as_ref().ok_or_else(missing)?)?);
         }
+        // This one may come several times.
+        "RequestMirror" => {
+            let spec = filter.request_mirror.as_ref().ok_or_else(missing)?;
+            let (numerator, denominator) = share(spec)?;
+            action.mirrors.extend(resolve(&spec.backend_ref).map(|target| Mirror { denominator, numerator, target }));
+        }
         other => return Err(format!("type {other} is not supported")),
     }
     Ok(())
+}
+
+/// Of how many requests how many are copied: numerator and denominator.
+fn share(spec: &MirrorSpec) -> Result<(u32, u32), String> {
+    match (&spec.percent, &spec.fraction) {
+        (Some(_), Some(_)) => Err("requestMirror: percent and fraction exclude each other".to_owned()),
+        (Some(percent), None) if *percent > 100 => Err(format!("requestMirror.percent {percent} is more than 100")),
+        (Some(percent), None) => Ok((*percent, 100)),
+        (None, Some(fraction)) => match (fraction.numerator, fraction.denominator.unwrap_or(100)) {
+            (_, 0) => Err("requestMirror.fraction.denominator is 0".to_owned()),
+            (above, below) if above > below => Err(format!("requestMirror.fraction {above}/{below} is more than 1")),
+            share => Ok(share),
+        },
+        (None, None) => Ok((1, 1)),
+    }
 }
 
 fn header_change(spec: &HeaderModifier) -> Result<HeaderChange, String> {

@@ -173,6 +173,22 @@ pub(super) struct FilterSpec {
     pub(super) response_header_modifier: Option<HeaderModifier>,
     pub(super) request_redirect: Option<RedirectSpec>,
     pub(super) url_rewrite: Option<RewriteSpec>,
+    pub(super) request_mirror: Option<MirrorSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct MirrorSpec {
+    pub(super) backend_ref: BackendRef,
+    pub(super) percent: Option<u32>,
+    pub(super) fraction: Option<FractionSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FractionSpec {
+    pub(super) numerator: u32,
+    pub(super) denominator: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

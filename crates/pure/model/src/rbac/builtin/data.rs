@@ -47,6 +47,15 @@ pub(super) const CLUSTER_ROLES: &[Role] = &[
         &["read : gateway.networking.k8s.io : gateways gateways/status grpcroutes grpcroutes/status httproutes \
              httproutes/status referencegrants"],
     ),
+    part(
+        "eyot:aggregate-metrics-to-view",
+        "view",
+        &[
+            "read : metrics.k8s.io : nodes pods",
+            "read : custom.metrics.k8s.io : *",
+            "read : external.metrics.k8s.io : *",
+        ],
+    ),
     sum("view", "edit"),
     part(
         "system:aggregate-to-edit",
