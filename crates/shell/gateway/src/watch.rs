@@ -247,7 +247,9 @@ impl Follower {
             self.publisher.statuses(statuses);
             return self.rest(started);
         }
-        let is_there = |it: &str| it.split_once('/').is_some_and(|it| world.ingresses.objects.contains_key(&Name::new(it.0, it.1)));
+        let is_there = |it: &str| {
+            it.split_once('/').is_some_and(|it| world.ingresses.objects.contains_key(&Name::new(it.0, it.1)))
+        };
         meters.retain(Subject::Ingress, is_there);
         let outcome = attach::attach(&self.world, site, &backends);
         gateway.table.store(Arc::new(Table::compile(outcome.routes.iter().map(|it| &**it))));

@@ -73,11 +73,11 @@ async fn objects_created_at_the_api_server_are_routed_and_get_their_statuses() {
 
     route["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"].clone();
     route["spec"]["rules"][0]["filters"] =
-        json!([{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "web", "port": 80}}}]);
+        json!([{"type": "ExtensionRef", "extensionRef": {"group": "x.io", "kind": "Filter", "name": "f"}}]);
     write(&client, "PUT", &format!("{ROUTES}/web"), &route).await;
     let stored = settled(&client, "False").await;
     let condition = &stored["status"]["parents"][0]["conditions"][0];
-    assert_eq!(condition["message"], "rules[0].filters[0]: type RequestMirror is not supported");
+    assert_eq!(condition["message"], "rules[0].filters[0]: type ExtensionRef is not supported");
     assert_eq!(Node::fetch(&uri, "web.localhost").await.0, 404);
 
     stop.cancel();

@@ -43,6 +43,8 @@ const POD: &[Sub] = &[
 ];
 
 const GET: &str = "get";
+/// Of what has subresources only.
+const NO_VERBS: &str = "";
 
 /// What pods that answer HTTP count about their requests.
 const OF_PODS: &[Sub] = &[
@@ -294,22 +296,22 @@ const ROWS: &[Row] = &[
     row("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", "", "", CLUSTER, READ, NONE),
     row("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", "", "", NAMESPACED, READ, NONE),
     // custom.metrics.k8s.io/v1beta2
-    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "pods", "", "", NAMESPACED, GET, OF_PODS),
-    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "services", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "ingresses.networking.k8s.io", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "httproutes.gateway.networking.k8s.io", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "services.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "revisions.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "routes.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "pods", "", "", NAMESPACED, NO_VERBS, OF_PODS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "services", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "ingresses.networking.k8s.io", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "httproutes.gateway.networking.k8s.io", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "services.serving.knative.dev", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "revisions.serving.knative.dev", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "routes.serving.knative.dev", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
     row("custom.metrics.k8s.io", "v1beta2", "MetricValueList", "metrics", "", "", NAMESPACED, GET, NONE),
     // custom.metrics.k8s.io/v1beta1
-    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "pods", "", "", NAMESPACED, GET, OF_PODS),
-    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "services", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "ingresses.networking.k8s.io", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "httproutes.gateway.networking.k8s.io", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "services.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "revisions.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
-    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "routes.serving.knative.dev", "", "", NAMESPACED, GET, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "pods", "", "", NAMESPACED, NO_VERBS, OF_PODS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "services", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "ingresses.networking.k8s.io", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "httproutes.gateway.networking.k8s.io", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "services.serving.knative.dev", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "revisions.serving.knative.dev", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
+    row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "routes.serving.knative.dev", "", "", NAMESPACED, NO_VERBS, OF_REQUESTS),
     row("custom.metrics.k8s.io", "v1beta1", "MetricValueList", "metrics", "", "", NAMESPACED, GET, NONE),
     // external.metrics.k8s.io/v1beta1
     row("external.metrics.k8s.io", "v1beta1", "ExternalMetricValueList", "http_requests_per_second", "", "", NAMESPACED, GET, NONE),

@@ -46,8 +46,8 @@ pub(super) fn resources(table: &Table, group: &str, version: &str) -> Option<Val
             "verbs": kind.verbs,
         });
         lists(&mut main, kind);
-        // An object's metrics are its subresources here; there is no collection of them.
-        if kind.kind != "MetricValueList" || kind.subresources.is_empty() {
+        // An object's metrics are subresources of nothing that could be asked for by itself.
+        if !kind.verbs.is_empty() {
             resources.push(main);
         }
         resources.extend(kind.subresources.iter().map(|it| subresource_entry(kind, it)));

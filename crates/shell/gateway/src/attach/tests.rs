@@ -168,16 +168,26 @@ fn what_is_not_supported_is_refused_by_name() {
     let rule = |rule: Value| json!({"rules": [rule]});
     for (rest, expected) in [
         (
-            rule(json!({"filters": [{"type": "RequestMirror"}]})),
-            "rules[0].filters[0]: type RequestMirror is not supported",
+            rule(json!({"filters": [{"type": "ExtensionRef"}]})),
+            "rules[0].filters[0]: type ExtensionRef is not supported",
+        ),
+        (
+            rule(json!({"filters": [{"type": "RequestMirror", "requestMirror": {
+                "backendRef": {"name": "web", "port": 80}, "fraction": {"numerator": 3, "denominator": 2}}}]})),
+            "rules[0].filters[0]: requestMirror.fraction 3/2 is more than 1",
+        ),
+        (
+            rule(json!({"filters": [{"type": "RequestMirror", "requestMirror": {
+                "backendRef": {"name": "web", "port": 80}, "percent": 5, "fraction": {"numerator": 1}}}]})),
+            "rules[0].filters[0]: requestMirror: percent and fraction exclude each other",
         ),
         (
             rule(json!({"matches": [{"path": {"type": "RegularExpression", "value": "/.*"}}]})),
             "rules[0].matches[0].path.type RegularExpression is not supported",
         ),
         (
-            rule(json!({"matches": [{"headers": [{"type": "RegularExpression", "name": "a", "value": "b"}]}]})),
-            "rules[0].matches[0].headers a: type RegularExpression is not supported",
+            rule(json!({"matches": [{"headers": [{"type": "RegularExpression", "name": "a", "value": "("}]}]})),
+            "rules[0].matches[0].headers a: value \"(\": regex parse error",
         ),
         (
             rule(json!({"sessionPersistence": {}})),
