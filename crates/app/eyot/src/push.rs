@@ -1,7 +1,9 @@
 //! `eyot push`: a file becomes a CNCF Wasm OCI artifact in a registry.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
-use eyot_registry::{Credential, PushOptions};
+use eyot_registry::{Credential, Library, PushOptions};
 
 use crate::flags::PushFlags;
 
@@ -12,10 +14,20 @@ pub(crate) async fn run(flags: PushFlags) -> Result<()> {
         let registry = flags.reference.split('/').next().unwrap_or_default().to_owned();
         options.credentials.push(Credential { registry, username, password });
     }
-    let wasm = std::fs::read(&flags.file).with_context(|| format!("reading {}", flags.file.display()))?;
+    let read = |file: &Path| std::fs::read(file).with_context(|| format!("reading {}", file.display()));
+    let wasm = read(&flags.file)?;
+    for file in &flags.link {
+        options.libraries.push(Library { title: title(file), wasm: read(file)?.into() });
+    }
+    options.title = (!flags.link.is_empty()).then(|| title(&flags.file));
     let pushed = eyot_registry::push(&flags.reference, wasm.into(), &options)
         .await
         .with_context(|| format!("pushing {}", flags.file.display()))?;
     println!("{}@{}", pushed.reference, pushed.digest);
     Ok(())
+}
+
+/// What a file is called.
+fn title(file: &Path) -> String {
+    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
 }

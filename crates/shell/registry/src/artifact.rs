@@ -3,6 +3,8 @@
 //! Two shapes carry a WebAssembly program: the CNCF's artifact, whose layer is the file itself, and an ordinary image
 //! whose entrypoint names a `.wasm` file inside a layer.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::{Digest, media};
@@ -18,6 +20,15 @@ pub(crate) struct Descriptor {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     platform: Option<Platform>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    /// The name of a file that is a layer.
+    pub(crate) fn title(&self) -> Option<&str> {
+        self.annotations.get(media::TITLE).map(String::as_str).filter(|it| !it.is_empty())
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -41,8 +52,8 @@ struct RawManifest {
 pub(crate) enum Manifest {
     /// Several manifests to choose from; this one is for Wasm.
     Index(Descriptor),
-    /// One layer is the program.
-    Artifact { wasm: Descriptor },
+    /// One layer is the program; it is linked with `libraries`.
+    Artifact { wasm: Descriptor, libraries: Vec<Descriptor> },
     /// The config tells which file of the layers is the program.
     Image { config: Descriptor, layers: Vec<Descriptor> },
 }
@@ -67,8 +78,11 @@ pub(crate) fn manifest(json: &[u8]) -> Result<Manifest, ManifestError> {
     }
     let layers = raw.layers.unwrap_or_default();
     let config = raw.config.ok_or_else(|| ManifestError::Syntax("it has neither config nor manifests".to_owned()))?;
-    if let Some(wasm) = layers.iter().find(|it| media::WASM_LAYERS.contains(&it.media_type.as_str())) {
-        return Ok(Manifest::Artifact { wasm: wasm.clone() });
+    let mut files = layers.iter().filter(|it| media::WASM_LAYERS.contains(&it.media_type.as_str())).cloned();
+    if let Some(wasm) = files.next() {
+        // Others keep programs side by side, which have nothing to do with each other.
+        let is_one = config.media_type == media::WASM_CONFIG;
+        return Ok(Manifest::Artifact { wasm, libraries: files.filter(|_| is_one).collect() });
     }
     if media::IMAGE_CONFIGS.contains(&config.media_type.as_str()) {
         return Ok(Manifest::Image { config, layers });
@@ -167,7 +181,10 @@ mod tests {
     fn check(json: serde_json::Value, want: Expect) {
         let got = match manifest(json.to_string().as_bytes()) {
             Ok(Manifest::Index(it)) => format!("index -> size {}", it.size),
-            Ok(Manifest::Artifact { wasm }) => format!("artifact, wasm of size {}", wasm.size),
+            Ok(Manifest::Artifact { wasm, libraries }) => {
+                let libraries: Vec<_> = libraries.iter().map(|it| format!(" with {:?}", it.title())).collect();
+                format!("artifact, wasm of size {}{}", wasm.size, libraries.concat())
+            }
             Ok(Manifest::Image { layers, .. }) => format!("image with {} layers", layers.len()),
             Err(error) => error.to_string(),
         };
@@ -210,6 +227,18 @@ mod tests {
                 "the manifest does not parse: invalid length 0, expected struct RawManifest with 5 elements at line 1 column 2"
             ],
         );
+    }
+
+    #[test]
+    fn further_files_of_an_artifact_are_libraries_and_of_others_are_not() {
+        let of = |config| {
+            let mut library = descriptor(media::WASM_LAYER, 8, None);
+            library["annotations"] = serde_json::json!({ media::TITLE: "lib.wasm" });
+            let layers = [descriptor(media::WASM_LAYER, 7, None), descriptor("text/plain", 1, None), library];
+            serde_json::json!({"schemaVersion": 2, "config": descriptor(config, 1, None), "layers": layers})
+        };
+        check(of(media::WASM_CONFIG), expect![[r#"artifact, wasm of size 7 with Some("lib.wasm")"#]]);
+        check(of("application/vnd.fermyon.spin.application.v1+config"), expect!["artifact, wasm of size 7"]);
     }
 
     #[test]

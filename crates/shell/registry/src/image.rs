@@ -27,6 +27,19 @@ pub struct Image {
     pub working_dir: Option<String>,
     /// Bytes of the WebAssembly file.
     pub size_bytes: u64,
+    /// The components that the file was put together from, the program first; empty when it is one of the image's own files.
+    pub parts: Vec<ImagePart>,
+}
+
+/// One of several components in an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePart {
+    /// The title of its layer.
+    pub name: String,
+    /// Digest of its layer: `sha256:…`.
+    pub digest: String,
+    /// Bytes of its layer.
+    pub size_bytes: u64,
 }
 
 /// When to ask the registry; the words of Kubernetes.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::{
-    BlobError, Blobs, Credential, Digest, Image, PullError, PullPolicy, bundle,
+    BlobError, Blobs, Credential, Digest, Image, PullError, PullPolicy, bundle, linked,
     remote::Remote,
     resolve::{self, ResolveError, Resolved},
 };
@@ -130,6 +130,17 @@ impl Images {
         Remote::new(blobs, &self.inner.config, reference, &parsed, None).bundle(known, bytes_max).await
     }
 
+    /// How the parts of an image that was pulled are linked, in words: a line for each interface that one takes from another.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub async fn links(&self, image: &Image) -> Result<Vec<String>, PullError> {
+        let (blobs, parts) = (self.inner.blobs.clone(), image.parts.clone());
+        let found = blocking(&image.reference, move || Ok(linked::links(&blobs, &parts))).await?;
+        found.map_err(|error| pull_error(&image.reference, error))
+    }
+
     /// The parts of a reference, taken apart once.
     fn parse(&self, reference: &str) -> Result<Arc<Reference>, PullError> {
         if let Some(known) = self.inner.names.lock().get(reference) {
@@ -183,6 +194,7 @@ impl Images {
             env: resolved.launch.env,
             working_dir: resolved.launch.working_dir,
             size_bytes: resolved.size,
+            parts: resolved.parts,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Images: an embedded OCI registry on content-addressed files, and the client that pulls into the same files.
 //!
 //! Start at [`Blobs::open`]. [`Registry`] serves a [`Blobs`] over the OCI distribution API, [`Images`] finds the one
-//! WebAssembly file of an image in it, pulling what is missing, and [`push()`] makes an image of a file.
+//! WebAssembly file of an image in it, pulling what is missing, and [`push()`] makes an image of a file. An image of several
+//! components is put together where it is pulled.
 //!
 //! Deliberately absent: running, compiling or validating WebAssembly (a few magic bytes tell what it is), authentication
 //! of clients (the endpoint listens on loopback), signatures.
@@ -16,6 +17,7 @@ mod credentials;
 mod digest;
 mod image;
 mod images;
+mod linked;
 mod media;
 mod programs;
 mod push;
@@ -29,8 +31,8 @@ pub use blobs::{BlobError, Blobs, Upload};
 pub use collect::Collected;
 pub use credentials::{Credential, CredentialError};
 pub use digest::Digest;
-pub use image::{Image, PullError, PullPolicy};
+pub use image::{Image, ImagePart, PullError, PullPolicy};
 pub use images::{Images, ImagesConfig};
 pub use programs::ProgramFile;
-pub use push::{PushError, PushOptions, Pushed, push};
+pub use push::{Library, PushError, PushOptions, Pushed, push};
 pub use server::Registry;

@@ -11,6 +11,9 @@ pub(crate) const MANIFESTS: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFES
 /// Config of the CNCF's Wasm OCI artifact. Pulling goes by the layer, so that other versions of it are taken as well.
 pub(crate) const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
 
+/// Annotation with the name of a file that is a layer.
+pub(crate) const TITLE: &str = "org.opencontainers.image.title";
+
 pub(crate) const WASM_LAYER: &str = "application/wasm";
 /// Layers that are a WebAssembly file as it is.
 pub(crate) const WASM_LAYERS: [&str; 3] =

@@ -129,6 +129,7 @@ mod tests {
             env: Vec::new(),
             working_dir: None,
             size_bytes: 0,
+            parts: Vec::new(),
         };
         let built = image("localhost:5000/tools:v1", &["/bin/ls.wasm"]);
         assert!(["ls", "ls.wasm", "/bin/ls.wasm", "bin/ls"].iter().all(|it| is_entry(&built, it)));

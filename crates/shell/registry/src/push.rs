@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use eyot_compose::Part;
 use http::HeaderValue;
 use oci_client::{Reference, RegistryOperation, errors::OciDistributionError};
 use serde_json::{Value, json};
@@ -21,6 +22,19 @@ pub struct PushOptions {
     pub plain_http_hosts: Vec<String>,
     /// Annotations of the manifest, `org.opencontainers.image.title` for instance.
     pub annotations: BTreeMap<String, String>,
+    /// Name of the file, as the title of its layer.
+    pub title: Option<String>,
+    /// Components that the file is linked with wherever the image is pulled.
+    pub libraries: Vec<Library>,
+}
+
+/// A component that goes with a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    /// Title of its layer, by which messages call it.
+    pub title: String,
+    /// The component.
+    pub wasm: Bytes,
 }
 
 /// What was pushed.
@@ -42,6 +56,9 @@ pub enum PushError {
     /// The file does not begin as a WebAssembly module or component does.
     #[error("not a WebAssembly file: {0}")]
     NotWasm(&'static str),
+    /// The components cannot be linked.
+    #[error(transparent)]
+    Compose(#[from] eyot_compose::ComposeError),
     /// The reference does not parse, or names a digest, which only content decides.
     #[error("couldn't parse image name {reference:?}: {reason}")]
     InvalidName {
@@ -65,7 +82,8 @@ pub enum PushError {
 /// Pushes a file. The same file and options make the same manifest, whenever and wherever.
 pub async fn push(reference: &str, wasm: Bytes, options: &PushOptions) -> Result<Pushed, PushError> {
     let target = parse(reference)?;
-    let (config, manifest) = artifact(&wasm, &options.annotations)?;
+    check_links(&wasm, options)?;
+    let (config, manifest) = artifact(&wasm, options)?;
     let client = client(target.registry(), &options.plain_http_hosts);
     let credential = Credential::choose(&options.credentials, target.registry(), target.repository()).cloned();
     let fail = |step| {
@@ -77,9 +95,8 @@ pub async fn push(reference: &str, wasm: Bytes, options: &PushOptions) -> Result
     };
     client.auth(&target, &auth(credential), RegistryOperation::Push).await.map_err(fail("logging in for"))?;
     let wasm_digest = Digest::of(&wasm);
-    for (content, digest) in
-        [(wasm.clone(), wasm_digest.to_string()), (config.clone(), Digest::of(&config).to_string())]
-    {
+    for content in options.libraries.iter().map(|it| &it.wasm).chain([&wasm, &config]).cloned() {
+        let digest = Digest::of(&content).to_string();
         let present = client.blob_exists(&target, &digest).await.map_err(fail("asking about a layer of"))?;
         if !present {
             client.push_blob(&target, content, &digest).await.map_err(fail("pushing a layer of"))?;
@@ -99,28 +116,50 @@ fn parse(reference: &str) -> Result<Reference, PushError> {
     }
 }
 
+/// Links what is linked once more by whoever pulls, so that what does not fit is told here.
+fn check_links(wasm: &[u8], options: &PushOptions) -> Result<(), PushError> {
+    if options.libraries.is_empty() {
+        return Ok(());
+    }
+    let program = Part { name: options.title.as_deref().unwrap_or("the program"), wasm };
+    let libraries = options.libraries.iter().map(|it| Part { name: &it.title, wasm: &it.wasm });
+    eyot_compose::compose(&std::iter::once(program).chain(libraries).collect::<Vec<_>>())?;
+    Ok(())
+}
+
 /// Config and manifest of an artifact.
-fn artifact(wasm: &[u8], annotations: &BTreeMap<String, String>) -> Result<(Bytes, Bytes), PushError> {
-    let digest = Digest::of(wasm);
+fn artifact(wasm: &[u8], options: &PushOptions) -> Result<(Bytes, Bytes), PushError> {
+    let libraries = options.libraries.iter();
+    let files: Vec<(Option<&str>, &[u8])> = std::iter::once((options.title.as_deref(), wasm))
+        .chain(libraries.map(|it| (Some(it.title.as_str()), it.wasm.as_ref())))
+        .collect();
+    let digests: Vec<Digest> = files.iter().map(|(_, content)| Digest::of(content)).collect();
     // A date would give each push of one file another digest.
     let config = json!({
         "created": "1970-01-01T00:00:00Z",
         "architecture": "wasm",
         "os": system(wasm)?,
-        "layerDigests": [digest],
+        "layerDigests": digests,
     });
     let config = Bytes::from(config.to_string());
     let descriptor = |kind: &str, content: &[u8]| -> Value {
         json!({"mediaType": kind, "digest": Digest::of(content), "size": content.len()})
     };
+    let layer = |(title, content): &(Option<&str>, &[u8])| {
+        let mut layer = descriptor(media::WASM_LAYER, content);
+        if let Some(title) = title {
+            layer["annotations"] = json!({ media::TITLE: title });
+        }
+        layer
+    };
     let mut manifest = json!({
         "schemaVersion": 2,
         "mediaType": media::OCI_MANIFEST,
         "config": descriptor(media::WASM_CONFIG, &config),
-        "layers": [descriptor(media::WASM_LAYER, wasm)],
+        "layers": files.iter().map(layer).collect::<Vec<_>>(),
     });
-    if !annotations.is_empty() {
-        manifest["annotations"] = json!(annotations);
+    if !options.annotations.is_empty() {
+        manifest["annotations"] = json!(options.annotations);
     }
     Ok((config, Bytes::from(manifest.to_string())))
 }
@@ -149,7 +188,8 @@ mod tests {
 
     #[test]
     fn the_same_file_makes_the_same_manifest() {
-        let make = || artifact(b"\0asm\x01\0\0\0", &BTreeMap::from([("a".into(), "b".into())])).unwrap().1;
+        let options = PushOptions { annotations: BTreeMap::from([("a".into(), "b".into())]), ..PushOptions::default() };
+        let make = || artifact(b"\0asm\x01\0\0\0", &options).unwrap().1;
         assert_eq!(make(), make());
         let json: Value = serde_json::from_slice(&make()).unwrap();
         assert_eq!(json["config"]["mediaType"], media::WASM_CONFIG);

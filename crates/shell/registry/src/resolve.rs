@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
-    BlobError, Blobs, Digest,
+    BlobError, Blobs, Digest, ImagePart,
     artifact::{self, Descriptor, Launch, MANIFEST_BYTES_MAX, Manifest, ManifestError},
-    programs,
+    linked, programs,
 };
 
 /// Largest WebAssembly file.
@@ -22,6 +22,8 @@ pub(crate) struct Resolved {
     pub(crate) wasm: Digest,
     pub(crate) size: u64,
     pub(crate) launch: Launch,
+    /// What the file was put together from, when it was.
+    pub(crate) parts: Vec<ImagePart>,
 }
 
 /// Why a manifest leads to no file.
@@ -56,7 +58,7 @@ pub(crate) enum Needs {
 pub(crate) fn needs(manifest: &[u8]) -> Result<Needs, ManifestError> {
     Ok(match artifact::manifest(manifest)? {
         Manifest::Index(chosen) => Needs::Manifest(chosen),
-        Manifest::Artifact { wasm } => Needs::Blobs(vec![wasm]),
+        Manifest::Artifact { wasm, libraries } => Needs::Blobs([vec![wasm], libraries].concat()),
         Manifest::Image { config, layers } => Needs::Blobs([vec![config], layers].concat()),
     })
 }
@@ -71,7 +73,18 @@ fn resolve_at(blobs: &Blobs, manifest: &Digest, depth: u8) -> Result<Resolved, R
     match artifact::manifest(&json)? {
         Manifest::Index(_) if depth > 1 => Err(ResolveError::Malformed("indexes are nested too deeply".to_owned())),
         Manifest::Index(chosen) => resolve_at(blobs, &chosen.digest, depth + 1),
-        Manifest::Artifact { wasm } => finish(blobs, manifest, wasm.digest, Launch::default()),
+        Manifest::Artifact { wasm, libraries } if libraries.is_empty() => {
+            finish(blobs, manifest, wasm.digest, Launch::default())
+        }
+        Manifest::Artifact { wasm, libraries } => {
+            let parts = linked::parts(wasm, libraries);
+            let wasm = match blobs.names(|it| it.extracted.get(manifest).cloned()) {
+                Some(wasm) if blobs.size(&wasm).is_some() => wasm,
+                _ => linked::compose(blobs, manifest, &parts)?,
+            };
+            let whole = finish(blobs, manifest, wasm, Launch::default())?;
+            Ok(Resolved { parts, ..whole })
+        }
         Manifest::Image { config, layers } => {
             let launch = artifact::launch(&blobs.read(&config.digest, MANIFEST_BYTES_MAX)?)?;
             let wasm = match blobs.names(|it| it.extracted.get(manifest).cloned()) {
@@ -86,7 +99,7 @@ fn resolve_at(blobs: &Blobs, manifest: &Digest, depth: u8) -> Result<Resolved, R
 fn finish(blobs: &Blobs, manifest: &Digest, wasm: Digest, launch: Launch) -> Result<Resolved, ResolveError> {
     let path = blobs.verify(&wasm)?;
     let size = check_magic(&path)?;
-    Ok(Resolved { manifest: manifest.clone(), wasm, size, launch })
+    Ok(Resolved { manifest: manifest.clone(), wasm, size, launch, parts: Vec::new() })
 }
 
 pub(crate) fn check_magic(path: &Path) -> Result<u64, ResolveError> {

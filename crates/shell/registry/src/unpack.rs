@@ -110,7 +110,7 @@ fn fill(blobs: &Blobs, manifest: &Digest, name: &str, root: &Path, depth: u8) ->
     match artifact::manifest(&json)? {
         Manifest::Index(_) if depth > 1 => Err(ResolveError::Malformed("indexes are nested too deeply".to_owned())),
         Manifest::Index(chosen) => fill(blobs, &chosen.digest, name, root, depth + 1),
-        Manifest::Artifact { wasm } => {
+        Manifest::Artifact { wasm, .. } => {
             let (from, to) = (blobs.verify(&wasm.digest)?, root.join(format!("{name}.wasm")));
             fs::copy(&from, &to).map_err(BlobError::io("copying", to))?;
             Ok(())

@@ -5,7 +5,10 @@ use eyot_registry::PullPolicy;
 use eyot_runtime::{Description, LoadError, ProgramKind, describe};
 use serde_json::{Value, json};
 
-use super::{Format, InspectFlags, source};
+use super::{
+    Format, InspectFlags,
+    source::{self, Source},
+};
 
 /// Prints what is known of the target. Fails when it cannot run here, after it has said all the rest.
 pub(crate) async fn run(flags: InspectFlags) -> Result<()> {
@@ -21,8 +24,8 @@ pub(crate) async fn run(flags: InspectFlags) -> Result<()> {
     let wasm = std::fs::read(&source.wasm).with_context(|| format!("reading {}", source.wasm.display()))?;
     let found = describe(&wasm).with_context(|| flags.target.clone())?;
     match flags.format {
-        Format::Text => print!("{}", text(&flags.target, &source.digest, &found)),
-        Format::Json => println!("{:#}", object(&flags.target, &source.digest, &found)),
+        Format::Text => print!("{}", text(&flags.target, &source, &found)),
+        Format::Json => println!("{:#}", object(&flags.target, &source, &found)),
     }
     match found.kind {
         Ok(_) => Ok(()),
@@ -30,7 +33,7 @@ pub(crate) async fn run(flags: InspectFlags) -> Result<()> {
     }
 }
 
-fn text(target: &str, digest: &str, found: &Description) -> String {
+fn text(target: &str, source: &Source, found: &Description) -> String {
     let kind = match (&found.kind, found.is_component) {
         (Ok(kind), _) => kind.to_string(),
         (Err(_), true) => "component that cannot run here".to_owned(),
@@ -42,13 +45,16 @@ fn text(target: &str, digest: &str, found: &Description) -> String {
         (bytes, false) => format!("{bytes} bytes of debug information, more than is read: traps name functions only"),
     };
     let memory = found.memory_initial_bytes >> 10;
-    let mut out =
-        format!("{target}: {kind}\n{} bytes, {digest}\nstarts with {memory} KiB of memory\n{debug}\n", found.bytes);
+    let mut out = format!(
+        "{target}: {kind}\n{} bytes, {}\nstarts with {memory} KiB of memory\n{debug}\n",
+        found.bytes, source.digest
+    );
     let imports = found.imports.iter().map(|it| match it.is_offered {
         true => it.name.clone(),
         false => format!("{} (not offered here)", it.name),
     });
     for (title, lines) in [
+        ("composed of", source.parts.clone()),
         ("built with", found.built_with.clone()),
         ("exports", found.exports.clone()),
         ("imports", imports.collect()),
@@ -61,11 +67,12 @@ fn text(target: &str, digest: &str, found: &Description) -> String {
     out
 }
 
-fn object(target: &str, digest: &str, found: &Description) -> Value {
+fn object(target: &str, source: &Source, found: &Description) -> Value {
     let imports: Vec<_> = found.imports.iter().map(|it| json!({ "name": it.name, "offered": it.is_offered })).collect();
     json!({
         "target": target,
-        "digest": digest,
+        "digest": source.digest,
+        "composedOf": source.parts,
         "bytes": found.bytes,
         "kind": found.kind.as_ref().ok().map(ProgramKind::to_string),
         "refused": found.kind.as_ref().err().map(LoadError::to_string),
@@ -93,6 +100,7 @@ mod tests {
     #[test]
     fn what_keeps_a_file_from_running_is_told_with_all_the_rest() {
         let found = describe(MODULE).unwrap();
+        let source = Source { wasm: "a.wasm".into(), digest: "sha256:ab".into(), parts: Vec::new() };
         expect![[r#"
             a.wasm: core module that cannot run here
             50 bytes, sha256:ab
@@ -103,8 +111,8 @@ mod tests {
             imports
               env/gone (not offered here)
         "#]]
-        .assert_eq(&text("a.wasm", "sha256:ab", &found));
-        let object = object("a.wasm", "sha256:ab", &found);
+        .assert_eq(&text("a.wasm", &source, &found));
+        let object = object("a.wasm", &source, &found);
         assert_eq!(object["kind"], Value::Null);
         assert_eq!(object["refused"], "unknown import: env/gone");
         assert_eq!(object["imports"][0]["offered"], false);

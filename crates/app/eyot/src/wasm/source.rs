@@ -13,6 +13,8 @@ pub(super) struct Source {
     pub(super) wasm: PathBuf,
     /// Digest of the file: `sha256:…`.
     pub(super) digest: String,
+    /// The components that it was put together from, and how they are linked.
+    pub(super) parts: Vec<String>,
 }
 
 /// Whether `target` is meant as a file: there is one, or it could be no image.
@@ -23,7 +25,11 @@ pub(super) fn is_file(target: &str) -> bool {
 /// The file at `path`.
 pub(super) fn file(path: &str) -> Result<Source> {
     let content = std::fs::read(path).with_context(|| format!("reading {path}"))?;
-    Ok(Source { wasm: path.into(), digest: format!("sha256:{}", hex::encode(Sha256::digest(&content))) })
+    Ok(Source {
+        wasm: path.into(),
+        digest: format!("sha256:{}", hex::encode(Sha256::digest(&content))),
+        parts: Vec::new(),
+    })
 }
 
 /// Images that are kept in `dir`.
@@ -44,9 +50,16 @@ pub(super) async fn image(
         .pull(reference, policy, &credentials(reference, flags))
         .await
         .with_context(|| format!("{reference:?} is no file here; pulling it as an image"))?;
-    let Some(name) = program else { return Ok(Source { wasm: image.wasm, digest: image.wasm_digest }) };
+    let Some(name) = program else {
+        let mut parts: Vec<_> =
+            image.parts.iter().map(|it| format!("{}: {} bytes, {}", it.name, it.size_bytes, it.digest)).collect();
+        if !parts.is_empty() {
+            parts.extend(images.links(&image).await?);
+        }
+        return Ok(Source { wasm: image.wasm, digest: image.wasm_digest, parts });
+    };
     match images.program(&image, name).await.with_context(|| format!("looking for {name:?} in {reference}"))? {
-        Some(found) => Ok(Source { wasm: found.wasm, digest: found.digest }),
+        Some(found) => Ok(Source { wasm: found.wasm, digest: found.digest, parts: Vec::new() }),
         None => bail!("{reference} has no program {name:?}"),
     }
 }
