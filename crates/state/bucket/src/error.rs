@@ -52,6 +52,18 @@ pub enum BucketError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A container of that name is there already.
+    #[error("container {0:?} is there already")]
+    ContainerExists(String),
+    /// There is no container of that name.
+    #[error("there is no container {0:?}")]
+    NoContainer(String),
+    /// There is no object of that name.
+    #[error("there is no object {0:?}")]
+    NoObject(String),
+    /// Content is incomplete, because an earlier piece of it failed.
+    #[error("{0}")]
+    Unwritten(String),
     /// The host is closing.
     #[error("the store is closing")]
     Closing,

@@ -1,4 +1,4 @@
-//! Keys and values of guests: buckets that a tenant's guests share, bounded, and kept over restarts.
+//! Keys and values of guests, and objects in containers: what a tenant's guests share, bounded, and kept over restarts.
 //!
 //! Start at [`Buckets::open`]. A [`Tenant`] is one SQLite file; nothing of it is open while nobody uses it. What a write has
 //! returned from survives a power cut.
@@ -6,6 +6,7 @@
 //! Deliberately absent: who is whose tenant, WASI, expiry of keys, watching them, and replication.
 
 mod error;
+mod object;
 mod schema;
 mod tenant;
 
@@ -21,6 +22,7 @@ use std::{
 use parking_lot::Mutex;
 
 pub use error::BucketError;
+pub use object::{ContainerInfo, Content, ObjectInfo, PIECE_BYTES, Upload};
 pub use tenant::{Swapped, Tenant};
 
 /// Most of what a tenant may keep, and of what one call may say.

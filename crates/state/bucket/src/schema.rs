@@ -20,7 +20,20 @@ pub(crate) fn open(path: &Path, bytes_max: u64) -> rusqlite::Result<Connection> 
          PRAGMA max_page_count = {};
          CREATE TABLE IF NOT EXISTS entry (
              bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (bucket, key)
-         );",
+         );
+         CREATE TABLE IF NOT EXISTS container (name TEXT PRIMARY KEY, created INTEGER NOT NULL);
+         CREATE TABLE IF NOT EXISTS content (id INTEGER PRIMARY KEY AUTOINCREMENT);
+         CREATE TABLE IF NOT EXISTS piece (
+             content INTEGER NOT NULL, at INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (content, at)
+         );
+         CREATE TABLE IF NOT EXISTS object (
+             container TEXT NOT NULL, name TEXT NOT NULL, created INTEGER NOT NULL, size INTEGER NOT NULL,
+             content INTEGER NOT NULL, PRIMARY KEY (container, name)
+         );
+         CREATE INDEX IF NOT EXISTS object_content ON object (content);
+         -- What its writer left without a name. Nobody holds anything of a file that is only now opened.
+         DELETE FROM piece WHERE content NOT IN (SELECT content FROM object);
+         DELETE FROM content WHERE id NOT IN (SELECT content FROM object);",
         (bytes_max / PAGE_BYTES).max(4)
     ))?;
     Ok(connection)

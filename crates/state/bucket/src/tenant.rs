@@ -4,6 +4,7 @@
 //! take up the threads of others.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,6 +23,8 @@ pub struct Tenant {
     turn: Arc<Semaphore>,
     /// Opened by the first call.
     connection: Mutex<Option<Connection>>,
+    /// How often content is being read or written.
+    held: Mutex<HashMap<i64, usize>>,
 }
 
 /// What became of a [`Tenant::swap`].
@@ -33,12 +36,35 @@ pub enum Swapped {
     No(Option<Vec<u8>>),
 }
 
-type Result<T> = std::result::Result<T, BucketError>;
-type Sql<T> = rusqlite::Result<T>;
+pub(crate) type Result<T> = std::result::Result<T, BucketError>;
+pub(crate) type Sql<T> = rusqlite::Result<T>;
 
 impl Tenant {
     pub(crate) fn new(path: PathBuf, bounds: Bounds) -> Tenant {
-        Tenant { path, bounds, turn: Arc::new(Semaphore::new(1)), connection: Mutex::new(None) }
+        Tenant { path, bounds, turn: Arc::new(Semaphore::new(1)), connection: Mutex::new(None), held: Mutex::default() }
+    }
+
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// Keeps content from being removed until [`Tenant::release`].
+    pub(crate) fn take_hold(&self, content: i64) {
+        *self.held.lock().entry(content).or_default() += 1;
+    }
+
+    pub(crate) fn release(&self, content: i64) {
+        let mut held = self.held.lock();
+        if let Some(count) = held.get_mut(&content) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&content);
+            }
+        }
+    }
+
+    pub(crate) fn is_held(&self, content: i64) -> bool {
+        self.held.lock().contains_key(&content)
     }
 
     /// Checks that `name` can be a bucket's.
@@ -240,7 +266,7 @@ impl Tenant {
     }
 
     /// Runs `work` when it is this call's turn.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         bucket: &str,
         work: impl FnOnce(&mut Connection, &str) -> Sql<T> + Send + 'static,
@@ -261,7 +287,7 @@ impl Tenant {
     }
 }
 
-fn check(what: &'static str, bytes: usize, min: usize, max: usize) -> Result<()> {
+pub(crate) fn check(what: &'static str, bytes: usize, min: usize, max: usize) -> Result<()> {
     if (min..=max).contains(&bytes) { Ok(()) } else { Err(BucketError::Size { what, bytes, min, max }) }
 }
 
