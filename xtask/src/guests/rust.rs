@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 
 use crate::{paths, run, stamp::Inputs, tools::rust_wasm};
 
-const GUESTS: &[&str] = &["hello", "images", "front", "stock", "echo-socket", "kernels"];
+const GUESTS: &[&str] = &["hello", "relay", "images", "front", "stock", "echo-socket", "kernels"];
 
 pub(super) fn build() -> Result<()> {
     let examples = paths::root().join("examples");
     let rust = rust_wasm::ensure()?;
     let mut inputs = Inputs::default().word(&rust.version).path(&examples.join("Cargo.toml"))?;
-    for part in ["Cargo.lock", "hello", "images", "shop", "echo-socket", "kernels"] {
+    for part in ["Cargo.lock", "hello", "relay", "images", "shop", "echo-socket", "kernels"] {
         inputs = inputs.path(&examples.join(part))?;
     }
     let built = paths::guests().join("rust");

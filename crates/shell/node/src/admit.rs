@@ -37,7 +37,11 @@ pub(crate) fn refusals_of_joined(spec: &PodSpec, name: &str) -> Vec<String> {
     for (index, it) in containers.filter(|(_, it)| it.name == name) {
         let path = format!("spec.ephemeralContainers[{index}]");
         let target = it.target_container_name.as_deref().is_some_and(|it| !it.is_empty());
-        out.when(target, format!("{path}.targetContainerName"), "guests see no processes, their own aside");
+        out.when(
+            target,
+            format!("{path}.targetContainerName"),
+            "nobody sees the processes or files of another guest: leave out --target, and share a volume",
+        );
         out.container(&path, &env::ordinary(it), false);
     }
     out.list
@@ -87,7 +91,11 @@ impl Refusals {
 
     fn container(&mut self, path: &str, it: &Container, is_init: bool) {
         self.when(it.image.as_deref().unwrap_or_default().is_empty(), format!("{path}.image"), "missing");
-        self.when(it.tty == Some(true), format!("{path}.tty"), "guests have no terminal; stdin without one works");
+        self.when(
+            it.tty == Some(true),
+            format!("{path}.tty"),
+            "guests have no terminal: leave out tty, which kubectl calls -t; stdin, its -i, works",
+        );
         let directory = it.working_dir.as_deref().unwrap_or_default();
         self.when(!matches!(directory, "" | "/"), format!("{path}.workingDir"), "a guest starts in /");
         self.when(has(&it.volume_devices), format!("{path}.volumeDevices"), "guests have no devices");
@@ -251,8 +259,8 @@ mod tests {
         let spec: PodSpec = serde_json::from_str(spec).unwrap();
         assert!(refusals_of_joined(&spec, "good").is_empty());
         expect![[r#"
-            spec.ephemeralContainers[1].targetContainerName (guests see no processes, their own aside)
-            spec.ephemeralContainers[1].tty (guests have no terminal; stdin without one works)
+            spec.ephemeralContainers[1].targetContainerName (nobody sees the processes or files of another guest: leave out --target, and share a volume)
+            spec.ephemeralContainers[1].tty (guests have no terminal: leave out tty, which kubectl calls -t; stdin, its -i, works)
             spec.ephemeralContainers[1].env[0].valueFrom.fileKeyRef (not supported)"#]]
         .assert_eq(&refusals_of_joined(&spec, "bad").join("\n"));
     }
@@ -274,7 +282,7 @@ mod tests {
                 spec.resources (only those of containers)
                 spec.dnsPolicy (only ClusterFirst and Default)
                 spec.containers[0].image (missing)
-                spec.containers[0].tty (guests have no terminal; stdin without one works)
+                spec.containers[0].tty (guests have no terminal: leave out tty, which kubectl calls -t; stdin, its -i, works)
                 spec.containers[0].workingDir (a guest starts in /)
                 spec.containers[0].terminationMessagePath (not an absolute path of a file)
                 spec.containers[0].ports[0].hostPort (use a Service or the gateway)

@@ -27,6 +27,15 @@ use crate::{ProgramKind, checksum::Checksum};
 const MAGIC: [u8; 8] = *b"EYOTCODE";
 const TRAILER_BYTES: usize = 56;
 
+/// Kinds of programs by the number that a trailer has for them.
+const KINDS: [ProgramKind; 5] = [
+    ProgramKind::HttpComponent,
+    ProgramKind::CommandComponent,
+    ProgramKind::CommandModule,
+    ProgramKind::ServiceComponent,
+    ProgramKind::ConcurrentCommand,
+];
+
 /// Files that are known to be whole; more than a node runs.
 const CHECKED_MAX: usize = 4096;
 /// How old the note of a file's last use may become before it is written again.
@@ -200,12 +209,7 @@ fn read_facts(file: &mut File) -> io::Result<Result<Facts, &'static str>> {
     if found[..8] != MAGIC {
         return Ok(Err("its trailer is missing"));
     }
-    let kind = match found[8] {
-        0 => ProgramKind::HttpComponent,
-        1 => ProgramKind::CommandComponent,
-        2 => ProgramKind::CommandModule,
-        _ => return Ok(Err("its kind is unknown")),
-    };
+    let Some(kind) = KINDS.get(usize::from(found[8])).copied() else { return Ok(Err("its kind is unknown")) };
     let memory_initial_bytes = u64::from_le_bytes(found[16..24].try_into().expect("eight bytes"));
     let facts = Facts { kind, memory_initial_bytes };
     if found != trailer(checksum, code_bytes, facts) {
@@ -218,11 +222,7 @@ fn read_facts(file: &mut File) -> io::Result<Result<Facts, &'static str>> {
 fn trailer(mut checksum: Checksum, code_bytes: u64, facts: Facts) -> [u8; TRAILER_BYTES] {
     let mut trailer = [0; TRAILER_BYTES];
     trailer[..8].copy_from_slice(&MAGIC);
-    trailer[8] = match facts.kind {
-        ProgramKind::HttpComponent => 0,
-        ProgramKind::CommandComponent => 1,
-        ProgramKind::CommandModule => 2,
-    };
+    trailer[8] = KINDS.iter().position(|it| *it == facts.kind).and_then(|it| it.try_into().ok()).unwrap_or(u8::MAX);
     trailer[16..24].copy_from_slice(&facts.memory_initial_bytes.to_le_bytes());
     checksum.update(&trailer[..24]);
     checksum.update(&code_bytes.to_le_bytes());

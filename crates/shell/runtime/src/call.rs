@@ -18,18 +18,15 @@ use http_body_util::BodyExt;
 use tokio::{sync::oneshot, task::JoinHandle, time::Sleep};
 use wasmtime::Store;
 use wasmtime_wasi_http::{
-    WasiHttpView,
-    p2::{
-        bindings::http::types::{ErrorCode, Scheme},
-        body::HyperOutgoingBody,
-    },
+    WasiBody, WasiHttpView,
+    p2::bindings::http::types::{ErrorCode, Scheme},
 };
 
 use crate::{
     FailureKind, HttpGuest,
     guest::Guest,
     meter::Metered,
-    outgoing,
+    outgoing, p3,
     program::{Code, Linked},
     response,
     serve::Admission,
@@ -41,7 +38,8 @@ use crate::{
 /// that a few spinning ones do not hold up the serving threads.
 const FOREGROUND: Duration = Duration::from_millis(5);
 
-type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
+/// A response, or the error that the guest gave in its place, in words.
+pub(crate) type Head = Result<Response<WasiBody>, String>;
 
 /// Runs `request` in a fresh instance and returns its response when the head is known.
 pub(crate) async fn call(
@@ -50,8 +48,12 @@ pub(crate) async fn call(
     request: Request<Body>,
 ) -> Result<Response<Body>, CallError> {
     let (tell, mut told) = oneshot::channel();
-    let work = execute(Arc::clone(&guest.code), Arc::clone(&guest.guest), request, tell);
-    let metered = Metered::new(work, Arc::clone(&guest.guest.meter), guest.code.core.ticker.clone());
+    let (code, inner) = (Arc::clone(&guest.code), Arc::clone(&guest.guest));
+    let (meter, ticker) = (Arc::clone(&inner.meter), code.core.ticker.clone());
+    let metered = match code.linked {
+        Linked::Service(_) => Metered::new(p3::answer(code, inner, request, tell), meter, ticker),
+        _ => Metered::new(execute(code, inner, request, tell), meter, ticker),
+    };
     let mut exchange = Exchange::new(Arc::clone(&guest), metered);
     let (ended, head) = std::future::poll_fn(|cx| {
         let ended = exchange.poll_end(cx);
@@ -83,13 +85,13 @@ fn poll_head(told: &mut oneshot::Receiver<Head>, cx: &mut Context<'_>) -> Option
 }
 
 /// Refuses heads that cannot be sent on.
-fn checked(guest: &HttpGuest, head: Head) -> Result<Response<HyperOutgoingBody>, CallError> {
+fn checked(guest: &HttpGuest, head: Head) -> Result<Response<WasiBody>, CallError> {
     match head {
         Ok(response) if response.status().is_informational() => {
             Err(broke(guest, format!("answered with status {}, which is no final response", response.status())))
         }
         Ok(response) => Ok(response),
-        Err(code) => Err(broke(guest, format!("answered with the error {code:?}"))),
+        Err(code) => Err(broke(guest, format!("answered with the error {code}"))),
     }
 }
 
@@ -108,7 +110,7 @@ async fn execute(
     tell: oneshot::Sender<Head>,
 ) -> wasmtime::Result<()> {
     let Linked::Http(pre) = &code.linked else { wasmtime::bail!("a command cannot answer requests") };
-    let mut store = Store::new(&code.core.engines.http, State::new(guest, None));
+    let mut store = Store::new(pre.engine(), State::new(guest, None));
     store.limiter(|it| &mut it.limits);
     store.set_hostcall_fuel(CALL_BYTES_MAX);
     // The next tick may be only microseconds away: the first turn lasts one to two of them, later ones one.
@@ -117,14 +119,17 @@ async fn execute(
     let proxy = pre.instantiate_async(&mut store).await?;
     let (scheme, request) = incoming(request);
     let request = store.data_mut().http().new_incoming_request(scheme, request)?;
-    let outparam = store.data_mut().http().new_response_outparam(tell)?;
+    // Nobody may be waiting any more.
+    let tell = |head: Result<_, ErrorCode>| drop(tell.send(head.map_err(|code| format!("{code:?}"))));
+    let outparam = store.data_mut().http().new_response_outparam_from_callback(tell)?;
     proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await
 }
 
-type IncomingBody = http_body_util::combinators::MapErr<Body, fn(eyot_dispatch::BoxError) -> wasmtime_wasi_http::Error>;
+pub(crate) type IncomingBody =
+    http_body_util::combinators::MapErr<Body, fn(eyot_dispatch::BoxError) -> wasmtime_wasi_http::Error>;
 
 /// What wasmtime-wasi-http wants: an authority, and its own error in the body.
-fn incoming(mut request: Request<Body>) -> (Scheme, Request<IncomingBody>) {
+pub(crate) fn incoming(mut request: Request<Body>) -> (Scheme, Request<IncomingBody>) {
     if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
         request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
     }
@@ -159,6 +164,10 @@ impl Exchange {
 
     /// Lets the guest go on. Ready once, when its call has ended and what it held is released; failures are recorded.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        if p3::is_inside() && matches!(self.guest.code.linked, Linked::Service(_)) {
+            // Whoever waits for it is such a guest too.
+            self.move_away();
+        }
         let polled = match &mut self.run {
             Run::Here(work) => Pin::new(work).poll(cx),
             Run::There(task) => Pin::new(task).poll(cx).map(|it| it.unwrap_or_else(|error| Err(lost(error)))),
@@ -192,14 +201,19 @@ impl Exchange {
     }
 
     fn move_if_long(&mut self, cx: &mut Context<'_>) {
-        if !matches!(&self.run, Run::Here(work) if work.used() >= FOREGROUND) {
-            return;
-        }
-        if let Run::Here(work) = std::mem::replace(&mut self.run, Run::Over) {
-            self.run = Run::There(self.guest.code.core.background.spawn(work));
+        if matches!(&self.run, Run::Here(work) if work.used() >= FOREGROUND) {
+            self.move_away();
             // The new task has yet to be polled for its end.
             cx.waker().wake_by_ref();
         }
+    }
+
+    /// Lets the call go on as a task of its own, unless it is one.
+    fn move_away(&mut self) {
+        self.run = match std::mem::replace(&mut self.run, Run::Over) {
+            Run::Here(work) => Run::There(self.guest.code.core.background.spawn(work)),
+            elsewhere => elsewhere,
+        };
     }
 
     /// Lets the call go on without anyone waiting, until it ends by itself or by its deadline.

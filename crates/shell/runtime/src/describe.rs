@@ -4,7 +4,12 @@
 
 use wasmtime::Engine;
 
-use crate::{LoadError, ProgramKind, debuginfo, inspect::Seen, link, load::preview1_names};
+use crate::{
+    LoadError, ProgramKind, debuginfo,
+    inspect::Seen,
+    link,
+    load::{self, preview1_names},
+};
 
 /// What is known of a file before it is compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +69,8 @@ pub fn describe(wasm: &[u8]) -> Result<Description, LoadError> {
 
 fn imports(seen: &Seen) -> Result<Vec<Import>, LoadError> {
     if seen.is_component() {
-        let import = |name: &String| Import { name: name.clone(), is_offered: link::offers(name) };
+        let offers = |name: &str| seen.kind().map_or_else(|_| link::offers(name), |kind| load::offers(kind, name));
+        let import = |name: &String| Import { name: name.clone(), is_offered: offers(name) };
         return Ok(seen.component_imports.iter().map(import).collect());
     }
     let failed = |error: wasmtime::Error| LoadError::Compile(format!("listing what is offered: {error:#}"));
@@ -85,21 +91,25 @@ impl Description {
 }
 
 /// Parts of names of imports, and what a guest that has one of them may do.
-const GRANTS: [(&[&str], &str); 9] = [
+const GRANTS: [(&[&str], &str); 10] = [
     (
         &["wasi:cli/environment", "/environ_get", "/args_get"],
         "read its arguments and environment: those of its container",
     ),
     (&["wasi:config/"], "read its settings: the environment of its container"),
     (&["wasi:keyvalue/"], "keep values in the buckets of its namespace"),
+    (&["wasi:blobstore/"], "keep objects in the containers of its namespace"),
     (&["wasi:cli/std", "/fd_write"], "print to the pod's log"),
     (
         &["wasi:filesystem/", "/path_open"],
         "open files in the pod's volumes, under their mount paths; read-only mounts stay as they are",
     ),
-    (&["wasi:http/outgoing-handler"], "send HTTP requests through the gateway: Services by name, everything else out"),
     (
-        &["wasi:sockets/tcp", "wasi:sockets/udp", "wasi:sockets/instance-network"],
+        &["wasi:http/outgoing-handler", "wasi:http/client"],
+        "send HTTP requests through the gateway: Services by name, everything else out",
+    ),
+    (
+        &["wasi:sockets/tcp", "wasi:sockets/udp", "wasi:sockets/instance-network", "wasi:sockets/types"],
         "bind sockets at the pod's own address, connect anywhere but to the host's loopback addresses",
     ),
     (&["wasi:clocks/", "/clock_time_get"], "read the clocks"),
@@ -145,6 +155,21 @@ mod tests {
                 unknown import: acme:billing/ledger@1.0.0
                 ["acme:billing/ledger@1.0.0 false", "wasi:http/types@0.3.0 false"]
                 []
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_is_offered_to_a_component_of_0_3_is_both_and_no_draft() {
+        check(
+            r#"(component
+                (import "wasi:http/client@0.3.0" (instance)) (import "wasi:cli/stdout@0.2.6" (instance))
+                (import "wasi:sockets/types@0.3.0-rc-2026-01-06" (instance)) (import "wasi:blobstore/types@0.2.0-draft" (instance))
+                (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
+            expect![[r#"
+                unknown import: wasi:sockets/types@0.3.0-rc-2026-01-06
+                ["wasi:http/client@0.3.0 true", "wasi:cli/stdout@0.2.6 true", "wasi:sockets/types@0.3.0-rc-2026-01-06 false", "wasi:blobstore/types@0.2.0-draft true"]
+                ["keep objects in the containers of its namespace", "print to the pod's log", "send HTTP requests through the gateway: Services by name, everything else out", "bind sockets at the pod's own address, connect anywhere but to the host's loopback addresses"]
             "#]],
         );
     }

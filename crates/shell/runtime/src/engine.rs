@@ -1,9 +1,11 @@
-//! The two engines and how their memory is laid out.
+//! The engines and how their memory is laid out.
 //!
-//! There are two because one instance is used in two ways. A `wasi:http` instance lives for one request: its memory comes
+//! There are two kinds because one instance is used in two ways. A `wasi:http` instance lives for one request: its memory comes
 //! from a pool of slots that stay mapped and partly resident, so that a fresh one costs microseconds. A command lives for
 //! minutes to months and may need all of 4 GiB: a pool would only cap its memory and hold slots hostage, so its memory is
-//! mapped when it starts (see [`crate::linear`]). A program is only ever compiled for one of them.
+//! mapped when it starts (see [`crate::linear`]). A program is only ever compiled for one of them. Components of WASI 0.3
+//! have a pair of their own, because several calls at once in one instance cost what those of WASI 0.2 need not pay; it is
+//! made when the first such component is loaded.
 //!
 //! Start at [`Engines::new`]. [`pools`] decides, from facts alone, what to try to reserve.
 
@@ -28,6 +30,16 @@ pub(crate) struct Engines {
     pub(crate) command: Engine,
     /// The pool behind `http`, `None` when memory is mapped on demand.
     pub(crate) pool: Option<Pool>,
+    machine: Machine,
+    instances_max: Option<u32>,
+}
+
+/// The pair for WASI 0.3.
+pub(crate) struct Concurrent {
+    /// Runs services.
+    pub(crate) http: Engine,
+    /// Runs commands.
+    pub(crate) command: Engine,
 }
 
 /// How much a pool of instances reserves.
@@ -47,15 +59,39 @@ impl Engines {
     /// Reserves the largest pool that this machine grants.
     pub(crate) fn new(machine: Machine, instances_max: Option<u32>) -> wasmtime::Result<Self> {
         let command = Engine::new(&command_config(machine))?;
-        for pool in pools(machine, instances_max) {
-            match Engine::new(&http_config(Some(pool))) {
-                Ok(http) => return Ok(Self { http, command, pool: Some(pool) }),
-                Err(error) => tracing::debug!(?pool, %error, "reserving an instance pool failed, trying a smaller one"),
-            }
-        }
-        tracing::warn!("no instance pool can be reserved; instances will start slower");
-        Ok(Self { http: Engine::new(&http_config(None))?, command, pool: None })
+        let (http, pool) = pooled(machine, instances_max, |config| config)?;
+        Ok(Self { http, command, pool, machine, instances_max })
     }
+
+    /// Makes the engines of WASI 0.3; with a pool, which takes milliseconds.
+    pub(crate) fn concurrent(&self) -> wasmtime::Result<Concurrent> {
+        let command = Engine::new(&concurrent(command_config(self.machine)))?;
+        let (http, _) = pooled(self.machine, self.instances_max, concurrent)?;
+        Ok(Concurrent { http, command })
+    }
+}
+
+/// An engine with the largest pool that the machine grants.
+fn pooled(
+    machine: Machine,
+    instances_max: Option<u32>,
+    change: fn(Config) -> Config,
+) -> wasmtime::Result<(Engine, Option<Pool>)> {
+    for pool in pools(machine, instances_max) {
+        match Engine::new(&change(http_config(Some(pool)))) {
+            Ok(http) => return Ok((http, Some(pool))),
+            Err(error) => tracing::debug!(?pool, %error, "reserving an instance pool failed, trying a smaller one"),
+        }
+    }
+    tracing::warn!("no instance pool can be reserved; instances will start slower");
+    Ok((Engine::new(&change(http_config(None)))?, None))
+}
+
+/// Several calls at once in one instance, and what the component model has for them.
+fn concurrent(mut config: Config) -> Config {
+    config.concurrency_support(true);
+    config.wasm_component_model_async(true);
+    config
 }
 
 /// The pools worth trying on `machine`, best first.

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::RwLock;
 use wasmtime::Engine;
 
 /// Longest turn of guest code before it yields to others.
@@ -32,25 +33,30 @@ struct Shared {
     parked: AtomicBool,
     stopped: AtomicBool,
     thread: std::sync::OnceLock<Thread>,
-    engines: [Engine; 2],
+    engines: RwLock<Vec<Engine>>,
 }
 
 /// Guest code is on this thread until this is dropped.
 pub(crate) struct Running<'a>(&'a Shared);
 
 impl Ticker {
-    /// Starts the thread that advances the epoch of both engines.
-    pub(crate) fn start(engines: [Engine; 2]) -> std::io::Result<Self> {
+    /// Starts the thread that advances the epoch of `engines`.
+    pub(crate) fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             running: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             thread: std::sync::OnceLock::new(),
-            engines,
+            engines: RwLock::new(engines),
         });
         let inner = Arc::clone(&shared);
         thread::Builder::new().name("eyot-epoch".into()).spawn(move || inner.run())?;
         Ok(Self { shared })
+    }
+
+    /// Advances the epoch of `engine` too from now on.
+    pub(crate) fn add(&self, engine: Engine) {
+        self.shared.engines.write().push(engine);
     }
 
     /// Marks guest code as running on this thread.
@@ -104,7 +110,7 @@ impl Shared {
     }
 
     fn tick(&self) {
-        for engine in &self.engines {
+        for engine in self.engines.read().iter() {
             engine.increment_epoch();
         }
     }
@@ -133,7 +139,7 @@ mod tests {
         let mut config = wasmtime::Config::new();
         config.epoch_interruption(true);
         let engine = Engine::new(&config).unwrap();
-        let ticker = Ticker::start([engine.clone(), engine]).unwrap();
+        let ticker = Ticker::start(vec![engine.clone(), engine]).unwrap();
         wait_for(true, &ticker);
         let running = ticker.enter();
         wait_for(false, &ticker);

@@ -28,7 +28,7 @@ impl Guest {
     /// Opens the mounts of `spec` and checks what WASI can pass.
     pub(crate) fn new(spec: GuestSpec) -> Result<Self, StartError> {
         check_strings(&spec)?;
-        let net = Net { ip: spec.ip, names: spec.names, caller: spec.caller.clone() };
+        let net = Net::new(spec.ip, spec.names, spec.caller.clone(), spec.allowed_hosts);
         Ok(Self {
             args: spec.args,
             env: spec.env,

@@ -162,20 +162,26 @@ impl Seen {
             // wasmtime would compile it and fail at every start.
             return Err(LoadError::UnsupportedProposal("shared memories (threads)".into()));
         }
-        let exports = |wanted: &str| self.exports.iter().any(|it| it.starts_with(wanted));
+        // Drafts of 0.3, which have a hyphen, are unlike it.
+        let exports = |wanted: &str| self.exports.iter().any(|it| it.starts_with(wanted) && !it.contains("@0.3.0-"));
         match self.encoding {
             Some(Encoding::Module) if self.exports.iter().any(|it| it == "_start") => Ok(ProgramKind::CommandModule),
             Some(Encoding::Module) => {
                 Err(LoadError::NoEntryPoint(format!("the module exports {}, and no _start", self.listed())))
             }
+            _ if exports("wasi:http/handler@0.3.") => Ok(ProgramKind::ServiceComponent),
+            _ if exports("wasi:cli/run@0.3.") => Ok(ProgramKind::ConcurrentCommand),
             _ if exports("wasi:http/incoming-handler@0.2.") => Ok(ProgramKind::HttpComponent),
             _ if exports("wasi:cli/run@0.2.") => Ok(ProgramKind::CommandComponent),
-            _ if exports("wasi:http/") || exports("wasi:cli/run") => Err(LoadError::NoEntryPoint(format!(
-                "the component exports {}; WASI 0.2 is supported (wasi:http/incoming-handler@0.2, wasi:cli/run@0.2)",
-                self.listed()
-            ))),
+            _ if self.exports.iter().any(|it| it.starts_with("wasi:http/") || it.starts_with("wasi:cli/run")) => {
+                Err(LoadError::NoEntryPoint(format!(
+                    "the component exports {}; WASI 0.2 and 0.3 are supported (wasi:http/incoming-handler@0.2, \
+                     wasi:http/handler@0.3, wasi:cli/run@0.2 and @0.3), drafts of them are not",
+                    self.listed()
+                )))
+            }
             _ => Err(LoadError::NoEntryPoint(format!(
-                "the component exports {}, and neither wasi:http/incoming-handler nor wasi:cli/run",
+                "the component exports {}, and none of wasi:http/incoming-handler, wasi:http/handler and wasi:cli/run",
                 self.listed()
             ))),
         }
@@ -241,7 +247,7 @@ mod tests {
         check(
             "(component)",
             expect![
-                "no entry point: the component exports nothing, and neither wasi:http/incoming-handler nor wasi:cli/run"
+                "no entry point: the component exports nothing, and none of wasi:http/incoming-handler, wasi:http/handler and wasi:cli/run"
             ],
         );
         check(
@@ -254,8 +260,16 @@ mod tests {
         );
         check(
             r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
+            expect!["wasi:http 0.3 component, 0 bytes, [][]"],
+        );
+        check(
+            r#"(component (instance $i) (export "wasi:cli/run@0.3.2" (instance $i)) (export "wasi:cli/run@0.2.6" (instance $i)))"#,
+            expect!["wasi:cli 0.3 component, 0 bytes, [][]"],
+        );
+        check(
+            r#"(component (instance $i) (export "wasi:http/handler@0.3.0-rc-2026-01-06" (instance $i)))"#,
             expect![
-                "no entry point: the component exports wasi:http/handler@0.3.0; WASI 0.2 is supported (wasi:http/incoming-handler@0.2, wasi:cli/run@0.2)"
+                "no entry point: the component exports wasi:http/handler@0.3.0-rc-2026-01-06; WASI 0.2 and 0.3 are supported (wasi:http/incoming-handler@0.2, wasi:http/handler@0.3, wasi:cli/run@0.2 and @0.3), drafts of them are not"
             ],
         );
     }

@@ -8,6 +8,7 @@
 //! Deliberately absent: Kubernetes, images and registries, log files, probes and restarts; those are the node's. Requests
 //! that leave a guest go to [`eyot_dispatch::Outbound`].
 
+mod blobstore;
 mod cache;
 mod call;
 mod cgi;
@@ -21,6 +22,7 @@ mod epoch;
 mod error;
 mod files;
 mod guest;
+mod hosts;
 mod inspect;
 mod keyvalue;
 mod linear;
@@ -33,6 +35,7 @@ mod net;
 mod opa;
 mod outgoing;
 mod output;
+mod p3;
 mod process;
 mod program;
 mod response;
@@ -47,6 +50,7 @@ pub use cgi::{OutputForm, PerRequest};
 pub use config::RuntimeConfig;
 pub use describe::{Description, Import, describe};
 pub use error::{LoadError, RuntimeError, StartError};
+pub use hosts::{AllowedHosts, HostsError};
 pub use opa::{OpaBounds, OpaBuiltins, OpaError, OpaPolicy};
 pub use process::{Exit, ExitReason, Process, ProcessStats, Stdin};
 pub use program::{Loaded, LoadedFrom, Program, ProgramKind};

@@ -11,7 +11,7 @@ use wasmtime::{
     component::{HasData, Linker, Resource, ResourceTable},
 };
 use wasmtime_wasi::{
-    cli::{AsyncStdinStream, StdinStream, WasiCli},
+    cli::{StdinStream, WasiCli},
     clocks::WasiClocks,
     filesystem::WasiFilesystem,
     p2::{
@@ -24,12 +24,12 @@ use wasmtime_wasi::{
 };
 
 use crate::{
-    LogStream,
+    LogStream, blobstore,
     cgi::Invocation,
     files,
     guest::Guest,
     keyvalue, net, settings,
-    state::{ModuleState, State},
+    state::{Input, ModuleState, State},
 };
 
 /// Packages of WASI 0.2 that [`component_linker`] offers.
@@ -41,7 +41,10 @@ const PACKAGES: [&str; 7] =
 pub(crate) fn offers(name: &str) -> bool {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
     let is_wasi = version.starts_with("0.2.") && PACKAGES.iter().any(|it| interface.starts_with(it));
-    is_wasi || settings::INTERFACES.contains(&name) || keyvalue::INTERFACES.contains(&name)
+    is_wasi
+        || [&settings::INTERFACES[..], &keyvalue::INTERFACES, &blobstore::INTERFACES]
+            .iter()
+            .any(|it| it.contains(&name))
 }
 
 /// Everything a component can import.
@@ -65,6 +68,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     files::ask_late(l)?;
     settings::add_to_linker(l)?;
     keyvalue::add_to_linker(l)?;
+    blobstore::add_to_linker(l)?;
     Ok(linker)
 }
 
@@ -113,7 +117,7 @@ impl HasData for Shared {
 /// What is shared by all instances of a guest, and one instance's resources.
 struct View<'a> {
     guest: Arc<Guest>,
-    stdin: Option<&'a AsyncStdinStream>,
+    stdin: Option<&'a Input>,
     invocation: Option<&'a Invocation>,
     table: &'a mut ResourceTable,
 }

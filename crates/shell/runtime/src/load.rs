@@ -5,29 +5,38 @@ use std::{
     fs::File,
     io::Read,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use wasmtime::{Module, Store, component::Component};
+use parking_lot::Mutex;
+use wasmtime::{
+    Engine, Module, Store,
+    component::{Component, Linker},
+};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::{
-    LoadError, ProgramKind,
+    LoadError, LoadedFrom, ProgramKind, blobstore,
     cache::{Cache, Facts},
     debuginfo,
     inspect::{Inspection, inspect},
-    keyvalue, link, native,
+    keyvalue, link, native, p3,
     program::{Code, Linked},
     runtime::Core,
     state::{ModuleState, State},
 };
 
-/// Linkers and caches of both engines.
+/// Linkers and caches of all engines.
 pub(crate) struct Loader {
     core: Arc<Core>,
+    cache_dir: PathBuf,
     http: Side,
     command: Side,
+    /// Services and commands of WASI 0.3, made when the first is loaded.
+    concurrent: OnceLock<[Side; 2]>,
+    /// Held by whoever makes them.
+    making: Mutex<()>,
     modules: wasmtime::Linker<ModuleState>,
     /// What `modules` defines, to name what it does not before anything is compiled.
     module_imports: HashSet<(String, String)>,
@@ -35,8 +44,15 @@ pub(crate) struct Loader {
 
 /// What belongs to one engine.
 struct Side {
+    engine: Engine,
     cache: Cache,
-    components: wasmtime::component::Linker<State>,
+    components: Linker<State>,
+}
+
+impl Side {
+    fn new(engine: &Engine, cache: Cache, components: Linker<State>) -> Side {
+        Side { engine: engine.clone(), cache, components }
+    }
 }
 
 /// Code that is not linked yet.
@@ -61,13 +77,55 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
 }
 
 impl Loader {
-    pub(crate) fn new(core: Arc<Core>, http_cache: Cache, command_cache: Cache) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        cache_dir: &Path,
+        http_cache: Cache,
+        command_cache: Cache,
+    ) -> wasmtime::Result<Self> {
         let modules = link::module_linker(&core.engines.command)?;
         // The linker lists its names through a store; nothing in it is ever used.
         let module_imports = preview1_names(&core.engines.command)?;
-        let http = Side { cache: http_cache, components: link::component_linker(&core.engines.http)? };
-        let command = Side { cache: command_cache, components: link::component_linker(&core.engines.command)? };
-        Ok(Self { core, http, command, modules, module_imports })
+        let side = |engine: &Engine, cache| -> wasmtime::Result<Side> {
+            Ok(Side::new(engine, cache, link::component_linker(engine)?))
+        };
+        let http = side(&core.engines.http, http_cache)?;
+        let command = side(&core.engines.command, command_cache)?;
+        let (concurrent, making, cache_dir) = (OnceLock::new(), Mutex::new(()), cache_dir.to_owned());
+        Ok(Self { core, cache_dir, http, command, concurrent, making, modules, module_imports })
+    }
+
+    /// What belongs to the engine that runs programs of `kind`.
+    fn side(&self, kind: ProgramKind) -> Result<&Side, LoadError> {
+        Ok(match kind {
+            ProgramKind::HttpComponent => &self.http,
+            ProgramKind::CommandComponent | ProgramKind::CommandModule => &self.command,
+            ProgramKind::ServiceComponent => &self.concurrent()?[0],
+            ProgramKind::ConcurrentCommand => &self.concurrent()?[1],
+        })
+    }
+
+    fn concurrent(&self) -> Result<&[Side; 2], LoadError> {
+        let _turn = self.concurrent.get().is_none().then(|| self.making.lock());
+        if let Some(made) = self.concurrent.get() {
+            return Ok(made);
+        }
+        let failed = |error: wasmtime::Error| LoadError::Compile(format!("preparing for WASI 0.3: {error:#}"));
+        let engines = self.core.engines.concurrent().map_err(failed)?;
+        let side = |engine: &Engine| {
+            let cache = Cache::open(&self.cache_dir, engine).and_then(|it| it.sweep().map(|()| it));
+            Ok(Side::new(engine, cache?, p3::component_linker(engine)?))
+        };
+        let sides = [side(&engines.http).map_err(failed)?, side(&engines.command).map_err(failed)?];
+        for engine in [engines.http, engines.command] {
+            self.core.ticker.add(engine);
+        }
+        Ok(self.concurrent.get_or_init(|| sides))
+    }
+
+    /// The sides there are.
+    fn sides(&self) -> impl Iterator<Item = &Side> {
+        [&self.http, &self.command].into_iter().chain(self.concurrent.get().into_iter().flatten())
     }
 
     /// Code for the engine of commands, which policies share.
@@ -78,17 +136,18 @@ impl Loader {
     /// Whether [`Loader::cached`] takes no longer than a turn of a guest: the file is small and was read before.
     pub(crate) fn is_quick(&self, digest: &str) -> bool {
         const BYTES_MAX: u64 = 8 << 20;
-        [&self.http, &self.command].iter().any(|it| it.cache.is_checked(digest, BYTES_MAX))
+        self.sides().any(|it| it.cache.is_checked(digest, BYTES_MAX))
     }
 
     /// Where the code of `digest` lies or would lie.
-    pub(crate) fn places(&self, digest: &str) -> [PathBuf; 2] {
-        [self.http.cache.path(digest), self.command.cache.path(digest)]
+    pub(crate) fn places(&self, digest: &str) -> Vec<PathBuf> {
+        self.sides().map(|it| it.cache.path(digest)).collect()
     }
 
-    /// Links the code of `digest` from the cache. Damaged code is discarded with a warning, as if it were not there.
+    /// Links the code of `digest` from the cache. Damaged code is discarded with a warning, as if it were not there. Code
+    /// for WASI 0.3 is found here once any was loaded, and else by [`Loader::compile`], which knows that it is some.
     pub(crate) fn cached(&self, digest: &Arc<str>) -> Option<Arc<Code>> {
-        [&self.http, &self.command].into_iter().find_map(|side| self.cached_by(side, digest))
+        self.sides().find_map(|side| self.cached_by(side, digest))
     }
 
     fn cached_by(&self, side: &Side, digest: &Arc<str>) -> Option<Arc<Code>> {
@@ -101,7 +160,9 @@ impl Loader {
             }
         };
         let (path, facts) = found?;
-        match self.map(&path, facts.kind).and_then(|code| self.link(code, facts, digest)) {
+        // Engines whose code is alike share a directory: its kind tells whose this is.
+        let mapped = self.side(facts.kind).and_then(|side| map(side, &path, facts.kind));
+        match mapped.and_then(|code| self.link(code, facts, digest)) {
             Ok(code) => Some(code),
             Err(error) => {
                 tracing::warn!(%digest, %error, "compiled code in the cache does not load, compiling again");
@@ -112,64 +173,50 @@ impl Loader {
     }
 
     /// Compiles and links `wasm`, and puts it into the cache.
-    pub(crate) fn compile(&self, wasm: &[u8], digest: &Arc<str>) -> Result<Arc<Code>, LoadError> {
+    pub(crate) fn compile(&self, wasm: &[u8], digest: &Arc<str>) -> Result<(Arc<Code>, LoadedFrom), LoadError> {
         let inspection = inspect(wasm)?;
         self.check_imports(&inspection)?;
         let Inspection { kind, memory_initial_bytes, .. } = inspection;
         let facts = Facts { kind, memory_initial_bytes };
-        let engines = &self.core.engines;
+        let side = self.side(kind)?;
+        if kind.is_concurrent()
+            && let Some(code) = self.cached_by(side, digest)
+        {
+            return Ok((code, LoadedFrom::Cache));
+        }
         let wasm = &*debuginfo::bounded(wasm, kind);
         let code = match kind {
-            ProgramKind::HttpComponent => engines.http.precompile_component(wasm),
-            ProgramKind::CommandComponent => engines.command.precompile_component(wasm),
-            ProgramKind::CommandModule => engines.command.precompile_module(wasm),
+            ProgramKind::CommandModule => side.engine.precompile_module(wasm),
+            _ => side.engine.precompile_component(wasm),
         };
         let code = code.map_err(|error| explain_compile(&error))?;
-        let side = if kind == ProgramKind::HttpComponent { &self.http } else { &self.command };
         let loaded = match side.cache.write(digest, &code, facts) {
-            Ok(path) => self.map(&path, kind)?,
+            Ok(path) => map(side, &path, kind)?,
             Err(error) => {
                 tracing::warn!(%digest, %error, "compiled code cannot be cached and will be compiled again next time");
-                self.compile_in_memory(wasm, kind)?
+                compile_in_memory(side, wasm, kind)?
             }
         };
-        self.link(loaded, facts, digest).inspect_err(|_| side.cache.discard(digest))
-    }
-
-    /// For a cache that cannot be written. Compiles once more: code in memory that skipped a file is not worth more unsafe.
-    fn compile_in_memory(&self, wasm: &[u8], kind: ProgramKind) -> Result<Loaded, LoadError> {
-        let engines = &self.core.engines;
-        match kind {
-            ProgramKind::HttpComponent => Component::from_binary(&engines.http, wasm).map(Loaded::Component),
-            ProgramKind::CommandComponent => Component::from_binary(&engines.command, wasm).map(Loaded::Component),
-            ProgramKind::CommandModule => Module::from_binary(&engines.command, wasm).map(Loaded::Module),
-        }
-        .map_err(|error| explain_compile(&error))
-    }
-
-    fn map(&self, path: &Path, kind: ProgramKind) -> Result<Loaded, LoadError> {
-        let engines = &self.core.engines;
-        match kind {
-            ProgramKind::HttpComponent => native::component(&engines.http, path).map(Loaded::Component),
-            ProgramKind::CommandComponent => native::component(&engines.command, path).map(Loaded::Component),
-            ProgramKind::CommandModule => native::module(&engines.command, path).map(Loaded::Module),
-        }
-        .map_err(|error| LoadError::Compile(format!("mapping {}: {error:#}", path.display())))
+        let code = self.link(loaded, facts, digest).inspect_err(|_| side.cache.discard(digest))?;
+        Ok((code, LoadedFrom::Compiled))
     }
 
     fn link(&self, loaded: Loaded, facts: Facts, digest: &Arc<str>) -> Result<Arc<Code>, LoadError> {
         let keeps_values = match &loaded {
-            Loaded::Component(it) => keyvalue::is_imported(it),
+            Loaded::Component(it) => keyvalue::is_imported(it) || blobstore::is_imported(it),
             Loaded::Module(_) => false,
         };
         let linked = match (loaded, facts.kind) {
-            (Loaded::Component(it), ProgramKind::HttpComponent) => {
-                self.http.components.instantiate_pre(&it).and_then(ProxyPre::new).map(Linked::Http)
-            }
-            (Loaded::Component(it), _) => {
-                self.command.components.instantiate_pre(&it).and_then(CommandPre::new).map(Linked::Command)
-            }
             (Loaded::Module(it), _) => self.modules.instantiate_pre(&it).map(Linked::Module),
+            (Loaded::Component(it), kind) => {
+                let linked = self.side(kind)?.components.instantiate_pre(&it);
+                linked.and_then(|it| match kind {
+                    ProgramKind::HttpComponent => ProxyPre::new(it).map(Linked::Http),
+                    ProgramKind::ServiceComponent => p3::ServicePre::new(it).map(Linked::Service),
+                    ProgramKind::ConcurrentCommand => p3::CommandPre::new(it).map(Linked::ConcurrentCommand),
+                    _ => CommandPre::new(it).map(Linked::Command),
+                })
+            }
         };
         let linked = linked.map_err(|error| explain_link(&error))?;
         let core = Arc::clone(&self.core);
@@ -184,12 +231,34 @@ impl Loader {
             }
         }
         for name in &inspection.component_imports {
-            if !link::offers(name) {
+            if !offers(inspection.kind, name) {
                 return Err(LoadError::UnknownImport(format!("interface {name:?}")));
             }
         }
         Ok(())
     }
+}
+
+/// Whether a component of `kind` can import the interface `name`.
+pub(crate) fn offers(kind: ProgramKind, name: &str) -> bool {
+    link::offers(name) || (kind.is_concurrent() && p3::offers(name))
+}
+
+/// For a cache that cannot be written. Compiles once more: code in memory that skipped a file is not worth more unsafe.
+fn compile_in_memory(side: &Side, wasm: &[u8], kind: ProgramKind) -> Result<Loaded, LoadError> {
+    let compiled = match kind {
+        ProgramKind::CommandModule => Module::from_binary(&side.engine, wasm).map(Loaded::Module),
+        _ => Component::from_binary(&side.engine, wasm).map(Loaded::Component),
+    };
+    compiled.map_err(|error| explain_compile(&error))
+}
+
+fn map(side: &Side, path: &Path, kind: ProgramKind) -> Result<Loaded, LoadError> {
+    let mapped = match kind {
+        ProgramKind::CommandModule => native::module(&side.engine, path).map(Loaded::Module),
+        _ => native::component(&side.engine, path).map(Loaded::Component),
+    };
+    mapped.map_err(|error| LoadError::Compile(format!("mapping {}: {error:#}", path.display())))
 }
 
 /// What preview 1 consists of: module and name of each function.

@@ -10,6 +10,8 @@ use std::{
 };
 
 use eyot_dispatch::{Caller, Transport};
+use http::{Uri, uri::Scheme};
+use parking_lot::Mutex;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource},
@@ -25,30 +27,98 @@ use wasmtime_wasi::{
     sockets::{SocketAddrUse, WasiSocketsCtx},
 };
 
-use crate::{LogSink, LogStream, Names, output::Output, state::State};
+use crate::{AllowedHosts, LogSink, LogStream, Names, output::Output, state::State};
+
+/// Why a host is refused that is not on a guest's list.
+pub(crate) const NOT_ALLOWED: &str = "it is not among the hosts that the pod's annotation eyot.io/allowed-hosts names";
+
+/// Most names that a guest with a list looks up and is remembered to have: beyond that they are forgotten.
+const LOOKED_UP_MAX: usize = 256;
 
 /// A guest's place in the network.
 #[derive(Clone)]
 pub(crate) struct Net {
-    pub(crate) ip: Option<IpAddr>,
-    pub(crate) names: Option<Arc<dyn Names>>,
-    pub(crate) caller: Caller,
+    ip: Option<IpAddr>,
+    names: Option<Arc<dyn Names>>,
+    caller: Caller,
+    allowed: Option<Arc<Allowed>>,
+}
+
+/// The hosts that a guest may connect to.
+struct Allowed {
+    hosts: Arc<AllowedHosts>,
+    /// Names it has looked up, of those it may: sockets are told addresses only.
+    looked_up: Mutex<Vec<String>>,
 }
 
 impl Net {
+    pub(crate) fn new(
+        ip: Option<IpAddr>,
+        names: Option<Arc<dyn Names>>,
+        caller: Caller,
+        hosts: Option<Arc<AllowedHosts>>,
+    ) -> Self {
+        let allowed = hosts.map(|hosts| Arc::new(Allowed { hosts, looked_up: Mutex::default() }));
+        Self { ip, names, caller, allowed }
+    }
+
+    /// Whether its list lets a request to `uri` out.
+    pub(crate) fn permits(&self, uri: &Uri) -> bool {
+        let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 });
+        let allowed = |it: &Arc<Allowed>| uri.host().is_some_and(|host| it.hosts.permits(host, port));
+        self.allowed.as_ref().is_none_or(allowed)
+    }
+
+    /// Whether its list has `address`, or a name of it that the guest asked for.
+    async fn has(&self, address: SocketAddr) -> bool {
+        let Some(allowed) = &self.allowed else { return true };
+        if allowed.hosts.permits_address(address.ip(), address.port()) {
+            return true;
+        }
+        let mut names = allowed.looked_up.lock().clone();
+        names.retain(|it| allowed.hosts.permits(it, address.port()));
+        names.extend(allowed.hosts.names(address.port()).map(str::to_owned));
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            if let Some(found) = self.names.as_ref().and_then(|it| it.resolve(&self.caller, &name)) {
+                if found.contains(&address.ip()) {
+                    return true;
+                }
+            } else if let Ok(mut found) = tokio::net::lookup_host((name.as_str(), 0)).await
+                && found.any(|it| it.ip() == address.ip())
+            {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Where a bind to `asked` really goes; `None` refuses it.
-    fn bind(&self, asked: SocketAddr) -> Option<SocketAddr> {
+    pub(crate) fn bind(&self, asked: SocketAddr) -> Option<SocketAddr> {
         let ip = self.ip.filter(|it| it.is_ipv4() == asked.is_ipv4())?;
         (asked.ip().is_unspecified() || asked.ip() == ip).then(|| SocketAddr::new(ip, asked.port()))
     }
 
     /// Where a connection to `asked` really goes.
-    fn connect(&self, asked: SocketAddr) -> SocketAddr {
+    pub(crate) fn connect(&self, asked: SocketAddr) -> SocketAddr {
         self.names.as_ref().map_or(asked, |it| it.route(&self.caller, asked))
     }
 
     /// What to look up instead of `name`, so that wasmtime's resolver gives the cluster's answer.
-    fn lookup(&self, name: String) -> Result<String, ErrorCode> {
+    pub(crate) fn lookup(&self, name: String) -> Result<String, ErrorCode> {
+        if let Some(allowed) = &self.allowed {
+            if !allowed.hosts.permits_lookup(&name) {
+                return Err(ErrorCode::NameUnresolvable);
+            }
+            let mut looked_up = allowed.looked_up.lock();
+            if !looked_up.contains(&name) {
+                if looked_up.len() >= LOOKED_UP_MAX {
+                    looked_up.clear();
+                }
+                looked_up.push(name.clone());
+            }
+        }
         let Some(found) = self.names.as_ref().and_then(|it| it.resolve(&self.caller, &name)) else { return Ok(name) };
         // An address literal resolves to itself. One is enough: the resolver chooses, the guest dials the first anyway.
         found.first().map(IpAddr::to_string).ok_or(ErrorCode::NameUnresolvable)
@@ -89,10 +159,24 @@ impl Net {
                 _ => return Box::pin(std::future::ready(allowed)),
             };
             let permitted = net.names.as_ref().map_or(Ok(()), |it| it.permits(&net.caller, transport, address));
-            if let (true, Err(why)) = (allowed, &permitted) {
+            let say = |log: &Arc<dyn LogSink>, why: &str| {
                 Output::new(log.clone(), LogStream::Stderr).put(format!("connection denied: {why}\n").as_bytes());
+            };
+            if let (true, Err(why)) = (allowed, &permitted) {
+                say(&log, why);
             }
-            Box::pin(std::future::ready(allowed && permitted.is_ok()))
+            let allowed = allowed && permitted.is_ok();
+            if !allowed || net.allowed.is_none() {
+                return Box::pin(std::future::ready(allowed));
+            }
+            let (net, log) = (net.clone(), log.clone());
+            Box::pin(async move {
+                let has = net.has(address).await;
+                if !has {
+                    say(&log, &format!("{address}: {NOT_ALLOWED}"));
+                }
+                has
+            })
         });
     }
 }
@@ -183,7 +267,7 @@ mod tests {
 
     fn net(ip: &str) -> Net {
         let caller = Caller { namespace: "default".into(), pod: "p".into() };
-        Net { ip: ip.parse().ok(), names: None, caller }
+        Net::new(ip.parse().ok(), None, caller, None)
     }
 
     #[track_caller]

@@ -20,7 +20,7 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
 };
 
-use crate::guest::Guest;
+use crate::{guest::Guest, net::NOT_ALLOWED};
 
 /// How long a guest that sets no timeout waits for a response to begin, and for each next piece of its body.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -55,6 +55,9 @@ impl WasiHttpHooks for Hooks {
             // Connecting is the carrier's business and cannot be timed apart; its timeout extends the other.
             let begin = options.first_byte_timeout.map(|it| it + options.connect_timeout.unwrap_or_default());
             let to = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+            if !guest.net.permits(request.uri()) {
+                return Err(explain(&guest, &to, CallError::Denied(NOT_ALLOWED.into())));
+            }
             let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
             let sending = Arc::clone(&guest.outbound).send(guest.caller.clone(), request);
             let response = match tokio::time::timeout(begin.unwrap_or(PATIENCE), sending).await {

@@ -1,8 +1,15 @@
 //! A guest's standard output and error, as WASI streams into its log.
 
-use std::sync::Arc;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
     async_trait,
@@ -82,32 +89,44 @@ impl StdoutStream for Output {
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
+        Box::new(Writer { output: self.clone(), waiting: Mutex::new(None) })
     }
 }
 
-impl AsyncWrite for Output {
-    fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        let taken = bytes.len().min(CHUNK_BYTES);
-        self.put(&bytes[..taken]);
-        std::task::Poll::Ready(Ok(taken))
+/// What WASI 0.3 writes to: waits as [`Pollable`] does.
+struct Writer {
+    output: Output,
+    /// Behind a lock only to be shareable; nobody shares it.
+    waiting: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        loop {
+            let waiting = this.waiting.get_mut();
+            if let Some(it) = waiting {
+                std::task::ready!(it.as_mut().poll(cx));
+                *waiting = None;
+            }
+            if this.output.turn_bytes >= TURN_BYTES {
+                this.output.turn_bytes = 0;
+                *waiting = Some(Box::pin(tokio::task::yield_now()));
+            } else if let Some(ready) = this.output.log.ready() {
+                *waiting = Some(ready);
+            } else {
+                let taken = bytes.len().min(CHUNK_BYTES);
+                this.output.put(&bytes[..taken]);
+                return Poll::Ready(Ok(taken));
+            }
+        }
     }
 
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

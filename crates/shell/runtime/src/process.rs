@@ -16,6 +16,7 @@ use crate::{
     files,
     guest::Guest,
     meter::{Meter, Metered},
+    p3,
     program::{Code, Linked},
     state::{CALL_BYTES_MAX, Limits, ModuleState, State},
     trap::Ending,
@@ -162,16 +163,19 @@ pub(crate) async fn run_program(
     stdin: Option<AsyncStdinStream>,
     invocation: Option<Box<Invocation>>,
 ) -> wasmtime::Result<i32> {
-    let engine = &code.core.engines.command;
     match &code.linked {
-        Linked::Command(pre) => run_component(engine, pre, guest, stdin, invocation).await,
-        Linked::Module(pre) => run_module(engine, pre, &guest, stdin, invocation).await,
-        Linked::Http(_) => Err(wasmtime::format_err!("a wasi:http component is no command")),
+        Linked::Command(pre) => run_component(pre, guest, stdin, invocation).await,
+        Linked::Module(pre) => run_module(pre, &guest, stdin, invocation).await,
+        Linked::ConcurrentCommand(pre) => {
+            let mut state = State::new(guest, stdin);
+            state.invocation = invocation;
+            p3::run(pre, state).await
+        }
+        Linked::Http(_) | Linked::Service(_) => Err(wasmtime::format_err!("a wasi:http component is no command")),
     }
 }
 
 async fn run_component(
-    engine: &Engine,
     pre: &CommandPre<State>,
     guest: Arc<Guest>,
     stdin: Option<AsyncStdinStream>,
@@ -179,7 +183,7 @@ async fn run_component(
 ) -> wasmtime::Result<i32> {
     let mut state = State::new(guest, stdin);
     state.invocation = invocation;
-    let mut store = new_store(engine, state);
+    let mut store = new_store(pre.engine(), state);
     store.limiter(|it| &mut it.limits);
     store.set_hostcall_fuel(CALL_BYTES_MAX);
     let command = pre.instantiate_async(&mut store).await?;
@@ -188,7 +192,6 @@ async fn run_component(
 }
 
 async fn run_module(
-    engine: &Engine,
     pre: &wasmtime::InstancePre<ModuleState>,
     guest: &Arc<Guest>,
     stdin: Option<AsyncStdinStream>,
@@ -213,7 +216,7 @@ async fn run_module(
     }
     let mut wasi = builder.build_p1();
     *wasmtime_wasi::WasiView::ctx(&mut wasi).ctx.filesystem() = guest.files.context().clone();
-    let mut store = new_store(engine, ModuleState { wasi, limits: Limits::new(guest) });
+    let mut store = new_store(pre.module().engine(), ModuleState { wasi, limits: Limits::new(guest) });
     store.limiter(|it| &mut it.limits);
     let instance = pre.instantiate_async(&mut store).await?;
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
@@ -221,7 +224,7 @@ async fn run_module(
     Ok(0)
 }
 
-fn new_store<T: Send + 'static>(engine: &Engine, state: T) -> Store<T> {
+pub(crate) fn new_store<T: Send + 'static>(engine: &Engine, state: T) -> Store<T> {
     let mut store = Store::new(engine, state);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);

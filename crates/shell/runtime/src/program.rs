@@ -8,6 +8,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use crate::{
     GuestSpec, HttpGuest, Process, StartError,
     guest::Guest,
+    p3,
     runtime::Core,
     state::{ModuleState, State},
 };
@@ -21,12 +22,21 @@ pub enum ProgramKind {
     CommandComponent,
     /// A core module with `_start` (WASI preview 1).
     CommandModule,
+    /// A component that exports `wasi:http/handler` of WASI 0.3.
+    ServiceComponent,
+    /// A component that exports `wasi:cli/run` of WASI 0.3.
+    ConcurrentCommand,
 }
 
 impl ProgramKind {
     /// Whether the program is a process with an exit code.
     pub fn is_command(self) -> bool {
-        self != ProgramKind::HttpComponent
+        !matches!(self, ProgramKind::HttpComponent | ProgramKind::ServiceComponent)
+    }
+
+    /// Whether it is of WASI 0.3, in which one instance may have several calls under way.
+    pub fn is_concurrent(self) -> bool {
+        matches!(self, ProgramKind::ServiceComponent | ProgramKind::ConcurrentCommand)
     }
 }
 
@@ -36,6 +46,8 @@ impl fmt::Display for ProgramKind {
             ProgramKind::HttpComponent => "wasi:http component",
             ProgramKind::CommandComponent => "wasi:cli component",
             ProgramKind::CommandModule => "preview-1 module",
+            ProgramKind::ServiceComponent => "wasi:http 0.3 component",
+            ProgramKind::ConcurrentCommand => "wasi:cli 0.3 component",
         })
     }
 }
@@ -81,6 +93,8 @@ pub(crate) enum Linked {
     Http(ProxyPre<State>),
     Command(CommandPre<State>),
     Module(wasmtime::InstancePre<ModuleState>),
+    Service(p3::ServicePre<State>),
+    ConcurrentCommand(p3::CommandPre<State>),
 }
 
 impl Program {
@@ -90,6 +104,8 @@ impl Program {
             Linked::Http(_) => ProgramKind::HttpComponent,
             Linked::Command(_) => ProgramKind::CommandComponent,
             Linked::Module(_) => ProgramKind::CommandModule,
+            Linked::Service(_) => ProgramKind::ServiceComponent,
+            Linked::ConcurrentCommand(_) => ProgramKind::ConcurrentCommand,
         }
     }
 
@@ -98,7 +114,7 @@ impl Program {
         &self.code.digest
     }
 
-    /// Whether it imports `wasi:keyvalue`, and so needs [`GuestSpec::buckets`].
+    /// Whether it imports `wasi:keyvalue` or `wasi:blobstore`, and so needs [`GuestSpec::buckets`].
     pub fn keeps_values(&self) -> bool {
         self.code.keeps_values
     }

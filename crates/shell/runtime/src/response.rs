@@ -12,12 +12,12 @@ use eyot_dispatch::{Body, BoxError, CallError};
 use http::{Response, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::WasiBody;
 
 use crate::{call::Exchange, serve::Admission};
 
 /// The response of a guest that has returned: all of its body is here, so its length is known.
-pub(crate) fn finished(response: Response<HyperOutgoingBody>) -> Result<Response<Body>, CallError> {
+pub(crate) fn finished(response: Response<WasiBody>) -> Result<Response<Body>, CallError> {
     let (head, mut body) = response.into_parts();
     let mut whole = Whole::default();
     let mut cx = Context::from_waker(Waker::noop());
@@ -33,11 +33,7 @@ pub(crate) fn finished(response: Response<HyperOutgoingBody>) -> Result<Response
 }
 
 /// The response of a guest that is still running.
-pub(crate) fn streaming(
-    response: Response<HyperOutgoingBody>,
-    exchange: Exchange,
-    admission: Admission,
-) -> Response<Body> {
+pub(crate) fn streaming(response: Response<WasiBody>, exchange: Exchange, admission: Admission) -> Response<Body> {
     let (head, body) = response.into_parts();
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
     let guest = Some((exchange, admission));
@@ -93,7 +89,7 @@ impl http_body::Body for Whole {
 /// A body that its guest is still writing. Polling it lets the guest run; dropping it cancels the guest, unless the guest
 /// has written all it announced and may finish its own business.
 struct GuestBody {
-    body: HyperOutgoingBody,
+    body: WasiBody,
     guest: Option<(Exchange, Admission)>,
     /// What `content-length` announced.
     length: Option<u64>,
@@ -148,6 +144,10 @@ impl http_body::Body for GuestBody {
             }
             None => {
                 this.ended = true;
+                // Most guests end with their body: that is cheaper seen than waited for elsewhere.
+                if this.guest.as_mut().is_some_and(|(exchange, _)| exchange.poll_end(cx).is_ready()) {
+                    this.guest = None;
+                }
                 this.detach();
                 Poll::Ready(None)
             }

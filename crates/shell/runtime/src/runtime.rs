@@ -80,11 +80,13 @@ impl Runtime {
         };
         let http_cache = open(&engines.http).map_err(cache_error)?;
         let command_cache = open(&engines.command).map_err(cache_error)?;
-        let ticker = Ticker::start([engines.http.clone(), engines.command.clone()]).map_err(RuntimeError::Thread)?;
+        let ticker =
+            Ticker::start(vec![engines.http.clone(), engines.command.clone()]).map_err(RuntimeError::Thread)?;
         let threads = background_threads(machine.cores).map_err(RuntimeError::Thread)?;
         let background = threads.handle().clone();
         let core = Arc::new(Core { engines, ticker, background, threads: Mutex::new(Some(threads)) });
-        let loader = Loader::new(Arc::clone(&core), http_cache, command_cache).map_err(engine_error)?;
+        let loader =
+            Loader::new(Arc::clone(&core), &config.cache_dir, http_cache, command_cache).map_err(engine_error)?;
         let inner = Inner {
             core,
             loader,
@@ -173,7 +175,7 @@ impl Inner {
         }
         let (code, from) = match self.from_cache(&digest).await? {
             Some(code) => (code, LoadedFrom::Cache),
-            None => (self.compile(wasm, &digest).await?, LoadedFrom::Compiled),
+            None => self.compile(wasm, &digest).await?,
         };
         *entry.code.lock() = Arc::downgrade(&code);
         Ok((code, from))
@@ -185,7 +187,7 @@ impl Inner {
         work.await.map_err(|error| LoadError::Compile(format!("loading from the cache failed: {error}")))
     }
 
-    async fn compile(self: &Arc<Self>, wasm: PathBuf, digest: &Arc<str>) -> Result<Arc<Code>, LoadError> {
+    async fn compile(self: &Arc<Self>, wasm: PathBuf, digest: &Arc<str>) -> Result<(Arc<Code>, LoadedFrom), LoadError> {
         let _permit = self.compiles.acquire().await.map_err(|_| LoadError::Compile("the runtime is closing".into()))?;
         let (inner, digest) = (Arc::clone(self), Arc::clone(digest));
         let limit = self.wasm_bytes_max;

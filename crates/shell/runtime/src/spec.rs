@@ -7,7 +7,7 @@ pub use eyot_dispatch::Names;
 use eyot_dispatch::{Caller, Outbound};
 use futures::future::BoxFuture;
 
-use crate::PerRequest;
+use crate::{AllowedHosts, PerRequest};
 
 /// Everything a guest is given besides its code. Start from [`GuestSpec::new`].
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct GuestSpec {
     pub caller: Caller,
     /// Carries its outgoing `wasi:http` requests.
     pub outbound: Arc<dyn Outbound>,
+    /// The only hosts it may connect to; `None` for wherever policies let it.
+    pub allowed_hosts: Option<Arc<AllowedHosts>>,
     /// Takes its standard output and error.
     pub log: Arc<dyn LogSink>,
     /// Longest time until a response begins, and between being asked for the next piece of its body and giving it.
@@ -40,7 +42,7 @@ pub struct GuestSpec {
     pub requests_max: u32,
     /// Cluster names and Service addresses for the guest's sockets, besides what the host resolves.
     pub names: Option<Arc<dyn Names>>,
-    /// What its `wasi:keyvalue` buckets are kept in; `None` denies it access to any.
+    /// What its `wasi:keyvalue` buckets and `wasi:blobstore` containers are kept in; `None` denies it access to any.
     pub buckets: Option<Arc<Tenant>>,
     /// Serves a command: how it answers. `None` for a command that is spawned, and for what answers by itself.
     pub per_request: Option<PerRequest>,
@@ -61,6 +63,7 @@ impl GuestSpec {
             ip: None,
             caller,
             outbound,
+            allowed_hosts: None,
             log,
             request_deadline: Duration::from_secs(60),
             requests_max: 256,

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{
-    cli::{AsyncStdinStream, WasiCliCtx, WasiCliCtxView},
+    WasiCtxBuilder,
+    cli::{AsyncStdinStream, IsTerminal, StdinStream, WasiCliCtx, WasiCliCtxView},
     clocks::{WasiClocksCtx, WasiClocksCtxView},
     filesystem::{WasiFilesystemCtx, WasiFilesystemCtxView},
     p1::WasiP1Ctx,
+    p2::DynInputStream,
     random::WasiRandomCtx,
     sockets::{WasiSocketsCtx, WasiSocketsCtxView},
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::{cgi::Invocation, guest::Guest, outgoing::Hooks};
+use crate::{LogStream, cgi::Invocation, guest::Guest, outgoing::Hooks};
 
 /// Most resources (streams, bodies, sockets, descriptors) an instance may hold at once.
-const RESOURCES_MAX: usize = 16_384;
+pub(crate) const RESOURCES_MAX: usize = 16_384;
 
 /// Most bytes that a component may hand over in one call: they are copied, and not counted with its memory.
 pub(crate) const CALL_BYTES_MAX: usize = 16 << 20;
@@ -28,12 +30,14 @@ const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) limits: Limits,
-    pub(crate) stdin: Option<AsyncStdinStream>,
+    pub(crate) stdin: Option<Input>,
     /// What one request to a command has of its own.
     pub(crate) invocation: Option<Box<Invocation>>,
     hooks: Hooks,
     http: WasiHttpCtx,
     cli: WasiCliCtx,
+    /// Arguments, environment and streams once more, as WASI 0.3 wants them.
+    whole_cli: Option<Box<WasiCliCtx>>,
     clocks: Option<WasiClocksCtx>,
     random: Option<WasiRandomCtx>,
     files: Option<WasiFilesystemCtx>,
@@ -47,11 +51,12 @@ impl State {
         Self {
             table,
             limits: Limits::new(&guest),
-            stdin,
+            stdin: stdin.map(|it| Input(Arc::new(it))),
             invocation: None,
             hooks: Hooks { guest },
             http: WasiHttpCtx::new(),
             cli: WasiCliCtx::default(),
+            whole_cli: None,
             clocks: None,
             random: None,
             files: None,
@@ -65,6 +70,29 @@ impl State {
 
     pub(crate) fn cli(&mut self) -> WasiCliCtxView<'_> {
         WasiCliCtxView { ctx: &mut self.cli, table: &mut self.table }
+    }
+
+    /// With arguments, environment and streams, which [`State::cli`] has not.
+    pub(crate) fn whole_cli(&mut self) -> WasiCliCtxView<'_> {
+        let (guest, stdin, invocation) = (&self.hooks.guest, &self.stdin, &self.invocation);
+        let ctx = self.whole_cli.get_or_insert_with(|| {
+            let mut builder = WasiCtxBuilder::new();
+            builder.args(&guest.args).stderr(guest.output(LogStream::Stderr));
+            match invocation {
+                None => drop(builder.envs(&guest.env).stdout(guest.output(LogStream::Stdout))),
+                Some(own) => {
+                    builder.envs(&own.env).stdout(own.stdout.clone());
+                    if let Some(stderr) = &own.stderr {
+                        builder.stderr(stderr.clone());
+                    }
+                }
+            }
+            if let Some(stdin) = stdin {
+                builder.stdin(stdin.clone());
+            }
+            Box::new(std::mem::take(builder.build().cli()))
+        });
+        WasiCliCtxView { ctx, table: &mut self.table }
     }
 
     pub(crate) fn clocks(&mut self) -> WasiClocksCtxView<'_> {
@@ -95,6 +123,26 @@ impl State {
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Standard input, which every stream that a guest makes of it reads on.
+#[derive(Clone)]
+pub(crate) struct Input(Arc<AsyncStdinStream>);
+
+impl IsTerminal for Input {
+    fn is_terminal(&self) -> bool {
+        self.0.is_terminal()
+    }
+}
+
+impl StdinStream for Input {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncRead + Send + Sync> {
+        self.0.async_stream()
+    }
+
+    fn p2_stream(&self) -> DynInputStream {
+        self.0.p2_stream()
     }
 }
 

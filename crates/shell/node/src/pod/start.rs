@@ -12,7 +12,7 @@ use std::{
 use eyot_dispatch::{Caller, Endpoints, Handler};
 use eyot_instance::{WaitingReason, pod::Role};
 use eyot_registry::{Credential, Image, PullError, PullPolicy};
-use eyot_runtime::{GuestSpec, LoadedFrom, LogSink, Mount, Program};
+use eyot_runtime::{AllowedHosts, GuestSpec, LoadedFrom, LogSink, Mount, Program};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -446,7 +446,16 @@ pub(super) fn spec(
     spec.memory_bytes = memory;
     spec.ip = Some(IpAddr::V4(ip));
     spec.names = Some(aliases::names(pod, &owner.shared.names));
+    spec.allowed_hosts = allowed_hosts(pod)?;
     Ok(spec)
+}
+
+/// The hosts that the pod's annotation names: where policies and authors narrow what its guests may connect to.
+fn allowed_hosts(pod: &Pod) -> Result<Option<Arc<AllowedHosts>>, Blocked> {
+    const NAME: &str = "eyot.io/allowed-hosts";
+    let annotation = pod.metadata.annotations.as_ref().and_then(|it| it.get(NAME));
+    let parsed = annotation.map(|it| it.parse::<AllowedHosts>()).transpose();
+    Ok(parsed.map_err(|error| Blocked::config(format!("annotation {NAME}: {error}")))?.map(Arc::new))
 }
 
 fn run_guest(

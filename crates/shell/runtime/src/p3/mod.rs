@@ -1,0 +1,77 @@
+//! WASI 0.3: components whose calls, streams and futures run side by side in one instance.
+//!
+//! Start at [`component_linker`] for what they can import, at [`answer`] for a request to a service and at [`run`] for a
+//! command. They run on engines of their own ([`crate::engine`]); limits, egress rules, log and files are those of WASI 0.2.
+//!
+//! Invariant: a guest is stopped from outside, by dropping what it runs in. wasmtime's loop of concurrent calls does not look
+//! at timers while guest code runs.
+
+mod http;
+mod link;
+mod net;
+mod serve;
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+};
+
+pub(crate) use link::{component_linker, offers};
+pub(crate) use serve::answer;
+use wasmtime::{Engine, Store};
+pub(crate) use wasmtime_wasi::p3::bindings::CommandPre;
+pub(crate) use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+use crate::{
+    process,
+    state::{CALL_BYTES_MAX, RESOURCES_MAX, State},
+};
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a loop of concurrent calls runs on this thread. Another cannot run inside it, and guests ask each other in process.
+pub(crate) fn is_inside() -> bool {
+    INSIDE.get()
+}
+
+/// Restores what was said before it, also when a poll panics.
+struct Outside(bool);
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        INSIDE.set(self.0);
+    }
+}
+
+/// Runs `work`, a loop of concurrent calls, so that [`is_inside`] tells of it.
+async fn looping<T>(work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| {
+        let _before = Outside(INSIDE.replace(true));
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Runs a command until it has returned and what it left behind has ended. Gives its exit code.
+pub(crate) async fn run(pre: &CommandPre<State>, state: State) -> wasmtime::Result<i32> {
+    let mut store = new_store(pre.engine(), state);
+    let command = pre.instantiate_async(&mut store).await?;
+    let returned = store.run_concurrent(async |accessor| {
+        let returned = command.wasi_cli_run().call_run(accessor).await?;
+        poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+        wasmtime::error::Ok(returned)
+    });
+    Ok(if looping(returned).await??.is_ok() { 0 } else { 1 })
+}
+
+fn new_store(engine: &Engine, state: State) -> Store<State> {
+    let mut store = process::new_store(engine, state);
+    store.limiter(|it| &mut it.limits);
+    store.set_hostcall_fuel(CALL_BYTES_MAX);
+    // Tasks, streams and futures are handles too, and cost the host more than resources do.
+    store.set_max_component_handles(RESOURCES_MAX);
+    store
+}
