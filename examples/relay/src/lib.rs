@@ -1,7 +1,7 @@
 //! A service of WASI 0.3 (`wasi:http/handler`): its response begins before its request has ended.
 //!
 //! `POST /` gives the body back in capitals, piece by piece as it arrives, and tells in a trailer how many bytes it was.
-//! `GET /fetch?AUTHORITY/PATH` asks another server and passes the answer on without looking at it.
+//! `GET /fetch?URL` asks another server, by http unless the URL says https, and passes the answer on without looking at it.
 
 use wasip3::{
     http::{
@@ -61,12 +61,16 @@ fn capitals(request: Request) -> Response {
     response
 }
 
-async fn fetch(target: &str) -> Result<Response, ErrorCode> {
+async fn fetch(url: &str) -> Result<Response, ErrorCode> {
+    let (scheme, target) = match url.strip_prefix("https://") {
+        Some(target) => (Scheme::Https, target),
+        None => (Scheme::Http, url.strip_prefix("http://").unwrap_or(url)),
+    };
     let (authority, path) = target.split_at(target.find('/').unwrap_or(target.len()));
     let (_, trailers) = wit_future::new(|| Ok(None));
     let (request, _sent) = Request::new(Fields::new(), None, trailers, None);
     let invalid = |()| ErrorCode::HttpRequestUriInvalid;
-    request.set_scheme(Some(&Scheme::Http)).map_err(invalid)?;
+    request.set_scheme(Some(&scheme)).map_err(invalid)?;
     request.set_authority(Some(authority)).map_err(invalid)?;
     request.set_path_with_query(Some(if path.is_empty() { "/" } else { path })).map_err(invalid)?;
     client::send(request).await
