@@ -66,6 +66,8 @@ pub(crate) enum SessionError {
         "{command:?} is not in image {image}: a WebAssembly image has no shell and no tools but the programs put into it"
     )]
     NotFound { command: String, image: String },
+    #[error("image {0} has no tar, which kubectl cp would run in it: mount a volume for files to read and write")]
+    NoTar(String),
     #[error("{command:?} is no command but a {kind}, which answers requests")]
     NoProcess { command: String, kind: String },
     #[error("{command:?}: {reason}")]
@@ -189,8 +191,10 @@ impl Owner {
         let name = command.first().filter(|it| !it.is_empty()).ok_or(SessionError::NoCommand)?.clone();
         let failed = |reason: String| SessionError::Start { command: name.clone(), reason };
         let found = self.shared.images.program(image, &name).await.map_err(|error| failed(error.to_string()))?;
-        let program =
-            found.ok_or_else(|| SessionError::NotFound { command: name.clone(), image: image.reference.clone() })?;
+        let program = found.ok_or_else(|| match name.as_str() {
+            "tar" => SessionError::NoTar(image.reference.clone()),
+            _ => SessionError::NotFound { command: name.clone(), image: image.reference.clone() },
+        })?;
         let program = self.shared.runtime.load(&program.wasm, &program.digest).await;
         let program = program.map_err(|error| failed(error.to_string()))?;
         if !program.kind().is_command() {
