@@ -164,7 +164,7 @@ impl Exchange {
 
     /// Lets the guest go on. Ready once, when its call has ended and what it held is released; failures are recorded.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        if p3::is_inside() && matches!(self.guest.code.linked, Linked::Service(_)) {
+        if p3::is_inside() && matches!(self.guest.code.linked, Linked::Service(_) | Linked::ConcurrentCommand(_)) {
             // Whoever waits for it is such a guest too.
             self.move_away();
         }
