@@ -1,28 +1,31 @@
-//! Policies that delete: ClusterCleanupPolicy and CleanupPolicy.
+//! Policies that delete by schedule: ClusterCleanupPolicy, CleanupPolicy and DeletingPolicy.
 //!
 //! Entry point: [`Cleanup::compile`]. Which objects go is asked of a rule like that of any other policy: `match`,
-//! `exclude` and `conditions`, whose expressions see the object as `target`. When, is a schedule in cron's format, in UTC.
-//! Deliberately absent: the label `cleanup.kyverno.io/ttl`, and doing it.
+//! `exclude` and `conditions`, whose expressions see the object as `target`; or of expressions in CEL. When, is a schedule
+//! in cron's format, in UTC. Deliberately absent: doing it.
 
-use eyot_model::cron::Schedule;
+use eyot_model::{cron::Schedule, kinds::Kind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
     Flaw, Policy, Request, Status,
+    celpolicy::{CelDeleter, GROUP},
     conditions::Conditions,
     context::Context,
     flaw,
-    matching::{KindPattern, Match},
+    matching::Match,
     spec::ContextEntry,
 };
 
-/// A policy of either kind.
+/// A policy that deletes.
 #[derive(Debug)]
 pub struct Cleanup {
     /// As it was written.
     pub(crate) spec: Value,
-    /// Empty for a ClusterCleanupPolicy.
+    /// `ClusterCleanupPolicy` and so on.
+    pub kind: String,
+    /// Empty for one that is about all namespaces.
     pub namespace: String,
     /// Name.
     pub name: String,
@@ -30,7 +33,16 @@ pub struct Cleanup {
     pub schedule: Schedule,
     /// How dependents go: `Foreground`, `Background`, `Orphan`, or as the kind has it.
     pub propagation: Option<String>,
-    policy: Policy,
+    demand: Demand,
+}
+
+/// What is asked about objects.
+#[derive(Debug)]
+pub(crate) enum Demand {
+    /// A rule that is violated by what goes.
+    Rule(Policy),
+    /// Expressions that hold for what goes.
+    Cel(Box<CelDeleter>),
 }
 
 #[derive(Deserialize)]
@@ -53,9 +65,11 @@ impl Cleanup {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn compile(object: &Value) -> Result<Cleanup, Vec<Flaw>> {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        if object["kind"].as_str().is_some_and(|it| it.ends_with("DeletingPolicy")) {
+            return Cleanup::compile_cel(object);
+        }
         let written = object.get("spec").cloned().unwrap_or_default();
-        let spec: Spec = flaw::read(written.clone(), "spec").map_err(|it| vec![it])?;
+        let spec: Spec = flaw::read(written, "spec").map_err(|it| vec![it])?;
         let mut flaws = Vec::new();
         for (field, filters) in [("match", Some(&spec.matches)), ("exclude", spec.exclude.as_ref())] {
             if filters.is_some_and(Match::needs_user) {
@@ -66,43 +80,94 @@ impl Cleanup {
         if spec.matches.kinds().next().is_none() {
             flaws.push(Flaw::new("spec.match", "names no kind"));
         }
-        let propagation = spec.deletion_propagation_policy;
+        let policy = Policy::compile(&as_rule(object)).map_err(|more| flaws.extend(more.into_iter().map(relocated)));
+        let timing = (spec.schedule.as_str(), spec.deletion_propagation_policy);
+        match policy {
+            Ok(policy) => Cleanup::assembled(object, timing, Demand::Rule(policy), flaws),
+            Err(()) => Err(flaws),
+        }
+    }
+
+    fn compile_cel(object: &Value) -> Result<Cleanup, Vec<Flaw>> {
+        let spec = &object["spec"];
+        let propagation = spec["deletionPropagationPolicy"].as_str().map(str::to_owned);
+        let timing = (spec["schedule"].as_str().unwrap_or_default(), propagation);
+        Cleanup::assembled(object, timing, Demand::Cel(Box::new(CelDeleter::compile(object))), Vec::new())
+    }
+
+    fn assembled(
+        object: &Value,
+        (schedule, propagation): (&str, Option<String>),
+        demand: Demand,
+        mut flaws: Vec<Flaw>,
+    ) -> Result<Cleanup, Vec<Flaw>> {
+        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        let metadata = &object["metadata"];
         if !matches!(propagation.as_deref(), None | Some("Foreground" | "Background" | "Orphan")) {
             let field = "spec.deletionPropagationPolicy";
             flaws.push(Flaw::new(field, "must be one of Foreground, Background and Orphan"));
         }
-        let schedule = Schedule::parse(&spec.schedule).map_err(|why| flaws.push(Flaw::new("spec.schedule", why)));
-        let policy = Policy::compile(&as_rule(object)).map_err(|more| flaws.extend(more.into_iter().map(relocated)));
-        match (schedule, policy) {
-            (Ok(schedule), Ok(policy)) if flaws.is_empty() => {
-                let (namespace, name) = (text("namespace"), text("name"));
-                Ok(Cleanup { spec: written, namespace, name, schedule, propagation, policy })
+        match Schedule::parse(schedule) {
+            Ok(schedule) if flaws.is_empty() => Ok(Cleanup {
+                spec: object.get("spec").cloned().unwrap_or_default(),
+                kind: text(&object["kind"]),
+                namespace: text(&metadata["namespace"]),
+                name: text(&metadata["name"]),
+                schedule,
+                propagation,
+                demand,
+            }),
+            Ok(_) => Err(flaws),
+            Err(why) => {
+                flaws.push(Flaw::new("spec.schedule", why));
+                Err(flaws)
             }
-            _ => Err(flaws),
         }
     }
 
-    /// `namespace/name`, or the name.
+    /// Kind, namespace and name, as logs tell them.
     pub fn key(&self) -> String {
-        self.policy.key()
-    }
-
-    /// Kinds of what it deletes.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = &KindPattern> {
-        self.policy.rules.iter().flat_map(|it| it.rule.matches.kinds())
-    }
-
-    /// Whether an object is to go.
-    ///
-    /// # Errors
-    /// When that cannot be told.
-    pub(crate) fn takes(&self, request: &Request<'_>, context: &mut Context<'_>) -> Result<bool, String> {
-        context.set("target", request.object.clone());
-        let results = self.policy.validate(request, context, &[]);
-        match results.into_iter().next() {
-            Some(it) if it.status == Status::Error => Err(it.message),
-            found => Ok(found.is_some_and(|it| it.status == Status::Fail)),
+        match self.namespace.as_str() {
+            "" => format!("{}/{}", self.kind, self.name),
+            namespace => format!("{}/{namespace}/{}", self.kind, self.name),
         }
+    }
+
+    /// Group and version of the policy.
+    pub fn api_version(&self) -> (&'static str, &'static str) {
+        match self.demand {
+            Demand::Rule(_) => ("kyverno.io", "v2"),
+            Demand::Cel(_) => (GROUP, "v1"),
+        }
+    }
+
+    /// Whether it may be about objects of a kind.
+    pub(crate) fn names(&self, kind: &Kind) -> bool {
+        match &self.demand {
+            Demand::Rule(policy) => {
+                let mut patterns = policy.rules.iter().flat_map(|it| it.rule.matches.kinds());
+                patterns.any(|it| it.subresource().is_empty() && it.names(&kind.group, &kind.version, &kind.kind))
+            }
+            Demand::Cel(policy) => policy.policy.matching.plurals().any(|it| it == "*" || it == kind.plural),
+        }
+    }
+
+    /// What is asked about objects.
+    pub(crate) fn demand(&self) -> &Demand {
+        &self.demand
+    }
+}
+
+/// Whether an object is to go by a rule.
+///
+/// # Errors
+/// When that cannot be told.
+pub(crate) fn takes(policy: &Policy, request: &Request<'_>, context: &mut Context<'_>) -> Result<bool, String> {
+    context.set("target", request.object.clone());
+    let results = policy.validate(request, context, &[]);
+    match results.into_iter().next() {
+        Some(it) if it.status == Status::Error => Err(it.message),
+        found => Ok(found.is_some_and(|it| it.status == Status::Fail)),
     }
 }
 

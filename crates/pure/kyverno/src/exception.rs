@@ -30,8 +30,7 @@ pub struct Exception {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Spec {
-    #[serde(default, rename = "background")]
-    _background: Option<bool>,
+    background: Option<bool>,
     #[serde(rename = "match")]
     matches: Match,
     conditions: Option<Conditions>,
@@ -58,6 +57,11 @@ impl Exception {
         let spec: Spec = flaw::read(object.get("spec").cloned().unwrap_or_default(), "spec")?;
         if spec.exceptions.is_empty() {
             return Err(Flaw::new("spec.exceptions", "names no policy"));
+        }
+        if spec.background != Some(false) && spec.matches.needs_user() {
+            let why = "subjects, roles and clusterRoles are not known when stored objects are judged; set \
+                       spec.background to false";
+            return Err(Flaw::new("spec.match", why));
         }
         Ok(Exception { namespace: text("namespace"), name: text("name"), spec })
     }

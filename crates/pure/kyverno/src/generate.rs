@@ -13,8 +13,8 @@ use crate::{
     validate, variables,
 };
 
-/// Objects that one rule may make for one trigger.
-const MADE_MAX: usize = 1_000;
+/// Objects that one rule, or one policy, may make for one trigger.
+pub(crate) const MADE_MAX: usize = 1_000;
 
 /// An object to make.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,32 @@ pub mod label {
     pub const TRIGGER_UID: &str = "generate.kyverno.io/trigger-uid";
     /// Marks a copy.
     pub const CLONE_SOURCE: &str = "generate.kyverno.io/clone-source";
+    /// Identity of what an expression copied.
+    pub const SOURCE_UID: &str = "generate.kyverno.io/source-uid";
+}
+
+/// Says on an object who made it (policy, its namespace, rule), and for which trigger.
+pub(crate) fn mark(object: &mut Value, [policy, namespace, rule]: [&str; 3], trigger: &Value) {
+    if !object["metadata"]["labels"].is_object() {
+        object["metadata"]["labels"] = json!({});
+    }
+    let labels = &mut object["metadata"]["labels"];
+    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    let api_version = text(&trigger["apiVersion"]);
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    for (key, value) in [
+        (label::MANAGED_BY, label::KYVERNO),
+        (label::POLICY, policy),
+        (label::POLICY_NAMESPACE, namespace),
+        (label::RULE, rule),
+        (label::TRIGGER_KIND, &text(&trigger["kind"])),
+        (label::TRIGGER_GROUP, group),
+        (label::TRIGGER_VERSION, version),
+        (label::TRIGGER_NAMESPACE, &text(&trigger["metadata"]["namespace"])),
+        (label::TRIGGER_UID, &text(&trigger["metadata"]["uid"])),
+    ] {
+        labels[key] = value.into();
+    }
 }
 
 /// Decides what a rule makes for a request.
@@ -201,25 +227,6 @@ impl Maker<'_, '_> {
 
     /// Says who made the object, and for whom.
     fn label(&self, object: &mut Value) {
-        if !object["metadata"]["labels"].is_object() {
-            object["metadata"]["labels"] = json!({});
-        }
-        let labels = &mut object["metadata"]["labels"];
-        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
-        let api_version = text(&self.trigger["apiVersion"]);
-        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-        for (key, value) in [
-            (label::MANAGED_BY, label::KYVERNO),
-            (label::POLICY, &self.policy.name),
-            (label::POLICY_NAMESPACE, &self.policy.namespace),
-            (label::RULE, &self.rule.name),
-            (label::TRIGGER_KIND, &text(&self.trigger["kind"])),
-            (label::TRIGGER_GROUP, group),
-            (label::TRIGGER_VERSION, version),
-            (label::TRIGGER_NAMESPACE, &text(&self.trigger["metadata"]["namespace"])),
-            (label::TRIGGER_UID, &text(&self.trigger["metadata"]["uid"])),
-        ] {
-            labels[key] = value.into();
-        }
+        mark(object, [&self.policy.name, &self.policy.namespace, &self.rule.name], self.trigger);
     }
 }

@@ -37,6 +37,7 @@ pub mod source;
 pub mod spec;
 pub mod suite;
 mod text;
+pub mod ttl;
 mod validate;
 pub mod variables;
 mod version;

@@ -138,7 +138,8 @@ impl PodSecurityExclude {
     fn covers(&self, field: &str, value: &Value) -> bool {
         let values = || match value {
             Value::Array(all) => all.iter().map(text::plain).collect(),
-            Value::Null => Vec::new(),
+            // What is not said is a value of its own, as Kyverno's reports name it.
+            Value::Null => vec!["undefined".to_owned()],
             other => vec![text::plain(other)],
         };
         (self.restricted_field.is_empty() || self.restricted_field == field)
@@ -217,12 +218,17 @@ fn settle_volumes(spec: &mut Value, exclude: &PodSecurityExclude, only: Option<&
             continue;
         };
         let field = format!("spec.volumes[*].{source}");
-        let value = match source.as_str() {
-            "hostPath" => volume["hostPath"]["path"].clone(),
-            _ => field.clone().into(),
+        // What is named is a path on the host; of other sources the field itself, or one within.
+        let values: Vec<Value> = match source.as_str() {
+            "hostPath" => vec![volume["hostPath"]["path"].clone()],
+            _ => {
+                let within = volume[&source].as_object().into_iter().flatten().map(|it| it.0.as_str().into());
+                std::iter::once(field.as_str().into()).chain(within).collect()
+            }
         };
         if only.is_none_or(|it| it == source)
-            && (exclude.covers(&field, &value) || exclude.covers("spec.volumes[*]", &field.clone().into()))
+            && (values.iter().any(|it| exclude.covers(&field, it))
+                || exclude.covers("spec.volumes[*]", &field.as_str().into()))
         {
             *volume = json!({ "name": volume["name"], "emptyDir": {} });
         }

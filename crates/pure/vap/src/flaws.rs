@@ -18,7 +18,25 @@ const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Un
 pub fn policy(object: &Value, mutates: bool, language: &Language) -> Vec<Cause> {
     let spec = &object["spec"];
     let mut causes = Vec::new();
-    one_of(&spec["failurePolicy"], "spec.failurePolicy", &["Fail", "Ignore"], &mut causes);
+    let variables = around(spec, language, &mut causes);
+    let around = Surroundings { language, variables: &variables, makes_messages: true };
+    if mutates {
+        mutations(spec, &around, &mut causes);
+    } else {
+        validations(spec, &around, &mut causes);
+    }
+    causes
+}
+
+/// What is wrong with what stands around a policy's demands and changes: what it is about, its conditions and variables.
+pub fn surroundings(object: &Value, language: &Language) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    around(&object["spec"], language, &mut causes);
+    causes
+}
+
+fn around(spec: &Value, language: &Language, causes: &mut Vec<Cause>) -> Vec<Variable> {
+    one_of(&spec["failurePolicy"], "spec.failurePolicy", &["Fail", "Ignore"], causes);
     let param_kind = &spec["paramKind"];
     if param_kind.is_object() {
         for field in ["apiVersion", "kind"].iter().filter(|it| is_empty(&param_kind[**it])) {
@@ -27,23 +45,17 @@ pub fn policy(object: &Value, mutates: bool, language: &Language) -> Vec<Cause> 
     }
     let constraints = &spec["matchConstraints"];
     if constraints.is_object() {
-        matching(constraints, "spec.matchConstraints", &mut causes);
+        matching(constraints, "spec.matchConstraints", causes);
         if meta::list(constraints.get("resourceRules")).is_empty() {
             causes.push(Cause::required("spec.matchConstraints.resourceRules", ""));
         }
     } else {
         causes.push(Cause::required("spec.matchConstraints", ""));
     }
-    let variables = variables(spec, language, &mut causes);
-    let around = Surroundings { language, variables: &variables, makes_messages: true };
-    let bare = Surroundings { makes_messages: false, ..around.of_conditions() };
-    conditions(&spec["matchConditions"], "spec.matchConditions", &bare, &mut causes);
-    if mutates {
-        mutations(spec, &around, &mut causes);
-    } else {
-        validations(spec, &around, &mut causes);
-    }
-    causes
+    let variables = variables(spec, language, causes);
+    let bare = Surroundings { language, variables: &variables, makes_messages: false }.of_conditions();
+    conditions(&spec["matchConditions"], "spec.matchConditions", &bare, causes);
+    variables
 }
 
 fn is_empty(value: &Value) -> bool {

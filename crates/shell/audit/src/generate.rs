@@ -40,8 +40,9 @@ fn place(object: &Value) -> (&str, &str, &str, &str) {
     (text("/apiVersion"), text("/kind"), text("/metadata/namespace"), text("/metadata/name"))
 }
 
-/// Makes an object, or brings it up to date where it follows its source.
-pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made) -> Result<(), String> {
+/// Makes an object, or brings it up to date where it follows its source. `adopts` tells whether one that somebody else
+/// made under that name becomes the rule's.
+pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made, adopts: bool) -> Result<(), String> {
     let (api_version, kind, namespace, name) = place(&made.object);
     let (resource, namespaced) =
         resource(api_version, kind, look).ok_or_else(|| format!("no kind {kind} is served in {api_version}"))?;
@@ -60,11 +61,22 @@ pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made) -> Res
         return Ok(());
     }
     let mut current = serde_json::to_value(&existing).map_err(|it| it.to_string())?;
+    if !adopts && !is_of_same(&current, &made.object) {
+        tracing::info!(kind, namespace, name, "not generated: somebody else made an object of that name");
+        return Ok(());
+    }
     if !bring_up_to_date(&mut current, &made.object) {
         return Ok(());
     }
     let updated: DynamicObject = serde_json::from_value(current).map_err(|it| it.to_string())?;
     api.replace(name, &PostParams::default(), &updated).await.map(drop).map_err(failed)
+}
+
+/// Whether one policy made both objects for one trigger.
+fn is_of_same(one: &Value, other: &Value) -> bool {
+    [label::POLICY, label::POLICY_NAMESPACE, label::TRIGGER_UID]
+        .iter()
+        .all(|it| one["metadata"]["labels"].get(it) == other["metadata"]["labels"].get(it))
 }
 
 /// Gives an object everything that it should have; returns whether anything changed. What others added beside the
@@ -84,37 +96,46 @@ fn bring_up_to_date(current: &mut Value, wanted: &Value) -> bool {
     *current != before
 }
 
-/// Writes a changed object back, if nobody else has changed it meanwhile.
-pub(crate) async fn write_back(client: &Client, look: &dyn Look, object: &Value) -> Result<(), String> {
+/// Writes a changed object back, if nobody else has changed it meanwhile; its identity and version then.
+pub(crate) async fn write_back(client: &Client, look: &dyn Look, object: &Value) -> Result<(String, String), String> {
     let (api_version, kind, namespace, name) = place(object);
     let (resource, namespaced) =
         resource(api_version, kind, look).ok_or_else(|| format!("no kind {kind} is served in {api_version}"))?;
     let api = api(client, &resource, if namespaced { namespace } else { "" });
     let changed: DynamicObject = serde_json::from_value(object.clone()).map_err(|it| it.to_string())?;
     let written = api.replace(name, &PostParams::default(), &changed).await;
-    written.map(drop).map_err(|why| format!("{kind} {namespace}/{name}: {why}"))
+    let written = written.map_err(|why| format!("{kind} {namespace}/{name}: {why}"))?;
+    Ok((written.metadata.uid.unwrap_or_default(), written.metadata.resource_version.unwrap_or_default()))
 }
 
-/// Removes what a rule made, for one trigger or, without one, at all. Only rules that synchronize take away.
+/// Removes what a rule made: all of it, or what has one more label, other than what is still `wanted`. Only rules that
+/// synchronize take away.
 pub(crate) async fn remove_for(
     client: &Client,
     kinds: &[(ApiResource, bool)],
     generator: &Generator,
-    trigger: Option<&str>,
+    more: Option<(&str, &str)>,
+    wanted: &[Made],
 ) -> Result<(), String> {
     // Policies of several namespaces may have one name.
     let (namespace, name) = generator.policy.split_once('/').unwrap_or(("", &generator.policy));
     let mut labels =
         format!("{}={name},{}={namespace},{}={}", label::POLICY, label::POLICY_NAMESPACE, label::RULE, generator.rule);
-    if let Some(uid) = trigger {
-        labels.push_str(&format!(",{}={uid}", label::TRIGGER_UID));
+    if let Some((label, value)) = more {
+        labels.push_str(&format!(",{label}={value}"));
     }
     for (resource, _) in kinds {
+        let stays = |namespace: &str, name: &str| {
+            wanted.iter().any(|it| place(&it.object) == (&resource.api_version, &resource.kind, namespace, name))
+        };
         let all: Api<DynamicObject> = Api::all_with(client.clone(), resource);
         let found = all.list(&ListParams::default().labels(&labels)).await.map_err(|it| it.to_string())?;
         for object in found {
             let namespace = object.metadata.namespace.clone().unwrap_or_default();
             let name = object.metadata.name.clone().unwrap_or_default();
+            if stays(&namespace, &name) {
+                continue;
+            }
             let gone = api(client, resource, &namespace).delete(&name, &DeleteParams::default()).await;
             match gone {
                 Ok(_) => {}

@@ -1,6 +1,6 @@
 //! What policies do without a request: reports about stored objects, objects that they generate, change or delete.
 //!
-//! Entry points: [`run`] for Kyverno's policies, and [`Violations`] for Gatekeeper's constraints. For the first everything is
+//! Entry points: [`run`] for Kyverno's policies and its label of when an object goes, and [`Violations`] for Gatekeeper's constraints. For the first everything is
 //! watched, nothing polled: policies tell which kinds matter, and only those are watched. A change of a policy starts anew
 //! with the kinds that matter then, which lists all of their objects once. The second lists in chunks, at an interval.
 //!
@@ -12,6 +12,7 @@ mod pages;
 mod plan;
 mod report;
 mod sweep;
+mod ttl;
 mod violations;
 mod work;
 
@@ -50,11 +51,11 @@ pub async fn run(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, sto
     let sweeper = Sweeper::new(client.clone(), kyverno.clone(), look.clone()).run(tell.subscribe());
     kyverno.on_change(move || tell.send_replace(()));
     let work = async {
-        let mut worker = Worker::new(client, kyverno.clone(), look.clone());
+        let mut worker = Worker::new(client.clone(), kyverno.clone(), look.clone());
         loop {
             // What comes after this is not in the plan.
             changes.mark_unchanged();
-            let plan = plan::Plan::of(&kyverno, &*look);
+            let plan = plan::Plan::of(&kyverno, &*look, worker.learned());
             tokio::select! {
                 () = worker.follow(&plan) => {}
                 _ = changes.changed() => {}
@@ -62,8 +63,10 @@ pub async fn run(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, sto
             tokio::time::sleep(SETTLE).await;
         }
     };
+    let reaper = ttl::run(client.clone(), look.clone());
     tokio::select! {
         () = stop.cancelled() => {}
+        () = reaper => {}
         () = sweeper => {}
         () = work => {}
     }

@@ -1,6 +1,9 @@
 //! Which kinds matter to the policies that are in force. Entry point: [`Plan::of`].
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use eyot_kyverno::{Generator, Kyverno, matching::KindPattern};
 use eyot_policy::Look;
@@ -20,6 +23,23 @@ pub(crate) struct Kind {
     pub(crate) products: Vec<usize>,
 }
 
+/// What a policy in CEL turned out to make and to look at: its expressions do not tell beforehand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Learned {
+    /// `apiVersion` and kind.
+    pub(crate) products: BTreeSet<(String, String)>,
+    /// `apiVersion`, kind, namespace and name; without a name all of that place.
+    pub(crate) sources: BTreeSet<[String; 4]>,
+}
+
+/// What policies are known by: kind, and `namespace/name`.
+pub(crate) type PolicyKey = (String, String);
+
+/// How a rule's policy is known.
+pub(crate) fn key_of(generator: &Generator) -> PolicyKey {
+    (generator.of.2.clone(), generator.policy.clone())
+}
+
 /// Everything that is to be watched.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -28,9 +48,17 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn of(kyverno: &Kyverno, look: &dyn Look) -> Plan {
+    pub(crate) fn of(kyverno: &Kyverno, look: &dyn Look, learned: &HashMap<PolicyKey, Learned>) -> Plan {
         let background = kyverno.background();
-        let generators = background.generators();
+        let mut generators = background.generators();
+        for generator in generators.iter_mut().filter(|it| it.synchronize) {
+            if let Some(learned) = learned.get(&key_of(generator)) {
+                generator.products.extend(learned.products.iter().cloned());
+                generator
+                    .sources
+                    .extend(learned.sources.iter().map(|[version, kind, ..]| (version.clone(), kind.clone())));
+            }
+        }
         let (judged, plurals) = (background.judged_kinds(), background.judged_plurals());
         if judged.is_empty() && plurals.is_empty() && generators.is_empty() {
             return Plan::default();
@@ -50,7 +78,10 @@ impl Plan {
                 let at = |test: &dyn Fn(&Generator) -> bool| {
                     generators.iter().enumerate().filter(|it| test(it.1)).map(|it| it.0).collect::<Vec<_>>()
                 };
-                let triggers = at(&|it| it.kinds.iter().any(|it| fits(&KindPattern::parse(it))));
+                let triggers = at(&|it| {
+                    it.kinds.iter().any(|it| fits(&KindPattern::parse(it)))
+                        || it.plurals.iter().any(|it| it == "*" || *it == kind.plural)
+                });
                 let is_one = |all: &[(String, String)]| {
                     all.iter().any(|(api_version, name)| {
                         *name == *kind.kind && (*api_version == kind.api_version() || api_version.contains("{{"))

@@ -83,11 +83,10 @@ impl Sweeper {
         self.look.look(&mut |data| {
             let table = data.kinds();
             for kind in table.iter() {
-                let names = (kind.group.as_str(), kind.version.as_str(), kind.kind.as_str());
                 let preferred = table.preferred(&kind.group, &kind.kind).is_some_and(|it| it.version == kind.version);
                 let can = kind.allows("list") && kind.allows("delete");
-                if preferred && can && Background::may_clean_up(policy, names, kind.namespaced) {
-                    let named = GroupVersionKind::gvk(names.0, names.1, names.2);
+                if preferred && can && Background::may_clean_up(policy, kind) {
+                    let named = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
                     kinds.push((ApiResource::from_gvk_with_plural(&named, &kind.plural), kind.namespaced));
                 }
             }
@@ -185,9 +184,10 @@ impl Sweeper {
 
     /// Writes into a policy's status when it ran.
     async fn note(&self, policy: &Cleanup, now: Timestamp) {
-        let (kind, plural) = resource(policy);
-        let named = GroupVersionKind::gvk("kyverno.io", "v2", kind);
-        let resource = ApiResource::from_gvk_with_plural(&named, plural);
+        let (group, version) = policy.api_version();
+        let named = GroupVersionKind::gvk(group, version, &policy.kind);
+        let plural = policy.kind.to_lowercase().replacen("policy", "policies", 1);
+        let resource = ApiResource::from_gvk_with_plural(&named, &plural);
         let api: Api<DynamicObject> = generate::api(&self.client, &resource, &policy.namespace);
         let time = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let status = Patch::Merge(json!({ "status": { "lastExecutionTime": time } }));
@@ -199,18 +199,12 @@ impl Sweeper {
     }
 }
 
-fn resource(policy: &Cleanup) -> (&'static str, &'static str) {
-    match policy.namespace.as_str() {
-        "" => ("ClusterCleanupPolicy", "clustercleanuppolicies"),
-        _ => ("CleanupPolicy", "cleanuppolicies"),
-    }
-}
-
 /// When a policy ran last, as its status says, or when it came to be.
 fn last_run(policy: &Cleanup, look: &dyn Look) -> Timestamp {
     let mut found = None;
     look.look(&mut |data| {
-        let kind = ("kyverno.io", "v2", resource(policy).0);
+        let (group, version) = policy.api_version();
+        let kind = (group, version, policy.kind.as_str());
         let stored = data.get(kind, &policy.namespace, &policy.name).ok().flatten();
         let time = |it: &Value| it.as_str().and_then(|it| it.parse::<Timestamp>().ok());
         found = stored.and_then(|it| {

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use eyot_kyverno::{Generator, Kyverno, Work, generate::label};
+use eyot_kyverno::{
+    Generator, Kyverno, Work,
+    generate::{Made, label},
+};
 use eyot_policy::{Engine, Finding, Look};
 use futures::{StreamExt, stream::SelectAll};
 use jiff::Timestamp;
@@ -21,12 +24,16 @@ use tokio::sync::mpsc;
 
 use crate::{
     EVENTS_MAX, Event, generate,
-    plan::{Kind, Plan},
+    plan::{Kind, Learned, Plan, PolicyKey, key_of},
     report,
 };
 
 /// Reports whose content is remembered, so that the same one is not written again.
 const REPORTS_MAX: usize = 200_000;
+/// Own writes that are remembered until they come back.
+const OWN_MAX: usize = 20_000;
+/// Places that a policy's expressions look at; one that looks at more follows those.
+const SOURCES_MAX: usize = 1_000;
 
 pub(crate) struct Worker {
     client: Client,
@@ -38,16 +45,29 @@ pub(crate) struct Worker {
     generators: Vec<Generator>,
     /// Kinds of which something was generated.
     made: HashSet<(String, String)>,
+    /// What policies in CEL make and look at.
+    learned: HashMap<PolicyKey, Learned>,
+    /// Whether something was learned that is not watched yet.
+    is_stale: bool,
+    /// Versions that rules wrote themselves, by identity: these lead to no further work.
+    own: HashMap<String, String>,
 }
 
 impl Worker {
     pub(crate) fn new(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>) -> Worker {
         let (reports, generators, made) = (HashMap::new(), Vec::new(), HashSet::new());
-        Worker { client, kyverno, look, reports, generators, made }
+        let (learned, own) = (HashMap::new(), HashMap::new());
+        Worker { client, kyverno, look, reports, generators, made, learned, is_stale: false, own }
     }
 
-    /// Watches what the plan says, until it is dropped.
+    /// What policies in CEL turned out to make and to look at.
+    pub(crate) fn learned(&self) -> &HashMap<PolicyKey, Learned> {
+        &self.learned
+    }
+
+    /// Watches what the plan says, until it is dropped or there turned out to be more to watch.
     pub(crate) async fn follow(&mut self, plan: &Plan) {
+        self.is_stale = false;
         self.retire(plan).await;
         if plan.kinds.is_empty() {
             return std::future::pending().await;
@@ -61,6 +81,9 @@ impl Worker {
         let work = async {
             while let Some(event) = inbox.recv().await {
                 self.take(plan, event).await;
+                if self.is_stale {
+                    return;
+                }
             }
         };
         futures::future::select(std::pin::pin!(watches), std::pin::pin!(work)).await;
@@ -69,19 +92,26 @@ impl Worker {
     /// Takes away what rules made that are no more, unless it is to stay.
     async fn retire(&mut self, plan: &Plan) {
         let is_gone =
-            |it: &&Generator| !plan.generators.iter().any(|new| new.policy == it.policy && new.rule == it.rule);
+            |it: &&Generator| !plan.generators.iter().any(|new| key_of(new) == key_of(it) && new.rule == it.rule);
         let gone: Vec<Generator> = self.generators.iter().filter(is_gone).cloned().collect();
         for generator in gone.iter().filter(|it| it.synchronize && !it.orphans) {
-            self.remove(generator, None).await;
+            self.remove(generator, None, &[]).await;
+            self.learned.remove(&key_of(generator));
         }
         self.generators.clone_from(&plan.generators);
     }
 
-    async fn remove(&self, generator: &Generator, trigger: Option<&str>) {
+    /// Takes away what a rule made for a trigger that is gone or not meant any more.
+    async fn remove_all(&self, generator: &Generator, trigger: &Value) {
+        let uid = trigger["metadata"]["uid"].as_str().unwrap_or_default();
+        self.remove(generator, Some((label::TRIGGER_UID, uid)), &[]).await;
+    }
+
+    async fn remove(&self, generator: &Generator, more: Option<(&str, &str)>, wanted: &[Made]) {
         let kinds =
             self.made.iter().filter_map(|(api_version, kind)| generate::resource(api_version, kind, &*self.look));
         let kinds: Vec<(ApiResource, bool)> = kinds.collect();
-        if let Err(error) = generate::remove_for(&self.client, &kinds, generator, trigger).await {
+        if let Err(error) = generate::remove_for(&self.client, &kinds, generator, more, wanted).await {
             tracing::warn!(error, policy = generator.policy, rule = generator.rule, "removing what was generated");
         }
     }
@@ -98,30 +128,57 @@ impl Worker {
         object["kind"] = kind.resource.kind.clone().into();
         let deleting = is_gone || object["metadata"]["deletionTimestamp"].is_string();
         if deleting {
-            self.forget(plan, &kind, &object).await;
+            self.forget(plan, &kind, &object, is_gone).await;
         } else {
             if kind.judged {
                 self.report(&object).await;
             }
+            let is_own = self.is_own(&object);
             for at in &kind.triggers {
                 let generator = &plan.generators[*at];
-                if is_new || generator.existing || self.is_younger(&object, generator) {
-                    self.work(generator, &object).await;
+                let is_due = is_new || generator.existing || self.is_younger(&object, generator);
+                if is_due && !(is_own && generator.changes) {
+                    self.work(generator, &object, false).await;
                 }
             }
         }
         if is_new {
             for at in &kind.sources {
-                self.work_for_all(plan, *at).await;
+                if self.reads(&plan.generators[*at], &object) {
+                    self.work_for_all(plan, *at).await;
+                }
             }
-            for at in &kind.products {
-                self.restore(&plan.generators[*at], &object).await;
-            }
+        }
+        for at in &kind.products {
+            self.restore(&plan.generators[*at], &object, is_new).await;
         }
     }
 
-    /// Brings back what a rule made, after somebody else changed or deleted it.
-    async fn restore(&mut self, generator: &Generator, object: &Value) {
+    /// Whether a rule wrote an object as it is.
+    fn is_own(&mut self, object: &Value) -> bool {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        let is_own = self.own.get(text("uid")).is_some_and(|it| it == text("resourceVersion"));
+        if is_own {
+            self.own.remove(text("uid"));
+        }
+        is_own
+    }
+
+    /// Whether what a rule makes depends on an object of the kind of its sources.
+    fn reads(&self, generator: &Generator, object: &Value) -> bool {
+        let Some(learned) = self.learned.get(&key_of(generator)) else { return generator.plurals.is_empty() };
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        learned.sources.iter().any(|[version, kind, namespace, name]| {
+            object["apiVersion"] == *version
+                && object["kind"] == *kind
+                && (name.is_empty() || name == text("name"))
+                && (namespace.is_empty() || namespace == text("namespace"))
+        })
+    }
+
+    /// Brings back what a rule made, after somebody else changed or deleted it; takes it away where its trigger went
+    /// while nobody watched.
+    async fn restore(&mut self, generator: &Generator, object: &Value, is_new: bool) {
         let label = |name: &str| object["metadata"]["labels"][name].as_str().unwrap_or_default();
         let (namespace, name) = generator.policy.split_once('/').unwrap_or(("", &generator.policy));
         let of_rule = [(label::POLICY, name), (label::POLICY_NAMESPACE, namespace), (label::RULE, &generator.rule)];
@@ -130,26 +187,41 @@ impl Worker {
         }
         let kind = (label(label::TRIGGER_GROUP), label(label::TRIGGER_VERSION), label(label::TRIGGER_KIND));
         let (within, uid) = (label(label::TRIGGER_NAMESPACE), label(label::TRIGGER_UID));
-        let mut trigger = None;
+        let (mut trigger, mut is_known) = (None, false);
         self.look.look(&mut |data| {
-            let all = data.list(kind, Some(within).filter(|it| !it.is_empty())).unwrap_or_default();
-            trigger = all.into_iter().find(|it| it["metadata"]["uid"] == uid);
+            if let Ok(all) = data.list(kind, Some(within).filter(|it| !it.is_empty())) {
+                is_known = true;
+                trigger = all.into_iter().find(|it| it["metadata"]["uid"] == uid);
+            }
         });
-        // What goes with its trigger stays away.
-        if let Some(trigger) = trigger.filter(|it| !it["metadata"]["deletionTimestamp"].is_string()) {
-            self.work(generator, &trigger).await;
+        match trigger {
+            // What goes with its trigger stays away.
+            Some(it) if it["metadata"]["deletionTimestamp"].is_string() => {}
+            Some(it) if is_new => self.work(generator, &it, false).await,
+            None if is_known && !is_new => self.remove(generator, Some((label::TRIGGER_UID, uid)), &[]).await,
+            _ => {}
         }
     }
 
     /// What goes with an object that goes.
-    async fn forget(&mut self, plan: &Plan, kind: &Kind, object: &Value) {
+    async fn forget(&mut self, plan: &Plan, kind: &Kind, object: &Value, is_gone: bool) {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         // The report goes with its owner.
         self.reports.remove(uid);
         for at in &kind.triggers {
             let generator = &plan.generators[*at];
             if generator.synchronize && !generator.changes {
-                self.remove(generator, Some(uid)).await;
+                self.remove_all(generator, object).await;
+            }
+            if is_gone && !generator.plurals.is_empty() {
+                self.work(generator, object, true).await;
+            }
+        }
+        // Nor does a copy outlive what it was copied from.
+        for at in kind.sources.iter().filter(|_| is_gone) {
+            let generator = &plan.generators[*at];
+            if !generator.plurals.is_empty() && self.reads(generator, object) {
+                self.remove(generator, Some((label::SOURCE_UID, uid)), &[]).await;
             }
         }
     }
@@ -159,10 +231,10 @@ impl Worker {
         let created =
             |it: &Value| it["metadata"]["creationTimestamp"].as_str().and_then(|it| it.parse::<Timestamp>().ok());
         let (namespace, name) = generator.policy.split_once('/').unwrap_or(("", &generator.policy));
-        let kind = if namespace.is_empty() { "ClusterPolicy" } else { "Policy" };
         let mut policy = None;
         self.look.look(&mut |data| {
-            let found = data.get(("kyverno.io", "v1", kind), namespace, name).ok().flatten();
+            let (group, version, kind) = (generator.of.0, generator.of.1, generator.of.2.as_str());
+            let found = data.get((group, version, kind), namespace, name).ok().flatten();
             policy = found.and_then(|it| created(&it));
         });
         matches!((created(object), policy), (Some(object), Some(policy)) if object > policy)
@@ -193,35 +265,60 @@ impl Worker {
         }
     }
 
-    /// Does what a rule wants for a trigger.
-    async fn work(&mut self, generator: &Generator, trigger: &Value) {
+    /// Does what a rule wants for a trigger, which is gone where `is_gone`.
+    async fn work(&mut self, generator: &Generator, trigger: &Value, is_gone: bool) {
         let background = self.kyverno.background();
         let mut work: Option<Work> = None;
         self.look.look(&mut |data| {
             let namespace = namespace_of(trigger, data).unwrap_or_default();
-            work = background.work(generator, trigger, &namespace, Timestamp::now(), data);
+            work = background.work(generator, (trigger, is_gone), &namespace, Timestamp::now(), data);
         });
         let (policy, rule) = (&generator.policy, &generator.rule);
         let Some(work) = work else {
-            if generator.synchronize && !generator.changes {
-                let uid = trigger["metadata"]["uid"].as_str().unwrap_or_default();
-                self.remove(generator, Some(uid)).await;
+            if generator.synchronize && !generator.changes && !is_gone {
+                self.remove_all(generator, trigger).await;
             }
             return;
         };
-        if let Some(error) = work.error {
+        if let Some(error) = &work.error {
             tracing::warn!(error, policy, rule, "a policy cannot do its work in the background");
         }
+        let is_cel = !generator.plurals.is_empty();
         for made in &work.made {
             let text = |field: &str| made.object[field].as_str().unwrap_or_default().to_owned();
             self.made.insert((text("apiVersion"), text("kind")));
-            if let Err(error) = generate::settle(&self.client, &*self.look, made).await {
+            if let Err(error) = generate::settle(&self.client, &*self.look, made, !is_cel).await {
                 tracing::warn!(error, policy, rule, "generating an object");
             }
         }
         for object in &work.changed {
-            if let Err(error) = generate::write_back(&self.client, &*self.look, object).await {
-                tracing::warn!(error, policy, rule, "changing an object");
+            match generate::write_back(&self.client, &*self.look, object).await {
+                Ok((uid, version)) if self.own.len() < OWN_MAX => drop(self.own.insert(uid, version)),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(error, policy, rule, "changing an object"),
+            }
+        }
+        if is_cel && generator.synchronize && work.error.is_none() {
+            self.learn(generator, &work.made, work.read);
+            // What it made under other names before is not wanted any more.
+            if let Some(uid) = trigger["metadata"]["uid"].as_str() {
+                self.remove(generator, Some((label::TRIGGER_UID, uid)), &work.made).await;
+            }
+        }
+    }
+
+    /// Takes note of what a policy in CEL makes and looks at, to have that watched as well.
+    fn learn(&mut self, generator: &Generator, made: &[Made], read: Vec<[String; 4]>) {
+        let learned = self.learned.entry(key_of(generator)).or_default();
+        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        for made in made {
+            let kind = (text(&made.object["apiVersion"]), text(&made.object["kind"]));
+            self.is_stale |= learned.products.insert(kind.clone()) && !generator.products.contains(&kind);
+        }
+        for place in read {
+            if learned.sources.len() < SOURCES_MAX {
+                let kind = (place[0].clone(), place[1].clone());
+                self.is_stale |= learned.sources.insert(place) && !generator.sources.contains(&kind);
             }
         }
     }
@@ -244,7 +341,7 @@ impl Worker {
                 object["kind"] = kind.resource.kind.clone().into();
                 let generator = &plan.generators[at];
                 if generator.existing || self.is_younger(&object, generator) {
-                    self.work(generator, &object).await;
+                    self.work(generator, &object, false).await;
                 }
             }
         }

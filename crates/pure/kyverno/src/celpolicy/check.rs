@@ -7,7 +7,8 @@ use eyot_model::{
 use eyot_vap::flaws;
 use serde_json::{Value, json};
 
-use super::{MUTATING, Role, VALIDATING, autogen, fields};
+use super::{MUTATING, Role, VALIDATING, autogen, deleting, existing, fields, generating};
+use crate::Cleanup;
 
 /// Checks an object and gives a policy its status.
 pub(crate) fn check(object: &mut Value) -> Result<Vec<String>, Vec<Cause>> {
@@ -18,18 +19,43 @@ pub(crate) fn check(object: &mut Value) -> Result<Vec<String>, Vec<Cause>> {
     match role {
         Role::Refused(why) => causes.push(cause("kind", &format!("{kind} is not judged here: {why}"))),
         Role::Exception => exception(object, &mut causes),
+        Role::Generator => causes.extend(generating::flaws(object)),
+        Role::Deleter => {
+            causes.extend(deleting::flaws(object));
+            let told = Cleanup::compile(object).err().unwrap_or_default().into_iter();
+            causes.extend(told.map(|it| cause(&it.path, &it.message)));
+        }
         Role::Policy { mutates } => policy(object, mutates, &mut causes),
     }
     if !causes.is_empty() {
         return Err(causes);
     }
-    let Role::Policy { mutates } = role else { return Ok(Vec::new()) };
-    settle(object, mutates);
+    match role {
+        Role::Policy { mutates } => settle(object, mutates),
+        Role::Generator | Role::Deleter => settle_plain(object),
+        Role::Exception | Role::Refused(_) => return Ok(Vec::new()),
+    }
+    Ok(ineffective(object))
+}
+
+/// Fields that are taken and change nothing, with why.
+fn ineffective(object: &Value) -> Vec<String> {
+    let spec = &object["spec"];
     let kinds = ["validatingAdmissionPolicy", "mutatingAdmissionPolicy"];
-    let generated = kinds.iter().find(|it| object["spec"]["autogen"][**it]["enabled"] == true);
+    let generated = kinds.iter().find(|it| spec["autogen"][**it]["enabled"] == true);
     let told =
         |it: &&str| format!("spec.autogen.{it} has no effect: the policy is judged in the server itself already");
-    Ok(generated.map(told).into_iter().collect())
+    let mut warnings: Vec<String> = generated.map(told).into_iter().collect();
+    if spec["evaluation"]["skipBackgroundRequests"] == false {
+        let why = "what policies write in the background leads to no further work here";
+        warnings.push(format!("spec.evaluation.skipBackgroundRequests has no effect: {why}"));
+    }
+    let applies =
+        [("spec", &spec["useServerSideApply"]), ("spec.evaluation", &spec["evaluation"]["useServerSideApply"])];
+    for (path, _) in applies.into_iter().filter(|it| *it.1 == true) {
+        warnings.push(format!("{path}.useServerSideApply has no effect: what others added stays without it"));
+    }
+    warnings
 }
 
 fn cause(field: &str, message: &str) -> Cause {
@@ -58,11 +84,10 @@ fn policy(object: &Value, mutates: bool, causes: &mut Vec<Cause>) {
             causes.push(Cause::not_supported("spec.evaluation.mode", &evaluation["mode"], &known));
         }
     }
-    if evaluation["mutateExisting"]["enabled"] == true || spec.get("targetMatchConstraints").is_some() {
-        let why = "objects that are there already are not changed by these policies here; write a ClusterPolicy with \
-                   mutate.targets instead";
-        causes.push(cause("spec.evaluation.mutateExisting", why));
-    } else if mutates && evaluation["admission"]["enabled"] == false {
+    if mutates {
+        causes.extend(existing::flaws(object));
+    }
+    if mutates && evaluation["admission"]["enabled"] == false && evaluation["mutateExisting"]["enabled"] != true {
         let why = "disabling both admission and mutateExisting evaluation modes is not allowed";
         causes.push(cause("spec.evaluation", why));
     }
@@ -92,16 +117,23 @@ fn settle(object: &mut Value, mutates: bool) {
     let forms = autogen::forms(object, mutates).into_iter();
     let configs: serde_json::Map<String, Value> =
         forms.map(|it| (it.name.to_owned(), json!({"targets": it.targets, "spec": it.object["spec"]}))).collect();
+    object["status"] =
+        json!({ "autogen": { "configs": configs }, "generated": false, "conditionStatus": conditions() });
+}
+
+fn conditions() -> Value {
     let condition = |of_type: &str, message: &str| json!({"type": of_type, "status": "True", "reason": "Succeeded", "message": message});
-    object["status"] = json!({
-        "autogen": { "configs": configs },
-        "generated": false,
-        "conditionStatus": {
-            "ready": true,
-            "conditions": [
-                condition("WebhookConfigured", "Webhook configured."),
-                condition("RBACPermissionsGranted", "Policy is ready for reporting."),
-            ],
-        },
-    });
+    json!({
+        "ready": true,
+        "conditions": [
+            condition("WebhookConfigured", "Webhook configured."),
+            condition("RBACPermissionsGranted", "Policy is ready for reporting."),
+        ],
+    })
+}
+
+/// The status of a policy that has no forms. When one that deletes ran last stays.
+fn settle_plain(object: &mut Value) {
+    let status = meta::entry(object, "status");
+    status.insert("conditionStatus".to_owned(), conditions());
 }

@@ -5,7 +5,7 @@ use eyot_rules::{Budget, Environment, json};
 use eyot_vap::{Expression, conditions};
 use serde_json::{Value, json as made};
 
-use super::{CelPolicy, VALIDATING};
+use super::VALIDATING;
 use crate::policy::Status;
 
 /// Tells which of several exceptions says how a report looks.
@@ -53,8 +53,8 @@ impl CelException {
         }
     }
 
-    pub(super) fn names(&self, policy: &CelPolicy) -> bool {
-        self.policies.iter().any(|it| it.0 == policy.kind && it.1 == policy.name)
+    pub(super) fn names(&self, kind: &str, name: &str) -> bool {
+        self.policies.iter().any(|it| it.0 == kind && it.1 == name)
     }
 
     fn is_whole(&self) -> bool {

@@ -42,6 +42,15 @@ const MUTATING: Fields = &[
         "matchConstraints mutations failurePolicy auditAnnotations matchConditions variables autogen webhookConfiguration \
          evaluation reinvocationPolicy targetMatchConstraints targetMatchConditions",
     ),
+    (
+        "spec.targetMatchConstraints",
+        "expression resourceRules excludeResourceRules namespaceSelector objectSelector matchPolicy",
+    ),
+    ("spec.targetMatchConstraints.resourceRules[]", RULE),
+    ("spec.targetMatchConstraints.excludeResourceRules[]", RULE),
+    ("spec.targetMatchConstraints.namespaceSelector", SELECTOR),
+    ("spec.targetMatchConstraints.objectSelector", SELECTOR),
+    ("spec.targetMatchConditions[]", CONDITION),
     ("spec.matchConstraints", MATCHING),
     ("spec.matchConstraints.resourceRules[]", RULE),
     ("spec.matchConstraints.excludeResourceRules[]", RULE),
@@ -57,10 +66,45 @@ const MUTATING: Fields = &[
     ("spec.autogen.podControllers", "controllers"),
     ("spec.autogen.mutatingAdmissionPolicy", "enabled"),
     ("spec.webhookConfiguration", "timeoutSeconds"),
-    ("spec.evaluation", "mode admission background mutateExisting"),
+    ("spec.evaluation", "mode admission background mutateExisting skipBackgroundRequests useServerSideApply"),
     ("spec.evaluation.admission", "enabled"),
     ("spec.evaluation.background", "enabled"),
     ("spec.evaluation.mutateExisting", "enabled"),
+];
+
+const GENERATING: Fields = &[
+    (
+        "spec",
+        "matchConstraints generate matchConditions variables auditAnnotations evaluation webhookConfiguration \
+         useServerSideApply",
+    ),
+    ("spec.matchConstraints", MATCHING),
+    ("spec.matchConstraints.resourceRules[]", RULE),
+    ("spec.matchConstraints.excludeResourceRules[]", RULE),
+    ("spec.matchConstraints.namespaceSelector", SELECTOR),
+    ("spec.matchConstraints.objectSelector", SELECTOR),
+    ("spec.generate[]", "expression template"),
+    ("spec.generate[].template", "interpolate value"),
+    ("spec.matchConditions[]", CONDITION),
+    ("spec.variables[]", CONDITION),
+    ("spec.auditAnnotations[]", "key valueExpression"),
+    ("spec.webhookConfiguration", "timeoutSeconds"),
+    ("spec.evaluation", "admission generateExisting synchronize orphanDownstreamOnPolicyDelete skipBackgroundRequests"),
+    ("spec.evaluation.admission", "enabled"),
+    ("spec.evaluation.generateExisting", "enabled"),
+    ("spec.evaluation.synchronize", "enabled"),
+    ("spec.evaluation.orphanDownstreamOnPolicyDelete", "enabled"),
+];
+
+const DELETING: Fields = &[
+    ("spec", "matchConstraints conditions variables schedule deletionPropagationPolicy"),
+    ("spec.matchConstraints", MATCHING),
+    ("spec.matchConstraints.resourceRules[]", RULE),
+    ("spec.matchConstraints.excludeResourceRules[]", RULE),
+    ("spec.matchConstraints.namespaceSelector", SELECTOR),
+    ("spec.matchConstraints.objectSelector", SELECTOR),
+    ("spec.conditions[]", CONDITION),
+    ("spec.variables[]", CONDITION),
 ];
 
 const EXCEPTION: Fields = &[
@@ -74,6 +118,8 @@ pub(super) fn of(role: super::Role) -> Fields {
     match role {
         super::Role::Policy { mutates: false } => VALIDATING,
         super::Role::Policy { mutates: true } => MUTATING,
+        super::Role::Generator => GENERATING,
+        super::Role::Deleter => DELETING,
         super::Role::Exception => EXCEPTION,
         super::Role::Refused(_) => &[],
     }

@@ -59,7 +59,8 @@ fn made(kind: RuleKind, status: Status, message: impl Into<String>) -> RuleResul
 /// already.
 fn begin(policy: &CelPolicy, form: &Policy, seen: &Environment, place: &Place<'_>) -> Result<Cel, RuleResult> {
     let kind = if policy.mutates { RuleKind::Mutation } else { RuleKind::Validation };
-    let named: Vec<&CelException> = place.exceptions.iter().map(AsRef::as_ref).filter(|it| it.names(policy)).collect();
+    let named: Vec<&CelException> =
+        place.exceptions.iter().map(AsRef::as_ref).filter(|it| it.names(&policy.kind, &policy.name)).collect();
     let failed = |why: String| RuleResult {
         rule: "evaluation".to_owned(),
         ..made(kind, Status::Error, format!("failed to load context: {why}"))

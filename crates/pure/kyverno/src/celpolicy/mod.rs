@@ -1,15 +1,19 @@
 //! Policies of `policies.kyverno.io`, which are written like Kubernetes' own admission policies.
 //!
-//! Entry points: [`CelPolicy::compile`], [`CelException::compile`], [`check::check`] for what is written, and
-//! [`judge`] for what becomes of a request. Expressions are compiled and evaluated by `eyot-vap`, with Kyverno's
-//! [`library`](crate::library). Deliberately absent: policies about images and their signatures, which lie at registries,
-//! and policies that generate or delete; their kinds are served, so that a write of one is refused with its reason.
+//! Entry points: [`CelPolicy::compile`], [`CelGenerator::compile`], [`CelDeleter::compile`], [`CelException::compile`],
+//! [`check::check`] for what is written, and [`judge`] for what becomes of a request. Expressions are compiled and
+//! evaluated by `eyot-vap`, with Kyverno's [`library`](crate::library). Deliberately absent: policies about images and
+//! their signatures, which lie at registries; their kinds are served, so that a write of one is refused with its reason.
 
 mod autogen;
 pub(crate) mod check;
+mod deleting;
 mod exception;
+mod existing;
 mod fields;
+mod generating;
 pub(crate) mod judge;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +21,12 @@ use eyot_model::meta;
 use eyot_vap::{Language, Policy};
 use serde_json::{Map, Value};
 
+pub(crate) use deleting::CelDeleter;
 pub(crate) use exception::CelException;
+pub(crate) use existing::Existing;
+pub(crate) use generating::CelGenerator;
 
-use crate::library::LIBRARY;
+use crate::library::{self, LIBRARY};
 
 /// Group of these policies.
 pub(crate) const GROUP: &str = "policies.kyverno.io";
@@ -32,6 +39,9 @@ pub(crate) static VALIDATING: Language =
 static MUTATING: Language =
     Language { names: NAMES, library: Some(&LIBRARY), conditions_have_variables: true, is_strict: false };
 
+static GENERATING: Language =
+    Language { names: NAMES, library: Some(&library::GENERATING), conditions_have_variables: false, is_strict: false };
+
 /// What an object of the group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -40,6 +50,10 @@ pub(crate) enum Role {
         /// Whether it changes.
         mutates: bool,
     },
+    /// A policy that makes objects.
+    Generator,
+    /// A policy that deletes objects.
+    Deleter,
     /// What lets objects pass.
     Exception,
     /// Something that is not judged here, and why.
@@ -50,15 +64,13 @@ impl Role {
     /// By kind.
     pub(crate) fn of(kind: &str) -> Option<Role> {
         const SIGNATURES: &str = "signatures of images lie at registries, and a write does not wait for other machines";
-        const GENERATES: &str = "write a ClusterPolicy with a generate rule instead";
-        const DELETES: &str = "write a ClusterCleanupPolicy instead";
         Some(match kind.strip_prefix("Namespaced").unwrap_or(kind) {
             "ValidatingPolicy" => Role::Policy { mutates: false },
             "MutatingPolicy" => Role::Policy { mutates: true },
             "PolicyException" => Role::Exception,
             "ImageValidatingPolicy" => Role::Refused(SIGNATURES),
-            "GeneratingPolicy" => Role::Refused(GENERATES),
-            "DeletingPolicy" => Role::Refused(DELETES),
+            "GeneratingPolicy" => Role::Generator,
+            "DeletingPolicy" => Role::Deleter,
             _ => return None,
         })
     }
@@ -91,6 +103,8 @@ pub(crate) struct CelPolicy {
     pub(crate) background: bool,
     /// As it is written, then for controllers.
     pub(crate) forms: Vec<Policy>,
+    /// How it changes objects that are there, if it does.
+    pub(crate) existing: Option<Existing>,
 }
 
 impl CelPolicy {
@@ -116,6 +130,7 @@ impl CelPolicy {
             admission: enabled("admission"),
             background: enabled("background"),
             forms: forms.map(|it| Policy::compile(&it, mutates, language)).collect(),
+            existing: Existing::compile(object).filter(|_| mutates),
         })
     }
 

@@ -4,13 +4,15 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use eyot_model::kinds::Kind;
 use eyot_policy::{Data, Finding, Outcome};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{GROUP, Snapshot, lookup::Live, snapshot};
+use super::{GROUP, Snapshot, lookup::Live, snapshot, work};
 use crate::{
     Cleanup, Policy, Request, RuleResult, Status,
+    cleanup::{self, Demand},
     context::Context,
     generate::Made,
     jmespath::Env,
@@ -162,12 +164,16 @@ pub struct Background {
 /// A rule that makes objects or changes existing ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generator {
+    /// Group, version and kind of the policy.
+    pub of: (&'static str, &'static str, String),
     /// `namespace/name` of the policy, or its name.
     pub policy: String,
-    /// The rule.
+    /// The rule; empty for a policy in CEL.
     pub rule: String,
     /// Kinds of its triggers, as `Group/Version/Kind` with globs.
     pub kinds: Vec<String>,
+    /// Resources of its triggers where the policy is in CEL, `*` for all.
+    pub plurals: Vec<String>,
     /// Whether it is also for triggers that were there before.
     pub existing: bool,
     /// Whether what it makes follows its source and goes with its trigger.
@@ -193,6 +199,8 @@ pub struct Work {
     pub made: Vec<Made>,
     /// Objects to write back.
     pub changed: Vec<Value>,
+    /// What was looked at, as `apiVersion`, kind, namespace and name; without a name all of that place.
+    pub read: Vec<[String; 4]>,
     /// Why it failed, if it did.
     pub error: Option<String>,
 }
@@ -233,10 +241,10 @@ impl Background {
     }
 
     /// Whether an object is of a kind that a policy deletes, and lies where it may.
-    pub fn may_clean_up(cleanup: &Cleanup, (group, version, kind): (&str, &str, &str), namespaced: bool) -> bool {
-        (namespaced || cleanup.namespace.is_empty())
-            && !snapshot::is_left_alone_kind(kind, "")
-            && cleanup.kinds().any(|it| it.subresource().is_empty() && it.names(group, version, kind))
+    pub fn may_clean_up(cleanup: &Cleanup, kind: &Kind) -> bool {
+        (kind.namespaced || cleanup.namespace.is_empty())
+            && !snapshot::is_left_alone_kind(&kind.kind, "")
+            && cleanup.names(kind)
     }
 
     /// Whether a policy deletes an object.
@@ -255,7 +263,11 @@ impl Background {
         if snapshot::is_left_alone_kind(text("/kind"), text("/metadata/namespace")) {
             return Ok(false);
         }
-        let run = |request: &Request<'_>, context: &mut Context<'_>| cleanup.takes(request, context);
+        let policy = match cleanup.demand() {
+            Demand::Rule(policy) => policy,
+            Demand::Cel(policy) => return work::deletes(&self.snapshot, policy, object, namespace, now, data),
+        };
+        let run = |request: &Request<'_>, context: &mut Context<'_>| cleanup::takes(policy, request, context);
         with_request(&self.snapshot, object, namespace, now, data, now.as_nanosecond() as u64, run)
     }
 
@@ -284,7 +296,9 @@ impl Background {
                 let listed: Vec<(String, String)> = patterns.iter().flat_map(|it| listed(it)).collect();
                 let own = |it: &&GeneratePattern| (it.api_version.clone(), it.kind.clone());
                 all.push(Generator {
+                    of: (GROUP, "v1", policy.kind.clone()),
                     policy: policy.key(),
+                    plurals: Vec::new(),
                     rule: rule.name.clone(),
                     kinds: rule.matches.kinds().map(|it| it.as_str().to_owned()).collect(),
                     existing,
@@ -296,18 +310,25 @@ impl Background {
                 });
             }
         }
+        all.extend(work::generators(&self.snapshot));
         all
     }
 
-    /// What one rule makes of a trigger; nothing where the rule is not about it.
+    /// What one rule makes of a trigger, which is gone where `is_gone`; nothing where the rule is not about it.
     pub fn work(
         &self,
         generator: &Generator,
-        trigger: &Value,
+        (trigger, is_gone): (&Value, bool),
         namespace: &Value,
         now: Timestamp,
         data: &dyn Data,
     ) -> Option<Work> {
+        if generator.of.0 != GROUP {
+            return work::work(&self.snapshot, generator, (trigger, is_gone), namespace, now, data);
+        }
+        if is_gone {
+            return None;
+        }
         let policy = self.snapshot.policies.values().find(|it| it.key() == generator.policy)?;
         let seed = now.as_nanosecond() as u64;
         let run = |request: &Request<'_>, context: &mut Context<'_>| match generator.changes {
@@ -324,6 +345,6 @@ impl Background {
         }
         let error = (result.status == Status::Error).then_some(result.message);
         let (policy, rule) = (generator.policy.clone(), generator.rule.clone());
-        Some(Work { policy, rule, made: result.generated, changed: result.targets, error })
+        Some(Work { policy, rule, made: result.generated, changed: result.targets, read: Vec::new(), error })
     }
 }

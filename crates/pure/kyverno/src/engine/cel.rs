@@ -33,7 +33,7 @@ fn with_place<T>(
     let kept = data.kept().ok_or("the server is shutting down")?;
     let host = |namespace: &str| {
         let source = Box::new(Held { data: kept.clone(), snapshot: snapshot.clone() });
-        Rc::new(Host { source, env: Env::new(now, seed), namespace: namespace.to_owned() }) as Rc<dyn Any>
+        Rc::new(Host::new(source, Env::new(now, seed), namespace)) as Rc<dyn Any>
     };
     let exceptions = &snapshot.all_cel_exceptions;
     Ok(run(&Place { data, kinds: data.kinds(), exceptions, host: &host }))
@@ -146,35 +146,48 @@ pub(super) fn audit(
     if policies.is_empty() || snapshot::is_left_alone_kind(kind, own) {
         return;
     }
+    with_review((object, Operation::Create), namespace, now, data, |review| {
+        if !snapshot.concerns_plural(&review.resource.plural) {
+            return;
+        }
+        let judged = with_place(snapshot, data, (now, seed), |place| {
+            let request = Request::new(review, data);
+            for policy in &policies {
+                let results = judge::validate(policy, &request, review, place).into_iter().flatten();
+                findings.extend(results.map(|it| finding(policy, it)));
+            }
+        });
+        // Nobody waits for reports of a server that is going.
+        drop(judged);
+    });
+}
+
+/// Runs something on a stored object as if this were done to it now, by nobody; `None` where its kind is not served.
+pub(super) fn with_review<T>(
+    (object, operation): (&Value, Operation),
+    namespace: Option<&Value>,
+    now: Timestamp,
+    data: &dyn Data,
+    run: impl FnOnce(&Review<'_>) -> T,
+) -> Option<T> {
     let (group, version) = split_api_version(object["apiVersion"].as_str().unwrap_or_default());
-    let Ok(resource) = data.kind(group, version, kind) else { return };
-    if !snapshot.concerns_plural(&resource.plural) {
-        return;
-    }
-    let extra = BTreeMap::new();
+    let resource = data.kind(group, version, object["kind"].as_str().unwrap_or_default()).ok()?;
+    let (extra, null) = (BTreeMap::new(), Value::Null);
     let review = Review {
         now,
-        operation: Operation::Create,
+        operation,
         resource: &resource,
         requested: &resource,
         subresource: "",
-        namespace: own,
+        namespace: meta::namespace(object).unwrap_or_default(),
         name: meta::name(object).unwrap_or_default(),
         user: User { name: "", uid: "", groups: &[], extra: &extra },
         options: Options::default(),
-        object,
-        old: None,
-        namespace_object: namespace,
+        object: if operation == Operation::Delete { &null } else { object },
+        old: matches!(operation, Operation::Update | Operation::Delete).then_some(object),
+        namespace_object: namespace.filter(|it| it.is_object()),
     };
-    let judged = with_place(snapshot, data, (now, seed), |place| {
-        let request = Request::new(&review, data);
-        for policy in &policies {
-            let results = judge::validate(policy, &request, &review, place).into_iter().flatten();
-            findings.extend(results.map(|it| finding(policy, it)));
-        }
-    });
-    // Nobody waits for reports of a server that is going.
-    drop(judged);
+    Some(run(&review))
 }
 
 fn finding(policy: &CelPolicy, mut result: RuleResult) -> Finding {

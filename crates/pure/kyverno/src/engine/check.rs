@@ -58,6 +58,8 @@ fn global(object: &Value) -> Vec<Flaw> {
 
 fn cleanup(object: &Value) -> Vec<Flaw> {
     let mut flaws = Cleanup::compile(object).err().unwrap_or_default();
+    let entries: Vec<ContextEntry> = serde_json::from_value(object["spec"]["context"].clone()).unwrap_or_default();
+    flaws.extend(elsewhere(&entries.iter().collect::<Vec<_>>()).map(|why| Flaw::new("spec.context", why)));
     for field in ["context", "conditions"] {
         expressions(&object["spec"][field], &format!("spec.{field}"), &mut flaws);
     }
@@ -160,19 +162,23 @@ fn rule(rule: &Rule, path: &str, flaws: &mut Vec<Flaw>) {
             flaw("validate.assert", why);
         }
     }
-    for entry in entries(rule) {
-        match &*entry.source {
+    elsewhere(&entries(rule)).for_each(|why| flaw("context", why));
+}
+
+/// Why context entries cannot be had that lie on other machines.
+fn elsewhere(entries: &[&ContextEntry]) -> impl Iterator<Item = String> {
+    entries.iter().filter_map(|entry| {
+        let why = match &*entry.source {
             EntrySource::ImageRegistry { .. } => {
-                let why = "imageRegistry is not available: registries are not asked while a write waits";
-                flaw("context", format!("{}: {why}", entry.name));
+                "imageRegistry is not available: registries are not asked while a write waits"
             }
             EntrySource::ApiCall { service: Some(_), .. } => {
-                let why = "apiCall.service is not available: services elsewhere are not asked while a write waits";
-                flaw("context", format!("{}: {why}", entry.name));
+                "apiCall.service is not available: services elsewhere are not asked while a write waits"
             }
-            _ => {}
-        }
-    }
+            _ => return None,
+        };
+        Some(format!("{}: {why}", entry.name))
+    })
 }
 
 /// All context entries of a rule.

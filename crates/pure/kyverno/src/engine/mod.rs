@@ -17,6 +17,7 @@ mod message;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::sync::{
     Arc,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     Cleanup, Exception, Policy,
-    celpolicy::{CelException, CelPolicy, Role},
+    celpolicy::{CelException, CelGenerator, CelPolicy, Role},
     wildcard,
 };
 
@@ -22,10 +22,12 @@ pub(crate) struct Snapshot {
     /// By kind, namespace and name: `ClusterPolicy` comes first.
     pub(crate) policies: BTreeMap<(String, String, String), Arc<Policy>>,
     exceptions: BTreeMap<Key, Arc<Exception>>,
-    /// What deletes, by namespace and name.
-    pub(crate) cleanups: BTreeMap<Key, Arc<Cleanup>>,
+    /// What deletes, by kind, namespace and name.
+    pub(crate) cleanups: BTreeMap<(String, String, String), Arc<Cleanup>>,
     /// Those in CEL, by kind, namespace and name.
     pub(crate) cel: BTreeMap<(String, String, String), Arc<CelPolicy>>,
+    /// Those in CEL that make objects, by kind, namespace and name.
+    pub(crate) generating: BTreeMap<(String, String, String), Arc<CelGenerator>>,
     cel_exceptions: BTreeMap<Key, Arc<CelException>>,
     /// Exceptions from policies in CEL, in their order.
     pub(crate) all_cel_exceptions: Vec<Arc<CelException>>,
@@ -71,7 +73,7 @@ impl Snapshot {
             }
             "ClusterCleanupPolicy" | "CleanupPolicy" => {
                 if let Ok(cleanup) = Cleanup::compile(object) {
-                    self.cleanups.insert((namespace, name), Arc::new(cleanup));
+                    self.cleanups.insert((kind, namespace, name), Arc::new(cleanup));
                 }
             }
             "GlobalContextEntry" => {
@@ -84,10 +86,7 @@ impl Snapshot {
 
     /// Whether an object says what is in force already: a status may have changed.
     pub(crate) fn knows(&self, object: &Value) -> bool {
-        let (kind, namespace, name) = key(object);
-        let spec = object.get("spec");
-        matches!(kind.as_str(), "ClusterCleanupPolicy" | "CleanupPolicy")
-            && self.cleanups.get(&(namespace, name)).is_some_and(|it| Some(&it.spec) == spec)
+        self.cleanups.get(&key(object)).is_some_and(|it| Some(&it.spec) == object.get("spec"))
     }
 
     /// The same for an object of `policies.kyverno.io`.
@@ -102,26 +101,36 @@ impl Snapshot {
             Some(Role::Exception) => {
                 drop(self.cel_exceptions.insert((namespace, name), Arc::new(CelException::compile(object))));
             }
+            Some(Role::Generator) => {
+                self.generating.insert((kind, namespace, name), Arc::new(CelGenerator::compile(object)));
+            }
+            Some(Role::Deleter) => {
+                if let Ok(cleanup) = Cleanup::compile(object) {
+                    self.cleanups.insert((kind, namespace, name), Arc::new(cleanup));
+                }
+            }
             Some(Role::Refused(_)) | None => {}
         }
     }
 
     /// The same for an object of `policies.kyverno.io`.
     pub(crate) fn remove_cel(&mut self, kind: &str, namespace: &str, name: &str) {
-        self.cel.remove(&(kind.to_owned(), namespace.to_owned(), name.to_owned()));
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.cel.remove(&key);
+        self.generating.remove(&key);
+        self.cleanups.remove(&key);
         if Role::of(kind) == Some(Role::Exception) {
             self.cel_exceptions.remove(&(namespace.to_owned(), name.to_owned()));
         }
     }
 
     pub(crate) fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
-        self.policies.remove(&(kind.to_owned(), namespace.to_owned(), name.to_owned()));
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.policies.remove(&key);
+        self.cleanups.remove(&key);
         match kind {
             "PolicyException" => drop(self.exceptions.remove(&(namespace.to_owned(), name.to_owned()))),
             "GlobalContextEntry" => drop(self.globals.remove(name)),
-            "ClusterCleanupPolicy" | "CleanupPolicy" => {
-                drop(self.cleanups.remove(&(namespace.to_owned(), name.to_owned())));
-            }
             _ => {}
         }
     }

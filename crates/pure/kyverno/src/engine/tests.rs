@@ -296,7 +296,7 @@ fn rules_that_generate_say_what_they_make() {
     assert_eq!((generator.policy.as_str(), generator.kinds.as_slice()), ("quota", ["Namespace".to_owned()].as_slice()));
     let trigger = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "uid": "1"}});
     let now = "2024-05-06T07:08:09Z".parse().unwrap();
-    let work = background.work(&generator, &trigger, &Value::Null, now, &Objects::new([])).unwrap();
+    let work = background.work(&generator, (&trigger, false), &Value::Null, now, &Objects::new([])).unwrap();
     assert_eq!(work.made[0].object["metadata"]["namespace"], "team");
     assert_eq!(work.made[0].object["data"], json!({"a": "b"}));
     assert_eq!(work.made[0].object["metadata"]["labels"]["generate.kyverno.io/trigger-uid"], "1");

@@ -68,6 +68,7 @@ fn get(arguments: &[Value]) -> Made {
         _ => return Err(fails(NAME, "in a policy with a namespace: expected apiVersion, resource and name")),
     };
     let kind = kind_of(&host, NAME, &api_version, &plural)?;
+    host.note_read([&api_version, &kind, namespace, name]);
     match host.source.get(&api_version, &kind, namespace, name) {
         Ok(found) => Ok(found.map_or(Value::Null, |it| json(&it))),
         Err(why) => Err(fails(NAME, format!("failed to get resource: {why}"))),
@@ -87,6 +88,7 @@ fn list(arguments: &[Value]) -> Made {
         _ => return Err(fails(NAME, "in a policy with a namespace: expected apiVersion, resource and perhaps labels")),
     };
     let kind = kind_of(&host, NAME, &api_version, &plural)?;
+    host.note_read([&api_version, &kind, namespace, ""]);
     let all = host.source.list(&api_version, &kind, namespace);
     let all = all.map_err(|why| fails(NAME, format!("failed to list resource: {why}")))?;
     let wanted = labels.as_ref().and_then(Json::as_object);

@@ -2,15 +2,16 @@
 //!
 //! What they look up comes from a [`Source`]: the store at the moment of the write, or the files of a test. Refused by
 //! name when a policy is written, because a write does not wait for other machines: `http`, `imagedata` and image
-//! metadata from registries. Also refused: `gzip`, `generator` and `x509`, which nothing here needs yet.
+//! metadata from registries. Also refused: `gzip` and `x509`, and `generator` where a policy makes nothing.
 
 mod cluster;
+mod generator;
 mod image;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use std::rc::Rc;
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use eyot_rules::{
     Library,
@@ -20,25 +21,39 @@ use eyot_rules::{
 
 use crate::{jmespath::Env, source::Source};
 
-/// Kyverno's functions.
-pub(crate) static LIBRARY: Library = Library {
-    functions: " containsDigest digest globalContext.Get globalContext.get hash.md5 hash.sha1 hash.sha256 identifier image \
+macro_rules! everywhere {
+    () => {
+        " containsDigest digest globalContext.Get globalContext.get hash.md5 hash.sha1 hash.sha256 identifier image \
         isImage json.marshal json.unmarshal listObjToMap md5 parseImageReference parseServiceAccount random random.random \
         registry repository resource.Get resource.List resource.Post resource.ToGVR resource.get resource.list \
         resource.post resource.toGVR sha1 sha256 tag time.now time.toCron time.truncate transform.listObjToMap \
-        user.parseServiceAccount yaml.parse ",
-    refused: &[
-        ("http.", "services elsewhere are not asked while a write waits"),
-        ("image.GetMetadata", "registries are not asked while a write waits"),
-        ("image.getMetadata", "registries are not asked while a write waits"),
-        ("imageData.", "registries are not asked while a write waits"),
-        ("imagedata.", "registries are not asked while a write waits"),
-        ("generator.", "only GeneratingPolicies make objects, which are not judged here"),
-        ("gzip.", "there is no such function here"),
-        ("x509.", "there is no such function here"),
-    ],
-    register,
+        user.parseServiceAccount yaml.parse "
+    };
+}
+
+/// Kyverno's functions.
+pub(crate) static LIBRARY: Library = Library { functions: everywhere!(), refused: REFUSED, register };
+
+/// The same for policies that make objects.
+pub(crate) static GENERATING: Library = Library {
+    functions: concat!(everywhere!(), " generator.Apply generator.apply "),
+    refused: REFUSED.split_at(1).1,
+    register: |context| {
+        register(context);
+        generator::register(context);
+    },
 };
+
+const REFUSED: &[(&str, &str)] = &[
+    ("generator.", "only GeneratingPolicies make objects"),
+    ("http.", "services elsewhere are not asked while a write waits"),
+    ("image.GetMetadata", "registries are not asked while a write waits"),
+    ("image.getMetadata", "registries are not asked while a write waits"),
+    ("imageData.", "registries are not asked while a write waits"),
+    ("imagedata.", "registries are not asked while a write waits"),
+    ("gzip.", "there is no such function here"),
+    ("x509.", "there is no such function here"),
+];
 
 /// Nothing but what Kyverno lets expressions do everywhere.
 pub(crate) static LENIENT: Library =
@@ -52,6 +67,41 @@ pub(crate) struct Host {
     pub(crate) env: Env,
     /// Of a policy with a namespace: all that it may look at.
     pub(crate) namespace: String,
+    /// What is made and looked at, where somebody wants to know it.
+    notes: Option<RefCell<Notes>>,
+}
+
+/// What expressions made, and what they looked at for that.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// Objects, with the namespace that they are for.
+    pub(crate) made: Vec<(String, serde_json::Value)>,
+    /// `apiVersion`, kind, namespace and name; without a name all in that namespace.
+    pub(crate) read: BTreeSet<[String; 4]>,
+}
+
+impl Host {
+    /// What functions ask, for policies of a namespace; empty for policies without.
+    pub(crate) fn new(source: Box<dyn Source>, env: Env, namespace: &str) -> Host {
+        Host { source, env, namespace: namespace.to_owned(), notes: None }
+    }
+
+    /// The same where objects may be made.
+    pub(crate) fn of_maker(source: Box<dyn Source>, env: Env, namespace: &str) -> Host {
+        Host { notes: Some(RefCell::default()), ..Host::new(source, env, namespace) }
+    }
+
+    /// What was noted so far.
+    pub(crate) fn take_notes(&self) -> Notes {
+        self.notes.as_ref().map(RefCell::take).unwrap_or_default()
+    }
+
+    fn note_read(&self, [api_version, kind, namespace, name]: [&str; 4]) {
+        if let Some(notes) = &self.notes {
+            let place = [api_version, kind, namespace, name].map(str::to_owned);
+            notes.borrow_mut().read.insert(place);
+        }
+    }
 }
 
 fn register(context: &mut Context<'static>) {

@@ -16,7 +16,7 @@ fn run(text: &str, namespace: &str) -> Result<Cel, String> {
     let globals = [("entry".to_owned(), json!({"items": [1, 2]}))].into();
     let source = Box::new(Fixed { objects, globals, ..Fixed::default() });
     let env = Env::new("2024-05-06T07:08:09Z".parse().unwrap(), 7);
-    let host = Rc::new(Host { source, env, namespace: namespace.to_owned() });
+    let host = Rc::new(Host::new(source, env, namespace));
     let object = Arc::new(json!({"metadata": {"name": "p"}, "spec": {"containers": [{"image": "nginx"}]}}));
     let environment = Environment::new().with("object", object).with_host(host);
     Expression::compile(text, &VALIDATING).run(&environment, &mut Budget::new(Budget::WRITE))

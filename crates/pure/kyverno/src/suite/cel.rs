@@ -103,7 +103,7 @@ impl Case<'_> {
         let host = |namespace: &str| {
             let env = Env::new(self.now, 0x9E37_79B9_7F4A_7C15);
             let source = Box::new(loaded.source.clone());
-            Rc::new(Host { source, env, namespace: namespace.to_owned() }) as Rc<dyn Any>
+            Rc::new(Host::new(source, env, namespace)) as Rc<dyn Any>
         };
         run(&review, &Place { data: &data, kinds: data.kinds(), exceptions: &loaded.cel_exceptions, host: &host })
     }
