@@ -3,19 +3,13 @@
 use eyot_model::meta;
 use serde_json::{Map, Value, json};
 
-use crate::{CONFIG, CONSTRAINTS, EXPANSION, MUTATIONS, SYNCSET, TEMPLATES};
+use crate::{CONFIG, CONSTRAINTS, EXPANSION, EXTERNAL, MUTATIONS, SYNCSET, TEMPLATES, schema};
 
-/// The definitions of Gatekeeper's own kinds. Only that of templates says which fields there are; the schemas of the others
-/// are open. What is in an object is checked by the engine, which says more than a schema could.
+/// The definitions of Gatekeeper's own kinds.
 pub(crate) fn own() -> Vec<Value> {
     let mutators = |kind: &str, plural: &str| definition(MUTATIONS, kind, plural, &["v1", "v1beta1", "v1alpha1"]);
-    let mut templates =
-        definition(TEMPLATES, "ConstraintTemplate", "constrainttemplates", &["v1", "v1beta1", "v1alpha1"]);
-    for version in templates["spec"]["versions"].as_array_mut().into_iter().flatten() {
-        version["schema"]["openAPIV3Schema"]["properties"]["spec"] = template_spec();
-    }
     vec![
-        templates,
+        definition(TEMPLATES, "ConstraintTemplate", "constrainttemplates", &["v1", "v1beta1", "v1alpha1"]),
         definition(CONFIG, "Config", "configs", &["v1alpha1"]),
         definition(SYNCSET, "SyncSet", "syncsets", &["v1alpha1"]),
         mutators("Assign", "assign"),
@@ -23,12 +17,13 @@ pub(crate) fn own() -> Vec<Value> {
         mutators("ModifySet", "modifyset"),
         mutators("AssignImage", "assignimage"),
         definition(EXPANSION, "ExpansionTemplate", "expansiontemplate", &["v1beta1", "v1alpha1"]),
+        definition(EXTERNAL, "Provider", "providers", &["v1beta1", "v1alpha1"]),
     ]
 }
 
 fn definition(group: &str, kind: &str, plural: &str, versions: &[&str]) -> Value {
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}});
+    let fields = json!({"spec": schema::of_kind(kind), "status": schema::open()});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": fields}});
     let versions: Vec<Value> = versions
         .iter()
         .enumerate()
@@ -45,23 +40,6 @@ fn definition(group: &str, kind: &str, plural: &str, versions: &[&str]) -> Value
             "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
         },
     })
-}
-
-/// The fields of a template.
-fn template_spec() -> Value {
-    let object = |fields: Value| json!({"type": "object", "properties": fields});
-    let list = |of: Value| json!({"type": "array", "items": of});
-    let text = json!({"type": "string"});
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let names = object(json!({"kind": text, "shortNames": list(text.clone())}));
-    let validation = object(json!({"legacySchema": {"type": "boolean"}, "openAPIV3Schema": open}));
-    let crd = object(json!({"spec": object(json!({"names": names, "validation": validation}))}));
-    let code = object(json!({"engine": text, "source": open}));
-    let texts = list(text.clone());
-    let target = object(json!({
-        "target": text, "rego": text, "libs": texts, "code": list(code), "operations": texts,
-    }));
-    object(json!({"crd": crd, "targets": list(target)}))
 }
 
 /// The schema of a template's parameters, if it has one.
@@ -102,16 +80,16 @@ pub(crate) fn of_template(template: &Value) -> Option<Value> {
     let names = template.pointer("/spec/crd/spec/names")?;
     let kind = names["kind"].as_str()?;
     let plural = kind.to_lowercase();
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let parameters = parameters(template).unwrap_or_else(|| open.clone());
-    let text = json!({"type": "string"});
-    let actions = json!({"type": "array", "items": open});
+    let parameters = parameters(template).unwrap_or_else(schema::open);
     let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {
         "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 63}}},
         "spec": {"type": "object", "properties": {
-            "match": open, "enforcementAction": text, "scopedEnforcementActions": actions, "parameters": parameters,
+            "match": schema::matching(),
+            "enforcementAction": {"type": "string"},
+            "scopedEnforcementActions": schema::scoped_actions(),
+            "parameters": parameters,
         }},
-        "status": open,
+        "status": schema::open(),
     }}});
     let columns = json!([
         {"name": "enforcement-action", "type": "string", "jsonPath": ".spec.enforcementAction",

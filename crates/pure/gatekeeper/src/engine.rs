@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::{
-    CONFIG, CONSTRAINTS, EXPANSION, MUTATIONS, SYNCSET, TEMPLATES,
+    CONFIG, CONSTRAINTS, EXPANSION, EXTERNAL, MUTATIONS, SYNCSET, TEMPLATES,
     config::{self, Config, Process},
     constraint::{Action, Constraint, Point},
     crd,
@@ -47,6 +47,7 @@ enum Role {
     Expansion,
     Config,
     SyncSet,
+    Provider,
     Other,
 }
 
@@ -58,6 +59,7 @@ fn role_of(group: &str, kind: &str) -> Role {
         (EXPANSION, "ExpansionTemplate") => Role::Expansion,
         (CONFIG, "Config") => Role::Config,
         (SYNCSET, "SyncSet") => Role::SyncSet,
+        (EXTERNAL, "Provider") => Role::Provider,
         _ => Role::Other,
     }
 }
@@ -215,10 +217,18 @@ impl Engine for Gatekeeper {
                 Expansion::read(object)?;
                 status::enforced(object, old, "templateUID");
             }
+            Role::Provider => {
+                let why = "external data is not available: a write does not wait for other machines";
+                return Err(vec![Cause::forbidden("spec.url", why)]);
+            }
             Role::Config if !is_the_config(object) => {
                 return Ok(vec!["a Config must be called config to take effect".to_owned()]);
             }
-            Role::Config | Role::SyncSet | Role::Other => {}
+            Role::Config => {
+                let unused = ["validation", "readiness"].into_iter().filter(|it| object["spec"].get(it).is_some());
+                return Ok(unused.map(|it| format!("spec.{it} has no effect here")).collect());
+            }
+            Role::SyncSet | Role::Other => {}
         }
         Ok(Vec::new())
     }
@@ -250,7 +260,7 @@ impl Engine for Gatekeeper {
                 let kinds = config::gvks(object.pointer("/spec/gvks"));
                 self.change(|state| drop(state.syncsets.insert(name, kinds)));
             }
-            Role::Config | Role::Other => {}
+            Role::Config | Role::Provider | Role::Other => {}
         }
     }
 
@@ -263,7 +273,7 @@ impl Engine for Gatekeeper {
             Role::Expansion => self.change(|state| drop(state.expansions.remove(name))),
             Role::Config if name == "config" => self.change(|state| state.config = Config::default()),
             Role::SyncSet => self.change(|state| drop(state.syncsets.remove(name))),
-            Role::Config | Role::Other => {}
+            Role::Config | Role::Provider | Role::Other => {}
         }
     }
 

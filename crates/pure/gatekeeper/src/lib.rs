@@ -22,6 +22,7 @@ mod judge;
 mod matching;
 mod mutate;
 mod policy;
+mod schema;
 mod state;
 mod status;
 pub mod suite;
@@ -42,3 +43,5 @@ pub const EXPANSION: &str = "expansion.gatekeeper.sh";
 pub const CONFIG: &str = "config.gatekeeper.sh";
 /// Group of `SyncSet`.
 pub const SYNCSET: &str = "syncset.gatekeeper.sh";
+/// Group of providers of external data.
+pub const EXTERNAL: &str = "externaldata.gatekeeper.sh";

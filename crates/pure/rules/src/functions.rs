@@ -11,7 +11,7 @@ use kube_cel::{
     },
 };
 
-use crate::{authorize, budget, expand, frame, semver};
+use crate::{authorize, budget, expand, frame, semver, text};
 
 /// Charges a round of a loop.
 pub(crate) const CHARGE: &str = "@charge";
@@ -54,6 +54,7 @@ pub(crate) fn context() -> Context<'static> {
     context.add_function(expand::BOX, |value: Value| Ok::<_, ExecutionError>(Value::Opaque(Arc::new(Boxed(value)))));
     context.add_function(expand::UNBOX, unbox);
     context.add_function("bool", to_bool);
+    context.add_function("string", text::to_text);
     context.add_function("type", |value: Value| Ok::<_, ExecutionError>(Value::from(type_of(&value))));
     context.add_function(expand::KEYS, keys);
     context.add_function(expand::ENTRIES, entries);

@@ -24,6 +24,7 @@ mod program;
 mod rules;
 mod scope;
 mod semver;
+mod text;
 pub mod types;
 
 pub use authorize::{Asker, Decide};

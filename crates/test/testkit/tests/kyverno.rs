@@ -248,3 +248,74 @@ async fn what_is_old_is_cleaned_up_and_what_was_generated_comes_back() {
     })
     .await;
 }
+
+const MADE_IN_CEL: &str = r#"
+apiVersion: policies.kyverno.io/v1
+kind: GeneratingPolicy
+metadata: {name: defaults}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [namespaces]}]
+  matchConditions: [{name: team, expression: "object.metadata.name.startsWith('team-')"}]
+  evaluation: {synchronize: {enabled: true}}
+  variables: [{name: source, expression: "resource.Get('v1', 'configmaps', 'default', 'source')"}]
+  generate:
+  - expression: generator.Apply(object.metadata.name, [variables.source])
+---
+apiVersion: policies.kyverno.io/v1
+kind: MutatingPolicy
+metadata: {name: mark}
+spec:
+  evaluation: {admission: {enabled: false}, mutateExisting: {enabled: true}}
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]
+  targetMatchConditions: [{name: here, expression: "object.metadata.namespace == 'default' && object.metadata.name == 'source'"}]
+  mutations:
+  - patchType: ApplyConfiguration
+    applyConfiguration: {expression: "Object{metadata: Object.metadata{labels: Object.metadata.labels{marked: 'yes'}}}"}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: clean, labels: {rbac.kyverno.io/aggregate-to-cleanup-controller: "true"}}
+rules: [{apiGroups: [""], resources: [configmaps], verbs: [watch, list, delete]}]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_in_cel_make_and_change_objects_and_labels_delete_them() {
+    with_node(async |node| {
+        let said = async |arguments: &[&str], wanted: &str| {
+            eventually(wanted, SOON, async || {
+                let outcome = node.kubectl_outcome(arguments).await?;
+                let told = format!("{}{}", outcome.stdout, outcome.stderr);
+                ensure!(told.contains(wanted), "{told}");
+                Ok(())
+            })
+            .await
+        };
+        node.kubectl(&["create", "configmap", "source", "--from-literal=a=1"]).await?;
+        node.apply_text(MADE_IN_CEL).await?;
+        said(&["get", "configmap", "source", "-o", "jsonpath={.metadata.labels.marked}"], "yes").await?;
+
+        node.kubectl(&["create", "namespace", "team-a"]).await?;
+        let copied = ["-n", "team-a", "get", "configmap", "source", "-o", "jsonpath=a is {.data.a}"];
+        said(&copied, "a is 1").await?;
+        // Somebody's change does not last, and the source's is followed.
+        node.kubectl(&["-n", "team-a", "patch", "configmap", "source", "-p", r#"{"data":{"a":"9"}}"#]).await?;
+        said(&copied, "a is 1").await?;
+        node.kubectl(&["patch", "configmap", "source", "-p", r#"{"data":{"a":"2"}}"#]).await?;
+        said(&copied, "a is 2").await?;
+        node.kubectl(&["delete", "generatingpolicy", "defaults"]).await?;
+        said(&copied, "NotFound").await?;
+
+        node.apply_text(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: brief, labels: {cleanup.kyverno.io/ttl: 1s}}\n---\n\
+             apiVersion: v1\nkind: Secret\nmetadata: {name: brief, labels: {cleanup.kyverno.io/ttl: 1s}}\n",
+        )
+        .await?;
+        said(&["get", "configmap", "brief"], "NotFound").await?;
+        // Nobody let Secrets be deleted.
+        node.kubectl(&["get", "secret", "brief"]).await?;
+        Ok(())
+    })
+    .await;
+}

@@ -18,6 +18,8 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod work;
+#[cfg(test)]
+mod work_tests;
 
 use std::sync::{
     Arc,
