@@ -1,12 +1,12 @@
 //! CEL in rules: conditions on the request, and `validate.cel`.
 //!
 //! Entry points: [`Conditions`], [`Demands`]. Expressions see `object`, `oldObject`, `request`, `namespaceObject`,
-//! `params` and `variables`; they are evaluated by `eyot-vap`. Deliberately absent: `authorizer`; a rule that names it is
-//! refused when it is compiled.
+//! `params` and `variables`, those of `validate.cel` also `authorizer`; they are evaluated by `eyot-vap`.
 
 use std::sync::Arc;
 
-use eyot_rules::{Budget, Dialect, Environment, Program, Value as Cel, Variable};
+use eyot_model::rbac::{Ask, Resource};
+use eyot_rules::{Asker, Budget, Dialect, Environment, Program, Value as Cel, Variable};
 use eyot_vap::{Expression, Language, conditions};
 use serde_json::Value;
 
@@ -18,10 +18,17 @@ use crate::{
     spec::{Cel as Spec, CelExpression, NamedExpression, ParamKind, ParamRef, Rule},
 };
 
-const NAMES: &[&str] = &["object", "oldObject", "request", "namespaceObject", "params"];
+const NAMES: &[&str] = &["object", "oldObject", "request", "namespaceObject", "params", "authorizer"];
 
 static LANGUAGE: Language =
     Language { names: NAMES, library: Some(&library::LENIENT), conditions_have_variables: false, is_strict: false };
+/// Conditions on a request know nothing of roles.
+static OF_CONDITIONS: Language = Language {
+    names: NAMES.split_at(5).0,
+    library: Some(&library::LENIENT),
+    conditions_have_variables: false,
+    is_strict: false,
+};
 
 /// Conditions that must all hold.
 #[derive(Debug, Default)]
@@ -46,8 +53,8 @@ struct Demand {
     message: Option<Expression>,
 }
 
-fn compile(text: &str, variables: &[Variable], path: String) -> Result<Expression, Flaw> {
-    let expression = Expression::compile_with(text, &LANGUAGE, variables);
+fn compile(text: &str, language: &Language, variables: &[Variable], path: String) -> Result<Expression, Flaw> {
+    let expression = Expression::compile_with(text, language, variables);
     match expression.flaw() {
         Some(why) => Err(Flaw::new(path, why)),
         None => Ok(expression),
@@ -66,10 +73,32 @@ fn seen(request: &Request<'_>) -> Environment {
     seen
 }
 
+/// The same with what there is to know about roles.
+fn seen_with_roles(request: &Request<'_>, source: &dyn Source) -> Environment {
+    let seen = seen(request);
+    let Some(roles) = source.authorizer() else { return seen };
+    let decide = move |user: &str, groups: &[String], ask: &Ask<'_>| {
+        let decision = roles.decide(user, groups, ask);
+        (decision.allowed, decision.reason)
+    };
+    let (user, groups) = request.requester.map_or(("", &[][..]), |it| (it.username.as_str(), it.groups.as_slice()));
+    let plural = source.plural_of(request.group, request.version, request.kind).unwrap_or_default();
+    let text = |field: &str| request.subject()["metadata"][field].as_str().unwrap_or_default();
+    let resource = Resource {
+        group: request.group,
+        resource: &plural,
+        subresource: request.subresource,
+        namespace: text("namespace"),
+        name: text("name"),
+        ..Resource::default()
+    };
+    seen.with_authorizer(&Asker::new(Arc::new(decide), user, groups), &resource)
+}
+
 impl Conditions {
     pub(crate) fn compile(all: &[NamedExpression]) -> Result<Conditions, Flaw> {
         let each = all.iter().enumerate();
-        let all = each.map(|(at, it)| compile(&it.expression, &[], format!("[{at}].expression")));
+        let all = each.map(|(at, it)| compile(&it.expression, &OF_CONDITIONS, &[], format!("[{at}].expression")));
         Ok(Conditions { all: all.collect::<Result<_, Flaw>>()? })
     }
 
@@ -96,9 +125,13 @@ impl Demands {
             let path = |field: &str| format!("expressions[{at}].{field}");
             let message = match it.message_expression.as_str() {
                 "" => None,
-                text => Some(compile(text, &variables, path("messageExpression"))?),
+                text => Some(compile(text, &LANGUAGE, &variables, path("messageExpression"))?),
             };
-            Ok(Demand { text: it.clone(), rule: compile(&it.expression, &variables, path("expression"))?, message })
+            Ok(Demand {
+                text: it.clone(),
+                rule: compile(&it.expression, &LANGUAGE, &variables, path("expression"))?,
+                message,
+            })
         });
         let expressions = expressions.collect::<Result<_, Flaw>>()?;
         let params = match (&spec.param_kind, &spec.param_ref) {
@@ -121,10 +154,11 @@ impl Demands {
             let status = if denies { Status::Error } else { Status::Skip };
             return made(status, "no params found".to_owned());
         };
-        let seen = seen(request);
+        let seen = seen_with_roles(request, source);
+        let otherwise = rule.validate.as_ref().map_or("", |it| it.message.as_str());
         for params in params {
             let seen = seen.with("params", params).with_variables(self.variables.clone());
-            match self.judge_with(&seen) {
+            match self.judge_with(&seen, otherwise) {
                 Ok(None) => {}
                 Ok(Some(message)) => return made(Status::Fail, message),
                 Err(why) if self.ignores_errors => return made(Status::Error, why),
@@ -153,12 +187,12 @@ impl Demands {
         Ok((!found.is_empty()).then_some(found))
     }
 
-    /// What is told of the first demand that is not met.
-    fn judge_with(&self, seen: &Environment) -> Result<Option<String>, String> {
+    /// What is told of the first demand that is not met; `otherwise` where it has no message.
+    fn judge_with(&self, seen: &Environment, otherwise: &str) -> Result<Option<String>, String> {
         let mut budget = Budget::new(Budget::WRITE);
         for demand in &self.expressions {
             if !demand.rule.holds(seen, &mut budget)? {
-                return Ok(Some(demand.message(seen, &mut budget)));
+                return Ok(Some(demand.message(seen, otherwise, &mut budget)));
             }
         }
         Ok(None)
@@ -166,11 +200,12 @@ impl Demands {
 }
 
 impl Demand {
-    fn message(&self, seen: &Environment, budget: &mut Budget) -> String {
+    fn message(&self, seen: &Environment, otherwise: &str, budget: &mut Budget) -> String {
         let computed = self.message.as_ref().and_then(|it| it.run(seen, budget).ok());
         match computed {
             Some(Cel::String(it)) if !it.trim().is_empty() => it.trim().to_owned(),
             _ if !self.text.message.is_empty() => self.text.message.trim().to_owned(),
+            _ if !otherwise.is_empty() => otherwise.trim().to_owned(),
             _ => format!("failed expression: {}", self.text.expression.trim()),
         }
     }

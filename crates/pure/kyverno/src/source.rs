@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use eyot_policy::Authorizer;
 use serde_json::Value;
 
 /// An answer about something outside of the request.
@@ -44,6 +45,10 @@ pub trait Source {
     fn kind_of(&self, group: &str, version: &str, plural: &str) -> Option<String>;
     /// The plural of a kind.
     fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String>;
+    /// Who may do what, where there is a cluster.
+    fn authorizer(&self) -> Option<Arc<dyn Authorizer>> {
+        None
+    }
 }
 
 /// A source with nothing in it but what it was given.

@@ -35,7 +35,9 @@ pub(crate) fn rule(
     }
     let result = judge(compiled, validate, request, context, excused);
     let action = validate.failure_action.or(policy.spec.validation_failure_action).unwrap_or_default();
-    let spares_old = validate.allow_existing_violations.unwrap_or(true) && action == Action::Enforce;
+    // Expressions in CEL see the old object themselves, as in Kyverno.
+    let may_spare = validate.allow_existing_violations.unwrap_or(true) && validate.cel.is_none();
+    let spares_old = may_spare && action == Action::Enforce;
     if request.operation == "UPDATE"
         && spares_old
         && result.as_ref().is_some_and(|it| it.status == Status::Fail)

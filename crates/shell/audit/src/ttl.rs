@@ -13,7 +13,7 @@ use std::{
 
 use eyot_kyverno::ttl::{self, LABEL, PROPAGATION};
 use eyot_policy::Look;
-use futures::{FutureExt, StreamExt, stream::SelectAll};
+use futures::{StreamExt, stream::SelectAll};
 use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{
@@ -50,32 +50,40 @@ pub(crate) async fn run(client: Client, look: Arc<dyn Look>) {
     let mut reaper = Reaper { client, waiting: BTreeSet::new(), objects: HashMap::new() };
     let (mut kinds, mut watches): (Vec<ApiResource>, Watches) = (Vec::new(), SelectAll::new());
     loop {
+        let pause = reaper.pause().unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
+        let idle = granted.is_empty();
+        tokio::select! {
+            event = roles.next() => match event {
+                Some(Ok(watcher::Event::Init)) => {
+                    granted.clear();
+                    continue;
+                }
+                // All roles of a list are one change.
+                Some(Ok(watcher::Event::InitApply(role))) => {
+                    granted.insert(role.metadata.name.clone().unwrap_or_default(), resources(&role));
+                    continue;
+                }
+                Some(Ok(watcher::Event::Apply(role))) => {
+                    granted.insert(role.metadata.name.clone().unwrap_or_default(), resources(&role));
+                }
+                Some(Ok(watcher::Event::Delete(role))) => {
+                    granted.remove(&role.metadata.name.unwrap_or_default());
+                }
+                Some(Ok(watcher::Event::InitDone)) => {}
+                Some(Err(_)) => continue,
+                None => return,
+            },
+            Some((kind, change)) = watches.next() => {
+                reaper.take(&kind, change);
+                continue;
+            }
+            () = tokio::time::sleep(pause), if !idle => reaper.reap().await,
+        }
         let wanted = served(&granted, &*look);
         if wanted != kinds {
             (reaper.waiting, reaper.objects) = Default::default();
             watches = wanted.iter().map(|it| watch(&reaper.client, it)).collect();
             kinds = wanted;
-        }
-        let pause = reaper.pause().unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
-        let idle = granted.is_empty();
-        tokio::select! {
-            event = roles.next() => match event {
-                Some(Ok(watcher::Event::Init)) => granted.clear(),
-                Some(Ok(watcher::Event::InitApply(role) | watcher::Event::Apply(role))) => {
-                    granted.insert(role.metadata.name.clone().unwrap_or_default(), resources(&role));
-                    // A list of roles is one change.
-                    while let Some(Some(Ok(watcher::Event::InitApply(role)))) = roles.next().now_or_never() {
-                        granted.insert(role.metadata.name.clone().unwrap_or_default(), resources(&role));
-                    }
-                }
-                Some(Ok(watcher::Event::Delete(role))) => {
-                    granted.remove(&role.metadata.name.unwrap_or_default());
-                }
-                Some(Ok(watcher::Event::InitDone) | Err(_)) => {}
-                None => return,
-            },
-            Some((kind, change)) = watches.next() => reaper.take(&kind, change),
-            () = tokio::time::sleep(pause), if !idle => reaper.reap().await,
         }
     }
 }

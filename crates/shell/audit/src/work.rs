@@ -51,13 +51,15 @@ pub(crate) struct Worker {
     is_stale: bool,
     /// Versions that rules wrote themselves, by identity: these lead to no further work.
     own: HashMap<String, String>,
+    /// Rules that had their turn since the watches began, and would do the same for every trigger that was there.
+    done: HashSet<usize>,
 }
 
 impl Worker {
     pub(crate) fn new(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>) -> Worker {
         let (reports, generators, made) = (HashMap::new(), Vec::new(), HashSet::new());
-        let (learned, own) = (HashMap::new(), HashMap::new());
-        Worker { client, kyverno, look, reports, generators, made, learned, is_stale: false, own }
+        let (learned, own, done) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Worker { client, kyverno, look, reports, generators, made, learned, is_stale: false, own, done }
     }
 
     /// What policies in CEL turned out to make and to look at.
@@ -68,6 +70,7 @@ impl Worker {
     /// Watches what the plan says, until it is dropped or there turned out to be more to watch.
     pub(crate) async fn follow(&mut self, plan: &Plan) {
         self.is_stale = false;
+        self.done.clear();
         self.retire(plan).await;
         if plan.kinds.is_empty() {
             return std::future::pending().await;
@@ -137,8 +140,14 @@ impl Worker {
             for at in &kind.triggers {
                 let generator = &plan.generators[*at];
                 let is_due = is_new || generator.existing || self.is_younger(&object, generator);
-                if is_due && !(is_own && generator.changes) {
-                    self.work(generator, &object, false).await;
+                let again = !is_new && self.done.contains(at);
+                if is_due
+                    && !again
+                    && !(is_own && generator.changes)
+                    && self.work(generator, &object, false).await
+                    && generator.same_for_all
+                {
+                    self.done.insert(*at);
                 }
             }
         }
@@ -197,8 +206,10 @@ impl Worker {
         match trigger {
             // What goes with its trigger stays away.
             Some(it) if it["metadata"]["deletionTimestamp"].is_string() => {}
-            Some(it) if is_new => self.work(generator, &it, false).await,
-            None if is_known && !is_new => self.remove(generator, Some((label::TRIGGER_UID, uid)), &[]).await,
+            Some(it) if is_new => drop(self.work(generator, &it, false).await),
+            None if is_known && !is_new && !uid.is_empty() => {
+                self.remove(generator, Some((label::TRIGGER_UID, uid)), &[]).await
+            }
             _ => {}
         }
     }
@@ -237,7 +248,8 @@ impl Worker {
             let found = data.get((group, version, kind), namespace, name).ok().flatten();
             policy = found.and_then(|it| created(&it));
         });
-        matches!((created(object), policy), (Some(object), Some(policy)) if object > policy)
+        // Times are of whole seconds: what came in the same one counts as after it.
+        matches!((created(object), policy), (Some(object), Some(policy)) if object >= policy)
     }
 
     /// Judges an object and writes its report, if that says something new.
@@ -265,8 +277,8 @@ impl Worker {
         }
     }
 
-    /// Does what a rule wants for a trigger, which is gone where `is_gone`.
-    async fn work(&mut self, generator: &Generator, trigger: &Value, is_gone: bool) {
+    /// Does what a rule wants for a trigger, which is gone where `is_gone`; returns whether it is about that at all.
+    async fn work(&mut self, generator: &Generator, trigger: &Value, is_gone: bool) -> bool {
         let background = self.kyverno.background();
         let mut work: Option<Work> = None;
         self.look.look(&mut |data| {
@@ -278,7 +290,7 @@ impl Worker {
             if generator.synchronize && !generator.changes && !is_gone {
                 self.remove_all(generator, trigger).await;
             }
-            return;
+            return false;
         };
         if let Some(error) = &work.error {
             tracing::warn!(error, policy, rule, "a policy cannot do its work in the background");
@@ -305,6 +317,7 @@ impl Worker {
                 self.remove(generator, Some((label::TRIGGER_UID, uid)), &work.made).await;
             }
         }
+        true
     }
 
     /// Takes note of what a policy in CEL makes and looks at, to have that watched as well.

@@ -12,7 +12,7 @@ use crate::{compare::difference, documents, server, server::kubectl, text};
 /// How long something may take to become as it is expected.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// The longest sleep that is obeyed: things happen at once here.
-const SLEEP_MAX: Duration = Duration::from_secs(3);
+const SLEEP_MAX: Duration = Duration::from_millis(1_500);
 
 /// Why a test did not pass.
 pub(crate) enum Failure {
@@ -202,11 +202,11 @@ impl Run {
 
     /// Deletes everything that was written.
     pub(crate) fn clean_up(&mut self) {
-        let all: Vec<String> = std::mem::take(&mut self.written).iter().rev().map(Value::to_string).collect();
+        let all: Vec<Value> = std::mem::take(&mut self.written).into_iter().rev().collect();
         if !all.is_empty() {
-            let arguments = ["delete", "-f", "-", "--ignore-not-found", "--timeout=10s"];
+            let list = json!({ "apiVersion": "v1", "kind": "List", "items": all });
             // What lies in the test's namespace goes with it.
-            let _ = kubectl(&arguments, Some(&all.join("\n---\n")));
+            let _ = kubectl(&["delete", "-f", "-", "--ignore-not-found", "--timeout=10s"], Some(&list.to_string()));
         }
     }
 

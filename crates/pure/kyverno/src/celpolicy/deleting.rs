@@ -18,7 +18,7 @@ use crate::library::LIBRARY;
 pub(crate) struct CelDeleter {
     kind: String,
     namespace: String,
-    name: String,
+    pub(crate) name: String,
     /// What it is about, its conditions and variables.
     pub(crate) policy: Policy,
 }

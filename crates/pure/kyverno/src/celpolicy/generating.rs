@@ -12,7 +12,11 @@ use super::{
     exception::{Excused, excused},
     template::Template,
 };
-use crate::library::{Host, Notes};
+use crate::{
+    Status,
+    generate::{self, Made},
+    library::{Host, Notes},
+};
 
 /// A policy that makes objects.
 #[derive(Debug)]
@@ -41,6 +45,16 @@ enum Step {
     /// An expression that calls `generator.Apply`.
     Run(Box<Expression>),
     Fill(Template),
+}
+
+/// What becomes of a trigger.
+pub(crate) enum Making {
+    /// A condition does not hold.
+    Unmet,
+    /// Exceptions let it be, which are named.
+    Excused(Status, Vec<String>),
+    /// What was made, and what was looked at for that.
+    Done(Notes),
 }
 
 fn step(generate: &Value, variables: &[Variable]) -> Result<Step, String> {
@@ -110,8 +124,7 @@ impl CelGenerator {
         if self.namespace.is_empty() { self.name.clone() } else { format!("{}/{}", self.namespace, self.name) }
     }
 
-    /// What is made for a trigger, whose kind and place were found to fit; `None` where conditions do not hold or an
-    /// exception lets it be.
+    /// What is made for a trigger, whose kind and place were found to fit.
     ///
     /// # Errors
     /// What went wrong in an expression.
@@ -120,11 +133,11 @@ impl CelGenerator {
         seen: &Environment,
         host: &Rc<Host>,
         exceptions: &[Arc<CelException>],
-    ) -> Result<Option<Notes>, String> {
+    ) -> Result<Making, String> {
         let named: Vec<&CelException> =
             exceptions.iter().map(AsRef::as_ref).filter(|it| it.names(&self.kind, &self.name)).collect();
         let seen = match excused(&named, seen, false)? {
-            Excused::Wholly(..) => return Ok(None),
+            Excused::Wholly(status, names) => return Ok(Making::Excused(status, names)),
             Excused::Partly(shown) => seen.with_value("exceptions", shown),
         };
         if let Some(why) = &self.policy.broken {
@@ -132,7 +145,7 @@ impl CelGenerator {
         }
         let mut budget = Budget::new(Budget::WRITE);
         if !conditions(&self.policy.conditions, &seen, &mut budget)? {
-            return Ok(None);
+            return Ok(Making::Unmet);
         }
         let seen = seen.with_variables(self.policy.variables.clone());
         let mut filled = Vec::new();
@@ -154,6 +167,42 @@ impl CelGenerator {
             let namespace = if namespace.is_empty() { self.namespace.clone() } else { namespace };
             notes.made.push((namespace, object));
         }
-        Ok(Some(notes))
+        Ok(Making::Done(notes))
+    }
+
+    /// An object as it is to be written, for objects of its kind have namespaces or not.
+    ///
+    /// # Errors
+    /// When it may not be made.
+    pub(crate) fn product(
+        &self,
+        mut object: Value,
+        (namespace, namespaced): (&str, bool),
+        trigger: &Value,
+    ) -> Result<Made, String> {
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        if !namespaced && !self.namespace.is_empty() {
+            return Err(format!("a policy in a namespace cannot generate a {kind}, which has none"));
+        }
+        let metadata = meta::entry(&mut object, "metadata");
+        let copied = metadata.get("resourceVersion").and(metadata.get("uid")).cloned();
+        let from = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default().to_owned();
+        // What the server gave a source is not its copy's.
+        metadata.retain(|key, _| {
+            matches!(key.as_str(), "name" | "labels" | "annotations" | "finalizers")
+                || (key == "ownerReferences" && (from.is_empty() || from == namespace))
+        });
+        if metadata.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
+            return Err(format!("a {kind} that is generated has no name"));
+        }
+        if namespaced {
+            metadata.insert("namespace".to_owned(), namespace.into());
+        }
+        generate::mark(&mut object, [&self.name, &self.namespace, ""], trigger);
+        if let Some(uid) = copied {
+            object["metadata"]["labels"][generate::label::SOURCE_UID] = uid;
+            meta::as_map(&mut object).remove("status");
+        }
+        Ok(Made { object, source: None, synchronize: self.synchronize })
     }
 }

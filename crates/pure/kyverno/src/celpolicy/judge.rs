@@ -42,7 +42,8 @@ pub(crate) fn validate(
     policy.forms.iter().map(judge).collect()
 }
 
-fn made(kind: RuleKind, status: Status, message: impl Into<String>) -> RuleResult {
+/// A result with nothing but a message.
+pub(crate) fn made(kind: RuleKind, status: Status, message: impl Into<String>) -> RuleResult {
     RuleResult {
         rule: String::new(),
         kind,

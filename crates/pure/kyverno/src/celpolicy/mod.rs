@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 pub(crate) use deleting::CelDeleter;
 pub(crate) use exception::CelException;
 pub(crate) use existing::Existing;
-pub(crate) use generating::CelGenerator;
+pub(crate) use generating::{CelGenerator, Making};
 
 use crate::library::{self, LIBRARY};
 

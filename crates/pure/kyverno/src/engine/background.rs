@@ -186,6 +186,8 @@ pub struct Generator {
     pub products: Vec<(String, String)>,
     /// Whether it changes objects instead of making some.
     pub changes: bool,
+    /// Whether it changes the same objects whatever triggers it.
+    pub same_for_all: bool,
 }
 
 /// What is to be done for a trigger.
@@ -307,6 +309,7 @@ impl Background {
                     sources: clones.map(own).chain(listed.iter().cloned()).collect(),
                     products: patterns.iter().map(own).filter(|it| !it.1.is_empty()).chain(listed).collect(),
                     changes,
+                    same_for_all: false,
                 });
             }
         }

@@ -77,11 +77,11 @@ fn policy(object: &mut Value) -> (Vec<Flaw>, Vec<String>) {
         let path = format!("spec.rules[{at}]");
         rule(&compiled_rule.rule, &path, &mut flaws);
         expressions(&object["spec"]["rules"][at], &path, &mut flaws);
-        if compiled.spec.background && asks_who(&compiled_rule.rule, &object["spec"]["rules"][at]) {
-            flaws.push(Flaw::new(
-                path,
-                "only select variables are allowed in background mode. Set spec.background=false to disable background mode for this policy rule",
-            ));
+        let asked = asks_who(&compiled_rule.rule, &object["spec"]["rules"][at]).filter(|_| compiled.spec.background);
+        if let Some(asked) = asked {
+            let why = "only select variables are allowed in background mode. Set spec.background=false to disable \
+                       background mode for this policy rule";
+            flaws.push(Flaw::new(path, format!("{asked}: {why}")));
         }
     }
     let mut warnings = Vec::new();
@@ -120,12 +120,18 @@ fn settle(object: &mut Value, policy: &Policy, own: usize) {
     });
 }
 
-fn asks_who(rule: &Rule, raw: &Value) -> bool {
-    let asks = [Some(&rule.matches), rule.exclude.as_ref()].into_iter().flatten().any(|it| it.needs_user());
+/// What of a rule asks who asks, in Kyverno's words.
+fn asks_who(rule: &Rule, raw: &Value) -> Option<String> {
+    // Changes and generation happen with the request, or know who asked.
+    rule.validate.as_ref()?;
+    let filters = [("match", Some(&rule.matches)), ("exclude", rule.exclude.as_ref())];
+    if let Some((field, _)) = filters.into_iter().find(|it| it.1.is_some_and(|it| it.needs_user())) {
+        return Some(format!("invalid variable used at path: {field}"));
+    }
     let text = raw.to_string();
     let names = ["request.userInfo", "request.roles", "request.clusterRoles", "serviceAccountName"];
-    // Changes and generation happen with the request, or know who asked.
-    rule.validate.is_some() && (asks || names.iter().any(|it| text.contains(it)))
+    let named = names.into_iter().find(|it| text.contains(it))?;
+    Some(format!("variable {{{{{named}}}}} is not allowed"))
 }
 
 fn rule(rule: &Rule, path: &str, flaws: &mut Vec<Flaw>) {

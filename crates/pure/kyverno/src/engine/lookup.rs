@@ -6,7 +6,7 @@ use eyot_model::{
     kinds::split_api_version,
     rbac::{Ask, Resource},
 };
-use eyot_policy::{Data, User};
+use eyot_policy::{Authorizer, Data, User};
 use serde_json::{Value, json};
 
 use super::Snapshot;
@@ -86,6 +86,10 @@ impl Source for Live<'_> {
     fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String> {
         self.data.kinds().by_kind(group, version, kind).map(|it| it.plural.to_string())
     }
+
+    fn authorizer(&self) -> Option<Arc<dyn Authorizer>> {
+        Some(self.data.authorizer())
+    }
 }
 
 impl Live<'_> {
@@ -162,6 +166,10 @@ impl Source for Held {
 
     fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String> {
         self.live().plural_of(group, version, kind)
+    }
+
+    fn authorizer(&self) -> Option<Arc<dyn Authorizer>> {
+        self.live().authorizer()
     }
 }
 

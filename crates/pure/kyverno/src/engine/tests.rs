@@ -254,7 +254,7 @@ fn a_policy_is_refused_with_every_flaw_and_its_place() {
         spec.rules[0].verifyImages: is not available: signatures lie in registries, which are not asked
         spec.rules[0].validate.deny.conditions.all[0].key: {{ request.object. }}: Incomplete expression at position 15
         spec.rules[0].validate.deny.conditions.all[0].key: {{ nope(@) }}: unknown function: nope at position 0
-        spec.rules[0]: only select variables are allowed in background mode. Set spec.background=false to disable background mode for this policy rule
+        spec.rules[0]: variable {{request.userInfo}} is not allowed: only select variables are allowed in background mode. Set spec.background=false to disable background mode for this policy rule
         spec.rules[0].validate.deny.conditions: conditions.all[0].operator: unknown operator "Is"
         spec.rules[0].validate.podSecurity: level: unknown level "strict"
         spec.rules[0].validate.cel.expressions[0].expression: compilation failed: ERROR: <input>:1:13: Syntax error: no viable alternative at input '.' | object.spec. | ............^

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::{Generator, Snapshot, Work, cel::with_review, lookup::Held, snapshot};
 use crate::{
-    celpolicy::{CelDeleter, CelGenerator, CelPolicy, Existing, GROUP},
-    generate::{self, Made},
+    celpolicy::{CelDeleter, CelGenerator, CelPolicy, Existing, GROUP, Making},
+    generate::Made,
     jmespath::Env,
     library::{Host, Notes},
 };
@@ -36,6 +36,7 @@ pub(super) fn generators(snapshot: &Snapshot) -> Vec<Generator> {
         sources: Vec::new(),
         products: Vec::new(),
         changes: false,
+        same_for_all: false,
     });
     let changed = snapshot.cel.values().filter(|it| it.existing.is_some()).map(|it| Generator {
         of: (GROUP, "v1", it.kind.clone()),
@@ -49,6 +50,7 @@ pub(super) fn generators(snapshot: &Snapshot) -> Vec<Generator> {
         sources: Vec::new(),
         products: Vec::new(),
         changes: true,
+        same_for_all: it.existing.as_ref().is_some_and(|it| it.listing.is_none()),
     });
     made.chain(changed).collect()
 }
@@ -139,7 +141,7 @@ fn made(policy: &CelGenerator, trigger: (&Value, bool), place: &Place<'_>) -> Re
         let seen = Request::new(review, place.data).seen_as(version).with_host(host.clone());
         policy.make(&seen, &host, &place.snapshot.all_cel_exceptions)
     });
-    let Some(Notes { made, read }) = notes.transpose()?.flatten() else { return Ok(None) };
+    let Some(Making::Done(Notes { made, read })) = notes.transpose()? else { return Ok(None) };
     let made: Result<Vec<Made>, String> =
         made.into_iter().map(|(namespace, object)| product(policy, trigger.0, &namespace, object, place)).collect();
     Ok(Some((made?, read.into_iter().collect())))
@@ -150,35 +152,13 @@ fn product(
     policy: &CelGenerator,
     trigger: &Value,
     namespace: &str,
-    mut object: Value,
+    object: Value,
     place: &Place<'_>,
 ) -> Result<Made, String> {
     let (group, version) = split_api_version(object["apiVersion"].as_str().unwrap_or_default());
     let kind = object["kind"].as_str().unwrap_or_default();
     let kind = place.data.kind(group, version, kind).map_err(|it| it.to_string())?;
-    if !kind.namespaced && !policy.namespace.is_empty() {
-        return Err(format!("a policy in a namespace cannot generate a {}, which has none", kind.kind));
-    }
-    let metadata = meta::entry(&mut object, "metadata");
-    let copied = metadata.get("resourceVersion").and(metadata.get("uid")).cloned();
-    let from = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default().to_owned();
-    // What the server gave a source is not its copy's.
-    metadata.retain(|key, _| {
-        matches!(key.as_str(), "name" | "labels" | "annotations" | "finalizers")
-            || (key == "ownerReferences" && (from.is_empty() || from == namespace))
-    });
-    if metadata.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
-        return Err(format!("a {} that is generated has no name", kind.kind));
-    }
-    if kind.namespaced {
-        metadata.insert("namespace".to_owned(), namespace.into());
-    }
-    generate::mark(&mut object, [&policy.name, &policy.namespace, ""], trigger);
-    if let Some(uid) = copied {
-        object["metadata"]["labels"][generate::label::SOURCE_UID] = uid;
-        meta::as_map(&mut object).remove("status");
-    }
-    Ok(Made { object, source: None, synchronize: policy.synchronize })
+    policy.product(object, (namespace, kind.namespaced), trigger)
 }
 
 /// The objects that a policy changes for a trigger, as they are to be written.

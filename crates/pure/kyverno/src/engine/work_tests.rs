@@ -1,8 +1,5 @@
 //! What policies in CEL do in the background.
 
-use std::sync::Arc;
-
-use eyot_model::kinds::{self, Table};
 use eyot_policy::{Engine, Objects};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -30,7 +27,7 @@ fn now() -> Timestamp {
 }
 
 fn store(objects: &[Value]) -> Objects {
-    Objects::of(Arc::new(Table::over(kinds::builtin())), objects.to_vec())
+    Objects::new(objects.to_vec())
 }
 
 fn worked(policy: &Value, trigger: &Value, is_gone: bool, objects: &[Value]) -> Option<Work> {
@@ -167,5 +164,14 @@ fn what_is_wrong_is_told_by_field() {
             "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}]}),
         ),
     ];
-    expect_test::expect![[r#""#]].assert_eq(&all.concat());
+    expect_test::expect![[r#"
+        spec.generate: Required value: must contain at least one item
+        spec.generate[0]: Invalid value: {}: one of expression or template must be set
+        spec.sync: unknown field
+        spec.matchConstraints: Required value
+        spec.validations[0].expression: Invalid value: "generator.Apply('a', [object])": compilation failed: 'generator.Apply' is not available: only GeneratingPolicies make objects
+        spec.conditions[0].expression: Invalid value: "object.": compilation failed: ERROR: <input>:1:8: Syntax error: no viable alternative at input '.' | object. | .......^
+        spec.schedule: expected exactly 5 fields, found 1: [often]
+        spec.targetMatchConstraints: Forbidden: has no effect without evaluation.mutateExisting
+    "#]].assert_eq(&all.concat());
 }

@@ -7,6 +7,7 @@
 mod cluster;
 mod generator;
 mod image;
+mod regexes;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -25,7 +26,7 @@ macro_rules! everywhere {
     () => {
         " containsDigest digest globalContext.Get globalContext.get hash.md5 hash.sha1 hash.sha256 identifier image \
         isImage json.marshal json.unmarshal listObjToMap md5 parseImageReference parseServiceAccount random random.random \
-        registry repository resource.Get resource.List resource.Post resource.ToGVR resource.get resource.list \
+        regex.extract regex.extractAll regex.replace registry repository resource.Get resource.List resource.Post resource.ToGVR resource.get resource.list \
         resource.post resource.toGVR sha1 sha256 tag time.now time.toCron time.truncate transform.listObjToMap \
         user.parseServiceAccount yaml.parse "
     };
@@ -107,6 +108,7 @@ impl Host {
 fn register(context: &mut Context<'static>) {
     cluster::register(context);
     image::register(context);
+    regexes::register(context);
     text::register(context);
     context.add_function("orValue", text::or_value);
 }

@@ -72,6 +72,11 @@ fn values_are_made_of_values() {
     check("time.now() == timestamp('2024-05-06T07:08:09Z') && time.toCron(time.now()) == '8 7 6 5 1'");
     check("time.truncate(time.now(), duration('1h')) == timestamp('2024-05-06T07:00:00Z')");
     check("time.now() - duration('1h') < time.now()");
+    check(
+        r"regex.replace('docker.io/a', '^docker\\.io/(.*)', 'x.io/\\1') == 'x.io/a' && regex.replace('aaa', 'a', 'b', 2) == 'bba'",
+    );
+    check("regex.extract('k=v', '=(.*)').value() == 'v' && regex.extractAll('a1b2', '[0-9]') == ['1', '2']");
+    assert!(run("regex.replace('a', '(a', '')", "").unwrap_err().contains("given regex is invalid"));
     check("math.round(1.256, 2) == 1.26 && math.round(1.5) == 2.0");
     check("[1].orValue([2]) == [1] && object.?gone.orValue(3) == 3 && object.metadata.?name.orValue('') == 'p'");
 }

@@ -1,4 +1,4 @@
-//! Applies the policies of `policies.kyverno.io` to one resource. Entry points: [`mutate`], [`validate`].
+//! Applies the policies of `policies.kyverno.io` to one resource. Entry point: [`Case`].
 
 use std::{any::Any, collections::BTreeMap, rc::Rc, sync::Arc};
 
@@ -7,7 +7,8 @@ use eyot_model::{
     meta,
 };
 use eyot_policy::{Data, Objects, Operation, Options, Review, User};
-use eyot_vap::Request;
+use eyot_rules::{Budget, Environment};
+use eyot_vap::{Request, Shown, Version, conditions, mutated};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -16,11 +17,12 @@ use super::{
     load::{self, Loaded},
 };
 use crate::{
-    RuleResult,
+    RuleKind, RuleResult, Status,
     celpolicy::{
-        CelPolicy,
+        CelGenerator, CelPolicy, Existing, Making,
         judge::{self, Place},
     },
+    generate::Made,
     jmespath::Env,
     library::Host,
 };
@@ -39,13 +41,46 @@ impl Case<'_> {
         let mut responses = Vec::new();
         for policy in self.loaded.cel.iter().filter(|it| it.mutates) {
             let before = resource.clone();
-            let (results, changed) = self.review(policy, &before, |review, place| judge::mutate(policy, review, place));
+            let (results, changed) =
+                self.review(&policy.name, &before, |review, place| judge::mutate(policy, review, place));
             if let Some(changed) = changed {
                 *resource = changed;
             }
             responses.extend(results.into_iter().map(|it| response(policy, it, resource)));
+            if let Some(existing) = policy.existing.as_ref().filter(|_| self.triggers(policy, resource)) {
+                let targets = self.loaded.targets.iter().filter_map(|it| self.changed(policy, existing, it)).collect();
+                let rule = RuleResult { targets, ..judge::made(RuleKind::Mutation, Status::Pass, "") };
+                responses.push(response(policy, Some(rule), resource));
+            }
         }
         responses
+    }
+
+    /// Whether a policy looks for objects to change because of a resource.
+    fn triggers(&self, policy: &CelPolicy, resource: &Value) -> bool {
+        let Some(form) = policy.forms.first() else { return false };
+        self.review(&policy.name, resource, |review, place| {
+            form.matching.version(review, &place.kinds).is_some_and(|version| {
+                let host = Rc::new(self.host(&policy.namespace));
+                let seen = Request::new(review, place.data).seen_as(&version).with_host(host);
+                let seen = seen.with_variables(form.variables.clone());
+                conditions(&form.conditions, &seen, &mut Budget::new(Budget::WRITE)).unwrap_or(false)
+            })
+        })
+    }
+
+    /// An object that is there, if a policy changes it. Which ones an expression lists is not asked: the test names them.
+    fn changed(&self, policy: &CelPolicy, existing: &Existing, target: &Value) -> Option<Value> {
+        self.review(&policy.name, target, |review, place| {
+            let version = match &existing.listing {
+                Some(_) => Version::Requested,
+                None => existing.target.matching.version(review, &place.kinds)?,
+            };
+            let host = Rc::new(self.host(&policy.namespace));
+            let more = |it: Environment| it.with_host(host.clone());
+            let about = (review, &version);
+            mutated(&existing.target, about, &mut Shown::default(), place.data, &more).ok().flatten()
+        })
     }
 
     /// Lets policies judge the resource.
@@ -55,16 +90,78 @@ impl Case<'_> {
             let judge = |review: &Review<'_>, place: &Place<'_>| {
                 judge::validate(policy, &Request::new(review, place.data), review, place)
             };
-            let results = self.review(policy, resource, judge);
+            let results = self.review(&policy.name, resource, judge);
             results.into_iter().map(|it| response(policy, it, resource))
         });
         each.collect()
     }
 
-    fn review<T>(&self, policy: &CelPolicy, resource: &Value, run: impl FnOnce(&Review<'_>, &Place<'_>) -> T) -> T {
+    /// Lets policies make objects for the resource.
+    pub(super) fn generate(&self, resource: &Value) -> Vec<Response> {
+        let each = self.loaded.generating.iter().filter_map(|policy| {
+            let judged = self.review(&policy.name, resource, |review, place| {
+                let version = policy.policy.matching.version(review, &place.kinds)?;
+                let host = Rc::new(self.host(&policy.namespace));
+                let seen = Request::new(review, place.data).seen_as(&version).with_host(host.clone());
+                Some(policy.make(&seen, &host, place.exceptions))
+            })?;
+            let made = |status, message: String| Some(judge::made(RuleKind::Generation, status, message));
+            let rule = match judged.and_then(|it| self.products(policy, it, resource)) {
+                Err(why) => made(Status::Error, why),
+                Ok(Products::None) => None,
+                Ok(Products::Excused(status, names)) => made(status, names.join(", ")),
+                Ok(Products::Made(generated)) => {
+                    Some(RuleResult { generated, ..judge::made(RuleKind::Generation, Status::Pass, String::new()) })
+                }
+            };
+            let (name, patched) = (policy.name.clone(), resource.clone());
+            rule.map(|it| Response { policy: name, is_scored: true, has_rules: false, rules: vec![it], patched })
+        });
+        each.collect()
+    }
+
+    fn products(&self, policy: &CelGenerator, making: Making, trigger: &Value) -> Result<Products, String> {
+        let notes = match making {
+            Making::Unmet => return Ok(Products::None),
+            Making::Excused(status, names) => return Ok(Products::Excused(status, names)),
+            Making::Done(notes) => notes,
+        };
+        let made = notes.made.into_iter().map(|(namespace, object)| {
+            let namespaced = kind_of(&object, &self.loaded.source.objects).namespaced;
+            policy.product(object, (&namespace, namespaced), trigger)
+        });
+        made.collect::<Result<_, String>>().map(Products::Made)
+    }
+
+    /// Asks policies whether they delete the resource.
+    pub(super) fn delete(&self, resource: &Value) -> Vec<Response> {
+        let each = self.loaded.deleting.iter().map(|policy| {
+            let taken = self.review(&policy.name, resource, |review, place| {
+                let Some(version) = policy.policy.matching.version(review, &place.kinds) else { return Ok(false) };
+                let host = Rc::new(self.host(policy.namespace()));
+                let seen = Request::new(review, place.data).seen_as(&version).with_host(host);
+                policy.takes(&seen, place.exceptions)
+            });
+            let rule = match taken {
+                Ok(true) => judge::made(RuleKind::Validation, Status::Pass, String::new()),
+                Ok(false) => judge::made(RuleKind::Validation, Status::Fail, "it stays".to_owned()),
+                Err(why) => judge::made(RuleKind::Validation, Status::Error, why),
+            };
+            let (name, patched) = (policy.name.clone(), resource.clone());
+            Response { policy: name, is_scored: true, has_rules: false, rules: vec![rule], patched }
+        });
+        each.collect()
+    }
+
+    fn host(&self, namespace: &str) -> Host {
+        let env = Env::new(self.now, 0x9E37_79B9_7F4A_7C15);
+        Host::of_maker(Box::new(self.loaded.source.clone()), env, namespace)
+    }
+
+    fn review<T>(&self, policy: &str, resource: &Value, run: impl FnOnce(&Review<'_>, &Place<'_>) -> T) -> T {
         let loaded = self.loaded;
         let name = meta::name(resource).unwrap_or_default();
-        let values = loaded.values.of(&policy.name, name);
+        let values = loaded.values.of(policy, name);
         let stated = values.get("request.operation").and_then(Value::as_str).unwrap_or("CREATE");
         let operation = match if self.operation.is_empty() { stated } else { self.operation } {
             "UPDATE" => Operation::Update,
@@ -107,6 +204,13 @@ impl Case<'_> {
         };
         run(&review, &Place { data: &data, kinds: data.kinds(), exceptions: &loaded.cel_exceptions, host: &host })
     }
+}
+
+/// What a policy made of a resource.
+enum Products {
+    None,
+    Excused(Status, Vec<String>),
+    Made(Vec<Made>),
 }
 
 fn response(policy: &CelPolicy, result: Option<RuleResult>, patched: &Value) -> Response {

@@ -90,7 +90,10 @@ fn one(loaded: &Loaded, resource: &Value, operation: &str, now: Timestamp) -> Re
         match phase {
             Phase::Mutate => responses.extend(case.mutate(&mut current)),
             Phase::Validate => responses.extend(case.validate(&current)),
-            Phase::Generate => {}
+            Phase::Generate => {
+                responses.extend(case.generate(&current));
+                responses.extend(case.delete(&current));
+            }
         }
     }
     Ok(Outcome { resource: resource.clone(), operation: operation.to_owned(), responses })

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Files, Test, values::Values};
 use crate::{
     Exception, Policy,
-    celpolicy::{self, CelException, CelPolicy, Role},
+    celpolicy::{self, CelDeleter, CelException, CelGenerator, CelPolicy, Role},
     context::search,
     jmespath::Env,
     matching::Requester,
@@ -23,6 +23,10 @@ pub(super) struct Loaded {
     pub(super) policies: Vec<Arc<Policy>>,
     /// Policies in CEL.
     pub(super) cel: Vec<CelPolicy>,
+    /// Those that make objects.
+    pub(super) generating: Vec<CelGenerator>,
+    /// Those that delete objects.
+    pub(super) deleting: Vec<CelDeleter>,
     /// Policies of other kinds, and policies that do not compile: kind, name, why.
     pub(super) others: Vec<(String, String, String)>,
     pub(super) resources: Vec<Value>,
@@ -40,6 +44,8 @@ pub(super) fn load(test: &Test, files: &dyn Files) -> Result<Loaded, String> {
     let mut loaded = Loaded {
         policies: Vec::new(),
         cel: Vec::new(),
+        generating: Vec::new(),
+        deleting: Vec::new(),
         others: Vec::new(),
         resources: Vec::new(),
         targets: objects(&test.target_resources, files)?,
@@ -92,14 +98,16 @@ impl Loaded {
                 }
                 Err(flaws) => flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             },
-            _ if is_cel(object) && matches!(Role::of(kind), Some(Role::Policy { .. })) => {
+            _ if is_cel(object) => {
                 let checked = celpolicy::check::check(&mut object.clone());
-                match (checked, CelPolicy::compile(object)) {
-                    (Ok(_), Some(policy)) => return self.cel.push(policy),
+                match (checked, Role::of(kind)) {
                     (Err(causes), _) => {
                         causes.iter().map(|it| format!("{}: {}", it.field, it.message)).collect::<Vec<_>>().join("; ")
                     }
-                    (Ok(_), None) => format!("{kind} is not judged here"),
+                    (Ok(_), Some(Role::Policy { .. })) => return self.cel.extend(CelPolicy::compile(object)),
+                    (Ok(_), Some(Role::Generator)) => return self.generating.push(CelGenerator::compile(object)),
+                    (Ok(_), Some(Role::Deleter)) => return self.deleting.push(CelDeleter::compile(object)),
+                    (Ok(_), _) => format!("{kind} is not judged here"),
                 }
             }
             _ => format!("{kind} is not judged here"),
