@@ -45,6 +45,10 @@ pub trait Source {
     fn kind_of(&self, group: &str, version: &str, plural: &str) -> Option<String>;
     /// The plural of a kind.
     fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String>;
+    /// The JMESPath behind the name of a projection of a GlobalContextEntry, where entries tell.
+    fn projection(&self, _entry: &str, _name: &str) -> Option<String> {
+        None
+    }
     /// Who may do what, where there is a cluster.
     fn authorizer(&self) -> Option<Arc<dyn Authorizer>> {
         None

@@ -58,7 +58,8 @@ fn violated_before(
     excused: &[Arc<Exception>],
 ) -> bool {
     let Some(old) = request.old else { return false };
-    let before = Request { object: old, old: None, operation: "CREATE", ..*request };
+    // As if it were created: rules about subresources do not know it.
+    let before = Request { object: old, old: None, operation: "CREATE", subresource: "", ..*request };
     if !compiled.applies(&before) {
         return false;
     }

@@ -87,6 +87,11 @@ impl Source for Live<'_> {
         self.data.kinds().by_kind(group, version, kind).map(|it| it.plural.to_string())
     }
 
+    fn projection(&self, entry: &str, name: &str) -> Option<String> {
+        let all = self.snapshot.globals.get(entry)?["projections"].as_array()?;
+        all.iter().find(|it| it["name"] == name)?["jmesPath"].as_str().map(str::to_owned)
+    }
+
     fn authorizer(&self) -> Option<Arc<dyn Authorizer>> {
         Some(self.data.authorizer())
     }
@@ -166,6 +171,10 @@ impl Source for Held {
 
     fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String> {
         self.live().plural_of(group, version, kind)
+    }
+
+    fn projection(&self, entry: &str, name: &str) -> Option<String> {
+        self.live().projection(entry, name)
     }
 
     fn authorizer(&self) -> Option<Arc<dyn Authorizer>> {

@@ -144,7 +144,9 @@ fn global(arguments: &[Value]) -> Made {
     if let Some(found) = content.as_object().and_then(|it: &Map<String, Json>| it.get(projection.as_str())) {
         return Ok(json(found));
     }
-    let path = jmespath::Expression::compile(projection).map_err(|it| fails(NAME, it))?;
+    let named = host.source.projection(name, projection);
+    let path = named.as_deref().unwrap_or(projection);
+    let path = jmespath::Expression::compile(path).map_err(|it| fails(NAME, it))?;
     let found = path.search(&content, &host.env).map_err(|it| fails(NAME, it))?;
     Ok(json(&found))
 }
