@@ -60,6 +60,7 @@ pub async fn run(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, sto
                 () = worker.follow(&plan) => {}
                 _ = changes.changed() => {}
             }
+            worker.leave();
             tokio::time::sleep(SETTLE).await;
         }
     };

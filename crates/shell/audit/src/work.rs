@@ -30,6 +30,8 @@ use crate::{
 
 /// Reports whose content is remembered, so that the same one is not written again.
 const REPORTS_MAX: usize = 200_000;
+/// How old an event may be that was not taken before the watches ended.
+const LATE_SECONDS: i64 = 2;
 /// Own writes that are remembered until they come back.
 const OWN_MAX: usize = 20_000;
 /// Places that a policy's expressions look at; one that looks at more follows those.
@@ -53,13 +55,15 @@ pub(crate) struct Worker {
     own: HashMap<String, String>,
     /// Rules that had their turn since the watches began, and would do the same for every trigger that was there.
     done: HashSet<usize>,
+    /// Until when there was a watch, and for which rules.
+    left: Option<(Timestamp, HashSet<(PolicyKey, String)>)>,
 }
 
 impl Worker {
     pub(crate) fn new(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>) -> Worker {
         let (reports, generators, made) = (HashMap::new(), Vec::new(), HashSet::new());
         let (learned, own, done) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Worker { client, kyverno, look, reports, generators, made, learned, is_stale: false, own, done }
+        Worker { client, kyverno, look, reports, generators, made, learned, is_stale: false, own, done, left: None }
     }
 
     /// What policies in CEL turned out to make and to look at.
@@ -90,6 +94,12 @@ impl Worker {
             }
         };
         futures::future::select(std::pin::pin!(watches), std::pin::pin!(work)).await;
+    }
+
+    /// Notes that nobody watches from now on.
+    pub(crate) fn leave(&mut self) {
+        let rules = self.generators.iter().map(|it| (key_of(it), it.rule.clone())).collect();
+        self.left = Some((Timestamp::now(), rules));
     }
 
     /// Takes away what rules made that are no more, unless it is to stay.
@@ -237,10 +247,17 @@ impl Worker {
         }
     }
 
-    /// Whether an object came to be under a policy: then its turn may have been missed while nobody watched.
+    /// Whether an object came to be under a policy: then its turn may have been missed while nobody watched. A rule that
+    /// does not synchronize and was in force before makes nothing again that somebody took away.
     fn is_younger(&self, object: &Value, generator: &Generator) -> bool {
         let created =
             |it: &Value| it["metadata"]["creationTimestamp"].as_str().and_then(|it| it.parse::<Timestamp>().ok());
+        let of_rule = (key_of(generator), generator.rule.clone());
+        if let Some((left, rules)) = self.left.as_ref().filter(|_| !generator.synchronize)
+            && rules.contains(&of_rule)
+        {
+            return created(object).is_some_and(|it| it.as_second() + LATE_SECONDS >= left.as_second());
+        }
         let (namespace, name) = generator.policy.split_once('/').unwrap_or(("", &generator.policy));
         let mut policy = None;
         self.look.look(&mut |data| {
