@@ -41,7 +41,7 @@ fn place(object: &Value) -> (&str, &str, &str, &str) {
 }
 
 /// Makes an object, or brings it up to date where it follows its source. `adopts` tells whether one that somebody else
-/// made under that name becomes the rule's.
+/// made under that name becomes the rule's; one who does not adopt always brings its own up to date.
 pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made, adopts: bool) -> Result<(), String> {
     let (api_version, kind, namespace, name) = place(&made.object);
     let (resource, namespaced) =
@@ -57,7 +57,7 @@ pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made, adopts
             Err(why) => Err(failed(why)),
         };
     };
-    if !made.synchronize {
+    if !made.synchronize && adopts {
         return Ok(());
     }
     let mut current = serde_json::to_value(&existing).map_err(|it| it.to_string())?;

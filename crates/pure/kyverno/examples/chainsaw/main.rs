@@ -1,6 +1,9 @@
 //! Runs tests of chainsaw, as kyverno/kyverno has them below `test/conformance/chainsaw`, against a server.
 //!
-//! `KUBECONFIG=… chainsaw DIR [-v]`: one line for each test that does not pass, then the sums. Understood are the steps
+//! `KUBECONFIG=… chainsaw DIR [-v] [--slow]`: one line for each test that does not pass, then the sums. `--slow` waits as long
+//! as tests say, for schedules.
+//!
+//! Understood are the steps
 //! apply, create, assert, error, delete, patch, update, sleep, script, command and templates of such. `kubectl` does the
 //! talking. A test is left out, and counted as such, where a script wants another tool (helm, curl, Kyverno's own command
 //! line), or asserts something of the pods and webhooks that Kyverno itself consists of elsewhere.
@@ -25,7 +28,7 @@ fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn run(path: &Path, count: usize) -> Result<(), Failure> {
+fn run(path: &Path, count: usize, is_slow: bool) -> Result<(), Failure> {
     let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let tests = documents(path).map_err(Failure::Unknown)?;
     let mut result = Ok(());
@@ -43,7 +46,7 @@ fn run(path: &Path, count: usize) -> Result<(), Failure> {
         for binding in test["spec"]["bindings"].as_array().into_iter().flatten() {
             bindings.insert(text(binding, "/name").to_owned(), binding["value"].clone());
         }
-        let mut run = Run::new(directory.clone(), namespace.clone(), bindings);
+        let mut run = Run::new(directory.clone(), namespace.clone(), bindings, is_slow);
         result = run.steps(&test["spec"]["steps"], &directory);
         run.clean_up();
         if made {
@@ -70,13 +73,15 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let root = PathBuf::from(arguments.next().unwrap_or_else(|| ".".to_owned()));
     let root = std::path::absolute(&root).unwrap_or(root);
-    let verbose = arguments.next().is_some_and(|it| it == "-v");
+    let options: Vec<String> = arguments.collect();
+    let has = |name: &str| options.iter().any(|it| it == name);
+    let verbose = has("-v");
     let mut found = Vec::new();
     collect(&root, &mut found);
     let (mut passed, mut unknown) = (0, 0);
     for (at, path) in found.iter().enumerate() {
         let name = path.parent().unwrap_or(path).strip_prefix(&root).unwrap_or(path).display().to_string();
-        match run(path, at) {
+        match run(path, at, has("--slow")) {
             Ok(()) => passed += 1,
             Err(Failure::Wrong(why)) => println!("FAIL {name}: {}", why.replace('\n', " ")),
             Err(Failure::Unknown(why)) => {

@@ -32,12 +32,14 @@ pub(crate) struct Run {
     bindings: Map<String, Value>,
     /// Everything that was written, to be deleted in the end.
     written: Vec<Value>,
+    /// Whether to wait as long as the test says.
+    is_slow: bool,
 }
 
 impl Run {
     /// A test that has not begun.
-    pub(crate) fn new(directory: PathBuf, namespace: String, bindings: Map<String, Value>) -> Run {
-        Run { directory, namespace, bindings, written: Vec::new() }
+    pub(crate) fn new(directory: PathBuf, namespace: String, bindings: Map<String, Value>, is_slow: bool) -> Run {
+        Run { directory, namespace, bindings, written: Vec::new(), is_slow }
     }
 
     /// Goes through steps.
@@ -82,7 +84,8 @@ impl Run {
                     Some(minutes) => minutes.parse::<u64>().unwrap_or(1) * 60,
                     None => duration.trim_end_matches('s').parse().unwrap_or(1),
                 };
-                std::thread::sleep(Duration::from_secs(seconds).min(SLEEP_MAX));
+                let wanted = Duration::from_secs(seconds);
+                std::thread::sleep(if self.is_slow { wanted } else { wanted.min(SLEEP_MAX) });
                 Ok(())
             }
             "delete" => {
@@ -233,7 +236,7 @@ impl Run {
                 (Ok(None), false) => "is there, but must not be".to_owned(),
                 (Err(why), true) => why,
             };
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > if self.is_slow { PATIENCE * 15 } else { PATIENCE } {
                 let (kind, name) = (text(wanted, "/kind"), text(wanted, "/metadata/name"));
                 return Err(Failure::Wrong(format!("{kind} {name}: {why}")));
             }

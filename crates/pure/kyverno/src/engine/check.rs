@@ -154,6 +154,17 @@ fn rule(rule: &Rule, path: &str, flaws: &mut Vec<Flaw>) {
     {
         flaw("mutate.patchesJson6902", why);
     }
+    if let Some(it) = &rule.mutate {
+        if it.mutate_existing_on_policy_update == Some(true) && it.targets.is_empty() {
+            flaw("mutate.targets", "is needed for objects that are there to be changed".to_owned());
+        }
+        for (at, target) in it.targets.iter().enumerate() {
+            let fields = [&target.api_version, &target.kind, &target.namespace, &target.name];
+            if fields.iter().any(|it| it.contains("target.")) {
+                flaw(&format!("mutate.targets[{at}]"), "must not name itself to be found".to_owned());
+            }
+        }
+    }
     if let Some(validate) = &rule.validate {
         if validate.manifests.is_some() {
             flaw(
