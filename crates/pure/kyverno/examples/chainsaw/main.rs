@@ -3,10 +3,9 @@
 //! `KUBECONFIG=… chainsaw DIR [-v] [--slow]`: one line for each test that does not pass, then the sums. `--slow` waits as long
 //! as tests say, for schedules.
 //!
-//! Understood are the steps
-//! apply, create, assert, error, delete, patch, update, sleep, script, command and templates of such. `kubectl` does the
-//! talking. A test is left out, and counted as such, where a script wants another tool (helm, curl, Kyverno's own command
-//! line), or asserts something of the pods and webhooks that Kyverno itself consists of elsewhere.
+//! Understood are the steps apply, create, assert, error, delete, patch, update, sleep, script, command and templates of
+//! such. `kubectl` does the talking. A test is left out, and counted as such, where it says so itself or a script wants
+//! another tool (helm, curl, Kyverno's own command line).
 
 mod compare;
 mod server;

@@ -170,6 +170,8 @@ fn changed(policy: &CelPolicy, trigger: (&Value, bool), place: &Place<'_>) -> Re
     let host = place.host(&policy.namespace)?;
     let targets = place.met(trigger, &form.matching, |review, version| {
         let seen = Request::new(review, place.data).seen_as(version).with_host(host.clone());
+        // Of a trigger that is gone expressions see what it was.
+        let seen = if trigger.1 { seen.with("object", Arc::new(trigger.0.clone())) } else { seen };
         let seen = seen.with_variables(form.variables.clone());
         if !conditions(&form.conditions, &seen, &mut Budget::new(Budget::WRITE))? {
             return Ok(None);
