@@ -58,8 +58,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("eyot-testkit", &[]),
     (
+        "eyot-mixture",
+        &["eyot-gatekeeper", "eyot-kyverno", "eyot-model", "eyot-policy", "eyot-rego", "eyot-vap"],
+    ),
+    (
         "eyot-bench",
         &[
+            "eyot-mixture",
             "eyot-advise",
             "eyot-testkit",
             "eyot-store",

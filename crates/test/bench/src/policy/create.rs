@@ -32,7 +32,7 @@ pub(super) async fn run(samples: usize, progress: &Progress) -> Result<Value> {
     for count in ROWS {
         progress.tell(&format!("creating pods under {count} policies"));
         for at in there..count {
-            for object in MIXED[at % MIXED.len()](at) {
+            for object in MIXED[at % MIXED.len()].1(at) {
                 create(&client, &object).await.with_context(|| format!("policy {at}"))?;
             }
         }

@@ -58,15 +58,21 @@ pub(super) fn run(samples: usize) -> Result<Value> {
         "gateway_authorisation": gateway(samples, dir.path(), &runtime)?,
         "wasm_by_hand": wasm(samples, &runtime, &by_hand()?, "labels/allow", &text)?,
     });
-    if let Ok(named) = std::env::var("EYOT_OPA_WASM") {
-        let mut parts = named.splitn(3, ':');
-        let mut part = || parts.next().context("EYOT_OPA_WASM is FILE:ENTRYPOINT:INPUT-FILE");
-        let (file, entrypoint, input) = (part()?, part()?, part()?);
-        let input = std::fs::read_to_string(input).with_context(|| input.to_owned())?;
-        let module = std::fs::read(file).with_context(|| file.to_owned())?;
-        results["wasm"] = wasm(samples, &runtime, &module, entrypoint, &input)?;
-    }
+    results["wasm"] = match std::env::var("EYOT_OPA_WASM") {
+        Ok(named) => wasm_of_opa(samples, &runtime, &named)?,
+        Err(_) => json!("skipped: EYOT_OPA_WASM names no FILE:ENTRYPOINT:INPUT-FILE"),
+    };
     Ok(results)
+}
+
+/// A module that OPA's compiler made, named as `FILE:ENTRYPOINT:INPUT-FILE`.
+fn wasm_of_opa(samples: usize, runtime: &Runtime, named: &str) -> Result<Value> {
+    let mut parts = named.splitn(3, ':');
+    let mut part = || parts.next().context("EYOT_OPA_WASM is FILE:ENTRYPOINT:INPUT-FILE");
+    let (file, entrypoint, input) = (part()?, part()?, part()?);
+    let input = std::fs::read_to_string(input).with_context(|| input.to_owned())?;
+    let module = std::fs::read(file).with_context(|| file.to_owned())?;
+    wasm(samples, runtime, &module, entrypoint, &input)
 }
 
 /// Required labels: from the JSON of a request to the violations, and with the input converted before.

@@ -2,7 +2,7 @@
 //! and how long an audit of many objects takes.
 //!
 //! Entry point: [`run`]. Each part says on standard error when it begins, is bounded in counts or in time, and needs
-//! nothing but the node and its sample guests: `create` and [`mixed`] the cost of a write, [`decide`] decisions in this
+//! nothing but the node and its sample guests: `create` the cost of a write under [`mixed`] policies, [`decide`] decisions in this
 //! process, [`changes`] policies that change while clients ask, [`gateway`] requests, [`audit`] memory and audits.
 
 mod audit;
@@ -10,11 +10,11 @@ mod changes;
 mod create;
 mod decide;
 mod gateway;
-mod mixed;
 
 use std::time::Instant;
 
 use anyhow::Result;
+use eyot_mixture::policies::{self as mixed, pod};
 use http::Method;
 use kube::Client;
 use serde_json::{Value, json};
@@ -53,19 +53,6 @@ async fn send(client: &Client, method: Method, uri: &str, body: &Value) -> Resul
     let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let request = http::Request::builder().method(method).uri(uri).header(http::header::CONTENT_TYPE, media_type);
     client.request_text(request.body(bytes).map_err(kube::Error::HttpError)?).await
-}
-
-/// A pod as they are: two containers, limits, probes, labels. Nothing schedules it.
-fn pod(name: &str) -> Value {
-    let container = |name: &str| {
-        json!({"name": name, "image": format!("registry.example.com/shop/{name}:1.4.2"), "ports": [{"containerPort": 8080}],
-            "resources": {"limits": {"cpu": "500m", "memory": "128Mi"}, "requests": {"cpu": "100m", "memory": "64Mi"}},
-            "securityContext": {"allowPrivilegeEscalation": false, "runAsNonRoot": true},
-            "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}}})
-    };
-    json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": "shop", "team": "checkout", "tier": "front"}},
-        "spec": {"schedulerName": "nobody", "containers": [container("web"), container("side")]}})
 }
 
 /// A number with one decimal.

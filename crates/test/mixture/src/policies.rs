@@ -1,30 +1,31 @@
 //! Policies of every engine and sort, none of which a pod of the benchmark breaks: each is evaluated to its end.
 //!
-//! Entry points: [`MIXED`] and [`collection`].
+//! Entry points: [`MIXED`], [`pod`] and [`collection`].
 
 use serde_json::{Value, json};
 
 /// A sort of policy: the objects that make up the one of a number, in the order in which they are created.
-pub(super) type Sort = fn(usize) -> Vec<Value>;
+pub type Sort = fn(usize) -> Vec<Value>;
 
-/// The sorts that take turns: validating and mutating ones of Kubernetes, Gatekeeper, Kyverno and OPA.
-pub(super) const MIXED: &[Sort] = &[
-    labels,
-    gatekeeper_labels,
-    kyverno_pattern,
-    opa_images,
-    defaults,
-    images,
-    gatekeeper_assign,
-    kyverno_mutation,
-    limits,
-    variables,
+/// The sorts that take turns, by what they are called: validating and mutating ones of Kubernetes, Gatekeeper, Kyverno and
+/// OPA.
+pub const MIXED: &[(&str, Sort)] = &[
+    ("validating: labels", labels),
+    ("gatekeeper: labels in Rego", gatekeeper_labels),
+    ("kyverno: pattern", kyverno_pattern),
+    ("opa: images in Rego", opa_images),
+    ("mutating: configuration", defaults),
+    ("validating: images", images),
+    ("gatekeeper: AssignMetadata", gatekeeper_assign),
+    ("kyverno: merge patch", kyverno_mutation),
+    ("validating: quantities", limits),
+    ("validating: variables", variables),
 ];
 
 const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 
 /// Where objects of a kind are created.
-pub(super) fn collection(object: &Value) -> Option<String> {
+pub fn collection(object: &Value) -> Option<String> {
     let kind = object["kind"].as_str()?;
     let plural = match kind {
         "ClusterPolicy" => "clusterpolicies".to_owned(),
@@ -46,7 +47,7 @@ fn rules() -> Value {
 }
 
 /// A ValidatingAdmissionPolicy about pods with its binding.
-pub(super) fn validating(name: &str, validations: &Value) -> Vec<Value> {
+pub fn validating(name: &str, validations: &Value) -> Vec<Value> {
     vec![
         json!({"apiVersion": ADMISSION, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
             "spec": {"matchConstraints": rules(), "validations": validations}}),
@@ -98,7 +99,7 @@ fn defaults(at: usize) -> Vec<Value> {
 }
 
 /// The class of policy that everybody has: labels that must be there, with a form.
-pub(super) const LABELS: &str = r#"
+pub const LABELS: &str = r#"
 package labels
 violation[{"msg": msg, "details": {"missing": missing}}] {
   provided := {label | input.review.object.metadata.labels[label]}
@@ -122,7 +123,7 @@ fn gatekeeper_labels(at: usize) -> Vec<Value> {
 }
 
 /// A template whose constraints have a kind of their own.
-pub(super) fn template(at: usize, rego: &str) -> Value {
+pub fn template(at: usize, rego: &str) -> Value {
     json!({"apiVersion": "templates.gatekeeper.sh/v1", "kind": "ConstraintTemplate",
         "metadata": {"name": format!("benchlabels{at}")},
         "spec": {"crd": {"spec": {"names": {"kind": format!("BenchLabels{at}")}, "validation": {"openAPIV3Schema": {
@@ -134,7 +135,7 @@ pub(super) fn template(at: usize, rego: &str) -> Value {
 }
 
 /// A constraint of [`template`] about a kind of the core group.
-pub(super) fn constraint(at: usize, kind: &str) -> Value {
+pub fn constraint(at: usize, kind: &str) -> Value {
     json!({"apiVersion": "constraints.gatekeeper.sh/v1beta1", "kind": format!("BenchLabels{at}"),
         "metadata": {"name": "team"},
         "spec": {"match": {"kinds": [{"apiGroups": [""], "kinds": [kind]}]},
@@ -170,15 +171,30 @@ fn kyverno_mutation(at: usize) -> Vec<Value> {
 }
 
 /// An admission policy in Rego about pods.
-pub(super) fn opa(name: &str, module: &str) -> Value {
+pub fn opa(name: &str, module: &str) -> Value {
     json!({"apiVersion": "eyot.dev/v1alpha1", "kind": "Policy", "metadata": {"name": name},
         "spec": {"rego": {"modules": {"main.rego": module}}, "admission": {"decision": "data.bench.deny",
             "rules": [{"operations": ["CREATE", "UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}}})
 }
 
-fn opa_images(at: usize) -> Vec<Value> {
-    let module = "package bench\n\nallowed := {\"registry.example.com\"}\n\ndeny contains msg if {\n  \
+/// Where images may come from, in Rego: `data.bench.deny`.
+pub const IMAGES: &str = "package bench\n\nallowed := {\"registry.example.com\"}\n\ndeny contains msg if {\n  \
                   some c in input.request.object.spec.containers\n  host := split(c.image, \"/\")[0]\n  \
                   not host in allowed\n  msg := sprintf(\"%v is not from our registry\", [c.image])\n}\n";
-    vec![opa(&format!("images-{at}"), module)]
+
+fn opa_images(at: usize) -> Vec<Value> {
+    vec![opa(&format!("images-{at}"), IMAGES)]
+}
+
+/// A pod as they are: two containers, limits, probes, labels. Nothing schedules it.
+pub fn pod(name: &str) -> Value {
+    let container = |name: &str| {
+        json!({"name": name, "image": format!("registry.example.com/shop/{name}:1.4.2"), "ports": [{"containerPort": 8080}],
+            "resources": {"limits": {"cpu": "500m", "memory": "128Mi"}, "requests": {"cpu": "100m", "memory": "64Mi"}},
+            "securityContext": {"allowPrivilegeEscalation": false, "runAsNonRoot": true},
+            "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}}})
+    };
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": "shop", "team": "checkout", "tier": "front"}},
+        "spec": {"schedulerName": "nobody", "containers": [container("web"), container("side")]}})
 }
