@@ -117,8 +117,11 @@ impl One<'_> {
         if let ([mutation], true) = (&self.policy.mutations[..], self.is_plain()) {
             let mut budget = Budget::new(Budget::WRITE);
             let object = || current.clone();
-            let seen = shown.of_shared(&object, &review, self.data, self.version);
-            let seen = seen.with("params", param.clone()).with_variables(self.policy.variables.clone());
+            // In one go: whoever keeps the object while it changes has it copied.
+            let seen = shown
+                .of_shared(&object, &review, self.data, self.version)
+                .with("params", param.clone())
+                .with_variables(self.policy.variables.clone());
             let Some(value) = computed(self.policy, mutation, &seen, true, &mut budget)? else { return Ok(None) };
             drop(seen);
             return onto(mutation, self.review.requested, current, shown, value).map(Some);

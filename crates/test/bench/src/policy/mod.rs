@@ -2,8 +2,8 @@
 //! and how long an audit of many objects takes.
 //!
 //! Entry point: [`run`]. Each part says on standard error when it begins, is bounded in counts or in time, and needs
-//! nothing but the node and its sample guests: `create` the cost of a write under [`mixed`] policies, [`decide`] decisions in this
-//! process, [`changes`] policies that change while clients ask, [`gateway`] requests, [`audit`] memory and audits.
+//! nothing but the node and its sample guests: `create` the cost of a write under [`mixed`] policies, [`decide`] decisions
+//! in this process, [`changes`] policies that change while clients ask, [`gateway`] requests, [`audit`] memory and audits.
 
 mod audit;
 mod changes;
