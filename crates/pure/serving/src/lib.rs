@@ -3,7 +3,7 @@
 //! Entry points: [`Serving`] defines, defaults and validates the kinds of `serving.knative.dev/v1` as an engine inside the
 //! API server; [`object`] says which objects follow from a Service, a Configuration, a Revision and a Route, and what their
 //! statuses tell; [`scale::Scaler`] is the autoscaler; [`rollout::State`] moves requests from one revision to the next; [`gc`]
-//! says which revisions may go.
+//! says which revisions may go; [`openfaas`] reads and tells functions in the words of another platform.
 //!
 //! Deliberately absent: Kubernetes clients, time, and kinds that only Knative's own components exchange
 //! (PodAutoscalers, ServerlessServices, Ingresses of `networking.internal.knative.dev`).
@@ -17,6 +17,7 @@ mod engine;
 mod flaw;
 pub mod gc;
 pub mod object;
+pub mod openfaas;
 pub mod rollout;
 pub mod scale;
 mod traffic;
