@@ -25,6 +25,7 @@ mod pod;
 mod pods;
 mod register;
 mod room;
+mod served;
 mod sources;
 mod tokens;
 mod volumes;

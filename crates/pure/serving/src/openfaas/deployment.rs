@@ -190,7 +190,7 @@ impl Deployment {
         if self.read_only_root {
             container["securityContext"] = json!({ "readOnlyRootFilesystem": true });
         }
-        for (prefix, probes) in [(HEALTH, &["livenessProbe", "readinessProbe"][..]), (READY, &["readinessProbe"])] {
+        for (prefix, probes) in [(HEALTH, &["livenessProbe", "readinessProbe"][..]), (READY, &["readinessProbe"][..])] {
             if let Some(probe) = self.probe(prefix)? {
                 probes.iter().for_each(|it| container[*it] = probe.clone());
             }

@@ -13,6 +13,7 @@ mod probe;
 mod react;
 mod resize;
 mod resume;
+mod serve;
 pub(crate) mod session;
 mod shared;
 mod start;

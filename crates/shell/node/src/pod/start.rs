@@ -16,7 +16,7 @@ use eyot_runtime::{AllowedHosts, GuestSpec, LoadedFrom, LogSink, Mount, Program}
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::{Owner, check, late, machine::Running, message::Message, probe, session::InputPipe};
+use super::{Owner, check, late, machine::Running, message::Message, probe, serve, session::InputPipe};
 use crate::{
     aliases, api, buckets, claims, early,
     env::{self, EnvError},
@@ -101,7 +101,7 @@ pub(super) struct Blocked {
 }
 
 impl Blocked {
-    fn new(reason: WaitingReason, event: &'static str, message: impl ToString) -> Blocked {
+    pub(super) fn new(reason: WaitingReason, event: &'static str, message: impl ToString) -> Blocked {
         Blocked { reason, event, message: message.to_string() }
     }
 
@@ -128,11 +128,20 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     let program = owner.shared.runtime.load(&image.wasm, &image.wasm_digest).await.map_err(|error| {
         Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("{}: {error}", image.reference))
     })?;
-    if resumed && program.kind().is_command() {
+    if resumed && program.kind().is_command() && !serve::may_be_served(&pod, index) {
         return Ok(Outcome::Lost);
     }
     let (env, mut mounts) = resolve(owner, &pod, container, ip, &image.env).await?;
-    let message = match program.kind().is_command() {
+    let served = serve::served(owner, &pod, index, container, &program, &env)?;
+    let is_process = program.kind().is_command() && served.is_none();
+    if resumed && is_process {
+        return Ok(Outcome::Lost);
+    }
+    let program = match &served {
+        Some(served) => serve::program(owner, &image, served, program).await?,
+        None => program,
+    };
+    let message = match is_process {
         true => Some(message(owner, container, &mut mounts).await?),
         false => None,
     };
@@ -141,10 +150,16 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
         owner.shared.open_logs.clone(),
     );
     early::adopt(owner, &pod, &log);
-    let args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
+    let args = match &served {
+        Some(served) => served.words.clone(),
+        None => env::arguments(container, &image.entrypoint, &image.cmd, &env),
+    };
     let mut spec = spec(owner, &pod, container, ip, args, env, mounts, log.clone())?;
     spec.stdin = container.stdin == Some(true);
     spec.buckets = buckets::of(&owner.shared, &owner.key.namespace, &program).await.map_err(Blocked::config)?;
+    if let Some(served) = served {
+        serve::answer_by(&mut spec, served);
+    }
     let running = run_guest(owner, &pod, index, container, &program, spec, ip)?;
     if !resumed {
         let loaded = program.loaded();
@@ -469,7 +484,7 @@ fn run_guest(
 ) -> Result<Running, Blocked> {
     let failed =
         |error: &dyn std::fmt::Display| Blocked::new(WaitingReason::RunContainerError, "Failed", error.to_string());
-    if program.kind().is_command() {
+    if program.kind().is_command() && spec.per_request.is_none() {
         let process = program.spawn(spec).map_err(|error| failed(&error))?;
         return Ok(Running::Command(Arc::new(process)));
     }
@@ -481,7 +496,7 @@ fn run_guest(
     Ok(Running::Http { guest, published, failures_seen: 0 })
 }
 
-fn role(pod: &Pod, index: usize) -> Role {
+pub(super) fn role(pod: &Pod, index: usize) -> Role {
     let init = pod.spec.as_ref().and_then(|it| it.init_containers.as_deref()).unwrap_or_default();
     match init.get(index) {
         Some(it) if it.restart_policy.as_deref() == Some("Always") => Role::Sidecar,

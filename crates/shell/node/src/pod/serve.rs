@@ -1,0 +1,69 @@
+//! Commands that answer requests: which containers may have one, and which program of their image it is.
+
+use std::time::Duration;
+
+use eyot_instance::{WaitingReason, pod::Role};
+use eyot_registry::Image;
+use eyot_runtime::{GuestSpec, Program};
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::{
+    Owner,
+    start::{Blocked, role},
+};
+use crate::served::Served;
+
+/// Longest that a command may take for a request where it says nothing itself, as long as a function may take at all.
+const SERVED_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Whether a command of this container could answer requests: not one that is meant to end.
+pub(super) fn may_be_served(pod: &Pod, index: usize) -> bool {
+    let restarts = pod.spec.as_ref().and_then(|it| it.restart_policy.as_deref()).is_none_or(|it| it == "Always");
+    match role(pod, index) {
+        Role::Main => restarts,
+        Role::Sidecar => true,
+        _ => false,
+    }
+}
+
+/// How the container's command answers requests, if its environment says that it does.
+pub(super) fn served(
+    owner: &Owner,
+    pod: &Pod,
+    index: usize,
+    container: &Container,
+    program: &Program,
+    env: &[(String, String)],
+) -> Result<Option<Served>, Blocked> {
+    if !may_be_served(pod, index) {
+        return Ok(None);
+    }
+    let served = Served::of(env).map_err(Blocked::config)?;
+    if served.is_some() && !program.kind().is_command() {
+        let message = format!("environment variable fprocess is not used: a {} answers by itself", program.kind());
+        owner.warn(Some(&container.name), "UnusedVariable", message);
+        return Ok(None);
+    }
+    Ok(served)
+}
+
+/// The program of the image that is named to be served; the image's own where it has none of that name.
+pub(super) async fn program(owner: &Owner, image: &Image, served: &Served, own: Program) -> Result<Program, Blocked> {
+    let name = served.words.first().map_or("", String::as_str);
+    let failed = |error: &dyn std::fmt::Display| {
+        Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("fprocess {name}: {error}"))
+    };
+    match owner.shared.images.program(image, name).await.map_err(|error| failed(&error))? {
+        Some(found) if found.digest != own.digest() => {
+            owner.shared.runtime.load(&found.wasm, &found.digest).await.map_err(|error| failed(&error))
+        }
+        _ => Ok(own),
+    }
+}
+
+/// Has the command answer requests as it was found.
+pub(super) fn answer_by(spec: &mut GuestSpec, served: Served) {
+    spec.request_deadline = served.terms.timeout.unwrap_or(SERVED_TIMEOUT);
+    spec.requests_max = served.requests_max.unwrap_or(spec.requests_max);
+    spec.per_request = Some(served.terms);
+}
