@@ -19,11 +19,14 @@ const LIBC: &str = "/usr/lib/wasm32-wasi";
 
 pub(super) fn build() -> Result<()> {
     tools::c_wasm()?;
-    let (wordcount, hello) = (paths::guests().join("wordcount.wasm"), paths::guests().join("hello-c.wasm"));
+    let hello = paths::guests().join("hello-c.wasm");
     let inputs = |name: &str| Inputs::default().path(&paths::root().join("examples").join(name));
     let root = paths::root();
-    let source = root.join("examples/wordcount/wordcount.c");
-    inputs("wordcount")?.unless_done(&wordcount, || command_module(&source, &wordcount))?;
+    for name in ["wordcount", "shout"] {
+        let source = root.join(format!("examples/{name}/{name}.c"));
+        let module = paths::guests().join(format!("{name}.wasm"));
+        inputs(name)?.unless_done(&module, || command_module(&source, &module))?;
+    }
     // Tests ask it what a guest sees.
     let (source, toolbox) = (root.join("crates/test/testkit/guests/toolbox.c"), paths::guests().join("toolbox.wasm"));
     Inputs::default().path(&source)?.unless_done(&toolbox, || command_module(&source, &toolbox))?;

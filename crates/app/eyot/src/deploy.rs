@@ -1,5 +1,7 @@
 //! `eyot deploy app.wasm`: from a file to a URL that answers.
 
+mod template;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -29,6 +31,7 @@ pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
     let tag = &hex::encode(Sha256::digest(&wasm))[..12];
     let image = format!("{registry}/{name}:{tag}");
     let bytes = wasm.len();
+    let is_command = opens_no_socket(&wasm)?;
     eyot_registry::push(&image, wasm.into(), &PushOptions::default()).await?;
     println!("pushed    {image} ({} KiB)", bytes.div_ceil(1024));
 
@@ -43,7 +46,9 @@ pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
             host
         }
         false => {
-            put(&client, knative_service(&flags, &name, &image)?).await?;
+            let existing = function::existing(&client, &flags.namespace, &name).await?;
+            let service = template::service(&flags, &name, &image, is_command, existing.as_ref())?;
+            put(&client, service).await?;
             let generation = function::generation(&client, &flags.namespace, &name).await?;
             let ready = function::ready(&client, &flags.namespace, &name, generation, timeout).await?;
             let url: http::Uri =
@@ -110,43 +115,18 @@ pub(crate) async fn gateway(client: &Client) -> Result<String> {
     }
 }
 
-/// The container as both ways of deploying have it.
-fn container(flags: &DeployFlags, image: &str) -> Result<Value> {
-    let env = flags.env.iter().map(|it| match it.split_once('=') {
-        Some((name, value)) => Ok(json!({ "name": name, "value": value })),
-        None => bail!("--env {it}: expected NAME=VALUE"),
-    });
-    let mut container = json!({ "image": image, "env": env.collect::<Result<Vec<_>>>()? });
-    if let Some(memory) = &flags.memory {
-        container["resources"] = json!({ "limits": { "memory": memory } });
-    }
-    Ok(container)
-}
-
-fn knative_service(flags: &DeployFlags, name: &str, image: &str) -> Result<Value> {
-    let bounds = [("min-scale", flags.min_scale), ("max-scale", flags.max_scale)];
-    let annotations: serde_json::Map<String, Value> = bounds
-        .into_iter()
-        .filter_map(|(key, it)| Some((format!("autoscaling.knative.dev/{key}"), it?.to_string().into())))
-        .collect();
-    let mut template = json!({ "spec": { "containers": [container(flags, image)?] } });
-    if !annotations.is_empty() {
-        template["metadata"] = json!({ "annotations": annotations });
-    }
-    if let Some(concurrency) = flags.concurrency {
-        template["spec"]["containerConcurrency"] = concurrency.into();
-    }
-    Ok(json!({
-        "apiVersion": eyot_serving::API_VERSION, "kind": "Service",
-        "metadata": { "name": name, "namespace": flags.namespace },
-        "spec": { "template": template },
-    }))
+/// Whether the program is a command that could not answer requests by itself.
+fn opens_no_socket(wasm: &[u8]) -> Result<bool> {
+    let told = eyot_runtime::describe(wasm).context("reading the program")?;
+    let listens =
+        told.imports.iter().any(|it| it.name.contains("sockets/tcp") || it.name.contains("wasi:sockets/types"));
+    Ok(told.kind.is_ok_and(eyot_runtime::ProgramKind::is_command) && !listens)
 }
 
 fn objects(flags: &DeployFlags, name: &str, image: &str, host: &str) -> Result<Vec<Value>> {
     let labels = json!({ "app.kubernetes.io/name": name });
     let metadata = json!({ "name": name, "namespace": flags.namespace, "labels": labels });
-    let mut container = container(flags, image)?;
+    let mut container = template::container(flags, name, image, false)?;
     container["name"] = name.into();
     container["ports"] = json!([{ "name": "http", "containerPort": 8080 }]);
     Ok(vec![

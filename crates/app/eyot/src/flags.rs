@@ -20,7 +20,7 @@ pub(crate) enum Command {
     /// Push a WebAssembly file to an OCI registry.
     Push(PushFlags),
     /// Push a WebAssembly service, make a function of it, wait, and print its URL and how long the first answer took.
-    Deploy(DeployFlags),
+    Deploy(Box<DeployFlags>),
     /// Tell what a WebAssembly file or image is, what it imports and exports, and what it would be allowed.
     ///
     /// Exits with 1 when it cannot run here, and says why.
@@ -58,6 +58,9 @@ pub(crate) struct UpFlags {
     /// Address of OPA's REST API (HTTP, no authentication); off unless given. Keep it on loopback.
     #[arg(long, env = "EYOT_OPA_LISTEN")]
     opa_listen: Option<SocketAddr>,
+    /// Address of OpenFaaS' REST API and its functions (HTTP, password in Secret openfaas/basic-auth); off unless given.
+    #[arg(long, env = "EYOT_OPENFAAS_LISTEN")]
+    openfaas_listen: Option<SocketAddr>,
     /// Directory of manifests to apply at start and whenever they change.
     #[arg(long, env = "EYOT_MANIFESTS")]
     manifests: Option<PathBuf>,
@@ -103,7 +106,7 @@ pub(crate) struct PushFlags {
 /// Flags of `eyot deploy`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeployFlags {
-    /// The .wasm file: a `wasi:http` component.
+    /// The .wasm file: a `wasi:http` component, or a command that reads standard input and writes standard output.
     pub(crate) file: PathBuf,
     /// Name of the function; the file's stem when absent.
     #[arg(long)]
@@ -129,18 +132,66 @@ pub(crate) struct DeployFlags {
     /// Requests that one instance of a function takes at once; 0 for any number.
     #[arg(long, conflicts_with = "deployment")]
     pub(crate) concurrency: Option<u32>,
+    /// Requests under way, or per second with the metric rps, that one instance shall have.
+    #[arg(long, conflicts_with = "deployment")]
+    pub(crate) target: Option<f64>,
+    /// What the load is averaged over, such as 30s; a function goes to zero after as long without a request.
+    #[arg(long, conflicts_with = "deployment")]
+    pub(crate) window: Option<String>,
+    /// Seconds that a request may take, at most 600.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "deployment")]
+    pub(crate) timeout: Option<u32>,
+    /// An annotation of the revision, as KEY=VALUE.
+    #[arg(long = "annotation", value_name = "KEY=VALUE", conflicts_with = "deployment")]
+    pub(crate) annotations: Vec<String>,
+    /// Let requests go on to the revisions that they go to now.
+    #[arg(long, conflicts_with = "deployment")]
+    pub(crate) no_traffic: bool,
+    /// Give the new revision a host name of its own: TAG-NAME.NAMESPACE.localhost.
+    #[arg(long, conflicts_with = "deployment")]
+    pub(crate) tag: Option<String>,
+    /// Whether the program is a command that is run for each request, and what its output is.
+    #[arg(long, value_enum, default_value_t = PerRequest::Auto, conflicts_with = "deployment")]
+    pub(crate) per_request: PerRequest,
+    /// An argument of a command that is run for each request.
+    #[arg(long = "arg", value_name = "ARGUMENT", allow_hyphen_values = true, conflicts_with = "deployment")]
+    pub(crate) args: Vec<String>,
     /// Environment variables for the guest, as NAME=VALUE.
-    #[arg(long = "env", value_name = "NAME=VALUE")]
+    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
-    /// Memory limit of a replica, as a Kubernetes quantity.
+    /// Variables from all keys of an object, as secret:NAME or config-map:NAME.
+    #[arg(long = "env-from", value_name = "KIND:NAME")]
+    pub(crate) env_from: Vec<String>,
+    /// Files from all keys of an object, as PATH=secret:NAME or PATH=config-map:NAME.
+    #[arg(long = "mount", value_name = "PATH=KIND:NAME", conflicts_with = "deployment")]
+    pub(crate) mounts: Vec<String>,
+    /// Memory limit of an instance, as a Kubernetes quantity.
     #[arg(long)]
     pub(crate) memory: Option<String>,
+    /// Limit on the processor of an instance, as a Kubernetes quantity.
+    #[arg(long)]
+    pub(crate) cpu: Option<String>,
     /// Seconds to wait for the rollout.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long = "wait-timeout", alias = "timeout-seconds", value_name = "SECONDS", default_value_t = 60)]
     pub(crate) timeout_seconds: u64,
     /// Which cluster; `$KUBECONFIG` or `~/.kube/config` when absent.
     #[arg(long)]
     pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// How a command answers requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PerRequest {
+    /// As `body` where the program is a command that opens no sockets.
+    Auto,
+    /// Standard output is the body; another exit code than 0 is a 500.
+    Body,
+    /// The same, sent as it is written.
+    Stream,
+    /// Standard output is headers, an empty line and the body, as CGI and WAGI have it.
+    Cgi,
+    /// Never: the program serves by itself.
+    Never,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -159,6 +210,7 @@ pub(crate) struct Config {
     pub(crate) http_listen: SocketAddr,
     pub(crate) registry_listen: SocketAddr,
     pub(crate) opa_listen: Option<SocketAddr>,
+    pub(crate) openfaas_listen: Option<SocketAddr>,
     pub(crate) manifests: Option<PathBuf>,
     pub(crate) node_name: String,
     pub(crate) cluster_cidr: Cidr,
@@ -194,6 +246,7 @@ impl TryFrom<UpFlags> for Config {
             http_listen: flags.http_listen,
             registry_listen: flags.registry_listen,
             opa_listen: flags.opa_listen,
+            openfaas_listen: flags.openfaas_listen,
             manifests: flags.manifests,
             node_name,
             cluster_cidr: flags.cluster_cidr,

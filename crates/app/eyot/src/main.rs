@@ -12,6 +12,7 @@ mod flags;
 mod function;
 mod manifests;
 mod memory;
+mod openfaas;
 mod policies;
 mod policy;
 mod publish;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     let outcome = match flags::Cli::parse().command {
         flags::Command::Up(flags) => up::run(*flags),
         flags::Command::Push(flags) => client::block_on(push::run(flags)),
-        flags::Command::Deploy(flags) => client::block_on(deploy::run(flags)),
+        flags::Command::Deploy(flags) => client::block_on(deploy::run(*flags)),
         flags::Command::Inspect(flags) => client::block_on(wasm::inspect(flags)),
         flags::Command::Precompile(flags) => client::block_on(wasm::precompile(flags)),
         flags::Command::Function(command) => client::block_on(function::run(command)),

@@ -22,6 +22,17 @@ pub(crate) async fn registry(client: &Client, host: &str) -> Result<()> {
     Ok(())
 }
 
+/// Publishes the address of OpenFaaS' API, where `eyot invoke --async` looks for it.
+pub(crate) async fn openfaas(client: &Client, url: &str) -> Result<()> {
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "gateway", "namespace": "openfaas" },
+        "data": { "url": url },
+    });
+    apply::apply(client, map).await.context("publishing the address of OpenFaaS' API")?;
+    Ok(())
+}
+
 /// The Gateways of the Gateway API in the namespace of the default one.
 pub(crate) fn gateways(client: &Client) -> Api<DynamicObject> {
     let gvk = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "Gateway");

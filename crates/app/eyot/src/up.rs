@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     flags::{Config, UpFlags},
-    manifests, memory, policies, publish, telemetry,
+    manifests, memory, openfaas, policies, publish, telemetry,
 };
 
 /// Runs a node until SIGTERM or SIGINT.
@@ -84,6 +84,7 @@ struct Listeners {
     http: (Vec<TcpListener>, SocketAddr),
     registry: (TcpListener, SocketAddr),
     opa: Option<(TcpListener, SocketAddr)>,
+    openfaas: Option<(TcpListener, SocketAddr)>,
 }
 
 impl Listeners {
@@ -94,6 +95,10 @@ impl Listeners {
             registry: bind("--registry-listen", config.registry_listen).await?,
             opa: match config.opa_listen {
                 Some(address) => Some(bind("--opa-listen", address).await?),
+                None => None,
+            },
+            openfaas: match config.openfaas_listen {
+                Some(address) => Some(bind("--openfaas-listen", address).await?),
                 None => None,
             },
         })
@@ -129,6 +134,7 @@ struct Island {
     registry: Registry,
     controllers: Controllers,
     gateway: Arc<Gateway>,
+    loads: Arc<Loads>,
     node: Node,
     opa: Opa,
     audit: Violations,
@@ -193,7 +199,7 @@ impl Island {
         let controllers_config = eyot_controllers::Config {
             cluster_ca: Some(pki.ca_pem().to_owned()),
             functions,
-            loads,
+            loads: loads.clone(),
             meters,
             ..Default::default()
         };
@@ -202,7 +208,7 @@ impl Island {
         let tls = pki.tls().context("preparing TLS")?;
         let audit_config = eyot_audit::Config { interval: config.audit_interval, ..Default::default() };
         let audit = Violations::new(client("gatekeeper"), gatekeeper, Arc::new(api.clone()), audit_config);
-        Ok(Island { store, api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, opa, audit })
+        Ok(Island { store, api, kyverno, tls, kubeconfig, registry, controllers, gateway, loads, node, opa, audit })
     }
 }
 
@@ -217,13 +223,16 @@ impl Island {
         stop: &CancellationToken,
         tasks: &mut JoinSet<Result<()>>,
     ) -> Result<String> {
-        let Island { api, kyverno, tls, kubeconfig, registry, controllers, gateway, node, opa, audit, .. } = self;
+        let Island { api, kyverno, tls, kubeconfig, registry, controllers, gateway, loads, node, opa, audit, .. } =
+            self;
         let (api_listener, api_address) = listeners.api;
         let (http_listeners, http_address) = listeners.http;
         let (registry_listener, registry_address) = listeners.registry;
         let opa_address = listeners.opa.as_ref().map(|it| it.1);
+        let openfaas_address = listeners.openfaas.as_ref().map(|it| it.1);
         let client = Client::new(api.service(Identity::component("eyot")), "default");
         let opa_client = Client::new(api.service(Identity::component("opa")), "default");
+        let openfaas_client = Client::new(api.service(Identity::component("openfaas")), "default");
 
         api.set_kubelet(&config.node_name, node.kubelet());
         let auditor = Client::new(api.service(Identity::component("kyverno-background-controller")), "default");
@@ -263,6 +272,10 @@ impl Island {
         let _ = running.wait_for(|running| *running).await;
         gateway.synced().await;
         tasks.spawn(unit(audit.run(stop.clone())));
+        if let Some((listener, _)) = listeners.openfaas {
+            let stops = (stop_http.clone(), stop.clone());
+            openfaas::start(config, listener, openfaas_client, gateway.clone(), loads, stops, tasks).await?;
+        }
         let (token, drained) = (stop_http.clone(), stop.clone().drop_guard());
         tasks.spawn(unit(async move {
             gateway.serve_on_threads(http_listeners, token).await;
@@ -272,8 +285,9 @@ impl Island {
             tasks.spawn(manifests::keep_applied(client, dir, stop.clone()));
         }
         let opa = opa_address.map_or_else(String::new, |it| format!(" opa=http://{it}"));
+        let openfaas = openfaas_address.map_or_else(String::new, |it| format!(" openfaas=http://{it}"));
         Ok(format!(
-            "ready api=https://{} http=http://{} registry=http://{} kubeconfig={}{opa}",
+            "ready api=https://{} http=http://{} registry=http://{} kubeconfig={}{opa}{openfaas}",
             reachable(api_address),
             reachable(http_address),
             reachable(registry_address),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header::HOST};
+use http::{HeaderMap, Method, Request, StatusCode, header::HOST, request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -48,11 +48,16 @@ impl Gateway {
 
     /// Sends a request and reads the whole answer.
     pub async fn send(&self, method: Method, host: &str, path: &str, body: Bytes) -> Result<Answer> {
+        self.ask(Request::builder().method(method).header(HOST, host), path, body).await
+    }
+
+    /// Sends a request that was begun already, to a path, and reads the whole answer.
+    pub async fn ask(&self, begun: request::Builder, path: &str, body: Bytes) -> Result<Answer> {
         let uri = format!("{}{path}", self.base);
-        let request = Request::builder().method(method).uri(&uri).header(HOST, host).body(Full::new(body))?;
-        let response = self.client.request(request).await.with_context(|| format!("calling {host}{path} at {uri}"))?;
+        let request = begun.uri(&uri).body(Full::new(body))?;
+        let response = self.client.request(request).await.with_context(|| format!("calling {uri}"))?;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.with_context(|| format!("reading the answer of {host}{path}"))?.to_bytes();
+        let body = body.collect().await.with_context(|| format!("reading the answer of {uri}"))?.to_bytes();
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 }

@@ -58,6 +58,8 @@ pub struct Ready {
     pub registry: String,
     /// The administrator's kubeconfig.
     pub kubeconfig: PathBuf,
+    /// `http://…`: OpenFaaS' API, where it is asked for; else empty.
+    pub openfaas: String,
     /// Milliseconds from exec to ready, as the node counts them.
     pub ms: f64,
     /// From spawning the process to reading the line, as the caller sees it.
@@ -315,8 +317,12 @@ fn add_defaults(args: &mut Vec<String>) {
 
 fn keep_ports(args: &mut [String], ready: &Ready) {
     let bare = |url: &str| url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').to_owned();
-    let addresses =
-        [("--api-listen", &ready.api), ("--http-listen", &ready.http), ("--registry-listen", &ready.registry)];
+    let addresses = [
+        ("--api-listen", &ready.api),
+        ("--http-listen", &ready.http),
+        ("--registry-listen", &ready.registry),
+        ("--openfaas-listen", &ready.openfaas),
+    ];
     for (flag, url) in addresses {
         if let Some(at) = args.iter().position(|arg| arg == flag) {
             args[at + 1] = bare(url);
@@ -357,6 +363,7 @@ fn parse_ready(line: &str, seen: Duration) -> Result<Ready> {
         match name {
             "api" => ready.api = value.to_owned(),
             "http" => ready.http = value.to_owned(),
+            "openfaas" => ready.openfaas = value.to_owned(),
             "registry" => ready.registry = value.trim_start_matches("http://").trim_end_matches('/').to_owned(),
             "kubeconfig" => ready.kubeconfig = value.into(),
             "ms" => ready.ms = value.parse().with_context(|| format!("ms={value}"))?,

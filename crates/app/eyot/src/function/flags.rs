@@ -75,6 +75,9 @@ pub(crate) struct InvokeFlags {
     /// Body of the request; `@FILE` reads one, `@-` reads standard input.
     #[arg(long, short)]
     pub(crate) data: Option<String>,
+    /// A file that is the body of the request.
+    #[arg(long, short, conflicts_with = "data")]
+    pub(crate) file: Option<PathBuf>,
     /// Method; POST with a body and GET without when absent.
     #[arg(long, short = 'X')]
     pub(crate) method: Option<http::Method>,
@@ -84,6 +87,18 @@ pub(crate) struct InvokeFlags {
     /// A header, as `Name: value`.
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
+    /// Print status and headers of the answer too.
+    #[arg(long, short)]
+    pub(crate) include: bool,
+    /// Do not wait for the answer; prints the id of the call. For a node that has --openfaas-listen.
+    #[arg(long = "async")]
+    pub(crate) later: bool,
+    /// Where the answer of an asynchronous call is sent.
+    #[arg(long, value_name = "URL", requires = "later")]
+    pub(crate) callback: Option<String>,
+    /// A tag of the function, to call what is behind it.
+    #[arg(long, conflicts_with = "later")]
+    pub(crate) tag: Option<String>,
     #[command(flatten)]
     pub(crate) at: At,
 }

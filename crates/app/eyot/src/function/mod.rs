@@ -5,6 +5,7 @@
 
 mod flags;
 mod invoke;
+mod list;
 mod logs;
 mod traffic;
 
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use crate::client;
 pub(crate) use flags::FunctionCommand;
 use traffic::Revision;
+pub(crate) use traffic::on_deploy;
 
 /// Carries a command out.
 pub(crate) async fn run(command: FunctionCommand) -> Result<()> {
@@ -30,7 +32,14 @@ pub(crate) async fn run(command: FunctionCommand) -> Result<()> {
         FunctionCommand::List { all, at } => {
             let client = client::connect(at.kubeconfig.as_deref()).await?;
             let api = if all { every(&client) } else { services(&client, &at.namespace) };
-            print!("{}", table(&api.list(&ListParams::default()).await.context("listing functions")?.items));
+            let functions = api.list(&ListParams::default()).await.context("listing functions")?.items;
+            let revisions = resource("Revision", "revisions");
+            let revisions: Api<DynamicObject> = match all {
+                true => Api::all_with(client, &revisions),
+                false => Api::namespaced_with(client, &at.namespace, &revisions),
+            };
+            let revisions = revisions.list(&ListParams::default()).await.context("listing revisions")?.items;
+            print!("{}", list::table(&functions, &revisions, all));
         }
         FunctionCommand::Invoke(flags) => return invoke::run(flags).await,
         FunctionCommand::Logs { name, follow, tail, at } => {
@@ -44,13 +53,14 @@ pub(crate) async fn run(command: FunctionCommand) -> Result<()> {
                 Some(to) => traffic::named(to, &revisions)?,
                 None => traffic::before(&service, &revisions)?,
             };
-            function.lead(traffic::all_to(&target)).await?;
+            function.lead(traffic::with_tags(traffic::all_to(&target), &service)).await?;
             println!("{name} is answered by {target}");
         }
         FunctionCommand::Split { name, shares, at } => {
             let function = Function::of(&name, &at.namespace, at.kubeconfig.as_deref()).await?;
-            let (_, revisions) = function.read().await?;
-            function.lead(traffic::split(&shares, &revisions)?).await?;
+            let (service, revisions) = function.read().await?;
+            let targets = traffic::split(&shares, &revisions)?;
+            function.lead(traffic::with_tags(targets, &service)).await?;
             println!("{name} is answered by {}", shares.join(" "));
         }
         FunctionCommand::Delete { name, at } => {
@@ -112,6 +122,12 @@ impl Function {
     }
 }
 
+/// The function as it is, if there is one.
+pub(crate) async fn existing(client: &Client, namespace: &str, name: &str) -> Result<Option<Value>> {
+    let found = services(client, namespace).get_opt(name).await.with_context(|| format!("reading {name}"))?;
+    found.map(|it| serde_json::to_value(it).context("reading the function")).transpose()
+}
+
 /// The generation of a function's spec.
 pub(crate) async fn generation(client: &Client, namespace: &str, name: &str) -> Result<Option<i64>> {
     let function = services(client, namespace).get(name).await.with_context(|| format!("reading {name}"))?;
@@ -155,27 +171,4 @@ fn told(service: &Value) -> (&str, &str) {
     let rows = service["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     let ready = rows.iter().find(|it| it["type"] == "Ready").unwrap_or(&Value::Null);
     (ready["status"].as_str().unwrap_or("Unknown"), ready["message"].as_str().unwrap_or_default())
-}
-
-fn table(functions: &[DynamicObject]) -> String {
-    let mut rows = vec![["NAME", "URL", "LATEST", "TRAFFIC", "READY", "REASON"].map(str::to_owned)];
-    for it in functions {
-        let status = &it.data["status"];
-        let text = |it: &Value| it.as_str().unwrap_or("-").to_owned();
-        let shares = status["traffic"].as_array().into_iter().flatten();
-        let shares: Vec<String> = shares
-            .filter(|it| it["percent"].as_i64().unwrap_or(0) > 0)
-            .map(|it| format!("{}={}", it["revisionName"].as_str().unwrap_or("?"), it["percent"]))
-            .collect();
-        let (truth, message) = told(&it.data);
-        let latest = text(&status["latestReadyRevisionName"]);
-        let name = it.metadata.name.clone().unwrap_or_default();
-        rows.push([name, text(&status["url"]), latest, shares.join(","), truth.to_owned(), message.to_owned()]);
-    }
-    let widths: Vec<usize> = (0..6).map(|at| rows.iter().map(|it| it[at].len()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; 6]| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
 }

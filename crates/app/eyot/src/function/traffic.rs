@@ -63,6 +63,70 @@ pub(super) fn split(shares: &[String], revisions: &[Revision]) -> Result<Value> 
     Ok(targets.into())
 }
 
+/// `targets` with the tags that the function has, so that whoever uses their host names still finds what is behind them.
+pub(super) fn with_tags(targets: Value, service: &Value) -> Value {
+    let Value::Array(mut targets) = targets else { return targets };
+    for old in service["spec"]["traffic"].as_array().into_iter().flatten() {
+        let Some(tag) = old["tag"].as_str().filter(|it| !it.is_empty()) else { continue };
+        let is_same = |new: &Value| {
+            new["tag"].is_null()
+                && match old["latestRevision"] == true {
+                    true => new["latestRevision"] == true,
+                    false => new["revisionName"] == old["revisionName"],
+                }
+        };
+        match targets.iter_mut().find(|it| is_same(it)) {
+            Some(target) => target["tag"] = tag.into(),
+            None => {
+                let mut kept = old.clone();
+                if let Some(fields) = kept.as_object_mut() {
+                    fields.remove("percent");
+                    fields.remove("url");
+                }
+                targets.push(kept);
+            }
+        }
+    }
+    targets.into()
+}
+
+/// Targets of a function that is deployed: all to the new revision, or, where it is to have no traffic, those there are,
+/// pinned to the revisions that they lead to now. A tag is given to the new revision.
+pub(crate) fn on_deploy(existing: Option<&Value>, no_traffic: bool, tag: Option<&str>) -> Result<Value> {
+    let latest = json!([{"latestRevision": true, "percent": 100}]);
+    let mut targets = match (existing, no_traffic) {
+        (None, true) => bail!("--no-traffic: there is nothing yet that requests could go on to"),
+        (None, false) => latest,
+        (Some(service), false) => with_tags(latest, service),
+        (Some(service), true) => {
+            let now = service["status"]["traffic"].as_array().map_or(&[][..], Vec::as_slice);
+            ensure!(!now.is_empty(), "--no-traffic: the function answers nothing yet");
+            let pinned = now.iter().map(|it| {
+                let mut target =
+                    json!({"revisionName": it["revisionName"], "latestRevision": false, "percent": it["percent"]});
+                if let Some(tag) = it["tag"].as_str() {
+                    target["tag"] = tag.into();
+                }
+                target
+            });
+            Value::Array(pinned.collect())
+        }
+    };
+    if let (Some(tag), Some(targets)) = (tag, targets.as_array_mut()) {
+        for target in targets.iter_mut().filter(|it| it["tag"] == tag) {
+            if let Some(fields) = target.as_object_mut() {
+                fields.remove("tag");
+            }
+        }
+        targets.retain(|it| !it["tag"].is_null() || it["percent"].as_i64().is_some_and(|it| it > 0));
+        match targets.iter_mut().find(|it| it["latestRevision"] == true && it["tag"].is_null()) {
+            Some(target) => target["tag"] = tag.into(),
+            None => targets.push(json!({"latestRevision": true, "tag": tag})),
+        }
+    }
+    Ok(targets)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +154,64 @@ mod tests {
         assert_eq!(split(&["v1"]).unwrap_err(), "v1: expected REVISION=PERCENT");
         assert!(split(&["v9=100"]).unwrap_err().starts_with("there is no revision v9; there are: hello-00001, "));
         assert!(split(&["v1=101"]).unwrap_err().ends_with("between 0 and 100"));
+    }
+
+    #[test]
+    fn tags_stay_where_they_are() {
+        let service = json!({"spec": {"traffic": [
+            {"revisionName": "hello-00001", "percent": 100, "tag": "stable"},
+            {"latestRevision": true, "tag": "canary", "url": "http://x"},
+        ]}});
+        assert_eq!(
+            with_tags(all_to("hello-00001"), &service),
+            json!([
+                {"revisionName": "hello-00001", "latestRevision": false, "percent": 100, "tag": "stable"},
+                {"latestRevision": true, "tag": "canary"},
+            ])
+        );
+        assert_eq!(
+            with_tags(all_to("hello-00002"), &service),
+            json!([
+                {"revisionName": "hello-00002", "latestRevision": false, "percent": 100},
+                {"revisionName": "hello-00001", "tag": "stable"},
+                {"latestRevision": true, "tag": "canary"},
+            ])
+        );
+        let twice =
+            json!({"spec": {"traffic": [{"latestRevision": true, "tag": "a"}, {"latestRevision": true, "tag": "b"}]}});
+        assert_eq!(
+            with_tags(json!([{"latestRevision": true, "percent": 100}]), &twice),
+            json!([{"latestRevision": true, "percent": 100, "tag": "a"}, {"latestRevision": true, "tag": "b"}])
+        );
+    }
+
+    #[test]
+    fn a_deployment_takes_the_traffic_unless_it_is_not_to() {
+        let service = json!({
+            "spec": {"traffic": [{"latestRevision": true, "percent": 100, "tag": "live"}]},
+            "status": {"traffic": [{"revisionName": "hello-00001", "latestRevision": true, "percent": 100, "tag": "live"}]},
+        });
+        let latest = json!([{"latestRevision": true, "percent": 100}]);
+        assert_eq!(on_deploy(None, false, None).unwrap(), latest);
+        assert!(on_deploy(None, true, None).is_err());
+        assert_eq!(
+            on_deploy(Some(&service), false, None).unwrap(),
+            json!([{"latestRevision": true, "percent": 100, "tag": "live"}])
+        );
+        assert_eq!(
+            on_deploy(Some(&service), true, Some("canary")).unwrap(),
+            json!([
+                {"revisionName": "hello-00001", "latestRevision": false, "percent": 100, "tag": "live"},
+                {"latestRevision": true, "tag": "canary"},
+            ])
+        );
+        assert_eq!(
+            on_deploy(Some(&service), true, Some("live")).unwrap(),
+            json!([
+                {"revisionName": "hello-00001", "latestRevision": false, "percent": 100},
+                {"latestRevision": true, "tag": "live"},
+            ])
+        );
     }
 
     #[test]
