@@ -109,7 +109,8 @@ async fn execute(
     request: Request<Body>,
     tell: oneshot::Sender<Head>,
 ) -> wasmtime::Result<()> {
-    let Linked::Http(pre) = &code.linked else { wasmtime::bail!("a command cannot answer requests") };
+    let Linked::Http(tiers) = &code.linked else { wasmtime::bail!("a command cannot answer requests") };
+    let pre = tiers.best();
     let mut store = Store::new(pre.engine(), State::new(guest, None));
     store.limiter(|it| &mut it.limits);
     store.set_hostcall_fuel(CALL_BYTES_MAX);
@@ -117,6 +118,8 @@ async fn execute(
     store.set_epoch_deadline(2);
     store.epoch_deadline_async_yield_and_update(1);
     let proxy = pre.instantiate_async(&mut store).await?;
+    // Better code may come while this runs, and the old must not be held back by it.
+    drop(pre);
     let (scheme, request) = incoming(request);
     let request = store.data_mut().http().new_incoming_request(scheme, request)?;
     // Nobody may be waiting any more.

@@ -11,6 +11,11 @@ pub struct RuntimeConfig {
     pub wasm_bytes_max: u64,
     /// Most compilations at once; others wait their turn.
     pub compiles_max: usize,
+    /// Bytes of code from which on a `wasi:http` component is first compiled in a hurry, so that it answers soon, and then once
+    /// more behind its back; `None` compiles everything well at once.
+    pub early_code_bytes: Option<u64>,
+    /// Most compilations at once that nobody waits for; with none, what was compiled in a hurry stays.
+    pub improvements_max: usize,
     /// Most bytes of compiled code kept on disk; what was used longest ago goes first, and never what is in use.
     pub cache_bytes_max: u64,
     /// Most requests inside `wasi:http` guests at once, each with its instance; `None` for 1,024, or fewer where the
@@ -25,6 +30,8 @@ impl RuntimeConfig {
             cache_dir: cache_dir.into(),
             wasm_bytes_max: 256 << 20,
             compiles_max: 1,
+            early_code_bytes: Some(128 << 10),
+            improvements_max: 1,
             cache_bytes_max: 4 << 30,
             instances_max: None,
         }

@@ -5,13 +5,15 @@
 //! minutes to months and may need all of 4 GiB: a pool would only cap its memory and hold slots hostage, so its memory is
 //! mapped when it starts (see [`crate::linear`]). A program is only ever compiled for one of them. Components of WASI 0.3
 //! have a pair of their own, because several calls at once in one instance cost what those of WASI 0.2 need not pay; it is
-//! made when the first such component is loaded.
+//! made when the first such component is loaded; so is that of services that were compiled in a hurry.
 //!
 //! Start at [`Engines::new`]. [`pools`] decides, from facts alone, what to try to reserve.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
+};
 
 use crate::{linear::Memories, machine::Machine};
 
@@ -32,6 +34,8 @@ pub(crate) struct Engines {
     pub(crate) pool: Option<Pool>,
     machine: Machine,
     instances_max: Option<u32>,
+    /// Runs `wasi:http` components that were compiled in a hurry. Made when it is first needed.
+    early: OnceLock<Option<Engine>>,
 }
 
 /// The pair for WASI 0.3.
@@ -60,7 +64,22 @@ impl Engines {
     pub(crate) fn new(machine: Machine, instances_max: Option<u32>) -> wasmtime::Result<Self> {
         let command = Engine::new(&command_config(machine))?;
         let (http, pool) = pooled(machine, instances_max, |config| config)?;
-        Ok(Self { http, command, pool, machine, instances_max })
+        Ok(Self { http, command, pool, machine, instances_max, early: OnceLock::new() })
+    }
+
+    /// The engine of the baseline compiler, `None` where there is none for this machine. `is_new` is told once.
+    pub(crate) fn early(&self, is_new: impl FnOnce(&Engine)) -> Option<&Engine> {
+        let make = || match Engine::new(&early_config(self.pool)) {
+            Ok(engine) => {
+                is_new(&engine);
+                Some(engine)
+            }
+            Err(error) => {
+                tracing::info!(%error, "no baseline compiler for this machine: large guests answer when they are optimised");
+                None
+            }
+        };
+        self.early.get_or_init(make).as_ref()
     }
 
     /// Makes the engines of WASI 0.3; with a pool, which takes milliseconds.
@@ -135,8 +154,9 @@ fn base_config() -> Config {
 fn http_config(pool: Option<Pool>) -> Config {
     let mut config = base_config();
     let Some(Pool { instances, memory_bytes, guard_bytes, stack_bytes }) = pool else { return config };
-    // A Rust guest is four core instances (itself, adapter, shims) with up to three tables.
-    let (cores, tables) = (instances.saturating_mul(4), instances.saturating_mul(3));
+    // A Rust guest is four core instances (itself, adapter, shims) with up to three tables, one in Python some thirty: it is
+    // linked out of libraries. Core instances are only counted; tables take address space.
+    let (cores, tables) = (instances.saturating_mul(32), instances.saturating_mul(3));
     let mut pooling = PoolingAllocationConfig::new();
     pooling
         .total_component_instances(instances)
@@ -161,6 +181,19 @@ fn http_config(pool: Option<Pool>) -> Config {
     config.memory_reservation(memory_bytes);
     config.memory_guard_size(guard_bytes);
     config.async_stack_size(usize::try_from(stack_bytes).unwrap_or(1 << 20));
+    config
+}
+
+/// As for other requests, but of few instances: what runs here runs for seconds.
+fn early_config(pool: Option<Pool>) -> Config {
+    const INSTANCES_MAX: u32 = 256;
+    let pool = pool.map(|it| Pool { instances: it.instances.min(INSTANCES_MAX), ..it });
+    let mut config = http_config(pool);
+    config.strategy(Strategy::Winch);
+    if let Some(pool) = pool {
+        // Its frames are larger: the same depth of calls needs more.
+        config.max_wasm_stack(usize::try_from(pool.stack_bytes / 2).unwrap_or(512 << 10));
+    }
     config
 }
 

@@ -55,7 +55,8 @@ impl Guest {
     }
 }
 
-fn check_strings(spec: &GuestSpec) -> Result<(), StartError> {
+/// Checks what no system can pass to a program.
+pub(crate) fn check_strings(spec: &GuestSpec) -> Result<(), StartError> {
     let bad = |what: String| Err(StartError::Invalid(what));
     if let Some(index) = spec.args.iter().position(|it| it.contains('\0')) {
         return bad(format!("argument {index} holds a NUL character"));

@@ -21,14 +21,16 @@ pub(crate) struct Inspection {
     pub(crate) component_imports: Vec<String>,
     /// Bytes of linear memory that all memories in the file start with.
     pub(crate) memory_initial_bytes: u64,
+    /// Bytes of functions, those of nested modules included: what there is to compile.
+    pub(crate) code_bytes: u64,
 }
 
 /// Reads the structure of `wasm`.
 pub(crate) fn inspect(wasm: &[u8]) -> Result<Inspection, LoadError> {
     let seen = Seen::read(wasm)?;
     let kind = seen.kind()?;
-    let Seen { module_imports, component_imports, memory_initial_bytes, .. } = seen;
-    Ok(Inspection { kind, module_imports, component_imports, memory_initial_bytes })
+    let Seen { module_imports, component_imports, memory_initial_bytes, code_bytes, .. } = seen;
+    Ok(Inspection { kind, module_imports, component_imports, memory_initial_bytes, code_bytes })
 }
 
 fn check_magic(wasm: &[u8]) -> Result<(), LoadError> {
@@ -61,6 +63,7 @@ pub(crate) struct Seen {
     pub(crate) component_imports: Vec<String>,
     pub(crate) exports: Vec<String>,
     pub(crate) memory_initial_bytes: u64,
+    pub(crate) code_bytes: u64,
     /// What it says it was built with, each once.
     pub(crate) built_with: Vec<String>,
     shared_memory: bool,
@@ -138,7 +141,10 @@ impl Seen {
                     self.producers(fields);
                 }
             }
-            Payload::CodeSectionStart { .. } => self.section = "the code section",
+            Payload::CodeSectionStart { size, .. } => {
+                self.code_bytes = self.code_bytes.saturating_add(u64::from(size));
+                self.section = "the code section";
+            }
             Payload::DataSection(_) => self.section = "a section after the data",
             _ => {}
         }

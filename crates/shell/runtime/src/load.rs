@@ -20,16 +20,18 @@ use crate::{
     LoadError, LoadedFrom, ProgramKind, blobstore,
     cache::{Cache, Facts},
     debuginfo,
+    early::EarlyLinker,
     inspect::{Inspection, inspect},
     keyvalue, link, native, p3,
     program::{Code, Linked},
     runtime::Core,
     state::{ModuleState, State},
+    tier::Tiers,
 };
 
 /// Linkers and caches of all engines.
 pub(crate) struct Loader {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     cache_dir: PathBuf,
     http: Side,
     command: Side,
@@ -40,6 +42,8 @@ pub(crate) struct Loader {
     modules: wasmtime::Linker<ModuleState>,
     /// What `modules` defines, to name what it does not before anything is compiled.
     module_imports: HashSet<(String, String)>,
+    /// Of the baseline compiler, once it was needed.
+    pub(crate) early: OnceLock<Option<EarlyLinker>>,
 }
 
 /// What belongs to one engine.
@@ -92,7 +96,8 @@ impl Loader {
         let http = side(&core.engines.http, http_cache)?;
         let command = side(&core.engines.command, command_cache)?;
         let (concurrent, making, cache_dir) = (OnceLock::new(), Mutex::new(()), cache_dir.to_owned());
-        Ok(Self { core, cache_dir, http, command, concurrent, making, modules, module_imports })
+        let early = OnceLock::new();
+        Ok(Self { core, cache_dir, http, command, concurrent, making, modules, module_imports, early })
     }
 
     /// What belongs to the engine that runs programs of `kind`.
@@ -211,7 +216,7 @@ impl Loader {
             (Loaded::Component(it), kind) => {
                 let linked = self.side(kind)?.components.instantiate_pre(&it);
                 linked.and_then(|it| match kind {
-                    ProgramKind::HttpComponent => ProxyPre::new(it).map(Linked::Http),
+                    ProgramKind::HttpComponent => ProxyPre::new(it).map(Tiers::optimised).map(Linked::Http),
                     ProgramKind::ServiceComponent => p3::ServicePre::new(it).map(Linked::Service),
                     ProgramKind::ConcurrentCommand => p3::CommandPre::new(it).map(Linked::ConcurrentCommand),
                     _ => CommandPre::new(it).map(Linked::Command),
@@ -219,12 +224,16 @@ impl Loader {
             }
         };
         let linked = linked.map_err(|error| explain_link(&error))?;
-        let core = Arc::clone(&self.core);
-        let memory_initial_bytes = facts.memory_initial_bytes;
-        Ok(Arc::new(Code { core, digest: Arc::clone(digest), memory_initial_bytes, keeps_values, linked }))
+        Ok(self.code(linked, facts, keeps_values, digest))
     }
 
-    fn check_imports(&self, inspection: &Inspection) -> Result<(), LoadError> {
+    /// Linked code with what is known about it.
+    pub(crate) fn code(&self, linked: Linked, facts: Facts, keeps_values: bool, digest: &Arc<str>) -> Arc<Code> {
+        let (core, digest) = (Arc::clone(&self.core), Arc::clone(digest));
+        Arc::new(Code { core, digest, memory_initial_bytes: facts.memory_initial_bytes, keeps_values, linked })
+    }
+
+    pub(crate) fn check_imports(&self, inspection: &Inspection) -> Result<(), LoadError> {
         for (module, name, sort) in &inspection.module_imports {
             if !self.module_imports.contains(&(module.clone(), name.clone())) {
                 return Err(LoadError::UnknownImport(format!("module {module:?} {sort} {name:?}")));

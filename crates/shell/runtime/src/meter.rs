@@ -97,17 +97,27 @@ impl Meter {
     }
 
     fn charge(&self, started: Instant, used: Duration) {
+        self.charge_until(started + used, used);
+    }
+
+    /// Charges `used`, run up to `now`.
+    pub(crate) fn charge_until(&self, now: Instant, used: Duration) {
         let used = nanos(used);
         self.cpu_nanos.fetch_add(used, Relaxed);
         let millis = self.millis.load(Relaxed);
         if millis > 0 {
-            let now = nanos(started - self.origin).saturating_add(used);
+            let now = nanos(now - self.origin);
             let _ = self.spent_until.fetch_update(Relaxed, Relaxed, |it| Some(spend(it, now, used, millis)));
         }
     }
 
+    /// Whether it is held to a share of a core.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.millis.load(Relaxed) > 0
+    }
+
     /// How long the guest must wait before its next turn.
-    fn debt(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn debt(&self, now: Instant) -> Option<Duration> {
         if self.millis.load(Relaxed) == 0 {
             return None;
         }

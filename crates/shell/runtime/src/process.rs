@@ -20,6 +20,7 @@ use crate::{
     program::{Code, Linked},
     state::{CALL_BYTES_MAX, Limits, ModuleState, State},
     trap::Ending,
+    wasmedge::Outside,
 };
 
 /// The writing end of a command's standard input. Dropping it is end of file.
@@ -33,8 +34,23 @@ pub struct Process {
     exit: watch::Receiver<Option<Exit>>,
     stdin: parking_lot::Mutex<Option<Stdin>>,
     cancel: CancellationToken,
-    code: Arc<Code>,
-    meter: Arc<Meter>,
+    place: Place,
+}
+
+/// Where it runs.
+enum Place {
+    /// In this process.
+    Inside { code: Arc<Code>, meter: Arc<Meter> },
+    /// In one of its own.
+    Outside(Arc<Outside>),
+}
+
+/// What whoever looks after a process outside is given.
+pub(crate) struct Told {
+    /// Cancelled when the process is to be killed.
+    pub(crate) stop: CancellationToken,
+    /// What is written to its standard input, if that was asked for.
+    pub(crate) stdin: Option<Stdin>,
 }
 
 /// How a command ended.
@@ -89,7 +105,25 @@ impl Process {
             };
             let _ = tell.send(Some(exit));
         });
-        Self { exit, stdin: parking_lot::Mutex::new(near), cancel, code, meter }
+        Self { exit, stdin: parking_lot::Mutex::new(near), cancel, place: Place::Inside { code, meter } }
+    }
+
+    /// A process of its own, which `work` starts, looks after until its end, and kills when told to.
+    pub(crate) fn outside<F: Future<Output = Exit> + Send + 'static>(
+        background: &tokio::runtime::Handle,
+        outside: Arc<Outside>,
+        wants_stdin: bool,
+        work: impl FnOnce(Told) -> F,
+    ) -> Self {
+        let (tell, exit) = watch::channel(None);
+        let (near, stdin) = wants_stdin.then(|| tokio::io::duplex(STDIN_BYTES)).unzip();
+        let cancel = CancellationToken::new();
+        let work = work(Told { stop: cancel.clone(), stdin });
+        background.spawn(async move {
+            let exit = work.await;
+            let _ = tell.send(Some(exit));
+        });
+        Self { exit, stdin: parking_lot::Mutex::new(near), cancel, place: Place::Outside(outside) }
     }
 
     /// Waits for the end. Any number of callers may wait, and may come late.
@@ -111,21 +145,29 @@ impl Process {
     /// Ends it within milliseconds, whatever it is doing. Killing an ended process does nothing.
     pub fn kill(&self) {
         self.cancel.cancel();
-        self.code.core.ticker.tick_now();
+        if let Place::Inside { code, .. } = &self.place {
+            code.core.ticker.tick_now();
+        }
     }
 
     /// Holds it to other limits from now on: a share of a core in thousandths, and bytes of memory; `None` for no bound. A
     /// limit on memory below what it uses now is not taken, nor is then the other: false.
     pub fn limit(&self, cpu_millis: Option<u32>, memory_bytes: Option<u64>) -> bool {
-        self.meter.limit(cpu_millis, memory_bytes)
+        match &self.place {
+            Place::Inside { meter, .. } => meter.limit(cpu_millis, memory_bytes),
+            Place::Outside(it) => it.limit(cpu_millis, memory_bytes),
+        }
     }
 
     /// What it has used so far.
     pub fn stats(&self) -> ProcessStats {
-        ProcessStats {
-            cpu: self.meter.cpu(),
-            memory_bytes: self.meter.memory_bytes(),
-            memory_peak_bytes: self.meter.memory_peak_bytes(),
+        match &self.place {
+            Place::Inside { meter, .. } => ProcessStats {
+                cpu: meter.cpu(),
+                memory_bytes: meter.memory_bytes(),
+                memory_peak_bytes: meter.memory_peak_bytes(),
+            },
+            Place::Outside(it) => it.stats(),
         }
     }
 
@@ -135,7 +177,7 @@ impl Process {
     }
 }
 
-const KILLED: Exit = Exit { code: 137, reason: ExitReason::Killed };
+pub(crate) const KILLED: Exit = Exit { code: 137, reason: ExitReason::Killed };
 
 impl Drop for Process {
     fn drop(&mut self) {

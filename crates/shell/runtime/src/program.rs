@@ -11,6 +11,7 @@ use crate::{
     p3,
     runtime::Core,
     state::{ModuleState, State},
+    tier::Tiers,
 };
 
 /// What a program is, by what it exports.
@@ -61,6 +62,8 @@ pub enum LoadedFrom {
     Cache,
     /// It was compiled now.
     Compiled,
+    /// It was compiled now, in a hurry; better code replaces it while it answers requests.
+    CompiledEarly,
 }
 
 /// How one load went.
@@ -90,11 +93,20 @@ pub(crate) struct Code {
 
 /// Code whose imports have been resolved, so that an instance is made without looking up names.
 pub(crate) enum Linked {
-    Http(ProxyPre<State>),
+    Http(Tiers<ProxyPre<State>>),
     Command(CommandPre<State>),
     Module(wasmtime::InstancePre<ModuleState>),
     Service(p3::ServicePre<State>),
     ConcurrentCommand(p3::CommandPre<State>),
+}
+
+impl Code {
+    pub(crate) fn is_optimised(&self) -> bool {
+        match &self.linked {
+            Linked::Http(tiers) => tiers.is_optimised(),
+            Linked::Command(_) | Linked::Module(_) | Linked::Service(_) | Linked::ConcurrentCommand(_) => true,
+        }
+    }
 }
 
 impl Program {
@@ -117,6 +129,11 @@ impl Program {
     /// Whether it imports `wasi:keyvalue` or `wasi:blobstore`, and so needs [`GuestSpec::buckets`].
     pub fn keeps_values(&self) -> bool {
         self.code.keeps_values
+    }
+
+    /// Whether it runs its best code. What was compiled in a hurry does so later.
+    pub fn is_optimised(&self) -> bool {
+        self.code.is_optimised()
     }
 
     /// How the load that returned this value went.

@@ -18,6 +18,7 @@ use crate::{
     LoadError, Loaded, LoadedFrom, Program, RuntimeConfig, RuntimeError,
     cache::Cache,
     collect,
+    compiler::Effort,
     engine::Engines,
     epoch::Ticker,
     load::{self, Loader},
@@ -45,6 +46,11 @@ struct Inner {
     core: Arc<Core>,
     loader: Loader,
     compiles: Semaphore,
+    /// Turns of compilations that nobody waits for.
+    improvements: Arc<Semaphore>,
+    /// Whether there are such turns.
+    improves: bool,
+    early_code_bytes: Option<u64>,
     programs: Mutex<HashMap<Arc<str>, Arc<Entry>>>,
     wasm_bytes_max: u64,
     cache_dir: PathBuf,
@@ -91,6 +97,9 @@ impl Runtime {
             core,
             loader,
             compiles: Semaphore::new(config.compiles_max.max(1)),
+            improvements: Arc::new(Semaphore::new(config.improvements_max)),
+            improves: config.improvements_max > 0,
+            early_code_bytes: config.early_code_bytes,
             programs: Mutex::default(),
             wasm_bytes_max: config.wasm_bytes_max,
             cache_bytes_max: config.cache_bytes_max,
@@ -118,6 +127,11 @@ impl Runtime {
             }
         };
         Ok(Program { code, loaded: Loaded { from, took: started.elapsed() } })
+    }
+
+    /// Where what runs long runs.
+    pub(crate) fn background(&self) -> tokio::runtime::Handle {
+        self.inner.core.background.clone()
     }
 
     /// What policies run on.
@@ -187,21 +201,48 @@ impl Inner {
         work.await.map_err(|error| LoadError::Compile(format!("loading from the cache failed: {error}")))
     }
 
+    /// Compiles the file `wasm`: well, or in a hurry and then well behind its back.
     async fn compile(self: &Arc<Self>, wasm: PathBuf, digest: &Arc<str>) -> Result<(Arc<Code>, LoadedFrom), LoadError> {
-        let _permit = self.compiles.acquire().await.map_err(|_| LoadError::Compile("the runtime is closing".into()))?;
-        let (inner, digest) = (Arc::clone(self), Arc::clone(digest));
-        let limit = self.wasm_bytes_max;
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let thread = std::thread::Builder::new().name("eyot-compile".into()).spawn(move || {
-            // Compilation yields to serving. wasmtime's pool of helper threads inherits this from its first user.
-            let _ = rustix::process::nice(10);
-            let result = load::read(&wasm, limit).and_then(|it| inner.loader.compile(&it, &digest));
-            let _ = tell.send(result);
-            inner.collect();
-        });
-        thread.map_err(|error| LoadError::Compile(format!("starting the compiler's thread: {error}")))?;
-        told.await.unwrap_or_else(|_| Err(LoadError::Compile("the compiler panicked".into())))
+        let closing = |_| LoadError::Compile("the runtime is closing".into());
+        let permit = self.compiles.acquire().await.map_err(closing)?;
+        let (inner, digest, file) = (Arc::clone(self), Arc::clone(digest), wasm.clone());
+        let work = move || {
+            let wasm = load::read(&file, inner.wasm_bytes_max)?;
+            match inner.loader.compile_early(&wasm, &digest, inner.early_code_bytes) {
+                Some(code) => Ok((code, LoadedFrom::CompiledEarly)),
+                None => inner.loader.compile(&wasm, &digest),
+            }
+        };
+        let (code, from) = Effort::Awaited.run(work).await?;
+        drop(permit);
+        match from {
+            LoadedFrom::CompiledEarly if self.improves => {
+                self.core.background.spawn(improve(Arc::downgrade(self), Arc::downgrade(&code), wasm));
+            }
+            LoadedFrom::CompiledEarly => {}
+            _ => self.collect_behind(),
+        }
+        Ok((code, from))
     }
+
+    fn collect_behind(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.core.background.spawn_blocking(move || inner.collect());
+    }
+}
+
+/// Has code that was compiled in a hurry replaced, when it is its turn and somebody still uses it.
+async fn improve(inner: Weak<Inner>, code: Weak<Code>, wasm: PathBuf) {
+    let Some(turns) = inner.upgrade().map(|it| Arc::clone(&it.improvements)) else { return };
+    let Ok(_turn) = turns.acquire().await else { return };
+    let (Some(inner), Some(code)) = (inner.upgrade(), code.upgrade()) else { return };
+    let (started, digest, all) = (Instant::now(), Arc::clone(&code.digest), Arc::clone(&inner));
+    let work = move || inner.loader.optimise(&code, || load::read(&wasm, inner.wasm_bytes_max));
+    match Effort::Behind.run(work).await {
+        Ok(()) => tracing::info!(%digest, took = ?started.elapsed(), "optimised code answers from now on"),
+        Err(error) => tracing::warn!(%digest, %error, "optimising failed: what was compiled in a hurry stays"),
+    }
+    all.collect_behind();
 }
 
 fn raise_open_files() {

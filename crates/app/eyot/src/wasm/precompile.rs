@@ -51,6 +51,8 @@ async fn load(cache: &Path, source: &source::Source) -> Result<Loaded> {
     let mut config = RuntimeConfig::new(cache);
     // Nothing runs here.
     config.instances_max = Some(1);
+    // Nobody waits for an early answer.
+    config.early_code_bytes = None;
     let runtime = Runtime::new(config).context("preparing the Wasm runtime")?;
     Ok(runtime.load(&source.wasm, &source.digest).await?.loaded())
 }

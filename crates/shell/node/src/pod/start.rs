@@ -167,6 +167,7 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
             LoadedFrom::Memory => "already loaded",
             LoadedFrom::Cache => "loaded from the cache",
             LoadedFrom::Compiled => "compiled",
+            LoadedFrom::CompiledEarly => "compiled for an early answer",
         };
         let message =
             format!("Started container {} from {}, {from} in {:?}", container.name, image.reference, loaded.took);
