@@ -184,7 +184,7 @@ async fn nobody_is_let_in_without_the_password_and_what_is_wrong_is_told() {
             assert!(matches!(answer.status.as_u16(), 400 | 404) && answer.text().contains(word), "{body}: {} {}", answer.status, answer.text());
         }
         world.expect(401, Method::GET, "/system/functions?namespace=kube-system", Value::Null).await?;
-        let long = json!({"service": "a", "image": "x".repeat(2 << 20)});
+        let long = json!({"service": "a", "image": "x".repeat(1 << 20)});
         world.expect(413, Method::POST, "/system/functions", long).await?;
         world.expect(405, Method::PATCH, "/system/functions", Value::Null).await?;
         world.expect(404, Method::GET, "/system/nothing", Value::Null).await.map(drop)

@@ -87,9 +87,9 @@ mod tests {
         let revisions =
             [revision("hello-00001", "hello", 2), revision("hello-00002", "hello", 1), revision("x-00001", "x", 9)];
         expect![[r#"
-            NAME   URL                             LATEST       TRAFFIC                                               INSTANCES  READY    REASON
+            NAME   URL                             LATEST       TRAFFIC                                              INSTANCES  READY    REASON
             hello  http://hello.default.localhost  hello-00002  hello-00001=90,hello-00002=10,hello-00002=0(canary)  3          True
-            new    -                               -                                                                  0          Unknown
+            new    -                               -                                                                 0          Unknown
         "#]]
         .assert_eq(&table(&functions, &revisions, false));
         assert!(table(&functions, &revisions, true).starts_with("NAMESPACE  NAME"));
