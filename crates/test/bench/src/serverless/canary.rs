@@ -12,12 +12,13 @@ use super::{
 };
 use crate::report;
 
-const UPDATES: usize = 100;
+/// Updates one after the other, at most.
+const UPDATES_MAX: usize = 100;
 const PER_SECOND: u64 = 2000;
 const CONNECTIONS: u64 = 64;
 const NAME: &str = "rolled";
 
-pub(super) async fn run() -> Result<Value> {
+pub(super) async fn run(samples: usize) -> Result<Value> {
     let place = Place::start().await?;
     place.apply(NAME, json!({"initial-scale": "1", "min-scale": "1"}), json!({})).await?;
     place.ready(NAME).await?;
@@ -25,7 +26,7 @@ pub(super) async fn run() -> Result<Value> {
     place.answers(NAME).await?;
     let load = Rate::start(&place.address(), PER_SECOND, CONNECTIONS, Arc::new(|_| host(NAME)));
     let mut took = Vec::new();
-    for update in 0..UPDATES {
+    for update in 0..samples.min(UPDATES_MAX) {
         let began = Instant::now();
         change(&place, &format!("{update}")).await?;
         place.ready(NAME).await?;

@@ -41,7 +41,7 @@ const EACH: [Part; 7] = [Part::First, Part::Burst, Part::Zipf, Part::Many, Part:
 pub(crate) struct Options {
     /// Parts to run; all when none is named.
     pub only: Vec<Part>,
-    /// Functions that are asked for once, one after the other.
+    /// Functions that are asked for once, one after the other, and updates, of which there are a hundred at most.
     pub samples: usize,
     /// Functions that lie at zero together.
     pub functions: usize,
@@ -58,7 +58,7 @@ pub(crate) async fn run(options: &Options) -> Result<Value> {
             Part::Burst => cold::burst().await?,
             Part::Zipf => zipf::run().await?,
             Part::Many => cold::many(options.functions).await?,
-            Part::Updates => canary::run().await?,
+            Part::Updates => canary::run(options.samples).await?,
             Part::Step => step::run().await?,
             Part::Jitter => jitter::run().await?,
         };

@@ -36,10 +36,11 @@ pub(super) async fn run() -> Result<Value> {
     place.answers("nap").await?;
     let mut clients = JoinSet::new();
     let until = Instant::now() + QUIET + RUSH;
-    hold(&mut clients, &place, BEFORE, until).await?;
+    let (few, many) = (connections(&place, BEFORE).await?, connections(&place, AFTER - BEFORE).await?);
+    hold(&mut clients, few, until);
     tokio::time::sleep(QUIET).await;
     let began = Instant::now();
-    hold(&mut clients, &place, AFTER - BEFORE, until).await?;
+    hold(&mut clients, many, until);
     let (mut reacted, mut most) = (None, 0);
     while Instant::now() < until {
         let ready = instances(&place).await?;
@@ -65,12 +66,16 @@ pub(super) async fn run() -> Result<Value> {
     Ok(judged(result, "serving within 100 ms, overshoot 20 % at most", met))
 }
 
-/// Keeps `count` requests under way until then. Each task comes to how many failed.
-async fn hold(clients: &mut JoinSet<usize>, place: &Place, count: usize, until: Instant) -> Result<()> {
+async fn connections(place: &Place, count: usize) -> Result<Vec<Connection>> {
     let mut connections = Vec::new();
     for _ in 0..count {
         connections.push(Connection::to(&place.address()).await?);
     }
+    Ok(connections)
+}
+
+/// Keeps a request under way on each connection until then. Each task comes to how many failed.
+fn hold(clients: &mut JoinSet<usize>, connections: Vec<Connection>, until: Instant) {
     for mut connection in connections {
         clients.spawn(async move {
             let mut failed = 0;
@@ -84,7 +89,6 @@ async fn hold(clients: &mut JoinSet<usize>, place: &Place, count: usize, until: 
             failed
         });
     }
-    Ok(())
 }
 
 async fn instances(place: &Place) -> Result<usize> {
