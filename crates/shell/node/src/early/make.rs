@@ -13,9 +13,9 @@ use super::{
     voice::{Mounts, Voice},
 };
 use crate::{
-    admit, aliases,
+    admit,
     api::{self, ApiError},
-    buckets, env, fields, links,
+    buckets, env, links,
     pod::{self, Shared},
     sources,
 };
@@ -83,8 +83,7 @@ pub(super) async fn make(
     let mut spec = GuestSpec::new(caller, shared.outbound.clone(), voice.clone());
     spec.args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
     spec.env = env;
-    (spec.cpu_millis, spec.memory_bytes) = fields::limits(container).map_err(Unfit::start)?;
-    spec.names = Some(aliases::names(&pod, &shared.names));
+    pod::confine(&mut spec, shared, &pod, container).map_err(Unfit::Start)?;
     spec.buckets = buckets::of(shared, namespace, &program).await.map_err(Unfit::start)?;
     if pod::mounts_late(&pod, container) {
         let (container, key) = (container.name.as_str().into(), maker.key.clone());

@@ -37,6 +37,7 @@ pub(crate) use late::{late_mounts, mounts_late};
 use machine::{Begun, Machine, Step};
 pub(crate) use machine::{LogView, PodView};
 pub(crate) use shared::Shared;
+pub(crate) use start::confine;
 pub(crate) use status::time;
 pub(crate) use usage::Usage;
 

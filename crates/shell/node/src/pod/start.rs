@@ -16,7 +16,7 @@ use eyot_runtime::{AllowedHosts, GuestSpec, LoadedFrom, LogSink, Mount, Program}
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::{Owner, check, late, machine::Running, message::Message, probe, serve, session::InputPipe};
+use super::{Owner, Shared, check, late, machine::Running, message::Message, probe, serve, session::InputPipe};
 use crate::{
     aliases, api, buckets, claims, early,
     env::{self, EnvError},
@@ -452,26 +452,30 @@ pub(super) fn spec(
     log: Arc<dyn LogSink>,
 ) -> Result<GuestSpec, Blocked> {
     let caller = Caller { namespace: owner.key.namespace.clone(), pod: owner.key.name.clone() };
-    let (cpu, memory) = fields::limits(container).map_err(Blocked::config)?;
     let mut spec = GuestSpec::new(caller, owner.shared.outbound.clone(), log);
     spec.args = args;
     spec.env = env;
     spec.mounts = mounts;
     spec.late_mounts = late::mounts(owner, pod, container);
-    spec.cpu_millis = cpu;
-    spec.memory_bytes = memory;
     spec.ip = Some(IpAddr::V4(ip));
-    spec.names = Some(aliases::names(pod, &owner.shared.names));
-    spec.allowed_hosts = allowed_hosts(pod)?;
+    confine(&mut spec, &owner.shared, pod, container).map_err(Blocked::config)?;
     Ok(spec)
 }
 
+/// Sets what bounds a guest, whichever pod of a template it is in, and even before there is one. The error names the field.
+pub(crate) fn confine(spec: &mut GuestSpec, shared: &Shared, pod: &Pod, container: &Container) -> Result<(), String> {
+    (spec.cpu_millis, spec.memory_bytes) = fields::limits(container).map_err(|error| error.to_string())?;
+    spec.names = Some(aliases::names(pod, &shared.names));
+    spec.allowed_hosts = allowed_hosts(pod)?;
+    Ok(())
+}
+
 /// The hosts that the pod's annotation names: where policies and authors narrow what its guests may connect to.
-fn allowed_hosts(pod: &Pod) -> Result<Option<Arc<AllowedHosts>>, Blocked> {
+fn allowed_hosts(pod: &Pod) -> Result<Option<Arc<AllowedHosts>>, String> {
     const NAME: &str = "eyot.io/allowed-hosts";
     let annotation = pod.metadata.annotations.as_ref().and_then(|it| it.get(NAME));
     let parsed = annotation.map(|it| it.parse::<AllowedHosts>()).transpose();
-    Ok(parsed.map_err(|error| Blocked::config(format!("annotation {NAME}: {error}")))?.map(Arc::new))
+    Ok(parsed.map_err(|error| format!("annotation {NAME}: {error}"))?.map(Arc::new))
 }
 
 fn run_guest(
