@@ -11,7 +11,8 @@ use crate::{GuestSpec, LogSink, LogStream, StartError, files::Files, meter::Mete
 /// A guest's arguments, files, limits and surroundings.
 pub(crate) struct Guest {
     pub(crate) args: Vec<String>,
-    pub(crate) env: Vec<(String, String)>,
+    /// Shared with every instance that asks: copying it would cost a request as much as answering it.
+    pub(crate) env: Arc<[(String, String)]>,
     pub(crate) files: Files,
     pub(crate) sockets: WasiSocketsCtx,
     pub(crate) net: Net,
@@ -31,7 +32,7 @@ impl Guest {
         let net = Net::new(spec.ip, spec.names, spec.caller.clone(), spec.allowed_hosts);
         Ok(Self {
             args: spec.args,
-            env: spec.env,
+            env: spec.env.into(),
             files: Files::open(spec.mounts, spec.late_mounts)?,
             sockets: net.context(&spec.log),
             net,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use wasmtime::{
-    Engine,
+    Engine, StoreContextMut,
     component::{HasData, Linker, Resource, ResourceTable},
 };
 use wasmtime_wasi::{
@@ -66,6 +66,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
     net::confine(l)?;
     files::ask_late(l)?;
+    lend_environment(l)?;
     settings::add_to_linker(l)?;
     keyvalue::add_to_linker(l)?;
     blobstore::add_to_linker(l)?;
@@ -83,6 +84,25 @@ fn add_cli(l: &mut Linker<State>) -> wasmtime::Result<()> {
     cli::terminal_stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, State::cli)
+}
+
+/// Lowers the environment from where it is. The generated binding takes a copy for every request that looks at it.
+fn lend_environment(l: &mut Linker<State>) -> wasmtime::Result<()> {
+    l.allow_shadowing(true);
+    l.instance("wasi:cli/environment@0.2.12")?.func_wrap(
+        "get-environment",
+        |store: StoreContextMut<'_, State>, (): ()| {
+            let state = store.data();
+            Ok((Arc::clone(environment(state.guest(), state.invocation.as_deref())),))
+        },
+    )?;
+    l.allow_shadowing(false);
+    Ok(())
+}
+
+/// What an instance's environment is: a request's own, where it has one.
+fn environment<'a>(guest: &'a Guest, invocation: Option<&'a Invocation>) -> &'a Arc<[(String, String)]> {
+    invocation.map_or(&guest.env, |it| &it.env)
 }
 
 fn add_sockets(l: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -129,7 +149,7 @@ fn view(state: &mut State) -> View<'_> {
 
 impl cli::environment::Host for View<'_> {
     fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
-        Ok(self.invocation.map_or(&self.guest.env, |it| &it.env).clone())
+        Ok(environment(&self.guest, self.invocation).to_vec())
     }
 
     fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {

@@ -97,7 +97,7 @@ pub enum OutputForm {
 /// What one request has of its own beside its guest.
 pub(crate) struct Invocation {
     /// The whole environment.
-    pub(crate) env: Vec<(String, String)>,
+    pub(crate) env: Arc<[(String, String)]>,
     pub(crate) stdout: Pipe,
     /// The log when absent.
     pub(crate) stderr: Option<Pipe>,
@@ -141,7 +141,7 @@ pub(crate) async fn call(
     let (asked, body) = request.into_parts();
     let (stdout, written) = pipe::pipe();
     let invocation = Invocation {
-        env: env::variables(&asked, body.size_hint().exact(), &guest.guest.env, terms.has_watchdog_names),
+        env: env::variables(&asked, body.size_hint().exact(), &guest.guest.env, terms.has_watchdog_names).into(),
         stderr: terms.combines_output.then(|| stdout.clone()),
         stdout,
     };
