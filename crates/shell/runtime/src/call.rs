@@ -204,7 +204,7 @@ impl Exchange {
     }
 
     fn move_if_long(&mut self, cx: &mut Context<'_>) {
-        if matches!(&self.run, Run::Here(work) if work.used() >= FOREGROUND) {
+        if matches!(&self.run, Run::Here(work) if work.ran() >= FOREGROUND) {
             self.move_away();
             // The new task has yet to be polled for its end.
             cx.waker().wake_by_ref();

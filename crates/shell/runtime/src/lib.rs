@@ -48,6 +48,7 @@ mod spec;
 mod state;
 mod tier;
 mod trap;
+mod turn;
 mod wasmedge;
 
 pub use cgi::{OutputForm, PerRequest};

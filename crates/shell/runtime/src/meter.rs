@@ -1,7 +1,7 @@
 //! Measures the time guests run and holds them to their share of a core.
 //!
-//! Start at [`Metered`], a future around guest work. Guests yield every tick, so each poll is one short turn: it is timed,
-//! charged to the guest's [`Meter`], and the next turn waits until the share allows it.
+//! Start at [`Metered`], a future around guest work. Guests yield every tick, so each poll is one short turn: it is timed
+//! (see [`crate::turn`]), charged to the guest's [`Meter`], and the next turn waits until the share allows it.
 
 use std::{
     future::Future,
@@ -17,7 +17,10 @@ use std::{
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
-use crate::epoch::Ticker;
+use crate::{
+    epoch::Ticker,
+    turn::{Ended, Turn},
+};
 
 /// A guest may save up this much wall time of its share and then run faster for a moment, as a CPU quota's period allows.
 const BURST: Duration = Duration::from_millis(100);
@@ -142,7 +145,8 @@ pub(crate) struct Metered<T> {
     work: BoxFuture<'static, T>,
     meter: Arc<Meter>,
     ticker: Ticker,
-    used: Duration,
+    /// On the wall: a guest whose thread waits holds it up as much as one that computes.
+    ran: Duration,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -151,12 +155,12 @@ impl<T> Metered<T> {
         // Guests yield by the clock. tokio's own budget would make them yield by the number of host calls as well, and turn
         // what is ready into what is not.
         let work = Box::pin(tokio::task::unconstrained(work));
-        Self { work, meter, ticker, used: Duration::ZERO, pause: None }
+        Self { work, meter, ticker, ran: Duration::ZERO, pause: None }
     }
 
-    /// Time this work has run so far.
-    pub(crate) fn used(&self) -> Duration {
-        self.used
+    /// How long this work has had threads so far.
+    pub(crate) fn ran(&self) -> Duration {
+        self.ran
     }
 
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -184,13 +188,13 @@ impl<T> Future for Metered<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
         std::task::ready!(this.poll_pause(cx));
-        let started = Instant::now();
+        let turn = Turn::begin();
         let outcome = {
             let _running = this.ticker.enter();
             this.work.as_mut().poll(cx)
         };
-        let used = started.elapsed();
-        this.used += used;
+        let Ended { started, wall, used } = turn.end();
+        this.ran += wall;
         this.meter.charge(started, used);
         outcome
     }
