@@ -69,7 +69,11 @@ impl Engines {
 
     /// The engine of the baseline compiler, `None` where there is none for this machine. `is_new` is told once.
     pub(crate) fn early(&self, is_new: impl FnOnce(&Engine)) -> Option<&Engine> {
-        let make = || match Engine::new(&early_config(self.pool)) {
+        let mut config = early_config(self.pool);
+        if self.pool.is_none() {
+            confine(&mut config, self.machine);
+        }
+        let make = || match Engine::new(&config) {
             Ok(engine) => {
                 is_new(&engine);
                 Some(engine)
@@ -103,7 +107,9 @@ fn pooled(
         }
     }
     tracing::warn!("no instance pool can be reserved; instances will start slower");
-    Ok((Engine::new(&change(http_config(None)))?, None))
+    let mut on_demand = change(http_config(None));
+    confine(&mut on_demand, machine);
+    Ok((Engine::new(&on_demand)?, None))
 }
 
 /// Several calls at once in one instance, and what the component model has for them.
@@ -203,14 +209,18 @@ fn command_config(machine: Machine) -> Config {
     config.with_host_memory(Arc::new(Memories));
     // Images of data belong to wasmtime's own mappings.
     config.memory_init_cow(false);
+    confine(&mut config, machine);
+    config
+}
+
+/// In a small address space memories start small and move when they outgrow their place.
+fn confine(config: &mut Config, machine: Machine) {
     if machine.space_bytes < ROOMY {
-        // Small address space: memories start small and move when they outgrow their place.
         config.memory_reservation(64 * MIB);
         config.memory_reservation_for_growth(64 * MIB);
         config.memory_guard_size(64 * KIB);
         config.async_stack_size(1 << 20);
     }
-    config
 }
 
 #[cfg(test)]
