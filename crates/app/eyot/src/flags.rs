@@ -70,6 +70,9 @@ pub(crate) struct UpFlags {
     /// Range that pod addresses come from.
     #[arg(long, env = "EYOT_CLUSTER_CIDR", default_value = "10.42.0.0/16")]
     cluster_cidr: Cidr,
+    /// Most pods on this node; as many as the range of their addresses has room for when absent.
+    #[arg(long, env = "EYOT_MAX_PODS", value_parser = clap::value_parser!(u32).range(1..))]
+    max_pods: Option<u32>,
     /// Range that Service addresses come from.
     #[arg(long, env = "EYOT_SERVICE_CIDR", default_value = "10.43.0.0/16")]
     service_cidr: Cidr,
@@ -214,6 +217,7 @@ pub(crate) struct Config {
     pub(crate) manifests: Option<PathBuf>,
     pub(crate) node_name: String,
     pub(crate) cluster_cidr: Cidr,
+    pub(crate) max_pods: Option<u32>,
     pub(crate) service_cidr: Cidr,
     pub(crate) token_auth_file: Option<PathBuf>,
     pub(crate) audit_interval: Duration,
@@ -250,6 +254,7 @@ impl TryFrom<UpFlags> for Config {
             manifests: flags.manifests,
             node_name,
             cluster_cidr: flags.cluster_cidr,
+            max_pods: flags.max_pods,
             service_cidr: flags.service_cidr,
             token_auth_file: flags.token_auth_file,
             audit_interval: Duration::from_secs(flags.audit_interval_seconds),

@@ -188,7 +188,8 @@ impl Island {
         let functions = Site { domain: gateway_config.function_domain.clone(), port: http_address.port() };
         let gateway = Gateway::new(client("gateway"), endpoints.clone(), gateway_config);
         gateway.set_authorizer(Arc::new(opa.clone()));
-        let node_config = NodeConfig::new(&config.node_name, dir, config.cluster_cidr);
+        let mut node_config = NodeConfig::new(&config.node_name, dir, config.cluster_cidr);
+        node_config.pods_max = config.max_pods.unwrap_or(node_config.pods_max);
         let node_client = client(&format!("node:{}", config.node_name));
         let node = Node::new(node_config, node_client, runtime, images, endpoints, gateway.clone(), gateway.clone())
             .await

@@ -33,9 +33,26 @@ impl NodeConfig {
             pod_cidr,
             back_off: Schedule::default(),
             lease_period: Duration::from_secs(10),
-            // What the address range of the default cluster CIDR holds, less the addresses that are never given out.
-            pods_max: 60_000,
+            pods_max: pods_max(pod_cidr),
             memory_bytes: None,
         }
+    }
+}
+
+/// As many as the range has addresses, but for some that rest before they name another pod: 61,437 in the default one.
+fn pods_max(range: Cidr) -> u32 {
+    const NODE_MAX: u32 = 250_000;
+    (range.size() - range.size() / 16).saturating_sub(3).clamp(1, NODE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wider_range_takes_more_pods_up_to_what_a_node_can_hold() {
+        let max = |range: &str| NodeConfig::new("node", "/data", range.parse().unwrap()).pods_max;
+        assert_eq!([max("10.42.0.0/16"), max("10.64.0.0/15"), max("10.64.0.0/10")], [61_437, 122_877, 250_000]);
+        assert_eq!([max("10.42.0.0/24"), max("10.42.0.0/29")], [237, 5]);
     }
 }

@@ -245,10 +245,15 @@ async fn improve(inner: Weak<Inner>, code: Weak<Code>, wasm: PathBuf) {
     all.collect_behind();
 }
 
+/// Raises the limit on open files as far as this process may: to the kernel's own usual bound where it is privileged.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const KERNEL_USUAL: u64 = 1 << 20;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum
+    let wanted = maximum.map(|it| it.max(KERNEL_USUAL));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: wanted });
+    if raised.is_err()
+        && current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
         tracing::warn!(?current, %error, "raising the limit on open files");

@@ -17,11 +17,12 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 
 /// Direct connections open at once, over all pods: enough for tools and tests, too few to exhaust descriptors.
@@ -31,16 +32,30 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const BACKLOG: i32 = 128;
 
+/// Why nobody listens at a pod's address.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    /// The socket.
+    #[error("binding the address")]
+    Bind(#[source] std::io::Error),
+    /// The limit on open files.
+    #[error("the limit on open files leaves room for no more listening sockets")]
+    TooMany,
+}
+
 /// Serves handlers over byte streams.
 #[derive(Clone)]
 pub(crate) struct Front {
     connections: Arc<Semaphore>,
+    /// Listening sockets there may still be.
+    sockets: Arc<Semaphore>,
 }
 
 /// A listening socket. When it has been dropped, connections are refused; those it accepted go on.
 pub(crate) struct Listener {
     socket: Arc<TcpListener>,
     task: tokio::task::AbortHandle,
+    _socket: OwnedSemaphorePermit,
 }
 
 impl Drop for Listener {
@@ -56,18 +71,23 @@ impl Drop for Listener {
 
 impl Front {
     pub(crate) fn new() -> Front {
-        Front { connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Front::with_sockets(sockets_max(getrlimit(Resource::Nofile).current))
+    }
+
+    fn with_sockets(max: usize) -> Front {
+        Front { connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)), sockets: Arc::new(Semaphore::new(max)) }
     }
 
     /// Listens at `address`, reachable from this host only, and passes requests to `handler`.
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound.
-    pub(crate) fn listen(&self, address: SocketAddr, handler: Arc<dyn Handler>) -> std::io::Result<Listener> {
-        let socket = Arc::new(bind(address)?);
+    /// When the address cannot be bound, or so many are listened at that the rest of the node needs the open files left.
+    pub(crate) fn listen(&self, address: SocketAddr, handler: Arc<dyn Handler>) -> Result<Listener, ListenError> {
+        let permit = self.sockets.clone().try_acquire_owned().map_err(|_| ListenError::TooMany)?;
+        let socket = Arc::new(bind(address).map_err(ListenError::Bind)?);
         let task = tokio::spawn(self.clone().accept(socket.clone(), handler));
-        Ok(Listener { socket, task: task.abort_handle() })
+        Ok(Listener { socket, task: task.abort_handle(), _socket: permit })
     }
 
     async fn accept(self, listener: Arc<TcpListener>, handler: Arc<dyn Handler>) {
@@ -123,6 +143,13 @@ async fn answer(handler: Arc<dyn Handler>, request: Request<Incoming>) -> Result
     }
 }
 
+/// Listening sockets that a limit on open files leaves room for: a quarter stays for connections, logs, programs and the store.
+fn sockets_max(files_max: Option<u64>) -> usize {
+    files_max
+        .map_or(Semaphore::MAX_PERMITS, |it| usize::try_from(it / 4 * 3).unwrap_or(usize::MAX))
+        .min(Semaphore::MAX_PERMITS)
+}
+
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -175,5 +202,16 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 502") && answer.ends_with("guest out of memory\n"), "{answer}");
         drop(listener);
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn sockets_for_pods_leave_the_node_open_files() {
+        assert_eq!((sockets_max(Some(1024)), sockets_max(None)), (768, Semaphore::MAX_PERMITS));
+        let front = Front::with_sockets(1);
+        let address = |last| SocketAddr::from(([127, 41, 0, last], 18080));
+        let first = front.listen(address(10), Arc::new(Echo)).unwrap();
+        assert!(matches!(front.listen(address(11), Arc::new(Echo)), Err(ListenError::TooMany)));
+        drop(first);
+        front.listen(address(11), Arc::new(Echo)).unwrap();
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub(crate) use listen::{Front, Listener, serve};
+pub(crate) use listen::{Front, ListenError, Listener, serve};
 use pool::Pool;
 
 use crate::Cidr;

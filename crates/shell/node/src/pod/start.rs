@@ -22,7 +22,7 @@ use crate::{
     env::{self, EnvError},
     fields, links,
     logs::{self, Log},
-    network::Listener,
+    network::{ListenError, Listener},
     sources::{self, Fetched, SourceKind},
     tokens,
     volumes::{self, Given, Part, Places, VolumeError},
@@ -533,14 +533,26 @@ fn publish(owner: &Owner, handler: Arc<dyn Handler>, ip: Ipv4Addr, ports: &[u16]
     for address in &addresses {
         match owner.shared.front.listen(*address, handler.clone()) {
             Ok(listener) => listeners.push(listener),
+            // The gateway and other guests need no socket to reach this one.
+            Err(ListenError::TooMany) => told_of_too_many(),
             Err(error) => {
-                // The gateway and other guests need no socket to reach this one.
                 tracing::warn!(%address, error = &error as &dyn std::error::Error, "a pod address cannot be listened at");
             }
         }
         owner.shared.endpoints.insert(*address, handler.clone());
     }
     Ok(Published { endpoints: owner.shared.endpoints.clone(), addresses, listeners: listeners.into() })
+}
+
+/// Once: it is so for every further pod.
+fn told_of_too_many() {
+    static TOLD: std::sync::Once = std::sync::Once::new();
+    TOLD.call_once(|| {
+        tracing::warn!(
+            "the limit on open files leaves no more sockets for pod addresses: further pods answer to the gateway and to other \
+             pods only; raise it (LimitNOFILE, ulimit -n)"
+        );
+    });
 }
 
 async fn post_start(
