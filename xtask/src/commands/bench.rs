@@ -9,7 +9,7 @@ use crate::{guests, paths, run, tools};
 /// Flags of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Flags {
-    /// Which: startup, pods, scale, memory, http, store, runtime, api, or all.
+    /// Which: startup, pods, scale, memory, http, store, runtime, api, soak, or all.
     name: String,
     /// Where to write the figures as JSON.
     #[arg(long)]

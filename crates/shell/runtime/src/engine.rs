@@ -69,18 +69,20 @@ impl Engines {
 
     /// The engine of the baseline compiler, `None` where there is none for this machine. `is_new` is told once.
     pub(crate) fn early(&self, is_new: impl FnOnce(&Engine)) -> Option<&Engine> {
-        let mut config = early_config(self.pool);
-        if self.pool.is_none() {
-            confine(&mut config, self.machine);
-        }
-        let make = || match Engine::new(&config) {
-            Ok(engine) => {
-                is_new(&engine);
-                Some(engine)
+        let make = || {
+            let mut config = early_config(self.pool);
+            if self.pool.is_none() {
+                confine(&mut config, self.machine);
             }
-            Err(error) => {
-                tracing::info!(%error, "no baseline compiler for this machine: large guests answer when they are optimised");
-                None
+            match Engine::new(&config) {
+                Ok(engine) => {
+                    is_new(&engine);
+                    Some(engine)
+                }
+                Err(error) => {
+                    tracing::info!(%error, "no baseline compiler for this machine: large guests answer when optimised");
+                    None
+                }
             }
         };
         self.early.get_or_init(make).as_ref()

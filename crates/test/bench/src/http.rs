@@ -16,6 +16,8 @@ use tokio::{
     task::JoinSet,
 };
 
+use crate::memory;
+
 /// Longest response head read.
 const HEAD_MAX: usize = 64 * 1024;
 /// Time before measuring starts, for each server.
@@ -52,6 +54,8 @@ pub(crate) struct Target {
     pub host: String,
     /// Path and query.
     pub path: String,
+    /// Its process, to tell the processor time that an answer takes.
+    pub pid: Option<u32>,
 }
 
 /// Asks every server in turn and returns, for each, requests per second (median and extremes of its rounds) and
@@ -85,13 +89,15 @@ struct Outcome {
     per_second: Vec<f64>,
     requests: u64,
     errors: u64,
+    /// Processor time of the server while it was asked.
+    cpu_seconds: Option<f64>,
 }
 
 impl Outcome {
     fn new() -> Result<Self> {
         // Microseconds, to three digits, up to a minute.
         let latencies = Histogram::new_with_bounds(1, 60_000_000, 3).context("making a histogram")?;
-        Ok(Self { latencies, per_second: Vec::new(), requests: 0, errors: 0 })
+        Ok(Self { latencies, per_second: Vec::new(), requests: 0, errors: 0, cpu_seconds: None })
     }
 
     fn add(&mut self, round: Round) -> Result<()> {
@@ -99,6 +105,9 @@ impl Outcome {
         self.per_second.push(round.latencies.len() as f64 / round.took.as_secs_f64());
         self.requests += round.latencies.len();
         self.errors += round.errors;
+        if let Some(cpu) = round.cpu_seconds {
+            *self.cpu_seconds.get_or_insert(0.0) += cpu;
+        }
         Ok(())
     }
 
@@ -106,7 +115,10 @@ impl Outcome {
         self.per_second.sort_by(f64::total_cmp);
         let median = self.per_second[self.per_second.len() / 2];
         let at = |quantile| self.latencies.value_at_quantile(quantile);
+        let cpu_us = self.cpu_seconds.map(|it| it * 1e6 / self.requests.max(1) as f64);
         json!({
+            "cpu_us_per_request": cpu_us.map(|it| (it * 10.0).round() / 10.0),
+            "requests_per_second_per_core": cpu_us.filter(|it| *it > 0.0).map(|it| (1e6 / it).round()),
             "requests": self.requests,
             "errors": self.errors,
             "requests_per_second": median.round(),
@@ -125,12 +137,15 @@ impl Outcome {
 struct Round {
     latencies: Histogram<u64>,
     errors: u64,
+    cpu_seconds: Option<f64>,
     took: Duration,
 }
 
 async fn load(target: &Target, connections: usize, length: Duration) -> Result<Round> {
     let started = Instant::now();
     let until = started + length;
+    let cpu = || target.pid.and_then(|pid| memory::cpu_seconds_of(pid).ok());
+    let cpu_before = cpu();
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
         let connection = Connection::open(target).await?;
@@ -143,7 +158,8 @@ async fn load(target: &Target, connections: usize, length: Duration) -> Result<R
         latencies.add(&some).context("adding latencies")?;
         errors += failed;
     }
-    Ok(Round { latencies, errors, took: started.elapsed() })
+    let cpu_seconds = cpu().zip(cpu_before).map(|(after, before)| after - before);
+    Ok(Round { latencies, errors, cpu_seconds, took: started.elapsed() })
 }
 
 /// A client connection with what was read ahead on it.
@@ -306,7 +322,8 @@ mod tests {
                 });
             }
         });
-        Target { name: "it".to_owned(), address, host: "h".to_owned(), path: "/".to_owned() }
+        let pid = Some(std::process::id());
+        Target { name: "it".to_owned(), address, host: "h".to_owned(), path: "/".to_owned(), pid }
     }
 
     #[tokio::test]
@@ -327,6 +344,7 @@ mod tests {
             assert_eq!(result["errors"], 0, "{result}");
             assert!(result["requests"].as_u64().unwrap() > 10, "{result}");
             assert!(result["p50_us"].as_u64() <= result["p99_us"].as_u64(), "{result}");
+            assert!(result["cpu_us_per_request"].as_f64() > Some(0.0), "{result}");
         }
         assert_eq!(report["targets"]["failing"]["requests"], 0);
         assert!(report["targets"]["failing"]["errors"].as_u64().unwrap() > 10);

@@ -5,6 +5,8 @@
 
 mod advise;
 mod api;
+mod bare;
+mod floor;
 mod http;
 mod kernels;
 mod machine;
@@ -17,6 +19,7 @@ mod report;
 mod runtime;
 mod scale;
 mod serverless;
+mod soak;
 mod startup;
 mod store;
 mod watch;
@@ -42,7 +45,7 @@ struct Flags {
     /// How often a thing is repeated that is measured one at a time.
     #[arg(long, default_value_t = 500)]
     samples: usize,
-    /// Wasm files that `runtime` measures besides its own; the samples when none is named.
+    /// Wasm files that `runtime` measures besides its own, the samples when none is named; and `http` besides the samples.
     #[arg(long = "guest", value_name = "FILE")]
     guests: Vec<PathBuf>,
     /// Kubeconfig of another API server, against which `api` does the same.
@@ -60,6 +63,12 @@ struct Flags {
     /// How many functions `serverless` leaves at zero to see what they cost.
     #[arg(long, default_value_t = 2000)]
     functions: usize,
+    /// How many requests `soak` makes.
+    #[arg(long, default_value_t = 1_000_000)]
+    requests: u64,
+    /// Where the hidden server listens.
+    #[arg(long, hide = true, default_value = "127.0.0.1:0")]
+    listen: std::net::SocketAddr,
     /// How many objects `policy` has audited.
     #[arg(long, default_value_t = 100_000)]
     audited: usize,
@@ -89,6 +98,11 @@ enum Name {
     Serverless,
     /// Answers of the advisor, in process.
     Advise,
+    /// Many requests, an instance each, and the memory of the process meanwhile; not part of `all`.
+    Soak,
+    /// A server that others are measured beside.
+    #[value(hide = true)]
+    BareHyper,
     /// All of them, one after another.
     All,
 }
@@ -107,9 +121,19 @@ const EACH: [Name; 11] = [
     Name::Advise,
 ];
 
-#[tokio::main]
-async fn main() -> Result<()> {
+/// As in the node: what runs in this process is measured as it runs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> Result<()> {
     let flags = Flags::parse();
+    if flags.name == Name::BareHyper {
+        return bare::serve(flags.listen);
+    }
+    tokio::runtime::Runtime::new().context("starting a runtime")?.block_on(run(flags))
+}
+
+async fn run(flags: Flags) -> Result<()> {
     let chosen = if flags.name == Name::All { EACH.to_vec() } else { vec![flags.name] };
     let mut results = Map::new();
     for name in chosen {
@@ -135,7 +159,7 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
         Name::Pods => pods::run(flags.samples).await,
         Name::Scale => scale::run(flags.pods).await,
         Name::Memory => memory::run(flags.pods).await,
-        Name::Http => peer::run().await,
+        Name::Http => peer::run(&flags.guests).await,
         Name::Store => store::run(store::StoreOptions::default()).await,
         Name::Runtime => runtime::run(runtime::Options::new(&flags.guests)).await,
         Name::Api => {
@@ -148,6 +172,8 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
             serverless::run(&serverless::Options { only, samples, functions }).await
         }
         Name::Advise => advise::run(flags.samples),
+        Name::Soak => soak::run(flags.requests).await,
+        Name::BareHyper => unreachable!("served by main"),
         Name::All => unreachable!("taken apart by main"),
     }
 }

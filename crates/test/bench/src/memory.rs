@@ -6,15 +6,22 @@ use anyhow::{Context, Result};
 use eyot_testkit::Node;
 use serde_json::{Value, json};
 
-use crate::watch::{self, Pods};
+use crate::{
+    report::{self, Aim},
+    watch::{self, Pods},
+};
 
 /// Time for what follows a change to come to rest.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Time over which idle processor use is taken.
 const IDLE: Duration = Duration::from_secs(15);
 
+/// Aims: memory of a further idle pod, and pods that become Ready in a second.
+const PER_POD_KIB: f64 = 64.0;
+const READY_PER_SECOND: f64 = 1500.0;
+
 pub(crate) async fn run(pods: usize) -> Result<Value> {
-    let node = watch::node().await?;
+    let node = watch::node_for(pods).await?;
     tokio::time::sleep(SETTLE).await;
     let idle = Usage::of(&node)?;
     let client = node.client().await?;
@@ -23,31 +30,43 @@ pub(crate) async fn run(pods: usize) -> Result<Value> {
     Pods::start(&client).await?.ready_at(&deployment, 1).await?;
     tokio::time::sleep(SETTLE).await;
     let one = Usage::of(&node)?;
-    Pods::start(&client).await?.ready_at(&deployment, pods).await?;
+    let ready = Pods::start(&client).await?.ready_at(&deployment, pods).await?;
     tokio::time::sleep(SETTLE).await;
     let before = Usage::of(&node)?;
     tokio::time::sleep(IDLE).await;
     let many = Usage::of(&node)?;
     let per_pod = |one: u64, many: u64| (many as f64 - one as f64) / (pods - 1).max(1) as f64;
+    let all_told = per_pod(one.resident_kib + one.page_tables_kib, many.resident_kib + many.page_tables_kib);
+    let per_second = (pods - 1) as f64 / ready.as_secs_f64();
     Ok(json!({
+        "aims": {
+            "per_further_pod_with_page_tables_kib": report::verdict(all_told, Aim::AtMost(PER_POD_KIB)),
+            "ready_per_second": report::verdict(per_second, Aim::AtLeast(READY_PER_SECOND)),
+        },
+        "all_ready_seconds": round(ready.as_secs_f64()),
+        "open_files": many.open_files,
         "idle_node_mib": mib(idle.resident_kib),
         "with_one_pod_mib": mib(one.resident_kib),
         "with_many_pods_mib": mib(many.resident_kib),
         "pods": pods,
         "per_further_pod_kib": round(per_pod(one.resident_kib, many.resident_kib)),
         "page_tables_per_further_pod_kib": round(per_pod(one.page_tables_kib, many.page_tables_kib)),
-        "per_further_pod_with_page_tables_kib": round(
-            per_pod(one.resident_kib + one.page_tables_kib, many.resident_kib + many.page_tables_kib),
-        ),
+        "per_further_pod_with_page_tables_kib": round(all_told),
         "threads": many.threads,
         "idle_cpu_percent_of_a_core": round((many.cpu_seconds - before.cpu_seconds) / IDLE.as_secs_f64() * 100.0),
     }))
 }
 
 impl Pods {
-    async fn ready_at(mut self, api: &kube::Api<k8s_openapi::api::apps::v1::Deployment>, count: usize) -> Result<()> {
-        watch::replicas(api, count).await?;
-        self.until_ready(count).await
+    /// Scales, and says how long it took until all were Ready.
+    async fn ready_at(
+        mut self,
+        api: &kube::Api<k8s_openapi::api::apps::v1::Deployment>,
+        count: usize,
+    ) -> Result<Duration> {
+        let began = watch::replicas(api, count).await?;
+        self.until_ready(count).await?;
+        Ok(began.elapsed())
     }
 }
 
@@ -64,6 +83,7 @@ struct Usage {
     resident_kib: u64,
     page_tables_kib: u64,
     threads: u64,
+    open_files: usize,
     cpu_seconds: f64,
 }
 
@@ -73,16 +93,27 @@ impl Usage {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).context("reading its status")?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading its times")?;
         let field = |name: &str| status.lines().find_map(|line| number(line.strip_prefix(name)?)).unwrap_or(0);
-        // Fields 14 and 15, in clock ticks of 10 ms; the name in field 2 may hold spaces.
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
         Ok(Usage {
             resident_kib: field("VmRSS:"),
             page_tables_kib: field("VmPTE:"),
             threads: field("Threads:"),
-            cpu_seconds: ticks as f64 / 100.0,
+            open_files: fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count),
+            cpu_seconds: cpu_seconds(&stat),
         })
     }
+}
+
+/// Processor time of a process, user's and kernel's, by its `/proc/PID/stat`.
+fn cpu_seconds(stat: &str) -> f64 {
+    // Fields 14 and 15, in clock ticks of 10 ms; the name in field 2 may hold spaces.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
+    ticks as f64 / 100.0
+}
+
+/// Processor time that a process took so far, in seconds.
+pub(crate) fn cpu_seconds_of(pid: u32) -> Result<f64> {
+    Ok(cpu_seconds(&fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process's times")?))
 }
 
 fn number(text: &str) -> Option<u64> {

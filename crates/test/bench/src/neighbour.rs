@@ -6,37 +6,64 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use eyot_runtime::{HttpGuest, Process, Runtime};
-use serde_json::{Map, Value, json};
+use eyot_runtime::{GuestSpec, HttpGuest, Process, Program, Runtime};
+use serde_json::{Map, Value};
 
-use crate::runtime::{self, spec};
+use crate::{
+    report::{self, Aim},
+    runtime::{self, spec},
+};
 
 /// Time between the end of a call and the next one.
 const PAUSE: Duration = Duration::from_micros(500);
+/// What a neighbour may cost: the p99 beside it, in times the p99 beside nobody.
+const TIMES_QUIET: f64 = 1.5;
 /// Time for bad company to come into its stride.
 const SETTLE: Duration = Duration::from_millis(300);
 /// Memory that an allocating guest takes, and then begins anew.
 const ALLOCATES_BYTES: u64 = 256 << 20;
 
+/// What bad company does.
+#[derive(Clone, Copy)]
+enum Does {
+    /// As a command, which is started again when it ends.
+    AsCommand(&'static str),
+    /// With each of the requests that it gets one after another.
+    WithRequests(&'static str),
+}
+
 /// What runs beside the guest that is called: name, how many for each core, and what it does.
-const COMPANY: [(&str, usize, &str); 4] = [
-    ("quiet", 0, ""),
-    ("spinning", 2, "(loop $again (br $again))"),
+const COMPANY: [(&str, usize, Does); 5] = [
+    ("quiet", 0, Does::AsCommand("")),
+    ("spinning", 2, Does::AsCommand("(loop $again (br $again))")),
     // Every page is touched; when no more is granted the guest ends and another one takes its place.
     (
         "allocating",
         1,
-        "(local $at i32)
-        (loop $again
-            (local.set $at (memory.grow (i32.const 16)))
-            (if (i32.lt_s (local.get $at) (i32.const 0)) (then (return)))
-            (memory.fill (i32.shl (local.get $at) (i32.const 16)) (i32.const 7) (i32.const 1048576))
-            (br $again))",
+        Does::AsCommand(
+            "(local $at i32)
+            (loop $again
+                (local.set $at (memory.grow (i32.const 16)))
+                (if (i32.lt_s (local.get $at) (i32.const 0)) (then (return)))
+                (memory.fill (i32.shl (local.get $at) (i32.const 16)) (i32.const 7) (i32.const 1048576))
+                (br $again))",
+        ),
+    ),
+    // 64 MiB for each request.
+    (
+        "allocating_requests",
+        1,
+        Does::WithRequests(
+            "(memory.fill (i32.shl (memory.grow (i32.const 1024)) (i32.const 16)) (i32.const 7) (i32.const 67108864))
+            (call $hello (local.get $outparam))",
+        ),
     ),
     (
         "log_flooding",
         1,
-        "(loop $again (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (br $again))",
+        Does::AsCommand(
+            "(loop $again (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (br $again))",
+        ),
     ),
 ];
 
@@ -52,7 +79,7 @@ pub(crate) async fn run(runtime: &Runtime, guest: &Arc<HttpGuest>, count: u64) -
         drop(company);
         let p99 = times.value_at_quantile(0.99) as f64;
         let mut row = runtime::summary(&times);
-        row["p99_times_quiet"] = json!((p99 / *quiet.get_or_insert(p99) * 100.0).round() / 100.0);
+        row["p99_times_quiet"] = report::verdict(p99 / *quiet.get_or_insert(p99), Aim::AtMost(TIMES_QUIET));
         rows.insert(name.to_owned(), row);
     }
     Ok(Value::Object(rows))
@@ -73,37 +100,63 @@ async fn paced(guest: &Arc<HttpGuest>, count: u64) -> Result<hdrhistogram::Histo
 struct Company(Vec<tokio::task::JoinHandle<()>>);
 
 impl Company {
-    async fn gather(runtime: &Runtime, name: &str, each: usize, does: &str) -> Result<Company> {
+    async fn gather(runtime: &Runtime, name: &str, each: usize, does: Does) -> Result<Company> {
         if each == 0 {
             return Ok(Company(Vec::new()));
         }
-        let text = format!(
-            r#"(module
-                (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-                (memory (export "memory") 1)
-                (data (i32.const 0) "\10\00\00\00\40\00\00\00")
-                (data (i32.const 16) "a line of the kind that a program prints when it is not well   \0a")
-                (func (export "_start") {does}))"#
-        );
         let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(file.path(), wat::parse_str(text)?)?;
+        match does {
+            Does::AsCommand(does) => std::fs::write(file.path(), wat::parse_str(command(does))?)?,
+            Does::WithRequests(does) => runtime::write_smallest(file.path(), does)?,
+        }
         let program = runtime.load(file.path(), &format!("bench:{name}")).await?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut guests = Vec::new();
         for _ in 0..each * cores {
             let program = program.clone();
             guests.push(tokio::spawn(async move {
-                loop {
-                    let mut spec = spec();
-                    spec.memory_bytes = Some(ALLOCATES_BYTES);
-                    let Ok(process) = program.spawn(spec) else { return };
-                    // Dropped with this task, and its guest with it.
-                    Process::wait(&process).await;
+                match does {
+                    Does::AsCommand(_) => run_again_and_again(&program).await,
+                    Does::WithRequests(_) => ask_again_and_again(&program).await,
                 }
             }));
         }
         Ok(Company(guests))
     }
+}
+
+fn limited() -> GuestSpec {
+    let mut spec = spec();
+    spec.memory_bytes = Some(ALLOCATES_BYTES);
+    spec
+}
+
+async fn run_again_and_again(program: &Program) {
+    while let Ok(process) = program.spawn(limited()) {
+        // Dropped with this task, and its guest with it.
+        Process::wait(&process).await;
+    }
+}
+
+async fn ask_again_and_again(program: &Program) {
+    let Ok(guest) = program.serve(limited()) else { return };
+    loop {
+        // Whether it is answered is its own business.
+        let _ = runtime::call(&guest).await;
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A command with one line to print.
+fn command(does: &str) -> String {
+    format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\10\00\00\00\40\00\00\00")
+            (data (i32.const 16) "a line of the kind that a program prints when it is not well   \0a")
+            (func (export "_start") {does}))"#
+    )
 }
 
 impl Drop for Company {

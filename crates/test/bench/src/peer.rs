@@ -1,50 +1,99 @@
-//! `http`: requests a second through the gateway, beside `wasmtime serve` with the same file, in turn.
+//! `http`: requests a second through the gateway, beside `wasmtime serve` with the same file and hyper alone, in turn.
 
-use std::{net::TcpListener, process::Stdio, time::Duration};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
-use eyot_testkit::{Gateway, eventually, guest};
-use serde_json::{Value, json};
+use eyot_testkit::{Gateway, eventually, guest, read_example};
+use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::{http, watch};
+use crate::{
+    http,
+    report::{self, Aim},
+    watch,
+};
 
 const SOON: Duration = Duration::from_secs(30);
-const GUESTS: [&str; 2] = ["hello", "hello-c"];
+const SAMPLES: [&str; 2] = ["hello", "hello-c"];
+const HYPER: &str = "hyper alone";
 
-pub(crate) async fn run() -> Result<Value> {
+/// A guest that is served by all.
+struct Subject {
+    name: String,
+    file: PathBuf,
+    /// How many times as many requests a second as `wasmtime serve` it should answer.
+    times: f64,
+}
+
+/// Measures the samples, and these files as well: interpreters, whose own work is most of an answer.
+pub(crate) async fn run(files: &[PathBuf]) -> Result<Value> {
     let node = watch::node().await?;
-    node.push("hello-c").await?;
+    let mut subjects = Vec::new();
+    for name in SAMPLES {
+        subjects.push(Subject { name: name.to_owned(), file: guest(name)?, times: 4.0 });
+    }
+    for file in files {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase().replace(['_', '.'], "-");
+        subjects.push(Subject { name, file: file.clone(), times: 2.0 });
+    }
     let mut targets = Vec::new();
     let address = node.ready().http.trim_start_matches("http://").to_owned();
-    for name in GUESTS {
-        node.apply(name).await?;
-        node.rolled_out(name).await?;
-        let host = format!("{name}.localhost");
+    for it in &subjects {
+        node.push_file(&it.file, &format!("{}:v1", it.name)).await?;
+        let text = read_example("hello/hello.yaml")?.replace("hello", &it.name).replace("16Mi", "512Mi");
+        node.apply_text(&text).await?;
+        node.rolled_out(&it.name).await?;
+        let host = format!("{}.localhost", it.name);
         answers(node.gateway(), &host).await?;
-        targets.push(target(&format!("eyot {name}"), &address, &host));
+        targets.push(http::Target { pid: node.pid(), ..target(&format!("eyot {}", it.name), &address, &host) });
     }
     // Kept until the end: dropping it ends the peer.
     let mut peers = Vec::new();
-    for name in GUESTS {
-        if let Some((peer, address)) = wasmtime(name).await? {
+    for it in &subjects {
+        if let Some((peer, address)) = wasmtime(&it.file).await? {
             answers(&Gateway::new(&format!("http://{address}")), "localhost").await?;
-            targets.push(target(&format!("wasmtime serve {name}"), &address, "localhost"));
+            let target = target(&format!("wasmtime serve {}", it.name), &address, "localhost");
+            targets.push(http::Target { pid: peer.id(), ..target });
             peers.push(peer);
         }
     }
+    let (peer, address) = hyper()?;
+    answers(&Gateway::new(&format!("http://{address}")), "localhost").await?;
+    targets.push(http::Target { pid: peer.id(), ..target(HYPER, &address, "localhost") });
+    peers.push(peer);
     let mut result = http::run(http::Options::of(targets)).await?;
-    for name in GUESTS {
-        let rate = |who: &str| result["targets"][format!("{who} {name}")]["requests_per_second"].as_f64();
-        if let (Some(ours), Some(theirs)) = (rate("eyot"), rate("wasmtime serve")) {
-            result["times_wasmtime_serve"][name] = json!((ours / theirs * 100.0).round() / 100.0);
-        }
-    }
+    result["aims"] = verdicts(&subjects, &result);
     Ok(result)
 }
 
+/// Rates and tails against those of the others in the same run.
+fn verdicts(subjects: &[Subject], result: &Value) -> Value {
+    let mut aims = serde_json::Map::new();
+    for Subject { name, times, .. } in subjects {
+        let of = |who: &str, what: &str| result["targets"][who][what].as_f64();
+        let (ours, serve) = (format!("eyot {name}"), format!("wasmtime serve {name}"));
+        let mut against = |peer: &str, what: &str, aim: Aim| {
+            if let (Some(ours), Some(theirs)) = (of(&ours, what), of(peer, what)) {
+                aims.insert(format!("{name}: {what}, times {peer}"), report::verdict(ours / theirs, aim));
+            }
+        };
+        against(&serve, "requests_per_second", Aim::AtLeast(*times));
+        against(&serve, "p99_us", Aim::AtMost(1.0));
+        if SAMPLES.contains(&name.as_str()) {
+            against(HYPER, "requests_per_second", Aim::AtLeast(0.6));
+        }
+    }
+    Value::Object(aims)
+}
+
 pub(crate) fn target(name: &str, address: &str, host: &str) -> http::Target {
-    http::Target { name: name.to_owned(), address: address.to_owned(), host: host.to_owned(), path: "/".to_owned() }
+    let (name, address) = (name.to_owned(), address.to_owned());
+    http::Target { name, address, host: host.to_owned(), path: "/".to_owned(), pid: None }
 }
 
 pub(crate) async fn answers(gateway: &Gateway, host: &str) -> Result<()> {
@@ -57,14 +106,22 @@ pub(crate) async fn answers(gateway: &Gateway, host: &str) -> Result<()> {
 }
 
 /// The peer on a free port, when `$EYOT_WASMTIME` names one.
-async fn wasmtime(guest_name: &str) -> Result<Option<(Child, String)>> {
+async fn wasmtime(file: &Path) -> Result<Option<(Child, String)>> {
     let Some(program) = std::env::var_os("EYOT_WASMTIME") else {
         eprintln!("  EYOT_WASMTIME names no wasmtime: measured without a peer");
         return Ok(None);
     };
     let free = TcpListener::bind("127.0.0.1:0").context("finding a port")?.local_addr()?;
     let mut command = Command::new(program);
-    command.args(["serve", "-S", "cli", "--env", "POD_NAME=peer", "--addr", &free.to_string()]).arg(guest(guest_name)?);
+    command.args(["serve", "-S", "cli", "--env", "POD_NAME=peer", "--addr", &free.to_string()]).arg(file);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     Ok(Some((command.spawn().context("starting wasmtime serve")?, free.to_string())))
+}
+
+/// hyper alone on a free port, in a process of its own.
+fn hyper() -> Result<(Child, String)> {
+    let free = TcpListener::bind("127.0.0.1:0").context("finding a port")?.local_addr()?;
+    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+    command.args(["bare-hyper", "--listen", &free.to_string()]).stdin(Stdio::null()).kill_on_drop(true);
+    Ok((command.spawn().context("starting hyper")?, free.to_string()))
 }

@@ -42,6 +42,24 @@ pub(crate) fn summary(samples: &[Duration]) -> Value {
     json!({ "samples": sorted.len(), "min_ms": at(0.0), "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1.0) })
 }
 
+/// What a figure is held against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Aim {
+    /// It is met up to here.
+    AtMost(f64),
+    /// It is met from here on.
+    AtLeast(f64),
+}
+
+/// A figure, its aim, and whether it was met.
+pub(crate) fn verdict(came_to: f64, aim: Aim) -> Value {
+    let (aim, met) = match aim {
+        Aim::AtMost(most) => (format!("at most {most}"), came_to <= most),
+        Aim::AtLeast(least) => (format!("at least {least}"), came_to >= least),
+    };
+    json!({ "came_to": (came_to * 100.0).round() / 100.0, "aim": aim, "met": met })
+}
+
 /// Milliseconds with three decimals.
 pub(crate) fn millis(took: Duration) -> f64 {
     (took.as_secs_f64() * 1e6).round() / 1e3
@@ -57,6 +75,13 @@ mod tests {
         let got = summary(&samples);
         assert_eq!(got, json!({ "samples": 200, "min_ms": 1.0, "p50_ms": 100.0, "p99_ms": 198.0, "max_ms": 200.0 }));
         assert_eq!(summary(&[])["p50_ms"], Value::Null);
+    }
+
+    #[test]
+    fn a_figure_meets_its_aim_or_does_not() {
+        assert!(verdict(1.5, Aim::AtMost(1.5))["met"] == true && verdict(1.51, Aim::AtMost(1.5))["met"] == false);
+        let expected = json!({ "came_to": 3.25, "aim": "at least 4", "met": false });
+        assert_eq!(verdict(3.25, Aim::AtLeast(4.0)), expected);
     }
 
     #[test]

@@ -18,7 +18,14 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
-use crate::{kernels, neighbour};
+use crate::{
+    floor, kernels, neighbour,
+    report::{self, Aim},
+};
+
+/// Microseconds that calls and cold starts of the samples may take: median and p99.
+const AIMS: [(&str, [f64; 2], [f64; 2]); 2] =
+    [("hello-c", [11.0, 20.0], [130.0, 200.0]), ("hello", [15.0, 40.0], [230.0, 380.0])];
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -46,9 +53,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
     let dir = tempfile::tempdir()?;
     let runtime = Runtime::new(RuntimeConfig::new(dir.path().join("cache")))?;
     let built_in = dir.path().join("smallest.wasm");
-    let answer = "(call $hello (local.get $outparam))";
-    let text = include_str!("../../../shell/runtime/tests/guests/http.wat").replace(";;HANDLE;;", answer);
-    std::fs::write(&built_in, wat::parse_str(text)?)?;
+    write_smallest(&built_in, "(call $hello (local.get $outparam))")?;
     let mut results = Map::new();
     for file in std::iter::once(&built_in).chain(&options.guests) {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -56,6 +61,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
             measure(&runtime, file, &options).await.with_context(|| format!("measuring {}", file.display()))?;
         results.insert(name, result);
     }
+    results.insert("aims".to_owned(), verdicts(&results));
     let program = runtime.load(&built_in, "bench:smallest").await?;
     let guest = program.serve(spec())?;
     let beside = neighbour::run(&runtime, &guest, options.calls / 4).await.context("measuring beside neighbours")?;
@@ -65,6 +71,27 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
         results.insert("processor".to_owned(), kernels);
     }
     Ok(Value::Object(results))
+}
+
+/// Writes the smallest component there is that does this with each request.
+pub(crate) fn write_smallest(file: &Path, does: &str) -> anyhow::Result<()> {
+    let text = include_str!("../../../shell/runtime/tests/guests/http.wat").replace(";;HANDLE;;", does);
+    Ok(std::fs::write(file, wat::parse_str(text)?)?)
+}
+
+/// Whether the samples that were measured are as fast as they should be, and how calls scale over the cores.
+fn verdicts(results: &Map<String, Value>) -> Value {
+    let mut aims = Map::new();
+    for (name, fresh, cold) in AIMS {
+        let Some(result) = results.get(name) else { continue };
+        for (what, [p50, p99]) in [("fresh_call_us", fresh), ("cold_from_cache_us", cold)] {
+            for (quantile, most) in [("p50", p50), ("p99", p99)] {
+                let came_to = result[what][quantile].as_f64().unwrap_or(f64::INFINITY);
+                aims.insert(format!("{name} {what} {quantile}"), report::verdict(came_to, Aim::AtMost(most)));
+            }
+        }
+    }
+    Value::Object(aims)
 }
 
 async fn measure(runtime: &Runtime, file: &Path, options: &Options) -> anyhow::Result<Value> {
@@ -77,16 +104,22 @@ async fn measure(runtime: &Runtime, file: &Path, options: &Options) -> anyhow::R
             "start_to_exit_us": summary(&runs) }));
     }
     let guest = program.serve(spec())?;
+    let began = Instant::now();
     let one = calls(&guest, options.calls).await?;
+    let one_per_second = (options.calls + options.calls / 10) as f64 / began.elapsed().as_secs_f64();
     let (each, per_second) = calls_on_all_threads(&guest, options.calls).await?;
     drop((guest, program));
+    let floor = floor::run(file, options.calls).await.context("calling it on wasmtime alone")?;
     let cold = cold_calls(runtime, file, &digest, options.loads).await?;
     Ok(json!({
         "kind": ProgramKind::HttpComponent.to_string(),
         "compile_ms": compiled.took.as_millis() as u64,
         "fresh_call_us": summary(&one),
+        "fresh_call_on_wasmtime_alone_us": summary(&floor),
         "fresh_call_all_threads_us": summary(&each),
+        "fresh_calls_per_second_one_thread": one_per_second as u64,
         "fresh_calls_per_second_all_threads": per_second,
+        "all_threads_times_one": (per_second as f64 / one_per_second * 100.0).round() / 100.0,
         "cold_from_cache_us": summary(&cold),
     }))
 }

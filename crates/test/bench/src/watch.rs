@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 /// Longest wait for the next event that brings an end nearer.
 const EVENT_MAX: Duration = Duration::from_secs(60);
 
+/// Pods that the default range of addresses has room for.
+const DEFAULT_RANGE_PODS: usize = 60_000;
+
 /// The part of a pod's status that counts here.
 #[derive(Clone, Debug, Default, Deserialize, serde::Serialize)]
 pub(crate) struct Status {
@@ -120,7 +123,20 @@ async fn watch(
 
 /// A quiet node on a fresh directory with the whole default pod range and `hello` in its registry.
 pub(crate) async fn node() -> Result<Node> {
-    let node = Node::start_with(options()).await?;
+    with_hello(options()).await
+}
+
+/// The same with addresses for so many pods.
+pub(crate) async fn node_for(pods: usize) -> Result<Node> {
+    let mut options = options();
+    if pods > DEFAULT_RANGE_PODS {
+        options.args = ["--cluster-cidr", "10.64.0.0/12"].map(str::to_owned).to_vec();
+    }
+    with_hello(options).await
+}
+
+async fn with_hello(options: Options) -> Result<Node> {
+    let node = Node::start_with(options).await?;
     node.push("hello").await?;
     Ok(node)
 }

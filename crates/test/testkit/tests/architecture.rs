@@ -84,9 +84,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// A crate of others, and which of ours may name it.
 const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
-    ("wasmtime", &["eyot-runtime"]),
-    ("wasmtime-wasi", &["eyot-runtime"]),
-    ("wasmtime-wasi-http", &["eyot-runtime"]),
+    ("wasmtime", &["eyot-runtime", "eyot-bench"]),
+    ("wasmtime-wasi", &["eyot-runtime", "eyot-bench"]),
+    ("wasmtime-wasi-http", &["eyot-runtime", "eyot-bench"]),
     ("rusqlite", &["eyot-bucket", "eyot-store"]),
     (
         "kube",
