@@ -14,7 +14,7 @@ const HOST: &str = "x86_64-unknown-linux-gnu";
 /// Flags of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Flags {
-    /// Which: write, patch, selector, quantity, host, apply, custom, admission, token, csr.
+    /// Which: write, patch, selector, quantity, host, apply, custom, admission, token, csr, module, service, calls.
     target: String,
     /// How long.
     #[arg(long, default_value_t = 60)]

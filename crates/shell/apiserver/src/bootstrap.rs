@@ -20,7 +20,7 @@ pub struct BootstrapError {
     pub message: String,
 }
 
-/// Makes the namespaces, the `wasm` RuntimeClass, the default Gateway, the `kubernetes` Service, the built-in roles and the
+/// Makes the namespaces, the RuntimeClasses, the default Gateway, the `kubernetes` Service, the built-in roles and the
 /// definitions of policies, where missing.
 ///
 /// Nothing that exists is changed, so that an administrator's edits stay; only roles get rules that they came to lack.
@@ -52,14 +52,18 @@ pub async fn bootstrap(server: &ApiServer) -> Result<(), BootstrapError> {
     Ok(())
 }
 
+/// A class that is called as the handler it stands for, as nodes have them.
+fn runtime_class(name: &str) -> Value {
+    json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": name})
+}
+
 fn waves(server: &Shared) -> [Vec<Value>; 2] {
     let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease", "eyot-system"].map(namespace);
     let rest = vec![
-        json!({
-            "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
-            "metadata": {"name": "wasm"}, "handler": "wasm",
-        }),
+        runtime_class("wasm"),
+        runtime_class("eyot"),
+        runtime_class("wasmedge"),
         priority_class(
             "system-cluster-critical",
             2_000_000_000,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{self, ApiError},
     claims::provision,
-    pod::{self, Shared},
+    pod::{self, Shared, engine},
 };
 
 /// Between two writes of an unchanged status, as the kubelet's.
@@ -79,7 +79,7 @@ pub(crate) async fn run(shared: &Shared) {
     }
 }
 
-/// Writes the Node, the RuntimeClass and the StorageClass. Returns the node's uid.
+/// Writes the Node, the RuntimeClasses and the StorageClass. Returns the node's uid.
 async fn register(shared: &Shared) -> Result<String, ApiError> {
     #[derive(serde::Deserialize)]
     struct Written {
@@ -89,10 +89,12 @@ async fn register(shared: &Shared) -> Result<String, ApiError> {
     struct Meta {
         uid: String,
     }
-    let class = json!({
-        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "wasm" }, "handler": "wasm",
-    });
-    create_if_absent(&shared.client, "/apis/node.k8s.io/v1/runtimeclasses", &class).await?;
+    for handler in engine::HANDLERS {
+        let class = json!({
+            "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": handler }, "handler": handler,
+        });
+        create_if_absent(&shared.client, "/apis/node.k8s.io/v1/runtimeclasses", &class).await?;
+    }
     let node = node(shared);
     match api::create(&shared.client, "/api/v1/nodes", &node).await {
         Ok(()) => {}
@@ -146,11 +148,12 @@ fn arch() -> &'static str {
 }
 
 async fn write_status(shared: &Shared) -> Result<(), ApiError> {
-    let status = status(shared.size, shared.host_ip, &shared.config.name, shared.config.pods_max);
+    let handlers = engine::handlers(&shared.runtime);
+    let status = status(shared.size, shared.host_ip, &shared.config.name, shared.config.pods_max, &handlers);
     api::patch(&shared.client, &format!("{}/status", path(shared)), api::STRATEGIC, &status).await
 }
 
-fn status(size: Size, host_ip: Ipv4Addr, name: &str, pods_max: u32) -> Value {
+fn status(size: Size, host_ip: Ipv4Addr, name: &str, pods_max: u32, handlers: &[&str]) -> Value {
     let now = pod::time(pod::now());
     let condition = |kind: &str, value: &str, reason: &str, message: &str| {
         json!({
@@ -177,6 +180,8 @@ fn status(size: Size, host_ip: Ipv4Addr, name: &str, pods_max: u32) -> Value {
             condition("PIDPressure", "False", "KubeletHasSufficientPID", "guests are not processes of this machine"),
             condition("Ready", "True", "KubeletReady", "eyot is ready to run WebAssembly"),
         ],
+        // The unnamed one is for pods that name no class.
+        "runtimeHandlers": handlers.iter().map(|it| json!({ "name": it })).collect::<Vec<_>>(),
         "nodeInfo": {
             "architecture": arch(), "operatingSystem": "linux", "osImage": os_image(),
             "kernelVersion": kernel.trim(), "machineID": machine_id.trim(), "systemUUID": machine_id.trim(),

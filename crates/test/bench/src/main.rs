@@ -6,6 +6,7 @@
 mod advise;
 mod api;
 mod bare;
+mod first;
 mod floor;
 mod http;
 mod kernels;

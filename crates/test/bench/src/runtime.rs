@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    floor, kernels, neighbour,
+    first, floor, kernels, neighbour,
     report::{self, Aim},
 };
 
@@ -51,7 +51,10 @@ impl Options {
 /// Measures every guest and returns medians and 99th percentiles, in microseconds, by guest.
 pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
     let dir = tempfile::tempdir()?;
-    let runtime = Runtime::new(RuntimeConfig::new(dir.path().join("cache")))?;
+    let mut config = RuntimeConfig::new(dir.path().join("cache"));
+    // How soon a large guest answers is measured apart.
+    config.early_code_bytes = None;
+    let runtime = Runtime::new(config)?;
     let built_in = dir.path().join("smallest.wasm");
     write_smallest(&built_in, "(call $hello (local.get $outparam))")?;
     let mut results = Map::new();
@@ -66,6 +69,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
     let guest = program.serve(spec())?;
     let beside = neighbour::run(&runtime, &guest, options.calls / 4).await.context("measuring beside neighbours")?;
     results.insert("beside".to_owned(), beside);
+    let first = first::run().await.context("measuring first answers")?;
+    results.insert("first answer".to_owned(), first);
     if let Ok(file) = eyot_testkit::guest("kernels") {
         let kernels = kernels::run(&runtime, &file).await.context("measuring processor time")?;
         results.insert("processor".to_owned(), kernels);

@@ -59,10 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("eyot-testkit", &[]),
-    (
-        "eyot-mixture",
-        &["eyot-gatekeeper", "eyot-kyverno", "eyot-model", "eyot-policy", "eyot-rego", "eyot-vap"],
-    ),
+    ("eyot-mixture", &["eyot-gatekeeper", "eyot-kyverno", "eyot-model", "eyot-policy", "eyot-rego", "eyot-vap"]),
     (
         "eyot-bench",
         &[

@@ -5,6 +5,7 @@
 //! another ([`Owner::drive`]) and ends when nothing is needed. So an idle pod has no task, no timer and no queue.
 
 mod check;
+pub(crate) mod engine;
 mod grpc;
 mod late;
 mod machine;

@@ -16,7 +16,15 @@ use eyot_runtime::{AllowedHosts, GuestSpec, LoadedFrom, LogSink, Mount, Program}
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::{Owner, Shared, check, late, machine::Running, message::Message, probe, serve, session::InputPipe};
+use super::{
+    Owner, Shared, check,
+    engine::{self, Engine},
+    late,
+    machine::Running,
+    message::Message,
+    probe, serve,
+    session::InputPipe,
+};
 use crate::{
     aliases, api, buckets, claims, early,
     env::{self, EnvError},
@@ -123,8 +131,11 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     let missing = || Blocked::config("the container is no longer in the pod");
     let container = env::container_named(&pod, &container).ok_or_else(missing)?;
     let container = &*container;
-    runtime_class(owner, &pod).await?;
+    let engine = engine::choose(owner, &pod).await?;
     let image = pull(owner, &pod, container).await?;
+    if let Engine::WasmEdge(edge) = engine {
+        return engine::start(owner, &edge, &pod, container, &image, Begin { ip, run, resumed }).await;
+    }
     let program = owner.shared.runtime.load(&image.wasm, &image.wasm_digest).await.map_err(|error| {
         Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("{}: {error}", image.reference))
     })?;
@@ -174,15 +185,38 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
         owner.note(Some(&container.name), "Started", message);
         post_start(owner, &pod, container, &image, &running, ip).await?;
     }
+    Ok(live(container, &image, running, log, message, &Begin { ip, run, resumed }))
+}
+
+/// What a start begins with, as far as it is no object.
+pub(super) struct Begin {
+    pub(super) ip: Ipv4Addr,
+    pub(super) run: u32,
+    pub(super) resumed: bool,
+}
+
+/// A container that runs now.
+pub(super) fn live(
+    container: &Container,
+    image: &Image,
+    running: Running,
+    log: Arc<Log>,
+    message: Option<Box<Message>>,
+    begin: &Begin,
+) -> Outcome {
     let repository = image.reference.split('@').next().unwrap_or_default();
     let image_id = format!("{}@{}", without_tag(repository), image.digest).into();
-    let probes = probe::plan(container, &running, ip, resumed);
+    let probes = probe::plan(container, &running, begin.ip, begin.resumed);
     let input = InputPipe::of(&running, container.stdin_once == Some(true));
-    Ok(Outcome::Running(Live { run, running, image_id, log, input, probes, message }))
+    Outcome::Running(Live { run: begin.run, running, image_id, log, input, probes, message })
 }
 
 /// Makes a place for a process's last words.
-async fn message(owner: &Owner, container: &Container, mounts: &mut Vec<Mount>) -> Result<Box<Message>, Blocked> {
+pub(super) async fn message(
+    owner: &Owner,
+    container: &Container,
+    mounts: &mut Vec<Mount>,
+) -> Result<Box<Message>, Blocked> {
     let failed = |error: &dyn std::fmt::Display| {
         Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("terminationMessagePath: {error}"))
     };
@@ -203,31 +237,6 @@ fn without_tag(reference: &str) -> &str {
         // A colon before a slash belongs to the registry's port.
         Some((name, tag)) if !tag.contains('/') => name,
         _ => reference,
-    }
-}
-
-/// Checks that the pod asks for a runtime that this node is.
-async fn runtime_class(owner: &Owner, pod: &Pod) -> Result<(), Blocked> {
-    let name = pod.spec.as_ref().and_then(|it| it.runtime_class_name.as_deref()).unwrap_or_default();
-    if matches!(name, "" | "wasm") {
-        return Ok(());
-    }
-    #[derive(serde::Deserialize)]
-    struct RuntimeClass {
-        handler: String,
-    }
-    let path = format!("/apis/node.k8s.io/v1/runtimeclasses/{name}");
-    let class = api::get::<RuntimeClass>(&owner.shared.client, &path).await.map_err(Blocked::config)?;
-    match class {
-        Some(class) if class.handler == "wasm" => Ok(()),
-        Some(class) => {
-            let message = format!(
-                "spec.runtimeClassName: this node has no handler {:?} of runtime class {name:?}",
-                class.handler
-            );
-            Err(Blocked::new(WaitingReason::UnsupportedField, "UnsupportedField", message))
-        }
-        None => Err(Blocked::config(format!("runtimeclass {name:?} not found"))),
     }
 }
 
@@ -555,7 +564,7 @@ fn told_of_too_many() {
     });
 }
 
-async fn post_start(
+pub(super) async fn post_start(
     owner: &Arc<Owner>,
     pod: &Arc<Pod>,
     container: &Container,

@@ -11,3 +11,4 @@ mod island;
 mod proxy;
 mod restart;
 mod session;
+mod wasmedge;
