@@ -42,8 +42,8 @@ pub(crate) async fn run() -> Result<Value> {
 async fn measure(file: &Path) -> Result<Value> {
     let bytes = std::fs::metadata(file)?.len();
     let (alone, ..) = first(file, None).await?;
-    // Its cache is written to until the program is optimised.
-    let (early, program, _cache) = first(file, RuntimeConfig::new("").early_code_bytes).await?;
+    // What optimises the program behind it has to be there until then.
+    let (early, program, _runtime) = first(file, RuntimeConfig::new("").early_code_bytes).await?;
     ensure!(!program.is_optimised(), "it was not compiled in a hurry");
     let before = calls(&program).await?;
     let since = Instant::now();
@@ -64,7 +64,7 @@ async fn measure(file: &Path) -> Result<Value> {
 }
 
 /// From a file that nobody has seen to the end of its first answer.
-async fn first(file: &Path, early_code_bytes: Option<u64>) -> Result<(Duration, Program, TempDir)> {
+async fn first(file: &Path, early_code_bytes: Option<u64>) -> Result<(Duration, Program, (Runtime, TempDir))> {
     let dir = tempfile::tempdir()?;
     let mut config = RuntimeConfig::new(dir.path().join("cache"));
     config.early_code_bytes = early_code_bytes;
@@ -72,7 +72,7 @@ async fn first(file: &Path, early_code_bytes: Option<u64>) -> Result<(Duration, 
     let started = Instant::now();
     let program = runtime.load(file, "bench:first").await?;
     call(&program.serve(spec())?).await?;
-    Ok((started.elapsed(), program, dir))
+    Ok((started.elapsed(), program, (runtime, dir)))
 }
 
 async fn calls(program: &Program) -> Result<Value> {

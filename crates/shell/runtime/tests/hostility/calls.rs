@@ -126,12 +126,14 @@ fn call(u: &mut Unstructured<'_>, out: &mut String, there: &mut HashSet<&'static
         }
         let Some((_, made)) = MADE.iter().find(|(it, _)| it == local) else { return Ok(()) };
         out.push_str(made);
-        there.insert(local);
+        there.insert(*local);
     }
     let taken = TAKEN.iter().filter(|(it, _)| it == name).flat_map(|(_, taken)| *taken);
-    taken.for_each(|it| drop(there.remove(it)));
+    for it in taken {
+        there.remove(it);
+    }
     if let Core(local) | Memory(local, _) = gives {
-        there.insert(local);
+        there.insert(*local);
     }
     let mut call = format!("(call ${name}");
     let mut area = None;

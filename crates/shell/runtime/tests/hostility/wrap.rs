@@ -69,7 +69,7 @@ impl Seen {
 
     /// Functions that a caller without any values of its own can call.
     fn callable(&self) -> impl Iterator<Item = (usize, &FuncType)> {
-        let of = |(index, ty): (usize, &u32)| Some((index, self.types.get(*ty as usize)?.as_ref()?));
+        let of = move |(index, ty): (usize, &u32)| Some((index, self.types.get(*ty as usize)?.as_ref()?));
         let is_number = |it: &ValType| matches!(it, ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64);
         let fits = move |it: &FuncType| it.params().iter().chain(it.results()).all(is_number);
         self.functions.iter().enumerate().filter_map(of).filter(move |it| fits(it.1)).take(CALLED_MAX)
