@@ -144,8 +144,14 @@ impl Opa {
 
 /// The input that OPA's own webhook passes: the whole review.
 fn input_of(review: &Review<'_>) -> Rego {
-    let request = review.request(&uuid::Uuid::new_v4().to_string());
-    Rego::from(&json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}))
+    let about = review.about(&uuid::Uuid::new_v4().to_string());
+    let about = about.iter().map(|(name, value)| (name.as_str(), Rego::from(value)));
+    let objects = [("object", Rego::from(review.object)), ("oldObject", review.old.map_or(Rego::Null, Rego::from))];
+    Rego::record([
+        ("apiVersion", Rego::string("admission.k8s.io/v1")),
+        ("kind", Rego::string("AdmissionReview")),
+        ("request", Rego::record(about.chain(objects))),
+    ])
 }
 
 /// Whether a policy can be about a request, as far as that is known without its objects.

@@ -118,12 +118,14 @@ fn mutate(
 ) -> Result<bool, ApiError> {
     let (namespace, now, data) = (namespace(server, attempt), Timestamp::now(), Live(server));
     let mut changed = false;
+    // The object as an engine got it, made anew only when the one before changed it.
+    let mut given: Option<Value> = None;
     for engine in &server.policies.engines {
         if !engine.wants(&review(attempt, &Value::Null, now)) {
             continue;
         }
-        let before = object.clone();
-        let review = Review { namespace_object: namespace.as_ref(), ..review(attempt, &before, now) };
+        let before = &*given.get_or_insert_with(|| object.clone());
+        let review = Review { namespace_object: namespace.as_ref(), ..review(attempt, before, now) };
         let made = guarded(engine, || engine.mutate(&review, object, &mut admitted.turns, &data))?;
         let made = made.map_err(|it| refusal(attempt, engine, &[it]))?;
         note(attempt, engine, &made.audit_annotations);
@@ -131,8 +133,8 @@ fn mutate(
         if made.changed {
             let new = std::mem::take(object);
             let failed = |why: String| ApiError::internal(format!("the policy engine {}: {why}", engine.name()));
-            *object = admit::settle(attempt, &before, new).map_err(failed)?;
-            changed = true;
+            *object = admit::settle(attempt, before, new).map_err(failed)?;
+            (changed, given) = (true, None);
         }
     }
     Ok(changed)
