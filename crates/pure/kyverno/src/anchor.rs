@@ -29,6 +29,10 @@ pub(crate) struct Anchor<'a> {
 
 impl<'a> Anchor<'a> {
     pub(crate) fn parse(text: &'a str) -> Option<Anchor<'a>> {
+        // Most keys are plain names.
+        if text.as_bytes().last().is_some_and(u8::is_ascii_alphanumeric) {
+            return None;
+        }
         let text = text.trim();
         let (modifier, rest) = match text.as_bytes().first()? {
             b'(' => (Modifier::Condition, text),

@@ -281,25 +281,32 @@ impl SubjectRef {
 impl Resources {
     /// Whether it asks for nothing.
     pub fn is_empty(&self) -> bool {
-        self.kinds.is_empty()
-            && self.name.is_empty()
+        self.kinds.is_empty() && self.operations.is_empty() && self.asks_for_kinds_only()
+    }
+
+    fn fits(&self, subject: &Subject<'_>) -> bool {
+        // What tells most objects from each other comes first.
+        (self.operations.is_empty() || self.operations.iter().any(|it| it == subject.operation))
+            && (self.kinds.is_empty() || self.kinds.iter().any(|it| it.fits(subject)))
+            && (self.asks_for_kinds_only() || self.object_fits(subject))
+    }
+
+    fn asks_for_kinds_only(&self) -> bool {
+        self.name.is_empty()
             && self.names.is_empty()
             && self.namespaces.is_empty()
             && self.annotations.is_none()
             && self.selector.is_none()
             && self.namespace_selector.is_none()
-            && self.operations.is_empty()
     }
 
-    fn fits(&self, subject: &Subject<'_>) -> bool {
+    fn object_fits(&self, subject: &Subject<'_>) -> bool {
         let metadata = &subject.object["metadata"];
         let text = |field: &str| metadata[field].as_str().unwrap_or_default();
         let name = if text("name").is_empty() { text("generateName") } else { text("name") };
         let is_namespace = subject.object["kind"] == "Namespace";
         let namespace = if is_namespace { name } else { text("namespace") };
-        (self.operations.is_empty() || self.operations.iter().any(|it| it == subject.operation))
-            && (self.kinds.is_empty() || self.kinds.iter().any(|it| it.fits(subject)))
-            && (self.name.is_empty() || wildcard::matches(&self.name, name))
+        (self.name.is_empty() || wildcard::matches(&self.name, name))
             && (self.names.is_empty() || wildcard::any(self.names.iter().map(String::as_str), name))
             && (self.namespaces.is_empty() || wildcard::any(self.namespaces.iter().map(String::as_str), namespace))
             && self.annotations.as_ref().is_none_or(|it| annotations_fit(it, &metadata["annotations"]))

@@ -17,7 +17,7 @@ use crate::{
     matching::{self, Requester, Subject},
     mutate,
     spec::{Action, ActionOverride, Rule, Spec},
-    text, validate,
+    text, validate, variables,
 };
 
 /// A policy of either kind.
@@ -50,6 +50,8 @@ pub struct Compiled {
     pub(crate) preconditions: cel::Conditions,
     /// Demands in CEL.
     pub(crate) cel: Option<cel::Demands>,
+    /// Whether its pattern has nothing to replace.
+    pub(crate) has_constant_pattern: bool,
 }
 
 /// What a rule does.
@@ -507,5 +509,7 @@ fn compile_rule(rule: Value, path: &str, ignores_errors: bool) -> Result<Compile
     {
         return Err(Flaw::new(format!("{path}.mutate"), "must have patchStrategicMerge, patchesJson6902 or foreach"));
     }
-    Ok(Compiled { rule, preconditions, cel })
+    let pattern = rule.validate.as_ref().and_then(|it| it.pattern.as_ref());
+    let has_constant_pattern = pattern.is_some_and(variables::is_constant);
+    Ok(Compiled { rule, preconditions, cel, has_constant_pattern })
 }

@@ -110,7 +110,12 @@ fn judge(
     };
     let mut judge = Judge { rule, validate, context, rounds: 0 };
     let subject = (!is_delete).then_some(request.object);
-    let outcome = judge.demands(&demands, subject, 0)?;
+    let outcome = match (&validate.pattern, subject) {
+        (Some(pattern), Some(subject)) if compiled.has_constant_pattern && validate.deny.is_none() => {
+            judge.pattern(pattern, subject)
+        }
+        _ => judge.demands(&demands, subject, 0)?,
+    };
     made(outcome.0, outcome.1)
 }
 

@@ -4,7 +4,7 @@
 //! A text that is one variable becomes the variable's value, whatever its type; others become texts. `\{{` stands for
 //! itself.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, fmt, sync::LazyLock};
 
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -88,9 +88,57 @@ pub fn substitute_at(context: &mut Context<'_>, value: &Value, field: &[&str]) -
     if is_constant(value) {
         return Ok(value.clone());
     }
-    let resolved = references(value, value, "")?;
     let is_delete = context.operation() == "DELETE";
-    Walk { context, is_delete, field }.value(&resolved, "")
+    let mut walk = Walk { context, is_delete, field };
+    match has_references(value) {
+        true => walk.value(&references(value, value, "")?, &Place::default()),
+        false => walk.value(value, &Place::default()),
+    }
+}
+
+/// Whether a value refers to other places of itself.
+fn has_references(value: &Value) -> bool {
+    match value {
+        Value::String(it) => it.contains("$("),
+        Value::Array(all) => all.iter().any(has_references),
+        Value::Object(all) => all.iter().any(|(key, it)| key.contains("$(") || has_references(it)),
+        _ => false,
+    }
+}
+
+/// Where in a value something stands; written out only where that is told.
+#[derive(Clone, Copy, Default)]
+struct Place<'p> {
+    around: Option<&'p Place<'p>>,
+    step: Step<'p>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Step<'p> {
+    #[default]
+    Whole,
+    Field(&'p str),
+    Item(usize),
+}
+
+impl Place<'_> {
+    fn at<'p>(&'p self, step: Step<'p>) -> Place<'p> {
+        Place { around: Some(self), step }
+    }
+}
+
+/// `/spec/containers/0`.
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(around) = self.around {
+            around.fmt(f)?;
+        }
+        match self.step {
+            Step::Whole => Ok(()),
+            Step::Field(name) => write!(f, "/{}", name.replace('/', "\\/")),
+            Step::Item(at) => write!(f, "/{at}"),
+        }
+    }
 }
 
 struct Walk<'w, 'c, 'f> {
@@ -100,11 +148,11 @@ struct Walk<'w, 'c, 'f> {
 }
 
 impl Walk<'_, '_, '_> {
-    fn value(&mut self, value: &Value, path: &str) -> Result<Value, SubstituteError> {
+    fn value(&mut self, value: &Value, path: &Place<'_>) -> Result<Value, SubstituteError> {
         Ok(match value {
             Value::String(it) => self.text(it, path)?,
             Value::Array(all) => {
-                let all = all.iter().enumerate().map(|(at, it)| self.value(it, &format!("{path}/{at}")));
+                let all = all.iter().enumerate().map(|(at, it)| self.value(it, &path.at(Step::Item(at))));
                 Value::Array(all.collect::<Result<_, _>>()?)
             }
             Value::Object(all) => {
@@ -115,7 +163,7 @@ impl Walk<'_, '_, '_> {
                         Value::Null => key.clone(),
                         _ => return Err(SubstituteError::Key(key.clone())),
                     };
-                    let it = self.value(it, &format!("{path}/{}", key.replace('/', "\\/")))?;
+                    let it = self.value(it, &path.at(Step::Field(key)))?;
                     made.insert(new, it);
                 }
                 Value::Object(made)
@@ -124,7 +172,7 @@ impl Walk<'_, '_, '_> {
         })
     }
 
-    fn text(&mut self, text: &str, path: &str) -> Result<Value, SubstituteError> {
+    fn text(&mut self, text: &str, path: &Place<'_>) -> Result<Value, SubstituteError> {
         if !text.contains("{{") {
             return Ok(Value::String(text.to_owned()));
         }
@@ -150,17 +198,17 @@ impl Walk<'_, '_, '_> {
                 }
                 text = text.replacen(&format!("{prefix}{variable}"), &format!("{prefix}{value}"), 1);
                 if text.len() > BYTES_MAX {
-                    return Err(SubstituteError::Endless(path.to_owned()));
+                    return Err(SubstituteError::Endless(path.to_string()));
                 }
             }
             if shallow {
                 return Ok(Value::String(text.replace("\\{{", "{{")));
             }
         }
-        Err(SubstituteError::Endless(path.to_owned()))
+        Err(SubstituteError::Endless(path.to_string()))
     }
 
-    fn lookup(&mut self, mut name: String, path: &str) -> Result<Value, SubstituteError> {
+    fn lookup(&mut self, mut name: String, path: &Place<'_>) -> Result<Value, SubstituteError> {
         if name == "@" {
             name = self.own_field(path);
         }
@@ -169,16 +217,16 @@ impl Walk<'_, '_, '_> {
         }
         self.context.query(&name).map_err(|source| SubstituteError::Variable {
             variable: name,
-            path: path.to_owned(),
+            path: path.to_string(),
             source,
         })
     }
 
     /// The field that stands at this place in the object.
-    fn own_field(&mut self, path: &str) -> String {
+    fn own_field(&mut self, path: &Place<'_>) -> String {
         let base = if self.context.query("target").is_ok() { "target" } else { "request.object" };
         let mut name = base.to_owned();
-        let below = path.replace("\\/", "\u{0}");
+        let below = path.to_string().replace("\\/", "\u{0}");
         for part in self.field.iter().copied().chain(below.split('/').filter(|it| !it.is_empty())) {
             let part = part.replace('\u{0}', "/");
             let part = Anchor::parse(&part).map_or(part.as_str(), |it| it.key).to_owned();

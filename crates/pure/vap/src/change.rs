@@ -116,14 +116,14 @@ impl One<'_> {
         let review = Review { object: current.as_ref(), ..*self.review };
         if let ([mutation], true) = (&self.policy.mutations[..], self.is_plain()) {
             let mut budget = Budget::new(Budget::WRITE);
-            let object = || current.clone();
-            // In one go: whoever keeps the object while it changes has it copied.
-            let seen = shown
-                .of_shared(&object, &review, self.data, self.version)
-                .with("params", param.clone())
-                .with_variables(self.policy.variables.clone());
-            let Some(value) = computed(self.policy, mutation, &seen, true, &mut budget)? else { return Ok(None) };
+            let seen = match self.policy.sees_object {
+                true => shown.of_shared(&|| current.clone(), &review, self.data, self.version),
+                false => shown.around(&review, self.data),
+            };
+            let value = computed(self.policy, mutation, &self.under(&seen, param), true, &mut budget)?;
+            // The object is copied when it changes while somebody keeps it.
             drop(seen);
+            let Some(value) = value else { return Ok(None) };
             return onto(mutation, self.review.requested, current, shown, value).map(Some);
         }
         let with_param = |seen: Environment| seen.with("params", param.clone());
@@ -136,6 +136,11 @@ impl One<'_> {
             *current = Arc::new(new);
         }
         Ok(Some(differs))
+    }
+
+    /// What the policy's expressions see with a parameter.
+    fn under(&self, seen: &Environment, param: &Arc<Value>) -> Environment {
+        seen.with("params", param.clone()).with_variables(self.policy.variables.clone())
     }
 
     /// Whether the policy sees the object as the request has it.

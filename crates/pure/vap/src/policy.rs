@@ -67,6 +67,8 @@ pub struct Policy {
     pub(crate) mutations: Vec<Mutation>,
     /// Whether it wants to see what later ones changed.
     pub reinvoked: bool,
+    /// Whether any of its expressions names the object.
+    pub(crate) sees_object: bool,
     /// Why it cannot be evaluated at all.
     pub broken: Option<String>,
 }
@@ -153,11 +155,21 @@ impl Policy {
         let param = |field: &str| spec["paramKind"][field].as_str().unwrap_or_default().to_owned();
         let bare = around.of_conditions();
         let making = Surroundings { makes_messages: true, ..around };
+        let conditions: Vec<Expression> =
+            list("matchConditions").map(|it| expression(&bare, &it["expression"])).collect();
+        let mutations: Vec<Mutation> = match mutates {
+            true => list("mutations").map(|it| mutation(it, |text| expression(&making, text))).collect(),
+            false => Vec::new(),
+        };
+        let mut expressions = conditions.iter().chain(mutations.iter().map(|it| &it.expression));
+        let sees_object = !mutates
+            || expressions.any(|it| it.program.as_ref().is_ok_and(|it| it.names("object")))
+            || variables.iter().any(|it| it.program.names("object"));
         Policy {
             name: meta::name(object).unwrap_or_default().to_owned(),
             matching: Matching::read(&spec["matchConstraints"]),
             param_kind: spec["paramKind"].is_object().then(|| (param("apiVersion"), param("kind"))),
-            conditions: list("matchConditions").map(|it| expression(&bare, &it["expression"])).collect(),
+            conditions,
             ignores_failures: spec["failurePolicy"] == "Ignore",
             validations: list("validations").map(|it| validation(it, |text| expression(&making, text))).collect(),
             annotations: list("auditAnnotations")
@@ -166,11 +178,8 @@ impl Policy {
                     (key, expression(&making, &it["valueExpression"]))
                 })
                 .collect(),
-            mutations: if mutates {
-                list("mutations").map(|it| mutation(it, |text| expression(&making, text))).collect()
-            } else {
-                Vec::new()
-            },
+            mutations,
+            sees_object,
             reinvoked: spec["reinvocationPolicy"] == "IfNeeded",
             variables: variables.into(),
             broken,

@@ -51,6 +51,11 @@ impl Shown {
         self.of_shared(&|| Arc::new(review.object.clone()), review, data, version)
     }
 
+    /// Everything but the object itself, for expressions that do not name it.
+    pub(crate) fn around(&mut self, review: &Review<'_>, data: &dyn Data) -> Environment {
+        self.around.get_or_insert_with(|| around(review, data)).clone()
+    }
+
     /// The same where the request's object need not be copied to be kept.
     pub(crate) fn of_shared(
         &mut self,
@@ -63,7 +68,7 @@ impl Shown {
             Version::Other(kind) if carries_its_kind(review) => kind,
             // What a subresource carries is no version of the resource's kind.
             _ => {
-                let around = self.around.get_or_insert_with(|| around(review, data));
+                let around = self.around(review, data);
                 return self.own.get_or_insert_with(|| around.with("object", object())).clone();
             }
         };

@@ -1,5 +1,7 @@
 //! Checks an object against the fields of its kind, and tidies it as a typed server would.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::{
@@ -178,18 +180,26 @@ struct Walk<'a> {
     type_name: &'a str,
 }
 
+/// What leads from a value to one in it.
+enum Step<'s> {
+    /// A field of the whole object.
+    First(&'s str),
+    Key(&'s str),
+    Item(usize),
+}
+
 impl Walk<'_> {
     fn value(&mut self, shape: &Shape, value: &mut Value) -> Result<(), String> {
         match (shape, &mut *value) {
             (Shape::Object(_), Value::Object(_)) => return self.object(shape, value),
             (Shape::List(item), Value::Array(list)) => {
                 for (i, it) in list.iter_mut().enumerate() {
-                    self.child(item, it, &format!("[{i}]"))?;
+                    self.child(item, it, &Step::Item(i))?;
                 }
             }
             (Shape::Map(item), Value::Object(map)) => {
                 for (key, it) in map.iter_mut() {
-                    self.child(item, it, &format!(".{key}"))?;
+                    self.child(item, it, &Step::Key(key))?;
                 }
             }
             (Shape::Any, _) | (Shape::Text, Value::String(_)) | (Shape::Bool, Value::Bool(_)) => {}
@@ -232,8 +242,8 @@ impl Walk<'_> {
         map.retain(|_, it| !it.is_null());
         for (name, it) in map.iter_mut() {
             if let Some(Field { shape, .. }) = definition.field(name) {
-                let segment = if self.path.is_empty() { name.clone() } else { format!(".{name}") };
-                self.child(shape, it, &segment)?;
+                let step = if self.path.is_empty() { Step::First(name) } else { Step::Key(name) };
+                self.child(shape, it, &step)?;
             }
         }
         if !definition.keeps_empty() {
@@ -243,9 +253,18 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn child(&mut self, shape: &Shape, value: &mut Value, segment: &str) -> Result<(), String> {
+    fn child(&mut self, shape: &Shape, value: &mut Value, step: &Step<'_>) -> Result<(), String> {
         let length = self.path.len();
-        self.path.push_str(segment);
+        match step {
+            Step::First(name) => self.path.push_str(name),
+            Step::Key(name) => {
+                self.path.push('.');
+                self.path.push_str(name);
+            }
+            Step::Item(at) => {
+                let _ = write!(self.path, "[{at}]");
+            }
+        }
         if value.is_null() {
             *value = zero(shape);
         }

@@ -1,6 +1,10 @@
 //! Functions of the interpreter, called with values that were worked out here. Entry points: [`Call::new`], [`Call::make`].
 
-use std::sync::LazyLock;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use kube_cel::cel::{
     Context, Value,
@@ -21,6 +25,14 @@ const ARGUMENTS_MAX: usize = 10;
 /// Functions that come to the same for the same arguments, and charge nothing.
 const PURE: [&str; 8] = ["cidr", "duration", "ip", "isQuantity", "quantity", "semver", "timestamp", "url"];
 
+/// Results of [`PURE`] functions that a thread keeps.
+const KEPT_MAX: usize = 256;
+
+thread_local! {
+    /// What [`PURE`] functions made of texts: objects have the same amounts and addresses again and again.
+    static KEPT: RefCell<BTreeMap<(&'static str, Arc<str>), Item>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 /// A call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -29,6 +41,8 @@ pub(super) struct Call {
     /// The target, where it is a value, and the arguments.
     pub(super) parts: Box<[Node]>,
     library: Option<&'static Library>,
+    /// Its name, if it is one of [`PURE`].
+    pure: Option<&'static str>,
 }
 
 /// Values by their place.
@@ -60,16 +74,16 @@ impl Call {
             None if on_value => places.next().map(Box::new),
             None => None,
         };
+        let is_plain = target_name.is_none() && library.is_none();
+        let pure = PURE.into_iter().find(|it| is_plain && *it == name);
         let call = CallExpr { func_name: name, target: target_name, args: places.take(args.len()).collect() };
         let parts: Vec<Node> = target.into_iter().chain(args).collect();
-        Call { expression: IdedExpr { id: 0, expr: Expr::Call(call) }, parts: parts.into(), library }
+        Call { expression: IdedExpr { id: 0, expr: Expr::Call(call) }, parts: parts.into(), library, pure }
     }
 
     /// Its value where that is always the same, else the call.
     pub(super) fn folded(self) -> Node {
-        let is_pure = matches!(&self.expression.expr, Expr::Call(it)
-            if it.target.is_none() && PURE.contains(&it.func_name.as_str()));
-        if is_pure && self.library.is_none() {
+        if self.pure.is_some() {
             let constant = |it: &Node| match it {
                 Node::Const(it) => Some(it.clone()),
                 _ => None,
@@ -82,8 +96,24 @@ impl Call {
         Node::Call(Box::new(self))
     }
 
-    /// Calls it; `None` where it fails.
+    /// Calls it, unless what it comes to is known; `None` where it fails.
     pub(super) fn make(&self, values: &[Item]) -> Option<Item> {
+        let (Some(name), [Item::Text(text)]) = (self.pure, values) else { return self.made(values) };
+        let key = (name, text.clone());
+        if let Some(known) = KEPT.with_borrow(|it| it.get(&key).cloned()) {
+            return Some(known);
+        }
+        let made = self.made(values)?;
+        KEPT.with_borrow_mut(|it| {
+            if it.len() >= KEPT_MAX {
+                it.clear();
+            }
+            it.insert(key, made.clone());
+        });
+        Some(made)
+    }
+
+    fn made(&self, values: &[Item]) -> Option<Item> {
         if values.len() > ARGUMENTS_MAX || values.iter().any(|it| matches!(it, Item::Boxed(_))) {
             return None;
         }
