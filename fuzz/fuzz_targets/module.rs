@@ -1,6 +1,10 @@
 //! Any bytes as a preview-1 module that runs under a pod's limits.
 #![no_main]
-#![allow(dead_code, unreachable_pub, reason = "what is made is shared with the tests of the runtime, of which each uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "what is made is shared with the tests of the runtime, of which each uses a part"
+)]
 
 #[path = "../../crates/shell/runtime/tests/hostility/mod.rs"]
 mod hostility;

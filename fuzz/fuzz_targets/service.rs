@@ -1,6 +1,10 @@
 //! Any bytes as a `wasi:http` component, of which both compilers must mean the same.
 #![no_main]
-#![allow(dead_code, unreachable_pub, reason = "what is made is shared with the tests of the runtime, of which each uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "what is made is shared with the tests of the runtime, of which each uses a part"
+)]
 
 #[path = "../../crates/shell/runtime/tests/hostility/mod.rs"]
 mod hostility;

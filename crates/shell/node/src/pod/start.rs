@@ -26,7 +26,7 @@ use super::{
     session::InputPipe,
 };
 use crate::{
-    aliases, api, buckets, claims, early,
+    aliases, buckets, claims, early,
     env::{self, EnvError},
     fields, links,
     logs::{self, Log},
