@@ -118,7 +118,7 @@ async fn a_siege_leaves_the_node_as_it_was() {
         let (bombs, _, answered) = tokio::join!(bombs, floods, neighbour_answers(node, 100));
         answered.context("under siege")?;
         // A call that calls itself ends when somebody refuses one more: then all of them know.
-        let statuses: Vec<u16> = bombs.into_iter().flatten().flatten().map(|it| it.status).collect();
+        let statuses: Vec<u16> = bombs.into_iter().flatten().flatten().map(|it| it.status.as_u16()).collect();
         ensure!(statuses.iter().all(|it| *it >= 500), "a bomb went off unrefused: {statuses:?}");
         ensure!(!statuses.is_empty(), "no bomb was told that it is refused");
 
