@@ -9,8 +9,9 @@ use axum::{
     routing::{any, get, post},
 };
 use eyot_dispatch::{Body, Front, Passing};
+use eyot_serving::openfaas::USUAL_NAMESPACE;
 use futures::{FutureExt, future::BoxFuture};
-use http::{HeaderName, HeaderValue, Request, Response, request::Parts};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, request::Parts};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -94,6 +95,7 @@ impl Front for Door {
     fn passes(&self, head: &mut Parts) -> Passing {
         let (began, inner) = (Instant::now(), self.inner.clone());
         let stamps = stamp(head);
+        head.uri = called(&head.uri, &inner.config.namespace);
         let name = head.uri.path().strip_prefix(FUNCTIONS).and_then(|it| it.split('/').next());
         let name = name.and_then(eyot_serving::openfaas::name_parts);
         let name = name.map(|(name, namespace)| format!("{name}.{}", namespace.unwrap_or(&inner.config.namespace)));
@@ -111,6 +113,20 @@ impl Front for Door {
             response.headers_mut().insert(SERVED_BY, HeaderValue::from_static(by));
         })
     }
+}
+
+/// The URI of a call, with the namespace of functions that name none in place of the one that OpenFaaS' clients name then.
+fn called(uri: &Uri, namespace: &str) -> Uri {
+    let changed = || {
+        let path = uri.path().strip_prefix(FUNCTIONS)?;
+        let (named, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+        let name = named.strip_suffix(USUAL_NAMESPACE)?.strip_suffix('.')?;
+        let query = uri.query().map_or_else(String::new, |it| format!("?{it}"));
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = format!("{FUNCTIONS}{name}.{namespace}{rest}{query}").parse().ok();
+        Uri::from_parts(parts).ok()
+    };
+    changed().unwrap_or_else(|| uri.clone())
 }
 
 /// Marks a call with an id, unless it has one, and with its time; the same headers are for its response.
@@ -131,5 +147,24 @@ pub(crate) fn stamp(head: &mut Parts) -> Vec<(HeaderName, HeaderValue)> {
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Door").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_namespace_stands_for_the_one_of_functions_that_name_none() {
+        for (uri, want) in [
+            ("/function/a.openfaas-fn", "/function/a.default"),
+            ("/function/a.openfaas-fn/b?c=d", "/function/a.default/b?c=d"),
+            ("http://h:1/function/a.openfaas-fn/", "http://h:1/function/a.default/"),
+            ("/function/a.shop/x.openfaas-fn", "/function/a.shop/x.openfaas-fn"),
+            ("/function/a", "/function/a"),
+            ("/other/a.openfaas-fn", "/other/a.openfaas-fn"),
+        ] {
+            assert_eq!(called(&uri.parse().unwrap(), "default").to_string(), want);
+        }
     }
 }

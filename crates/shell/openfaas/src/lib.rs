@@ -26,6 +26,7 @@ mod secrets;
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use eyot_dispatch::{Front, Loads, Outbound};
+use eyot_serving::openfaas::USUAL_NAMESPACE;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -110,7 +111,9 @@ impl Inner {
     ///
     /// When it is one of the platform's own.
     fn namespace(&self, named: Option<&str>) -> Result<String, Failure> {
-        let namespace = named.filter(|it| !it.is_empty()).unwrap_or(&self.config.namespace);
+        // Clients name OpenFaaS' usual namespace where their users name none.
+        let named = named.filter(|it| !it.is_empty() && *it != USUAL_NAMESPACE);
+        let namespace = named.unwrap_or(&self.config.namespace);
         if matches!(namespace, "kube-system" | "kube-public" | "kube-node-lease" | "eyot-system" | HOME) {
             return Err(Failure::new(401, format!("namespace {namespace} is not for functions")));
         }

@@ -72,7 +72,8 @@ impl World {
     }
 
     async fn call(&self, path: &str, headers: &[(&str, &str)], body: &'static str) -> Result<Answer> {
-        let begun = headers.iter().fold(Request::post(""), |it, (name, value)| it.header(*name, *value));
+        let begun =
+            headers.iter().fold(Request::builder().method(Method::POST), |it, (name, value)| it.header(*name, *value));
         self.api.ask(begun, path, Bytes::from_static(body.as_bytes())).await
     }
 }
@@ -156,15 +157,15 @@ async fn nobody_is_let_in_without_the_password_and_what_is_wrong_is_told() {
     with_world(async |world| {
         let system = ["functions", "function/a", "info", "logs?name=a", "secrets", "namespaces", "namespace/default", "alert"];
         for path in system.map(|it| format!("/system/{it}")).iter().map(String::as_str).chain(["/metrics"]) {
-            let answer = world.api.ask(Request::get(""), path, Bytes::new()).await?;
+            let answer = world.api.ask(Request::builder().method(Method::GET), path, Bytes::new()).await?;
             assert_eq!(answer.status, 401, "{path}");
             assert_eq!(answer.headers["www-authenticate"], "Basic realm=\"Restricted\"");
         }
         for wrong in ["admin:x", "root:", ":"] {
-            let begun = Request::get("").header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(wrong)));
+            let begun = Request::builder().method(Method::GET).header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(wrong)));
             assert_eq!(world.api.ask(begun, "/system/info", Bytes::new()).await?.status, 401, "{wrong}");
         }
-        assert_eq!(world.api.ask(Request::get(""), "/healthz", Bytes::new()).await?.text(), "OK");
+        assert_eq!(world.api.ask(Request::builder().method(Method::GET), "/healthz", Bytes::new()).await?.text(), "OK");
         // Other listeners know nothing of it.
         assert_eq!(world.node.get("127.0.0.1", "/system/info").await?.status, 404);
         let info = world.get("/system/info").await?;
@@ -300,8 +301,8 @@ async fn a_call_is_answered_later_and_its_answer_is_sent_on() {
         assert_eq!(world.call("/async-function/none", &[], "").await?.status, 404);
         assert_eq!(world.call("/async-function/shout", &[("X-Callback-Url", "/relative")], "").await?.status, 400);
         let long = Bytes::from(vec![b'x'; (4 << 20) + 1]);
-        assert_eq!(world.api.ask(Request::post(""), "/async-function/shout", long).await?.status, 413);
-        let get = world.api.ask(Request::get(""), "/async-function/shout", Bytes::new()).await?;
+        assert_eq!(world.api.ask(Request::builder().method(Method::POST), "/async-function/shout", long).await?.status, 413);
+        let get = world.api.ask(Request::builder().method(Method::GET), "/async-function/shout", Bytes::new()).await?;
         assert_eq!(get.status, 405);
         let said = world.node.eyot(&["invoke", "shout", "--async", "-d", "x"]).await?;
         ensure!(said.code == 0 && said.stdout.trim().len() == 36, "{}{}", said.stdout, said.stderr);

@@ -16,6 +16,8 @@ pub use status::{Counted, status};
 pub const FUNCTION: &str = "faas_function";
 /// Of a namespace: functions may be deployed there.
 pub const NAMESPACE: &str = "openfaas";
+/// The namespace that OpenFaaS' clients name where their users name none.
+pub const USUAL_NAMESPACE: &str = "openfaas-fn";
 /// Label of secrets that functions may use, with [`MANAGER`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Who manages those.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use eyot_serving::openfaas::USUAL_NAMESPACE;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::front::{CALL_ID, FUNCTIONS};
@@ -32,7 +33,7 @@ pub(super) fn target(url: &str, namespace: &str, domain: &str) -> String {
     let (named, rest) = path.find('/').map_or((path, "/"), |at| path.split_at(at));
     let Some((name, of)) = eyot_serving::openfaas::name_parts(named) else { return url.to_owned() };
     let query = uri.query().map_or_else(String::new, |it| format!("?{it}"));
-    format!("http://{name}.{}.{domain}{rest}{query}", of.unwrap_or(namespace))
+    format!("http://{name}.{}.{domain}{rest}{query}", of.filter(|it| *it != USUAL_NAMESPACE).unwrap_or(namespace))
 }
 
 /// The headers of a callback: those of the answer, and what became of the call.
