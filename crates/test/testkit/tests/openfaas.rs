@@ -410,7 +410,9 @@ async fn the_command_line_client_of_openfaas_works() {
         assert!(run(&["logs", "shout", "--tail=false"], "").await.is_ok_and(|it| it.contains("shouted 5 bytes")));
         assert!(run(&["invoke", "shout", "--async"], "x").await?.contains("asynchronously"));
         assert!(run(&deploy, "").await?.contains("rolling-update"));
-        assert!(run(&["version"], "").await?.contains("eyot"));
+        // It also asks for its own newest release, and fails where there is no network.
+        let version = run(&["version"], "").await.unwrap_or_else(|error| format!("{error:#}"));
+        assert!(version.contains("eyot"), "{version}");
         assert!(run(&["namespace", "list"], "").await?.contains("default"));
         run(&["remove", "shout"], "").await?;
         run(&["secret", "remove", "key"], "").await.map(drop)
