@@ -63,7 +63,6 @@ fn waves(server: &Shared) -> [Vec<Value>; 2] {
     let rest = vec![
         runtime_class("wasm"),
         runtime_class("eyot"),
-        runtime_class("wasmedge"),
         priority_class(
             "system-cluster-critical",
             2_000_000_000,

@@ -7,6 +7,10 @@ use serde_json::Value;
 use super::{Admitted, Attempt};
 use crate::{object, server::Shared};
 
+/// A class that need not be there: nodes have a handler of that name. It is not made for anybody, since manifests bring one
+/// of their own, with the handler of the cluster they were written for, and a handler cannot be changed.
+const IMPLIED: &str = "wasmedge";
+
 /// Gives a new pod the overhead and the place of its runtime class.
 pub(super) fn complete(
     server: &Shared,
@@ -27,10 +31,11 @@ pub(super) fn complete(
             false => Ok(()),
         };
     };
-    let Some(entry) = server.store.get(&Key::new("node.k8s.io/runtimeclasses", "", name)) else {
-        return refused(format!("pod rejected: RuntimeClass {name:?} not found"));
+    let class = match server.store.get(&Key::new("node.k8s.io/runtimeclasses", "", name)) {
+        Some(entry) => object::parse(&entry)?,
+        None if name == IMPLIED => Value::Null,
+        None => return refused(format!("pod rejected: RuntimeClass {name:?} not found")),
     };
-    let class = object::parse(&entry)?;
     let (own, given) = (spec.get("overhead"), class.pointer("/overhead/podFixed"));
     let own = resources::amounts(own);
     match given.filter(|it| !it.is_null()) {

@@ -98,6 +98,10 @@ async fn a_runtime_class_adds_its_overhead_and_place() {
     boxed["metadata"]["name"] = "b".into();
     boxed["spec"]["nodeSelector"] = json!({"kind": "small"});
     assert!(message(&server.post(PODS, boxed.clone()).await.body).contains("conflict: runtimeClass.scheduling"));
+    boxed["spec"]["runtimeClassName"] = "wasmedge".into();
+    boxed["metadata"]["name"] = "c".into();
+    made(&server, PODS, boxed.clone()).await;
+    boxed["metadata"]["name"] = "b".into();
     boxed["spec"]["runtimeClassName"] = "none".into();
     let refused = server.post(PODS, boxed).await;
     assert_eq!(message(&refused.body), "pods \"b\" is forbidden: pod rejected: RuntimeClass \"none\" not found");

@@ -43,6 +43,9 @@ pub(crate) fn service(bytes: &[u8]) -> Option<Vec<u8>> {
         gc_enabled: false,
         exceptions_enabled: false,
         tail_call_enabled: false,
+        reference_types_enabled: false,
+        // Known to it on newer processors only.
+        simd_enabled: false,
         max_memory32_bytes: 4 << 20,
         max_memory64_bytes: 4 << 20,
         max_table_elements: 1000,
