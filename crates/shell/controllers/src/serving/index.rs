@@ -15,8 +15,8 @@ pub(super) struct Index(RwLock<Inner>);
 struct Inner {
     /// Routes by the Configurations and Revisions that their specs name.
     by_target: HashMap<Key, HashSet<Key>>,
-    /// How many Routes lead to a Revision.
-    led_to: HashMap<Key, usize>,
+    /// Routes by the Revisions that they lead to.
+    led_to: HashMap<Key, HashSet<Key>>,
 }
 
 impl Index {
@@ -24,29 +24,16 @@ impl Index {
     pub(super) fn route_changed(&self, old: Option<&Object>, new: Option<&Object>) {
         let mut inner = self.0.write();
         if let Some(route) = old {
-            for target in targets(route) {
-                if let Some(routes) = inner.by_target.get_mut(&target) {
-                    routes.remove(&route.meta.key());
-                    if routes.is_empty() {
-                        inner.by_target.remove(&target);
-                    }
-                }
-            }
-            for revision in revisions(route) {
-                if let Some(count) = inner.led_to.get_mut(&revision) {
-                    *count -= 1;
-                    if *count == 0 {
-                        inner.led_to.remove(&revision);
-                    }
-                }
-            }
+            let key = route.meta.key();
+            targets(route).iter().for_each(|it| remove(&mut inner.by_target, it, &key));
+            revisions(route).iter().for_each(|it| remove(&mut inner.led_to, it, &key));
         }
         if let Some(route) = new {
             for target in targets(route) {
                 inner.by_target.entry(target).or_default().insert(route.meta.key());
             }
             for revision in revisions(route) {
-                *inner.led_to.entry(revision).or_default() += 1;
+                inner.led_to.entry(revision).or_default().insert(route.meta.key());
             }
         }
     }
@@ -59,6 +46,15 @@ impl Index {
     /// Whether a Route leads to this Revision.
     pub(super) fn is_led_to(&self, revision: &Key) -> bool {
         self.0.read().led_to.contains_key(revision)
+    }
+}
+
+fn remove(routes: &mut HashMap<Key, HashSet<Key>>, of: &Key, route: &Key) {
+    if let Some(left) = routes.get_mut(of) {
+        left.remove(route);
+        if left.is_empty() {
+            routes.remove(of);
+        }
     }
 }
 
@@ -98,6 +94,7 @@ mod tests {
         assert!(index.routes_to(&key("a")).is_empty());
         assert!(index.is_led_to(&key("a-1")) && index.is_led_to(&key("a-2")));
         index.route_changed(Some(&two), None);
+        index.route_changed(Some(&one), None);
         assert!(!index.is_led_to(&key("a-1")) && index.routes_to(&key("b")).is_empty());
     }
 }

@@ -77,7 +77,6 @@ impl LateMounts for Late {
 }
 
 async fn patiently(owner: &Arc<Owner>, container: &str) -> Result<Vec<Mount>, Blocked> {
-    let gone = || Blocked::config("the pod is gone");
     let pod = api::get::<Pod>(&owner.shared.client, &owner.key.path()).await.map_err(Blocked::config)?;
     let pod = Arc::new(pod.filter(|it| it.metadata.uid.as_deref() == Some(&*owner.key.uid)).ok_or_else(gone)?);
     let container = env::container_named(&pod, container).ok_or_else(gone)?.into_owned();
@@ -91,6 +90,10 @@ async fn patiently(owner: &Arc<Owner>, container: &str) -> Result<Vec<Mount>, Bl
     }
 }
 
+fn gone() -> Blocked {
+    Blocked::config("the pod is gone")
+}
+
 async fn make(owner: &Arc<Owner>, pod: &Arc<Pod>, container: &Container) -> Result<Vec<Mount>, Blocked> {
     let (ip, kept) = {
         let machine = owner.machine.lock();
@@ -101,18 +104,24 @@ async fn make(owner: &Arc<Owner>, pod: &Arc<Pod>, container: &Container) -> Resu
         Part::All => None,
         _ => Some(start::fetch(owner, pod, &sources::of_volumes(pod, Part::Late), Part::Late).await?),
     };
-    let (shared, pod, container) = (owner.shared.clone(), pod.clone(), container.clone());
+    let (writer, pod, container) = (owner.clone(), pod.clone(), container.clone());
+    let shared = &owner.shared;
     let places = Places { pod: shared.pod_directory(&owner.key), ..Places::default() };
     let work = move || {
+        let shared = &writer.shared;
         // Two containers of one pod may be at it at once.
         let _alone = shared.late_writes.lock();
+        // Whoever removes the directory gives the address up first, and waits for the lock once.
+        if writer.machine.lock().address_given_up {
+            return Ok(None);
+        }
         if let Some(fetched) = fetched {
             start::write_volumes(&pod, &shared.facts(ip), &fetched, &places.pod, Part::Late)?;
         }
-        volumes::mounts(&pod, &container, &[], &places, Part::Late)
+        volumes::mounts(&pod, &container, &[], &places, Part::Late).map(Some)
     };
     let made = tokio::task::spawn_blocking(work).await.map_err(Blocked::config)?;
-    let made = made.map_err(|error| start::volume_blocked(&error))?;
+    let made = made.map_err(|error| start::volume_blocked(&error))?.ok_or_else(gone)?;
     owner.machine.lock().made_late();
     Ok(made)
 }

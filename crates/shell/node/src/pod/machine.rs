@@ -196,7 +196,7 @@ pub(crate) struct Machine {
     /// Whether a container has a hook that runs before it stops.
     pub(super) has_hooks: bool,
     pub(super) ip: Option<Ipv4Addr>,
-    address_given_up: bool,
+    pub(super) address_given_up: bool,
     pub(super) host_ip: Ipv4Addr,
     pub(super) policy: RestartPolicy,
     pub(super) schedule: Schedule,

@@ -145,6 +145,11 @@ async fn release(owner: &Owner) {
             owner.shared.network.release(ip);
         }
     }
+    // From here on nobody begins to write late volumes. Who has begun ends before the directories go.
+    if owner.shared.late_writes.try_lock().is_none() {
+        let shared = owner.shared.clone();
+        let _ = tokio::task::spawn_blocking(move || drop(shared.late_writes.lock())).await;
+    }
 }
 
 async fn remove(directories: Vec<PathBuf>) {
