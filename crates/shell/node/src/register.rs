@@ -89,7 +89,8 @@ async fn register(shared: &Shared) -> Result<String, ApiError> {
     struct Meta {
         uid: String,
     }
-    for handler in engine::HANDLERS {
+    // A class `wasmedge` is left to manifests: those that bring it may name another handler, which could not be changed.
+    for handler in engine::HANDLERS.into_iter().filter(|it| *it != engine::WASMEDGE) {
         let class = json!({
             "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": handler }, "handler": handler,
         });

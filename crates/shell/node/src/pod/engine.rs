@@ -20,9 +20,9 @@ use crate::{
     logs::{self, Log},
 };
 
-/// The handlers of this node: its RuntimeClasses are called the same.
+/// The handlers of this node.
 pub(crate) const HANDLERS: [&str; 3] = ["wasm", "eyot", WASMEDGE];
-const WASMEDGE: &str = "wasmedge";
+pub(crate) const WASMEDGE: &str = "wasmedge";
 
 /// The handlers that can run something now, and the one that needs no name.
 pub(crate) fn handlers(runtime: &Runtime) -> Vec<&'static str> {
