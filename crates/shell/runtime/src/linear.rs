@@ -7,7 +7,7 @@
 //!
 //! Deliberately absent: images that instances share copy-on-write. wasmtime makes them for its own mappings only; a command's
 //! data is copied when it starts.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "mapping memory is; each block says what makes it sound")]
 
 use std::{io, mem::ManuallyDrop, ptr::NonNull};
 
