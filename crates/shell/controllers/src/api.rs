@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use http::{Method, Request, header::CONTENT_TYPE};
-use kube::Client;
+use kube::{Client, core::Status};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
@@ -129,6 +129,12 @@ pub(crate) struct ApiError {
 impl ApiError {
     pub(crate) fn new(verb: &'static str, path: String, source: kube::Error) -> Self {
         Self { verb, path, source: Box::new(source) }
+    }
+
+    /// What was read does not bear out what a cache says: see [`ApiError::is_conflict`].
+    pub(crate) fn conflict(verb: &'static str, path: String, message: &str) -> Self {
+        let status = Status::failure(message, "Conflict").with_code(409);
+        Self::new(verb, path, kube::Error::Api(status.boxed()))
     }
 
     fn status(&self) -> Option<(u16, &str)> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use eyot_plan::selector::Selector;
 
 use crate::{
-    api::{Api, ApiError, Resource},
+    api::{Api, ApiError, Resource, Target},
     pods::set_owners,
     store::Store,
-    view::{Meta, OwnerReference, View},
+    view::{Meta, OwnerReference, View, cluster::MetaView},
 };
 
 /// Who claims what.
@@ -18,7 +18,8 @@ pub(crate) struct Claim<'a, T> {
     /// Resource of what is claimed.
     pub(crate) resource: &'a Resource,
     pub(crate) owner: &'a Meta,
-    pub(crate) reference: OwnerReference,
+    /// Resource of the owner.
+    pub(crate) kind: &'a Resource,
     pub(crate) selector: &'a Selector,
     /// What it must be beside matching the selector.
     pub(crate) member: fn(&Meta, &Meta) -> bool,
@@ -40,12 +41,27 @@ impl<T: View> Claim<'_, T> {
         for stranger in strangers.iter().filter(|it| !it.meta().deleting()) {
             self.release(stranger.meta()).await?;
         }
-        for orphan in self.store.free_in(&self.owner.namespace) {
-            if self.matches(orphan.meta()) && !orphan.meta().deleting() {
-                self.adopt(orphan.meta()).await?;
-            }
+        let mut orphans = self.store.free_in(&self.owner.namespace);
+        orphans.retain(|it| self.matches(it.meta()) && !it.meta().deleting());
+        if !orphans.is_empty() {
+            self.stays().await?;
+        }
+        for orphan in &orphans {
+            self.adopt(orphan.meta()).await?;
         }
         Ok(mine)
+    }
+
+    /// Asks the API whether the owner is there and not being deleted; a conflict says that it is not, whatever the cache
+    /// says. Dependents that were orphaned on purpose are often seen before their owner's end is: adopted again they
+    /// would be collected after it, and left alone they would be replaced.
+    async fn stays(&self) -> Result<(), ApiError> {
+        let target = Target::object(self.kind, &self.owner.namespace, &self.owner.name);
+        match self.api.get::<MetaView>(target, "").await {
+            Ok(owner) if owner.meta.uid == self.owner.uid && !owner.meta.deleting() => Ok(()),
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Err(ApiError::conflict("get", target.path(), "it is being deleted, or is gone")),
+        }
     }
 
     fn matches(&self, meta: &Meta) -> bool {
@@ -56,7 +72,7 @@ impl<T: View> Claim<'_, T> {
 
     async fn adopt(&self, meta: &Meta) -> Result<(), ApiError> {
         let mut owners = meta.owner_references.to_vec();
-        owners.push(self.reference.clone());
+        owners.push(OwnerReference::controller(self.kind, self.owner));
         set_owners(self.api, self.resource, meta, &owners).await
     }
 

@@ -13,7 +13,7 @@ use eyot_plan::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::{ApiError, CONTROLLER_REVISIONS, DeleteOptions, Target},
+    api::{ApiError, CONTROLLER_REVISIONS, DeleteOptions, Resource, Target},
     claim::{self, Claim},
     context::Context,
     view::{Meta, OwnerReference, View, apps, apps::RevisionView},
@@ -34,8 +34,8 @@ pub(crate) struct History<'a> {
     pub(crate) label: &'static str,
     /// How often a name was taken by a stranger.
     pub(crate) collisions: Option<i32>,
-    /// The owner as its dependents name it.
-    pub(crate) reference: OwnerReference,
+    /// Resource of the owner.
+    pub(crate) kind: &'a Resource,
 }
 
 /// What there is.
@@ -54,7 +54,7 @@ impl History<'_> {
             store: &self.context.stores.revisions,
             resource: &CONTROLLER_REVISIONS,
             owner: self.owner,
-            reference: self.reference.clone(),
+            kind: self.kind,
             selector: self.selector,
             member: claim::anything,
         };
@@ -128,7 +128,7 @@ impl History<'_> {
             "apiVersion": "apps/v1", "kind": "ControllerRevision",
             "metadata": {
                 "name": name, "namespace": self.owner.namespace, "labels": labels, "annotations": annotations,
-                "ownerReferences": [self.reference.to_json()],
+                "ownerReferences": [OwnerReference::controller(self.kind, self.owner).to_json()],
             },
             "data": {"spec": {"template": template}},
             "revision": number,

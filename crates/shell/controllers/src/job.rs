@@ -75,7 +75,7 @@ async fn claim(context: &Context, job: &JobView, owner: &Pods<'_>) -> Result<Vec
         store: &context.stores.pods,
         resource: &PODS,
         owner: &job.meta,
-        reference: owner.owner_reference(),
+        kind: owner.resource,
         selector: &selector,
         member: claim::anything,
     };

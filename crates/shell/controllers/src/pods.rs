@@ -67,14 +67,7 @@ impl Batch {
 
 impl Pods<'_> {
     pub(crate) fn owner_reference(&self) -> OwnerReference {
-        OwnerReference {
-            api_version: self.resource.api_version.as_ref().into(),
-            kind: self.resource.kind.as_ref().into(),
-            name: self.owner.name.clone(),
-            uid: self.owner.uid.clone(),
-            controller: true,
-            block_owner_deletion: true,
-        }
+        OwnerReference::controller(self.resource, self.owner)
     }
 
     /// Makes a pod of a template, owned by this controller; `adjust` may change its metadata and spec.

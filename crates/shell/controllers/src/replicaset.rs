@@ -76,7 +76,7 @@ async fn keep(context: &Context, set: &ReplicaSetView, flavor: Flavor) -> Outcom
         store: &context.stores.pods,
         resource: &PODS,
         owner: &set.meta,
-        reference: owner.owner_reference(),
+        kind: flavor.resource(),
         selector: &selector,
         member: claim::anything,
     };

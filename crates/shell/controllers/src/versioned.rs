@@ -77,7 +77,7 @@ impl<'a, W: Workload> Versioned<'a, W> {
             store: &self.context.stores.pods,
             resource: &PODS,
             owner: self.set.meta(),
-            reference: self.owner.owner_reference(),
+            kind: W::resource(),
             selector: &self.selector,
             member: W::member,
         };
@@ -94,7 +94,7 @@ impl<'a, W: Workload> Versioned<'a, W> {
             template: asks.template,
             label: W::HASH_LABEL,
             collisions: asks.collisions,
-            reference: self.owner.owner_reference(),
+            kind: W::resource(),
         }
     }
 

@@ -50,14 +50,7 @@ impl Pass<'_> {
     }
 
     fn reference(&self) -> OwnerReference {
-        OwnerReference {
-            api_version: DEPLOYMENTS.api_version.as_ref().into(),
-            kind: DEPLOYMENTS.kind.as_ref().into(),
-            name: self.meta().name.clone(),
-            uid: self.meta().uid.clone(),
-            controller: true,
-            block_owner_deletion: true,
-        }
+        OwnerReference::controller(&DEPLOYMENTS, self.meta())
     }
 
     async fn sets(&self) -> Result<Vec<Arc<ReplicaSetView>>, ApiError> {
@@ -67,7 +60,7 @@ impl Pass<'_> {
             store: &self.context.stores.replica_sets,
             resource: &REPLICA_SETS,
             owner: self.meta(),
-            reference: self.reference(),
+            kind: &DEPLOYMENTS,
             selector: &selector,
             member: claim::anything,
         };

@@ -24,6 +24,8 @@ use serde::{
 };
 use serde_json::{Value, json};
 
+use crate::api::Resource;
+
 /// Something with metadata that a watch delivers.
 pub(crate) trait View: DeserializeOwned + Clone + Send + Sync + 'static {
     fn meta(&self) -> &Meta;
@@ -112,6 +114,18 @@ pub(crate) struct OwnerReference {
 }
 
 impl OwnerReference {
+    /// What the dependents of a controller say about it; `resource` is the controller's.
+    pub(crate) fn controller(resource: &Resource, controller: &Meta) -> Self {
+        Self {
+            api_version: resource.api_version.as_ref().into(),
+            kind: resource.kind.as_ref().into(),
+            name: controller.name.clone(),
+            uid: controller.uid.clone(),
+            controller: true,
+            block_owner_deletion: true,
+        }
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let mut json = json!({"apiVersion": self.api_version, "kind": self.kind, "name": self.name, "uid": self.uid});
         if self.controller {
