@@ -182,6 +182,8 @@ impl ApiError {
 pub(crate) struct DeleteOptions<'a> {
     /// Only the object of this identity.
     pub(crate) uid: Option<&'a str>,
+    /// Only if it has not changed since; a conflict otherwise.
+    pub(crate) version: Option<&'a str>,
     /// `Background`, `Foreground` or `Orphan`.
     pub(crate) propagation: Option<&'static str>,
     /// Seconds a pod gets to end.
@@ -246,7 +248,10 @@ impl Api {
     pub(crate) async fn delete(&self, target: Target<'_>, options: DeleteOptions<'_>) -> Result<(), ApiError> {
         let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
         if let Some(uid) = options.uid {
-            body["preconditions"] = json!({"uid": uid});
+            body["preconditions"]["uid"] = uid.into();
+        }
+        if let Some(version) = options.version {
+            body["preconditions"]["resourceVersion"] = version.into();
         }
         if let Some(propagation) = options.propagation {
             body["propagationPolicy"] = propagation.into();
@@ -257,8 +262,9 @@ impl Api {
         let body = body.to_string().into_bytes();
         let done = self.send::<IgnoredAny>(Method::DELETE, "deleting", &target, "", "application/json", body).await;
         match done {
-            // A conflict means that the name belongs to another object by now.
-            Err(error) if error.is_not_found() || (options.uid.is_some() && error.is_conflict()) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            // The name belongs to another object by now.
+            Err(error) if error.is_conflict() && options.uid.is_some() && options.version.is_none() => Ok(()),
             other => other.map(|_| ()),
         }
     }

@@ -165,19 +165,28 @@ impl Collector {
         }
     }
 
-    async fn delete(&self, object: &Object<Arc<Resource>>, propagation: Propagation) -> Result<(), ApiError> {
+    /// Deletes an object for the sake of its owners, unless it has others than the graph knows: owner and dependent come
+    /// from different watches, and an owner's end may be told before the dependent's last change.
+    async fn delete(&self, object: &Object<Arc<Resource>>, propagation: Propagation) -> Outcome {
+        let Some(live) = self.live(object).await? else { return Ok(None) };
+        let now = live.owner_references.iter().map(|it| &*it.uid);
+        if !now.eq(object.owners.iter().map(|it| &*it.uid)) {
+            self.apply(&object.resource, &live);
+            return Ok(None);
+        }
         let propagation = match propagation {
             Propagation::Background => "Background",
             Propagation::Foreground => "Foreground",
             Propagation::Orphan => "Orphan",
         };
         let target = Target::object(&object.resource, &object.namespace, &object.name);
-        self.api
-            .delete(
-                target,
-                DeleteOptions { uid: Some(&object.uid), propagation: Some(propagation), ..DeleteOptions::default() },
-            )
-            .await
+        let options = DeleteOptions {
+            uid: Some(&object.uid),
+            version: Some(&live.resource_version),
+            propagation: Some(propagation),
+            ..DeleteOptions::default()
+        };
+        self.api.delete(target, options).await.map(|()| None)
     }
 
     async fn edit_owners(
@@ -256,7 +265,7 @@ pub(crate) async fn pass(context: Arc<Context>, uid: Uid) -> Outcome {
     match action {
         Action::Keep => Ok(None),
         Action::Verify(owners) => collector.verify(&object, &owners).await,
-        Action::Delete(propagation) => collector.delete(&object, propagation).await.map(|()| None),
+        Action::Delete(propagation) => collector.delete(&object, propagation).await,
         Action::DropOwners(gone) => {
             let gone: HashSet<Uid> = gone.into_iter().collect();
             collector.edit_owners(&object, |owners| owners.retain(|it| !gone.contains(&*it.uid))).await.map(|()| None)
@@ -266,7 +275,7 @@ pub(crate) async fn pass(context: Arc<Context>, uid: Uid) -> Outcome {
                 owners.iter_mut().for_each(|it| it.block_owner_deletion = false);
             };
             collector.edit_owners(&object, unblock).await?;
-            collector.delete(&object, Propagation::Foreground).await.map(|()| None)
+            collector.delete(&object, Propagation::Foreground).await
         }
         Action::DeleteDependents(uids) => {
             uids.into_iter().for_each(|it| collector.queue.add(it));
