@@ -14,11 +14,7 @@ use crate::{
     names,
     queue::Outcome,
     slices::{self, MANAGED_BY, New, SERVICE_NAME},
-    view::{
-        Key, Meta,
-        network::{ServiceView, SliceView},
-        pod::PodView,
-    },
+    view::{Key, Meta, network::ServiceView, pod::PodView},
 };
 
 const MANAGER: &str = "endpointslice-controller.k8s.io";
@@ -44,19 +40,15 @@ pub(crate) fn looks_same(old: &PodView, new: &PodView) -> bool {
 
 /// One pass over one Service: read, decide, write.
 pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
-    let mut present: Vec<Arc<SliceView>> = context.stores.slices.in_namespace(&key.namespace);
-    present.retain(|it| service_of(&it.meta).is_some_and(|it| it == key));
-    present.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
-    let service = context.stores.services.get(&key).filter(|it| it.selects() && !it.meta.deleting());
-    let Some(service) = service else {
-        // The collector removes the slices of a Service that is gone; here it stopped selecting.
-        if context.stores.services.get(&key).is_some_and(|it| !it.meta.deleting()) {
-            for slice in &present {
-                slices::delete(&context, &slice.meta).await?;
-            }
+    // The collector removes the slices of a Service that is gone.
+    let Some(service) = context.stores.services.get(&key).filter(|it| !it.meta.deleting()) else { return Ok(None) };
+    let present = slices::kept(&context, MANAGER, &key, Some(&service.meta));
+    if !service.selects() {
+        for slice in &present {
+            slices::delete(&context, &slice.meta).await?;
         }
         return Ok(None);
-    };
+    }
     let pods = rows(&context, &service);
     let old: Vec<Slice> = present.iter().map(|it| it.slice.clone()).collect();
     let plan = plan::plan(&service.ports(), service.spec.publish_not_ready_addresses, &pods, &old);

@@ -11,7 +11,7 @@ use crate::{
     names,
     queue::Outcome,
     slices::{self, MANAGED_BY, New, SERVICE_NAME},
-    view::{Key, Meta, network::SliceView},
+    view::{Key, Meta},
 };
 
 const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
@@ -27,11 +27,10 @@ pub(crate) fn mirrored(slice: &Meta) -> Option<Key> {
 
 /// One pass over one Endpoints object: read, decide, write.
 pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
-    let mut present: Vec<Arc<SliceView>> = context.stores.slices.in_namespace(&key.namespace);
-    present.retain(|it| mirrored(&it.meta).is_some_and(|it| it == key));
-    present.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+    let source = context.stores.hand_made.get(&key);
+    let present = slices::kept(&context, MANAGER, &key, source.as_ref().map(|it| &it.meta));
     let by_hand = context.stores.services.get(&key).filter(|it| !it.selects() && !it.meta.deleting()).is_some();
-    let source = context.stores.hand_made.get(&key).filter(|it| by_hand && !it.meta.deleting() && is_meant(&it.meta));
+    let source = source.filter(|it| by_hand && !it.meta.deleting() && is_meant(&it.meta));
     let wanted = source.as_ref().map_or_else(Vec::new, |it| plan::slices(&it.subsets));
     for (at, slice) in wanted.iter().enumerate() {
         match present.get(at) {

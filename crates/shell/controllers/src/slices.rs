@@ -1,6 +1,8 @@
 //! Writes EndpointSlices, for whoever has decided what is in them.
 //!
-//! Entry points: [`create`], [`update`], [`delete`].
+//! Entry points: [`kept`], [`create`], [`update`], [`delete`].
+
+use std::sync::Arc;
 
 use eyot_plan::endpointslice::{Endpoint, Slice};
 use serde_json::{Map, Value, json};
@@ -28,6 +30,20 @@ pub(crate) struct New<'a> {
 pub(crate) fn service_of(slice: &Meta, manager: &str) -> Option<Key> {
     let ours = slice.labels.get(MANAGED_BY) == Some(manager);
     slice.labels.get(SERVICE_NAME).filter(|_| ours).map(|name| Key::new(&slice.namespace, name))
+}
+
+/// The slices that `manager` keeps for the Service of this name, by name; `owner` is what they are made for. Those of an
+/// owner that is gone are left to the collector.
+pub(crate) fn kept(context: &Context, manager: &str, key: &Key, owner: Option<&Meta>) -> Vec<Arc<SliceView>> {
+    let slices = &context.stores.slices;
+    let mut kept = owner.map_or_else(Vec::new, |it| slices.controlled_by(&it.uid));
+    kept.extend(slices.free_in(&key.namespace));
+    kept.retain(|it| {
+        let label = |name| it.meta.labels.get(name);
+        label(SERVICE_NAME) == Some(&key.name) && label(MANAGED_BY) == Some(manager)
+    });
+    kept.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+    kept
 }
 
 /// Creates a slice. One that is there already was made by an earlier pass; where the namespace is on its way out none is
