@@ -9,6 +9,12 @@ use std::cell::Cell;
 const ROUND: i64 = 1;
 /// Bytes of input that cost as much as one step: rounds copy what they look at.
 const BYTES_PER_STEP: i64 = 64;
+/// Bytes of a value that cost as much as one step to make: it is there as often as it is named, and may be written out.
+const MADE_BYTES_PER_STEP: usize = 16;
+/// Most bytes of a value that an expression puts together; five times the largest object of a request.
+pub(crate) const MADE_BYTES_MAX: usize = 16 << 20;
+/// What each part of a value takes beside its text.
+const PART_BYTES: usize = 8;
 
 thread_local! {
     static LEFT: Cell<i64> = const { Cell::new(0) };
@@ -76,6 +82,29 @@ pub(crate) fn charge(nodes: i64) -> bool {
 /// Charges what compares each part of its input with each other.
 pub(crate) fn charge_square() -> bool {
     spend(size().saturating_mul(size()))
+}
+
+/// Takes what a part of a value needs out of some room; `None` where there is not enough.
+pub(crate) fn take(room: &mut usize, text_bytes: usize) -> Option<()> {
+    *room = room.checked_sub(text_bytes.saturating_add(PART_BYTES))?;
+    Some(())
+}
+
+/// Why a value may not be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// It is too large.
+    Size,
+    /// Nothing is left to pay for it.
+    Cost,
+}
+
+/// Charges a value that was put together, whose parts `take` their room.
+pub(crate) fn charge_made(take: impl FnOnce(&mut usize) -> Option<()>) -> Result<(), Excess> {
+    let mut room = MADE_BYTES_MAX;
+    take(&mut room).ok_or(Excess::Size)?;
+    let steps = (MADE_BYTES_MAX - room) / MADE_BYTES_PER_STEP;
+    if spend(i64::try_from(steps).unwrap_or(i64::MAX)) { Ok(()) } else { Err(Excess::Cost) }
 }
 
 fn spend(steps: i64) -> bool {

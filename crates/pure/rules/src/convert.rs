@@ -11,7 +11,10 @@ use kube_cel::cel::{
 };
 use serde_json::Value as Json;
 
-use crate::{budget::Budget, program::Program};
+use crate::{
+    budget::{self, Budget},
+    program::Program,
+};
 
 /// A value as it is, its fields under their own names.
 pub fn json(value: &Json) -> Value {
@@ -92,6 +95,30 @@ pub(crate) fn size(value: &Json) -> usize {
         Json::Array(list) => list.iter().map(size).sum(),
         Json::Object(map) => map.iter().map(|(name, it)| name.len() + size(it)).sum(),
         _ => 0,
+    }
+}
+
+/// Takes the room of a value, part by part.
+pub(crate) fn take(value: &Value, room: &mut usize) -> Option<()> {
+    match value {
+        Value::String(text) => budget::take(room, text.len()),
+        Value::Bytes(bytes) => budget::take(room, bytes.len()),
+        Value::List(list) => {
+            budget::take(room, 0)?;
+            list.iter().try_for_each(|it| take(it, room))
+        }
+        Value::Map(map) => {
+            budget::take(room, 0)?;
+            map.map.iter().try_for_each(|(key, it)| {
+                budget::take(room, if let Key::String(name) = key { name.len() } else { 0 })?;
+                take(it, room)
+            })
+        }
+        Value::Opaque(it) => match it.downcast_ref::<OptionalValue>().and_then(OptionalValue::value) {
+            Some(inner) => take(inner, room),
+            None => budget::take(room, 0),
+        },
+        _ => budget::take(room, 0),
     }
 }
 

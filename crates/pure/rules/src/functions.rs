@@ -11,12 +11,18 @@ use kube_cel::{
     },
 };
 
-use crate::{authorize, budget, expand, frame, semver, text};
+use crate::{
+    authorize,
+    budget::{self, Excess, MADE_BYTES_MAX},
+    convert, expand, frame, regexes, semver, text,
+};
 
 /// Charges a round of a loop.
 pub(crate) const CHARGE: &str = "@charge";
 /// Charges what is quadratic.
 pub(crate) const CHARGE_SQUARE: &str = "@charge_square";
+/// `@grown(value)`: the value, once it is charged for.
+pub(crate) const GROWN: &str = "@grown";
 /// Most bytes of a text that a function makes.
 const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Most items of a list that a function makes out of nothing.
@@ -47,6 +53,7 @@ pub(crate) fn context() -> Context<'static> {
     let mut context = Context::default().with_all();
     context.add_function(CHARGE, charge);
     context.add_function(CHARGE_SQUARE, charge_square);
+    context.add_function(GROWN, grown);
     context.add_function("lists.range", range);
     context.add_function("replace", replace);
     context.add_function("join", join);
@@ -62,6 +69,7 @@ pub(crate) fn context() -> Context<'static> {
     authorize::register(&mut context);
     semver::register(&mut context);
     frame::register(&mut context);
+    regexes::register(&mut context);
     context
 }
 
@@ -178,6 +186,21 @@ fn charge(nodes: i64) -> Result<Value, ExecutionError> {
 
 fn charge_square() -> Result<Value, ExecutionError> {
     if budget::charge_square() { Ok(Value::Bool(true)) } else { Err(exceeded()) }
+}
+
+fn grown(value: Value) -> Result<Value, ExecutionError> {
+    // Numbers and times do not grow.
+    if !matches!(value, Value::String(_) | Value::Bytes(_) | Value::List(_) | Value::Map(_)) {
+        return Ok(value);
+    }
+    match budget::charge_made(|room| convert::take(&value, room)) {
+        Ok(()) => Ok(value),
+        Err(Excess::Cost) => Err(exceeded()),
+        Err(Excess::Size) => {
+            let why = format!("the value would take more than {MADE_BYTES_MAX} bytes");
+            Err(ExecutionError::function_error("size", why))
+        }
+    }
 }
 
 fn exceeded() -> ExecutionError {

@@ -1,5 +1,5 @@
 //! Ways into an object: `object.spec.containers` as one look-up instead of three. Entry points: [`lift`] rewrites an
-//! expression, [`find`] and [`has`] go such a way.
+//! expression, [`find`] and [`has`] go such a way. [`look_up`] is for what is selected from anything else.
 
 use kube_cel::cel::{
     ExecutionError,
@@ -75,6 +75,22 @@ fn lifted(expression: &IdedExpr, roots: &[&str], local: &[String]) -> Option<Ide
         }
     }
     Some(of(GET, vec![text(&path(expression, roots, local)?)]))
+}
+
+/// Makes look-ups by key of what is selected from other values: the interpreter takes a field of what has none for false,
+/// and a demand that something be not so would hold.
+pub(crate) fn look_up(expression: &mut IdedExpr) {
+    let done: Result<(), std::convert::Infallible> = children(expression, &mut |it| {
+        look_up(it);
+        Ok(())
+    });
+    let Ok(()) = done;
+    if let Expr::Select(select) = &mut expression.expr
+        && !select.test
+    {
+        let select = std::mem::take(select);
+        *expression = of("_[_]", vec![*select.operand, text(&select.field)]);
+    }
 }
 
 /// The path that an expression is: a root, then `.field` or `?field` each.

@@ -2,23 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kube_cel::cel::{
-    Context, ExecutionError, Value,
-    common::{
-        ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue},
-        types::CelInt,
-    },
-    parser::Parser,
-};
+use kube_cel::cel::{Context, ExecutionError, Value, common::ast::IdedExpr, parser::Parser};
 
 use crate::{
     budget::Budget,
     direct::{self, Names, Plan},
     expand,
     frame::{ROOTS, Variable},
-    functions::{self, CHARGE, CHARGE_SQUARE, QUADRATIC},
+    functions,
+    instrument::instrument,
     library::{self, Library},
-    path,
+    path, regexes,
     scope::{self, Scope},
     semver,
 };
@@ -94,6 +88,7 @@ impl Program {
         let scope = Scope::new(dialect.names).composed(variables, dialect.messages).with_library(dialect.library);
         let mut program = Program::compile_in(text, &scope)?;
         path::lift(&mut program.expression, &ROOTS);
+        path::look_up(&mut program.expression);
         let variables: Vec<&str> = dialect.variables.iter().map(|it| it.name.as_str()).collect();
         let names = Names { variables: &variables, library: dialect.library, is_function: direct::is_function };
         program.plan = Plan::of(&program.expression, names);
@@ -105,6 +100,7 @@ impl Program {
         expand::expand(&mut expression, scope.takes_messages()).map_err(CompileError)?;
         semver::lift(&mut expression);
         expand::name_types(&mut expression);
+        regexes::check(&mut expression).map_err(|why| CompileError(one_line(&why)))?;
         let variables = scope::check(&expression, scope).map_err(CompileError)?;
         instrument(&mut expression);
         Ok(Program { expression, variables, library: scope.library(), plan: None })
@@ -183,70 +179,6 @@ fn shorten(message: &str) -> String {
 fn one_line(message: &str) -> String {
     let lines: Vec<&str> = message.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
     shorten(&lines.join(" "))
-}
-
-/// Makes loops and quadratic functions pay before they go on.
-fn instrument(expression: &mut IdedExpr) {
-    let nodes = i64::try_from(count(expression)).unwrap_or(i64::MAX);
-    match &mut expression.expr {
-        Expr::Call(call) => {
-            call.target.iter_mut().for_each(|it| instrument(it));
-            call.args.iter_mut().for_each(instrument);
-            let of_sets = call.target.as_ref().is_some_and(|it| it.expr == Expr::Ident("sets".to_owned()));
-            if QUADRATIC.contains(&call.func_name.as_str()) || of_sets {
-                let paid = std::mem::take(expression);
-                *expression = conditional(call_of(CHARGE_SQUARE, Vec::new()), paid);
-            }
-        }
-        Expr::Comprehension(it) => {
-            for part in [&mut it.iter_range, &mut it.accu_init, &mut it.loop_step, &mut it.result] {
-                instrument(part);
-            }
-            let condition = std::mem::take(&mut it.loop_cond);
-            let weight = literal(nodes);
-            it.loop_cond = conditional(call_of(CHARGE, vec![weight]), condition);
-        }
-        Expr::List(list) => list.elements.iter_mut().for_each(instrument),
-        Expr::Map(map) => {
-            for entry in &mut map.entries {
-                if let EntryExpr::MapEntry(it) = &mut entry.expr {
-                    instrument(&mut it.key);
-                    instrument(&mut it.value);
-                }
-            }
-        }
-        Expr::Select(select) => instrument(&mut select.operand),
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => {}
-    }
-}
-
-/// The expression, once it is paid for: paying is true, or fails.
-fn conditional(paid: IdedExpr, expression: IdedExpr) -> IdedExpr {
-    let never = IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Null) };
-    call_of("_?_:_", vec![paid, expression, never])
-}
-
-fn call_of(name: &str, args: Vec<IdedExpr>) -> IdedExpr {
-    IdedExpr { id: 0, expr: Expr::Call(CallExpr { func_name: name.to_owned(), target: None, args }) }
-}
-
-fn literal(number: i64) -> IdedExpr {
-    IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Int(CelInt::from(number))) }
-}
-
-/// Nodes of an expression.
-fn count(expression: &IdedExpr) -> usize {
-    let all = |it: &[IdedExpr]| it.iter().map(count).sum::<usize>();
-    1 + match &expression.expr {
-        Expr::Call(call) => all(&call.args) + call.target.as_ref().map_or(0, |it| count(it)),
-        Expr::Comprehension(it) => {
-            [&it.iter_range, &it.accu_init, &it.loop_cond, &it.loop_step, &it.result].map(count).iter().sum()
-        }
-        Expr::List(list) => all(&list.elements),
-        Expr::Map(map) => map.entries.len() * 2,
-        Expr::Select(select) => count(&select.operand),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ const PURE: [&str; 8] = ["cidr", "duration", "ip", "isQuantity", "quantity", "se
 
 /// Results of [`PURE`] functions that a thread keeps.
 const KEPT_MAX: usize = 256;
+/// Longest text whose result is kept: longer ones do not come again.
+const KEPT_TEXT_BYTES_MAX: usize = 256;
 
 thread_local! {
     /// What [`PURE`] functions made of texts: objects have the same amounts and addresses again and again.
@@ -99,6 +101,9 @@ impl Call {
     /// Calls it, unless what it comes to is known; `None` where it fails.
     pub(super) fn make(&self, values: &[Item]) -> Option<Item> {
         let (Some(name), [Item::Text(text)]) = (self.pure, values) else { return self.made(values) };
+        if text.len() > KEPT_TEXT_BYTES_MAX {
+            return self.made(values);
+        }
         let key = (name, text.clone());
         if let Some(known) = KEPT.with_borrow(|it| it.get(&key).cloned()) {
             return Some(known);

@@ -8,7 +8,7 @@ use kube_cel::cel::{
 };
 use serde_json::{Map as JsonMap, Value as Json};
 
-use crate::convert;
+use crate::{budget, convert};
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -137,6 +137,36 @@ impl Item {
             Item::Boxed(it) => it.to_json()?,
             Item::Other(it) => convert::to_json(it)?,
         })
+    }
+
+    /// Takes its room, part by part, as [`convert::take`] does for the same value.
+    pub(crate) fn take(&self, room: &mut usize) -> Option<()> {
+        match self {
+            Item::Text(it) => budget::take(room, it.len()),
+            Item::List(it) => {
+                budget::take(room, 0)?;
+                it.iter().try_for_each(|it| it.take(room))
+            }
+            Item::Map(it) => {
+                budget::take(room, 0)?;
+                it.iter().try_for_each(|(name, it)| {
+                    budget::take(room, name.len())?;
+                    it.take(room)
+                })
+            }
+            Item::Optional(Some(it)) | Item::Boxed(it) => it.take(room),
+            Item::Other(it) => convert::take(it, room),
+            _ => budget::take(room, 0),
+        }
+    }
+
+    /// Whether it may grow when it is made of others.
+    pub(crate) fn grows(&self) -> bool {
+        match self {
+            Item::Text(_) | Item::List(_) | Item::Map(_) => true,
+            Item::Other(it) => matches!(it, Value::Bytes(_) | Value::List(_) | Value::Map(_)),
+            _ => false,
+        }
     }
 
     /// A field of a map.

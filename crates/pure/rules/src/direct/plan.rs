@@ -13,7 +13,7 @@ use regex::Regex;
 use super::{call::Call, item::Item, way::Way};
 use crate::{
     expand::{BOX, OPT_SELECT, UNBOX},
-    functions::{CHARGE, CHARGE_SQUARE},
+    functions::{CHARGE, CHARGE_SQUARE, GROWN},
     library::Library,
     path::{GET, HAS, VARIABLE},
 };
@@ -49,7 +49,6 @@ pub(super) enum Node {
     Arith(Box<[Node; 2]>, Arith),
     Negative(Box<Node>),
     Index(Box<[Node; 2]>),
-    Select(Box<Node>, Box<str>),
     Test(Box<Node>, Box<str>),
     /// The optional field of a value, which may be optional itself.
     OptSelect(Box<[Node; 2]>),
@@ -57,8 +56,10 @@ pub(super) enum Node {
     List(Box<[(Node, bool)]>),
     Map(Box<[(Node, Node, bool)]>),
     Fold(Box<Fold>),
-    /// Puts items behind those of a loop's result so far, which nobody needs afterwards.
-    Append(usize, Box<[Node]>),
+    /// Puts items behind those of a loop's result so far, which nobody needs afterwards; the flag says that they cost.
+    Append(usize, Box<[Node]>, bool),
+    /// What was put together, once it is paid for.
+    Grown(Box<Node>),
     Charge(i64),
     ChargeSquare,
     Box(Box<Node>),
@@ -170,9 +171,12 @@ impl Maker<'_> {
         nodes.try_into().ok().map(Box::new)
     }
 
+    /// What is not a test is a look-up by now.
     fn select(&mut self, select: &SelectExpr) -> Option<Node> {
-        let (operand, field) = (self.boxed(&select.operand)?, select.field.as_str().into());
-        Some(if select.test { Node::Test(operand, field) } else { Node::Select(operand, field) })
+        if !select.test {
+            return None;
+        }
+        Some(Node::Test(self.boxed(&select.operand)?, select.field.as_str().into()))
     }
 
     fn list(&mut self, list: &ListExpr) -> Option<Node> {
@@ -230,12 +234,13 @@ impl Maker<'_> {
                     let parts = [self.node(condition)?, self.step(yes, at)?, self.step(no, at)?];
                     return Some(Node::If(Box::new(parts)));
                 }
-                ("_+_", [IdedExpr { expr: Expr::Ident(name), .. }, IdedExpr { expr: Expr::List(list), .. }])
-                    if self.locals.iter().rposition(|it| it == name) == Some(at)
-                        && list.optional_indices.is_empty() =>
+                ("_+_", [IdedExpr { expr: Expr::Ident(name), .. }, items])
+                    if self.locals.iter().rposition(|it| it == name) == Some(at) =>
                 {
-                    let items = list.elements.iter().map(|it| self.node(it)).collect::<Option<Vec<_>>>()?;
-                    return Some(Node::Append(at, items.into()));
+                    if let Some((list, cost)) = appended(items) {
+                        let items = list.elements.iter().map(|it| self.node(it)).collect::<Option<Vec<_>>>()?;
+                        return Some(Node::Append(at, items.into(), cost));
+                    }
                 }
                 _ => {}
             }
@@ -297,6 +302,7 @@ impl Maker<'_> {
                 _ => None,
             },
             CHARGE_SQUARE => Some(Node::ChargeSquare),
+            GROWN => self.each(args).map(|it: Box<[Node; 1]>| Node::Grown(Box::new((*it).into_only()))),
             _ => return None,
         })
     }
@@ -333,6 +339,18 @@ impl Maker<'_> {
         let mut args = target.into_iter().chain(args);
         let first = Box::new(args.next().unwrap_or(Node::Const(Item::Null)));
         Some(Node::Method(method, first, args.next().map(Box::new)))
+    }
+}
+
+/// The items that a round puts behind others, and whether they cost.
+fn appended(expression: &IdedExpr) -> Option<(&ListExpr, bool)> {
+    let (expression, cost) = match &expression.expr {
+        Expr::Call(call) if call.func_name == GROWN => (call.args.first()?, true),
+        _ => (expression, false),
+    };
+    match &expression.expr {
+        Expr::List(list) if list.optional_indices.is_empty() => Some((list, cost)),
+        _ => None,
     }
 }
 

@@ -5,13 +5,11 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use regex::Regex;
-
 use super::{
     item::Item,
     plan::{Arith, Fold, Method, Node, Plan, Relation},
 };
-use crate::budget;
+use crate::{budget, regexes};
 
 /// The interpreter has to decide.
 #[derive(Debug)]
@@ -88,10 +86,6 @@ impl<'s, S: Surroundings> Run<'s, S> {
                 let (of, key) = self.both(both)?;
                 index(&of, &key).ok_or(Undecided)?
             }
-            Node::Select(of, field) => match self.node(of)? {
-                Item::Map(fields) => Item::field(&fields, field).cloned().ok_or(Undecided)?,
-                other => no_fields(&other)?,
-            },
             Node::Test(of, field) => match self.node(of)? {
                 Item::Map(fields) => Item::Bool(Item::field(&fields, field).is_some()),
                 other => no_fields(&other)?,
@@ -103,7 +97,14 @@ impl<'s, S: Surroundings> Run<'s, S> {
             Node::List(items) => self.list(items)?,
             Node::Map(entries) => self.map(entries)?,
             Node::Fold(fold) => return self.fold(fold),
-            Node::Append(at, items) => return self.append(*at, items),
+            Node::Append(at, items, cost) => return self.append(*at, items, *cost),
+            Node::Grown(it) => {
+                let made = self.node(it)?;
+                if made.grows() {
+                    budget::charge_made(|room| made.take(room)).map_err(|_| Undecided)?;
+                }
+                made
+            }
             Node::Charge(nodes) => paid(budget::charge(*nodes))?,
             Node::ChargeSquare => paid(budget::charge_square())?,
             Node::Box(it) => Item::Boxed(Arc::new(self.node(it)?)),
@@ -118,7 +119,7 @@ impl<'s, S: Surroundings> Run<'s, S> {
             }
             Node::Matches(of, pattern) => {
                 let Item::Text(text) = self.node(of)? else { return Err(Undecided) };
-                let compiled = pattern.compiled.get_or_init(|| Regex::new(&pattern.text).ok());
+                let compiled = pattern.compiled.get_or_init(|| regexes::build(&pattern.text).ok());
                 Item::Bool(compiled.as_ref().ok_or(Undecided)?.is_match(&text))
             }
             Node::Call(call) => {
@@ -206,8 +207,15 @@ impl<'s, S: Surroundings> Run<'s, S> {
         Ok(true)
     }
 
-    fn append(&mut self, at: usize, items: &[Node]) -> Found {
+    fn append(&mut self, at: usize, items: &[Node], cost: bool) -> Found {
         let items = items.iter().map(|it| self.kept(it)).collect::<Result<Vec<_>, _>>()?;
+        if cost {
+            let take = |room: &mut usize| {
+                budget::take(room, 0)?;
+                items.iter().try_for_each(|it| it.take(room))
+            };
+            budget::charge_made(take).map_err(|_| Undecided)?;
+        }
         let Item::List(mut list) = std::mem::replace(&mut self.locals[at], Item::Null) else { return Err(Undecided) };
         Arc::make_mut(&mut list).extend(items);
         Ok(Item::List(list))
@@ -218,7 +226,7 @@ fn paid(is_paid: bool) -> Found {
     if is_paid { Ok(Item::Bool(true)) } else { Err(Undecided) }
 }
 
-/// What the interpreter says to a field of what has none: false.
+/// What the interpreter says to the test for a field of what has none: false.
 fn no_fields(of: &Item) -> Found {
     match of {
         Item::Optional(_) | Item::Boxed(_) | Item::Other(_) => Err(Undecided),

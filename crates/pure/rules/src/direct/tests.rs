@@ -233,3 +233,65 @@ fn what_a_variable_costs_is_paid_once_whoever_evaluates_it() {
         assert_eq!(all[0].0, Err(RunError::Cost));
     }
 }
+
+/// A chain of variables, each of which is made of the one before it; the first is `object.a`.
+fn chain(step: &str) -> Vec<String> {
+    let before = |at: usize| if at == 0 { "object.a".to_owned() } else { format!("variables.v{}", at - 1) };
+    (0..14).map(|at| step.replace('$', &before(at))).collect()
+}
+
+#[test]
+fn what_is_put_together_of_itself_again_and_again_is_stopped() {
+    let object = json!({"a": "\\".repeat(4_000)});
+    for step in [
+        "$ + $ + $ + $ + $ + $ + $ + $",
+        "[$, $, $, $, $, $, $, $]",
+        "{'a': $, 'b': $, 'c': {'d': $, 'e': [$, $, $]}}",
+        "[1, 2, 3, 4, 5, 6, 7, 8].map(i, $)",
+        "[[1, 2, 3, 4, 5, 6, 7, 8].filter(i, i > 0).map(i, $)]",
+        "strings.quote($) + strings.quote($)",
+        "cel.bind(x, [$, $], [x, x, x])",
+    ] {
+        for with_plans in [true, false] {
+            let variables = chain(step);
+            let (known, program) = compiled(&variables, "variables.v13 == variables.v13", with_plans)
+                .unwrap_or_else(|| panic!("{step} does not compile"));
+            let environment = Environment::new().with("object", Arc::new(object.clone())).with_variables(known.into());
+            let found = environment.run(&program, &mut Budget::new(Budget::WRITE));
+            let told = found.map(drop).map_err(|it| it.to_string());
+            let is_stopped = told.as_ref().is_err_and(|it| it.contains("take more than") || it.contains("cost limit"));
+            assert!(is_stopped, "{step}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn large_objects_are_put_into_lists_and_maps() {
+    let object = json!({"list": vec![0; 500_000], "a": "x".repeat(1 << 20)});
+    for text in ["[object.list].size() == 1 && {'a': object.a}.size() == 1", "(object.a + 'y').size() == 1048577"] {
+        for with_plans in [true, false] {
+            let (known, program) = compiled(&[], text, with_plans).unwrap_or_else(|| panic!("{text}"));
+            let environment = Environment::new().with("object", Arc::new(object.clone())).with_variables(known.into());
+            assert_eq!(environment.run(&program, &mut Budget::new(Budget::WRITE)), Ok(Value::Bool(true)), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_has_no_fields_has_none_that_is_false() {
+    let object = json!({"list": ["text", null, 1], "a": null});
+    for text in [
+        "object.list.exists(x, !x.more)",
+        "!object.list[0].more",
+        "!object.list[1].more.yet",
+        "cel.bind(x, object.a, !x.more)",
+        "!variables.v0.more",
+        "![1].more",
+    ] {
+        for with_plans in [true, false] {
+            let (all, decided) = told(&object, &["object.a".to_owned()], text, with_plans)
+                .unwrap_or_else(|| panic!("{text} does not compile"));
+            assert!(matches!(all[0].0, Err(RunError::Failed(_))) && !decided, "{text}: {all:?}");
+        }
+    }
+}
