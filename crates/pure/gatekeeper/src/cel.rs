@@ -109,8 +109,9 @@ impl Cel {
         for (name, program) in &self.conditions {
             match environment.run(program, &mut budget) {
                 Ok(Outcome::Bool(true)) => {}
-                Ok(_) => return Ok(Vec::new()),
-                Err(_) if self.ignores => return Ok(Vec::new()),
+                Ok(Outcome::Bool(false)) => return Ok(Vec::new()),
+                _ if self.ignores => return Ok(Vec::new()),
+                Ok(_) => return Err(format!("match condition {name} is neither true nor false")),
                 Err(error) => return Err(format!("match condition {name}: {error}")),
             }
         }
@@ -125,8 +126,8 @@ impl Cel {
                         message => message.to_owned(),
                     })
                 }
+                _ if self.ignores => continue,
                 Ok(_) => return Err(format!("expression '{}' is neither true nor false", it.text)),
-                Err(_) if self.ignores => continue,
                 Err(error) => format!("expression '{}' resulted in error: {error}", it.text),
             };
             out.push(Breach { message, details: Value::Object(serde_json::Map::new()) });

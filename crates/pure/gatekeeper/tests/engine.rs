@@ -153,6 +153,38 @@ fn a_constraint_that_can_not_be_evaluated_refuses() {
 }
 
 #[test]
+fn a_template_in_cel_that_comes_to_neither_true_nor_false_refuses() {
+    for source in [
+        json!({"matchConditions": [{"name": "c", "expression": "object.metadata.name"}],
+            "validations": [{"expression": "false"}]}),
+        json!({"validations": [{"expression": "object.metadata.name"}]}),
+        json!({"matchConditions": [{"name": "c", "expression": "object.gone"}], "validations": [{"expression": "false"}]}),
+    ] {
+        let mut ignoring = source.clone();
+        ignoring["failurePolicy"] = "Ignore".into();
+        for (source, refuses) in [(source, true), (ignoring, false)] {
+            let engine = engine(&[
+                template("Odd", json!({"code": [{"engine": "K8sNativeValidation", "source": source}]})),
+                constraint("Odd", "it", json!({})),
+            ]);
+            let said = asked(&engine, Operation::Create, &pod(json!({})), None, Vec::new());
+            assert_eq!(said.contains("[it] could not be evaluated"), refuses, "{source}: {said}");
+            assert_eq!(said == "allowed", !refuses, "{source}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_template_keeps_its_kind() {
+    let (engine, data) = (Gatekeeper::new(), Objects::new([]));
+    let old = template("Labels", json!({"rego": LABELS}));
+    let mut renamed = template("LABELS", json!({"rego": LABELS}));
+    let causes = engine.check(&mut renamed, Some(&old), &data).expect_err("is refused");
+    assert_eq!(causes[0].field, "spec.crd.spec.names.kind");
+    assert!(causes[0].message.contains("can not be changed"), "{causes:?}");
+}
+
+#[test]
 fn inventory_is_what_is_stored() {
     let rego = r#"
         package hosts
