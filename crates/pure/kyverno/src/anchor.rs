@@ -3,11 +3,15 @@
 //! Entry point: [`match_pattern`]. `(key)` is a condition, `<(key)` one for the whole object, `=(key)` looks only where
 //! the key is there, `X(key)` forbids it, `^(key)` wants at least one element of a list, `+(key)` belongs to changes.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::{pattern, text, wildcard};
+use crate::{
+    pattern,
+    place::{Place, Step},
+    text, wildcard,
+};
 
 /// What stands before the parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,39 +96,6 @@ enum Class {
     Skipped,
 }
 
-/// Where in an object something is; written out only where that is told.
-struct Place<'p> {
-    around: Option<&'p Place<'p>>,
-    step: Step<'p>,
-}
-
-#[derive(Clone, Copy)]
-enum Step<'p> {
-    Root,
-    Field(&'p str),
-    Item(usize),
-}
-
-impl Place<'_> {
-    fn at<'p>(&'p self, step: Step<'p>) -> Place<'p> {
-        Place { around: Some(self), step }
-    }
-}
-
-/// `/spec/containers/0/image/`.
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(around) = self.around {
-            around.fmt(f)?;
-        }
-        match self.step {
-            Step::Root => f.write_str("/"),
-            Step::Field(name) => write!(f, "{name}/"),
-            Step::Item(at) => write!(f, "{at}/"),
-        }
-    }
-}
-
 struct Failure {
     class: Class,
     message: String,
@@ -146,7 +117,7 @@ type Outcome = Result<(), Failure>;
 /// Holds a resource against a pattern.
 pub(crate) fn match_pattern(resource: &Value, pattern: &Value) -> Result<(), Mismatch> {
     let mut matcher = Matcher { seen: BTreeMap::new() };
-    let Err(failure) = matcher.element(resource, pattern, &Place { around: None, step: Step::Root }) else {
+    let Err(failure) = matcher.element(resource, pattern, &Place::default()) else {
         return Ok(());
     };
     let skip = failure.skips();

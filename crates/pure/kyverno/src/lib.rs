@@ -31,6 +31,7 @@ pub mod matching;
 mod mutate;
 pub mod path;
 mod pattern;
+mod place;
 mod podsecurity;
 pub mod policy;
 pub mod source;

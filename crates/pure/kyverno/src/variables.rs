@@ -4,7 +4,7 @@
 //! A text that is one variable becomes the variable's value, whatever its type; others become texts. `\{{` stands for
 //! itself.
 
-use std::{borrow::Cow, fmt, sync::LazyLock};
+use std::{borrow::Cow, sync::LazyLock};
 
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::{
     anchor::{self, Anchor},
     context::{Context, QueryError},
+    place::{Place, Step},
     text,
 };
 
@@ -106,41 +107,6 @@ fn has_references(value: &Value) -> bool {
     }
 }
 
-/// Where in a value something stands; written out only where that is told.
-#[derive(Clone, Copy, Default)]
-struct Place<'p> {
-    around: Option<&'p Place<'p>>,
-    step: Step<'p>,
-}
-
-#[derive(Clone, Copy, Default)]
-enum Step<'p> {
-    #[default]
-    Whole,
-    Field(&'p str),
-    Item(usize),
-}
-
-impl Place<'_> {
-    fn at<'p>(&'p self, step: Step<'p>) -> Place<'p> {
-        Place { around: Some(self), step }
-    }
-}
-
-/// `/spec/containers/0`.
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(around) = self.around {
-            around.fmt(f)?;
-        }
-        match self.step {
-            Step::Whole => Ok(()),
-            Step::Field(name) => write!(f, "/{}", name.replace('/', "\\/")),
-            Step::Item(at) => write!(f, "/{at}"),
-        }
-    }
-}
-
 struct Walk<'w, 'c, 'f> {
     context: &'w mut Context<'c>,
     is_delete: bool,
@@ -198,14 +164,14 @@ impl Walk<'_, '_, '_> {
                 }
                 text = text.replacen(&format!("{prefix}{variable}"), &format!("{prefix}{value}"), 1);
                 if text.len() > BYTES_MAX {
-                    return Err(SubstituteError::Endless(path.to_string()));
+                    return Err(SubstituteError::Endless(path.as_pointer()));
                 }
             }
             if shallow {
                 return Ok(Value::String(text.replace("\\{{", "{{")));
             }
         }
-        Err(SubstituteError::Endless(path.to_string()))
+        Err(SubstituteError::Endless(path.as_pointer()))
     }
 
     fn lookup(&mut self, mut name: String, path: &Place<'_>) -> Result<Value, SubstituteError> {
@@ -217,7 +183,7 @@ impl Walk<'_, '_, '_> {
         }
         self.context.query(&name).map_err(|source| SubstituteError::Variable {
             variable: name,
-            path: path.to_string(),
+            path: path.as_pointer(),
             source,
         })
     }
@@ -226,7 +192,7 @@ impl Walk<'_, '_, '_> {
     fn own_field(&mut self, path: &Place<'_>) -> String {
         let base = if self.context.query("target").is_ok() { "target" } else { "request.object" };
         let mut name = base.to_owned();
-        let below = path.to_string().replace("\\/", "\u{0}");
+        let below = path.as_pointer().replace("\\/", "\u{0}");
         for part in self.field.iter().copied().chain(below.split('/').filter(|it| !it.is_empty())) {
             let part = part.replace('\u{0}', "/");
             let part = Anchor::parse(&part).map_or(part.as_str(), |it| it.key).to_owned();
