@@ -62,15 +62,14 @@ pub(super) fn run<'a>(node: &'a Node, value: Cow<'a, Value>, env: &Env) -> Found
             if value.is_null() {
                 return Ok(NULL);
             }
-            let all = all.iter().map(|it| Ok(lenient(run(it, value.clone(), env))?.into_owned()));
+            let all = all.iter().map(|it| copied(run(it, value.clone(), env), env));
             Ok(Cow::Owned(Value::Array(all.collect::<Result<_, _>>()?)))
         }
         Node::Hash(all) => {
             if value.is_null() {
                 return Ok(NULL);
             }
-            let all =
-                all.iter().map(|(name, it)| Ok((name.clone(), lenient(run(it, value.clone(), env))?.into_owned())));
+            let all = all.iter().map(|(name, it)| Ok((name.clone(), copied(run(it, value.clone(), env), env)?)));
             Ok(Cow::Owned(Value::Object(all.collect::<Result<Map<_, _>, _>>()?)))
         }
         Node::Call(function, arguments) => {
@@ -87,6 +86,13 @@ pub(super) fn run<'a>(node: &'a Node, value: Cow<'a, Value>, env: &Env) -> Found
         }
         Node::Reference(_) => Err(SearchError::Failed("a reference is only an argument".to_owned())),
     }
+}
+
+/// A value that goes into a list or map that is made: it is there once more.
+fn copied(found: Found<'_>, env: &Env) -> Result<Value, SearchError> {
+    let value = lenient(found)?.into_owned();
+    env.charge(size(&value) / 4)?;
+    Ok(value)
 }
 
 /// A missing field counts as null here.

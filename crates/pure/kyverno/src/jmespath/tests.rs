@@ -312,7 +312,30 @@ fn nonsense_is_refused_with_its_position() {
 fn evaluation_is_bounded() {
     assert!(Expression::compile(&"(".repeat(100)).is_err());
     assert!(Expression::compile(&"a.".repeat(1_000)).is_err());
-    let doubled = format!("'{}'{}", "x".repeat(4_096), " | join('', [@, @])".repeat(40));
-    let env = Env::new(Timestamp::UNIX_EPOCH, 1);
-    assert_eq!(Expression::compile(&doubled).unwrap().search(&Value::Null, &env), Err(SearchError::Cost));
+    let env = || Env::new(Timestamp::UNIX_EPOCH, 1);
+    let long = "x".repeat(4_096);
+    for step in ["[@, @]", "{a: @, b: @}", "[@, @].to_string(@)"] {
+        let doubled = format!("'{long}'{}", format!(" | {step}").repeat(40));
+        let found = Expression::compile(&doubled).unwrap().search(&Value::Null, &env()).map(|it| it.into_owned());
+        assert!(
+            matches!(&found, Err(SearchError::Cost))
+                || matches!(&found, Err(SearchError::Failed(it)) if it.contains("more than")),
+            "{step}: {found:?}"
+        );
+    }
+    // Texts of a request, put together.
+    let large = json!({"a": "x".repeat(1 << 20), "b": "$0".repeat(1 << 18), "list": vec![""; 100_000]});
+    for text in [
+        "replace_all(a, 'x', b)",
+        "replace_all(a, '', a)",
+        "replace(a, 'x', a, `-1`)",
+        "regex_replace_all('x', a, b)",
+        "regex_replace_all('x+', a, b)",
+        "regex_replace_all_literal('x', a, b)",
+        "join(a, list)",
+    ] {
+        let found = Expression::compile(text).unwrap().search(&large, &env()).map(|it| it.into_owned());
+        let told = found.map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains("the text would have more than 4194304 bytes"), "{text}: {told}");
+    }
 }

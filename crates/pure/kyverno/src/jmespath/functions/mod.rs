@@ -45,6 +45,8 @@ pub(super) struct Call<'a> {
 }
 
 const ANY: usize = usize::MAX;
+/// Most bytes of a text that a function makes: requests bring texts, and functions put them together.
+const TEXT_BYTES_MAX: usize = 4 << 20;
 
 const fn function(name: &'static str, count: usize, body: Body) -> Function {
     Function { name, count: (count, count), body }
@@ -78,7 +80,12 @@ impl Function {
     }
 
     pub(super) fn call(&'static self, arguments: &[Argument<'_>], env: &Env) -> Result<Value, SearchError> {
-        (self.body)(&Call { name: self.name, arguments, env })
+        let call = Call { name: self.name, arguments, env };
+        let made = (self.body)(&call)?;
+        if let Value::String(text) = &made {
+            call.fits(text.len())?;
+        }
+        Ok(made)
     }
 }
 
@@ -123,6 +130,14 @@ impl Call<'_> {
             Err(SearchError::NotFound(_)) => Ok(Value::Null),
             other => other.map(Cow::into_owned),
         }
+    }
+
+    /// Refuses to make a text that is too long.
+    fn fits(&self, bytes: usize) -> Result<(), SearchError> {
+        if bytes <= TEXT_BYTES_MAX {
+            return Ok(());
+        }
+        Err(self.fails(format!("the text would have more than {TEXT_BYTES_MAX} bytes")))
     }
 
     fn wrong_type(&self, at: usize, wanted: &str) -> SearchError {

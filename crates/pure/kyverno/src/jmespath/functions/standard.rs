@@ -59,7 +59,10 @@ fn contains(call: &Call<'_>) -> Made {
 fn join(call: &Call<'_>) -> Made {
     let texts: Option<Vec<&str>> = call.list(1)?.iter().map(Value::as_str).collect();
     let texts = texts.ok_or_else(|| call.wrong_type(1, "array of strings"))?;
-    Ok(texts.join(call.text(0)?).into())
+    let between = call.text(0)?;
+    let bytes = texts.iter().map(|it| it.len() + between.len()).fold(0, usize::saturating_add);
+    call.fits(bytes)?;
+    Ok(texts.join(between).into())
 }
 
 fn length(call: &Call<'_>) -> Made {

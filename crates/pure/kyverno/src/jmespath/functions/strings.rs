@@ -15,7 +15,7 @@ pub(super) const TABLE: &[Function] = &[
     function("compare", 2, |it| Ok((it.text(0)?.cmp(it.text(1)?) as i8).into())),
     function("equal_fold", 2, |it| Ok((it.text(0)?.to_lowercase() == it.text(1)?.to_lowercase()).into())),
     function("replace", 4, replace),
-    function("replace_all", 3, |it| Ok(it.text(0)?.replace(it.text(1)?, it.text(2)?).into())),
+    function("replace_all", 3, |it| replaced(it, usize::MAX)),
     function("to_upper", 1, |it| Ok(it.text(0)?.to_uppercase().into())),
     function("to_lower", 1, |it| Ok(it.text(0)?.to_lowercase().into())),
     function("trim", 2, trim),
@@ -33,12 +33,16 @@ pub(super) const TABLE: &[Function] = &[
 ];
 
 fn replace(call: &Call<'_>) -> Made {
-    let (source, old, new, count) = (call.text(0)?, call.text(1)?, call.text(2)?, call.number(3)?);
-    let replaced = match count {
-        count if count < 0.0 => source.replace(old, new),
-        count => source.replacen(old, new, count as usize),
-    };
-    Ok(replaced.into())
+    let count = call.number(3)?;
+    replaced(call, if count < 0.0 { usize::MAX } else { count as usize })
+}
+
+/// The first text with the second replaced by the third, so often at most.
+fn replaced(call: &Call<'_>, most: usize) -> Made {
+    let (source, old, new) = (call.text(0)?, call.text(1)?, call.text(2)?);
+    let count = source.matches(old).take(most).count();
+    call.fits(count.saturating_mul(new.len()).saturating_add(source.len()))?;
+    Ok(source.replacen(old, new, count).into())
 }
 
 fn trim(call: &Call<'_>) -> Made {
@@ -63,11 +67,24 @@ fn regex(call: &Call<'_>) -> Result<Regex, SearchError> {
 
 fn regex_replace_all(call: &Call<'_>) -> Made {
     let (regex, source, with) = (regex(call)?, call.scalar(1)?, call.scalar(2)?);
-    Ok(regex.replace_all(&source, with.as_str()).into_owned().into())
+    let (mut made, mut end) = (String::new(), 0);
+    for found in regex.captures_iter(&source) {
+        let Some(whole) = found.get(0) else { continue };
+        // Each group that is named brings what the whole has, at most.
+        let expanded = with.matches('$').count().saturating_mul(whole.len()).saturating_add(with.len());
+        call.fits(expanded.saturating_add(made.len()))?;
+        made.push_str(&source[end..whole.start()]);
+        found.expand(&with, &mut made);
+        end = whole.end();
+    }
+    made.push_str(&source[end..]);
+    Ok(made.into())
 }
 
 fn regex_replace_all_literal(call: &Call<'_>) -> Made {
     let (regex, source, with) = (regex(call)?, call.scalar(1)?, call.scalar(2)?);
+    let count = regex.find_iter(&source).count();
+    call.fits(count.saturating_mul(with.len()).saturating_add(source.len()))?;
     Ok(regex.replace_all(&source, regex::NoExpand(&with)).into_owned().into())
 }
 
