@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::{
     image,
     jmespath::{Env, Expression, SearchError},
+    path,
     source::{Lookup, Source},
     spec::{ContextEntry, EntrySource},
     text, variables,
@@ -390,8 +391,8 @@ impl<'a> Context<'a> {
     fn api_call(&mut self, path: &str, data: Option<&Value>) -> Result<Lookup, String> {
         let path = self.substituted_text(path)?;
         if let Some(own) = &self.policy_namespace {
-            let inside = path.split_once("/namespaces/").and_then(|it| it.1.split(['/', '?']).next());
-            if inside != Some(own.as_str()) {
+            let is_inside = path::parse(&path).is_ok_and(|it| it.is_within(own));
+            if !is_inside {
                 return Err(format!("path {path} leaves the policy namespace {own}"));
             }
         }

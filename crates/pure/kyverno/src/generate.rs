@@ -16,6 +16,25 @@ use crate::{
 /// Objects that one rule, or one policy, may make for one trigger.
 pub(crate) const MADE_MAX: usize = 1_000;
 
+const INTO: &str = "generate into";
+const FROM: &str = "copy from";
+
+/// Why a rule of a policy of a namespace is refused that names another namespace. What variables come to is looked at when
+/// it is known.
+pub(crate) fn stray(own: &str, generate: &Generate) -> Option<String> {
+    let patterns = std::iter::once(&generate.pattern).chain(generate.foreach.iter().map(|it| &it.pattern));
+    let is_used = |it: &&GeneratePattern| !it.kind.is_empty() || it.clone_list.is_some();
+    let named = patterns.filter(is_used).flat_map(|it| {
+        let from = it.clone.as_ref().map(|it| it.namespace.as_str());
+        let from = from.or(it.clone_list.as_ref().map(|it| it.namespace.as_str()));
+        std::iter::once((INTO, it.namespace.as_str())).chain(from.map(|it| (FROM, it)))
+    });
+    let mut strays = named.filter(|it| variables::is_plain(it.1) && it.1 != own);
+    strays
+        .next()
+        .map(|(what, namespace)| format!("a policy of namespace {own:?} cannot {what} namespace {namespace:?}"))
+}
+
 /// An object to make.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Made {
@@ -134,10 +153,21 @@ impl Maker<'_, '_> {
         self.context.substituted_text(text).map_err(|it| format!("variable substitution failed: {it}"))
     }
 
+    /// Refuses what a policy of a namespace would make, or copy from, elsewhere.
+    fn confine(&self, what: &str, namespace: &str) -> Result<(), String> {
+        let own = self.policy.namespace.as_str();
+        if own.is_empty() || namespace == own {
+            return Ok(());
+        }
+        Err(format!("a policy of namespace {own:?} cannot {what} namespace {namespace:?}"))
+    }
+
     fn pattern(&mut self, pattern: &GeneratePattern) -> Result<Vec<Made>, String> {
         let namespace = self.text(&pattern.namespace)?;
+        self.confine(INTO, &namespace)?;
         if let Some(list) = &pattern.clone_list {
             let source = self.text(&list.namespace)?;
+            self.confine(FROM, &source)?;
             let selector = list.selector.as_ref().map(|it| variables::substitute(self.context, it)).transpose();
             let selector = selector.map_err(|it| it.to_string())?;
             let mut made = Vec::new();
@@ -150,6 +180,7 @@ impl Maker<'_, '_> {
         let name = self.text(&pattern.name)?;
         if let Some(clone) = &pattern.clone {
             let (from, source) = (self.text(&clone.namespace)?, self.text(&clone.name)?);
+            self.confine(FROM, &from)?;
             if from == namespace && source == name {
                 return Ok(Vec::new());
             }

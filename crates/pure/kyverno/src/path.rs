@@ -18,6 +18,14 @@ pub(crate) struct Question<'a> {
     pub(crate) labels: Option<&'a str>,
 }
 
+impl Question<'_> {
+    /// Whether nothing is asked for but what is in a namespace, or the namespace itself.
+    pub(crate) fn is_within(&self, namespace: &str) -> bool {
+        let is_itself = (self.api_version.as_str(), self.plural, self.name) == ("v1", "namespaces", namespace);
+        is_itself || self.namespace == namespace
+    }
+}
+
 /// Reads a path.
 pub(crate) fn parse(path: &str) -> Result<Question<'_>, String> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -115,6 +123,16 @@ mod tests {
         let found = parse("/api/v1/namespaces/a").unwrap();
         assert_eq!((found.plural, found.namespace, found.name), ("namespaces", "", "a"));
         assert_eq!(parse("/api/v1/pods?labelSelector=a%3Db").unwrap().labels, Some("a%3Db"));
+        for (path, is_within) in [
+            ("/api/v1/namespaces/a/pods", true),
+            ("/api/v1/namespaces/a", true),
+            ("/api/v1/namespaces/b/pods", false),
+            ("/api/v1/namespaces/a/../b/pods", false),
+            ("/api/v1/pods", false),
+            ("/api/v1/secrets?labelSelector=x!=/namespaces/a/", false),
+        ] {
+            assert_eq!(parse(path).is_ok_and(|it| it.is_within("a")), is_within, "{path}");
+        }
         assert!(parse("/healthz").is_err() && parse("/api/v1/pods?limit=1").is_err());
         assert_eq!(decoded("a%3Db%"), "a=b%");
     }

@@ -40,6 +40,19 @@ fn place(object: &Value) -> (&str, &str, &str, &str) {
     (text("/apiVersion"), text("/kind"), text("/metadata/namespace"), text("/metadata/name"))
 }
 
+/// Refuses what a policy of a namespace would write elsewhere, or of a kind that is in no namespace.
+///
+/// The server writes what policies want with all of its own rights.
+pub(crate) fn confine(generator: &Generator, look: &dyn Look, object: &Value) -> Result<(), String> {
+    let Some((own, _)) = generator.policy.split_once('/') else { return Ok(()) };
+    let (api_version, kind, namespace, name) = place(object);
+    let is_inside = namespace == own && resource(api_version, kind, look).is_none_or(|it| it.1);
+    match is_inside {
+        true => Ok(()),
+        false => Err(format!("{kind} {namespace}/{name}: a policy of namespace {own} writes nothing outside of it")),
+    }
+}
+
 /// Makes an object, or brings it up to date where it follows its source. `adopts` tells whether one that somebody else
 /// made under that name becomes the rule's; one who does not adopt always brings its own up to date.
 pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made, adopts: bool) -> Result<(), String> {

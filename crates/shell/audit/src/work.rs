@@ -316,12 +316,20 @@ impl Worker {
         for made in &work.made {
             let text = |field: &str| made.object[field].as_str().unwrap_or_default().to_owned();
             self.made.insert((text("apiVersion"), text("kind")));
-            if let Err(error) = generate::settle(&self.client, &*self.look, made, !is_cel).await {
+            let settled = match generate::confine(generator, &*self.look, &made.object) {
+                Ok(()) => generate::settle(&self.client, &*self.look, made, !is_cel).await,
+                Err(why) => Err(why),
+            };
+            if let Err(error) = settled {
                 tracing::warn!(error, policy, rule, "generating an object");
             }
         }
         for object in &work.changed {
-            match generate::write_back(&self.client, &*self.look, object).await {
+            let written = match generate::confine(generator, &*self.look, object) {
+                Ok(()) => generate::write_back(&self.client, &*self.look, object).await,
+                Err(why) => Err(why),
+            };
+            match written {
                 Ok((uid, version)) if self.own.len() < OWN_MAX => drop(self.own.insert(uid, version)),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error, policy, rule, "changing an object"),

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::{
-    Cleanup, Exception, Flaw, Policy, assertion, celpolicy,
+    Cleanup, Exception, Flaw, Policy, assertion, celpolicy, generate,
     jmespath::Expression,
     mutate, podsecurity,
     spec::{ContextEntry, EntrySource, Rule, ValidateEach},
@@ -76,6 +76,7 @@ fn policy(object: &mut Value) -> (Vec<Flaw>, Vec<String>) {
     for (at, compiled_rule) in compiled.rules.iter().take(own).enumerate() {
         let path = format!("spec.rules[{at}]");
         rule(&compiled_rule.rule, &path, &mut flaws);
+        confined(&compiled.namespace, &compiled_rule.rule, &path, &mut flaws);
         expressions(&object["spec"]["rules"][at], &path, &mut flaws);
         let asked = asks_who(&compiled_rule.rule, &object["spec"]["rules"][at]).filter(|_| compiled.spec.background);
         if let Some(asked) = asked {
@@ -118,6 +119,22 @@ fn settle(object: &mut Value, policy: &Policy, own: usize) {
         },
         "autogen": { "rules": made.iter().map(|it| json!({ "name": it })).collect::<Vec<_>>() },
     });
+}
+
+/// What a rule of a policy of a namespace names that lies elsewhere.
+fn confined(own: &str, rule: &Rule, path: &str, flaws: &mut Vec<Flaw>) {
+    if own.is_empty() {
+        return;
+    }
+    if let Some(why) = rule.generate.as_ref().and_then(|it| generate::stray(own, it)) {
+        flaws.push(Flaw::new(format!("{path}.generate"), why));
+    }
+    let cel = rule.validate.as_ref().and_then(|it| it.cel.as_ref());
+    let params = cel.and_then(|it| it.param_ref.as_ref()).map_or("", |it| it.namespace.as_str());
+    if !params.is_empty() && params != own {
+        let why = format!("a policy of namespace {own:?} cannot read from namespace {params:?}");
+        flaws.push(Flaw::new(format!("{path}.validate.cel.paramRef.namespace"), why));
+    }
 }
 
 /// What of a rule asks who asks, in Kyverno's words.

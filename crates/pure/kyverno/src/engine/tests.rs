@@ -301,3 +301,89 @@ fn rules_that_generate_say_what_they_make() {
     assert_eq!(work.made[0].object["data"], json!({"a": "b"}));
     assert_eq!(work.made[0].object["metadata"]["labels"]["generate.kyverno.io/trigger-uid"], "1");
 }
+
+/// A rule about ConfigMaps in a policy of the namespace `team`.
+fn of_team(rule: Value) -> Value {
+    let mut policy = policy("p", "Audit", rule);
+    policy["kind"] = "Policy".into();
+    policy["metadata"]["namespace"] = "team".into();
+    policy["spec"]["rules"][0]["match"] = json!({"any": [{"resources": {"kinds": ["ConfigMap"]}}]});
+    policy
+}
+
+fn config_map(namespace: &str, name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"to": "kube-system"},
+        "metadata": {"name": name, "namespace": namespace, "uid": name, "resourceVersion": "7"}})
+}
+
+fn works(policy: Value, stored: &[Value]) -> super::Work {
+    let background = engine(&[policy]).background();
+    let [generator] = background.generators().try_into().unwrap();
+    let now = "2024-05-06T07:08:09Z".parse().unwrap();
+    let data = Objects::new(stored.iter().cloned());
+    background.work(&generator, (&config_map("team", "trigger"), false), &Value::Null, now, &data).unwrap()
+}
+
+#[test]
+fn a_policy_of_a_namespace_makes_and_copies_nothing_elsewhere() {
+    let secret = |namespace: &str, from: &str| {
+        json!({"generate": {"apiVersion": "v1", "kind": "Secret", "name": "s", "namespace": namespace,
+            "clone": {"name": "token", "namespace": from}}})
+    };
+    let role = json!({"generate": {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "name": "all", "data": {}}});
+    let list =
+        json!({"generate": {"namespace": "team", "cloneList": {"namespace": "kube-system", "kinds": ["v1/Secret"]}}});
+    let each = json!({"generate": {"foreach": [{"list": "request.object.data.*",
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "c", "namespace": "default", "data": {}}]}});
+    for (rule, why) in [
+        (secret("kube-system", "team"), "cannot generate into namespace \"kube-system\""),
+        (secret("team", "kube-system"), "cannot copy from namespace \"kube-system\""),
+        (role, "cannot generate into namespace \"\""),
+        (list, "cannot copy from namespace \"kube-system\""),
+        (each, "cannot generate into namespace \"default\""),
+    ] {
+        let causes = Kyverno::new().check(&mut of_team(rule), None, &Objects::new([])).unwrap_err();
+        let told: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        assert!(told.len() == 1 && told[0].contains(why) && told[0].contains("spec.rules[0].generate"), "{told:?}");
+    }
+    let params = json!({"validate": {"cel": {"paramKind": {"apiVersion": "v1", "kind": "Secret"},
+        "paramRef": {"name": "token", "namespace": "kube-system"}, "expressions": [{"expression": "params == null"}]}}});
+    let causes = Kyverno::new().check(&mut of_team(params), None, &Objects::new([])).unwrap_err();
+    assert!(causes[0].to_string().contains("cannot read from namespace \"kube-system\""), "{causes:?}");
+    let named = "{{ request.object.data.to }}";
+    let stored =
+        [json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": "kube-system"}})];
+    for (rule, why) in [
+        (secret(named, "team"), "cannot generate into namespace \"kube-system\""),
+        (secret("team", named), "cannot copy from namespace \"kube-system\""),
+    ] {
+        let work = works(of_team(rule), &stored);
+        assert!(work.made.is_empty() && work.error.as_ref().is_some_and(|it| it.contains(why)), "{work:?}");
+    }
+    let own =
+        json!({"generate": {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "namespace": "team", "data": {}}});
+    let work = works(of_team(own), &[]);
+    assert_eq!((work.error, work.made.len()), (None, 1));
+}
+
+#[test]
+fn a_target_stays_the_object_that_it_is() {
+    let changing = |patch: &str| {
+        of_team(json!({"mutate": {"targets": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "target"}],
+            "patchesJson6902": patch}}))
+    };
+    let stored = [config_map("team", "target"), config_map("kube-system", "target")];
+    for path in
+        ["/kind", "/apiVersion", "/metadata/namespace", "/metadata/name", "/metadata/uid", "/metadata/resourceVersion"]
+    {
+        let work = works(changing(&format!("- {{op: replace, path: {path}, value: other}}")), &stored);
+        let told = work.error.unwrap_or_default();
+        assert!(work.changed.is_empty() && told.contains("must leave the target"), "{path}: {told}");
+    }
+    let work = works(changing("- {op: remove, path: /metadata/resourceVersion}"), &stored);
+    assert!(work.changed.is_empty() && work.error.is_some());
+    let work = works(changing("- {op: add, path: /data/more, value: x}"), &stored);
+    assert_eq!((work.error, work.changed.len()), (None, 1));
+    assert_eq!(work.changed[0]["metadata"]["namespace"], "team");
+}

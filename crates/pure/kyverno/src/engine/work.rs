@@ -17,6 +17,7 @@ use crate::{
     generate::Made,
     jmespath::Env,
     library::{Host, Notes},
+    mutate,
 };
 
 /// Objects that one trigger may have changed.
@@ -182,6 +183,9 @@ fn changed(policy: &CelPolicy, trigger: (&Value, bool), place: &Place<'_>) -> Re
     let mut all = Vec::new();
     for target in targets {
         if let Some(new) = changed_one(existing, &target, &host, place)?.filter(|new| *new != *target) {
+            if mutate::identity(&new) != mutate::identity(&target) {
+                return Err(mutate::ANOTHER.to_owned());
+            }
             all.push(new);
         }
     }
@@ -218,6 +222,8 @@ fn targets(
             },
             _ => return Err("targetMatchConstraints.expression makes no object".to_owned()),
         }
+        // Whatever the expression made of them, it is what is stored that changes.
+        all = all.iter().map(|it| stored(it, place)).collect::<Result<_, String>>()?;
     } else {
         let table = place.data.kinds();
         for kind in table.iter() {
@@ -235,6 +241,16 @@ fn targets(
         return Err(format!("more than {TARGETS_MAX} objects would have to be looked at"));
     }
     Ok(all)
+}
+
+/// The object that an expression names.
+fn stored(named: &Value, place: &Place<'_>) -> Result<Arc<Value>, String> {
+    let text = |pointer: &str| named.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (group, version) = split_api_version(text("/apiVersion"));
+    let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
+    let found = place.data.get((group, version, kind), namespace, name).map_err(|it| it.to_string())?;
+    found
+        .ok_or_else(|| format!("targetMatchConstraints.expression names {kind} {namespace}/{name}, which is not there"))
 }
 
 /// One target after the changes; `None` where the policy leaves it alone.

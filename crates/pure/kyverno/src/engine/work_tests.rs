@@ -118,6 +118,32 @@ fn objects_that_are_there_are_changed_for_a_trigger() {
 }
 
 #[test]
+fn a_target_is_what_is_stored_and_stays_the_object_that_it_is() {
+    let stored = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"},
+        "metadata": {"name": "there", "namespace": "a", "uid": "1", "resourceVersion": "7"}});
+    let changing = |listed: &str, patch: &str| {
+        let spec = json!({
+            "matchConstraints": about("namespaces"),
+            "evaluation": {"mutateExisting": {"enabled": true}},
+            "targetMatchConstraints": {"expression": listed},
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}],
+        });
+        worked(&policy("MutatingPolicy", spec), &namespace("a"), false, std::slice::from_ref(&stored)).unwrap()
+    };
+    let made_up = |name: &str| {
+        format!("{{'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {{'name': '{name}', 'namespace': 'a'}}}}")
+    };
+    let add = "[JSONPatch{op: 'add', path: '/data/c', value: 'd'}]";
+    let work = changing(&made_up("there"), add);
+    assert_eq!((work.error, &work.changed[0]["data"]), (None, &json!({"a": "b", "c": "d"})));
+    assert_eq!(work.changed[0]["metadata"]["resourceVersion"], "7");
+    let work = changing(&made_up("gone"), add);
+    assert!(work.error.is_some_and(|it| it.contains("ConfigMap a/gone, which is not there")));
+    let work = changing(&made_up("there"), "[JSONPatch{op: 'replace', path: '/metadata/namespace', value: 'b'}]");
+    assert!(work.error.is_some_and(|it| it.contains("must leave the target")) && work.changed.is_empty());
+}
+
+#[test]
 fn a_policy_that_deletes_takes_what_its_conditions_say() {
     let mut matching = about("pods");
     matching["resourceRules"][0].as_object_mut().unwrap().remove("operations");

@@ -111,10 +111,15 @@ pub(crate) fn targets(policy: &Policy, rule: &Rule, mutate: &Mutate, context: &m
         };
         for object in found {
             let mark = context.mark();
+            let before = identity(&object);
             let mut object = object;
             let changed = change_target(mutate, target, &mut object, context);
             context.restore(&mark);
             match changed {
+                Changed::Yes if identity(&object) != before => {
+                    result.status = Status::Error;
+                    messages.push(ANOTHER.to_owned());
+                }
                 Changed::Yes => {
                     messages.push(success(&object));
                     result.targets.push(object);
@@ -134,6 +139,17 @@ pub(crate) fn targets(policy: &Policy, rule: &Rule, mutate: &Mutate, context: &m
         result.message = messages.join("; ");
     }
     result
+}
+
+/// Why a change of an object that is there is refused.
+pub(crate) const ANOTHER: &str = "a change must leave the target the object that it is: its apiVersion, kind, name, \
+                                  namespace, uid and resourceVersion";
+
+/// What tells an object, as it was read, from all others.
+pub(crate) fn identity(object: &Value) -> [Value; 6] {
+    let metadata = |field: &str| object["metadata"][field].clone();
+    let [name, namespace, uid, version] = ["name", "namespace", "uid", "resourceVersion"].map(metadata);
+    [object["apiVersion"].clone(), object["kind"].clone(), name, namespace, uid, version]
 }
 
 fn find(policy: &Policy, target: &Target, context: &mut Context<'_>) -> Result<Vec<Value>, String> {
