@@ -1,5 +1,5 @@
-//! Runs every suite below a folder: `suites DIR [PART]`. Prints a line for each suite, each failure, and a total. Ends with
-//! 1 when a case fails.
+//! Runs every suite below a folder: `gatekeeper_suites DIR [PART]`. Prints a line for each suite, each failure, and a
+//! total. Ends with 1 when a case fails.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use eyot_gatekeeper::suite;
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(dir) = arguments.next() else {
-        eprintln!("usage: suites DIR [PART]");
+        eprintln!("usage: gatekeeper_suites DIR [PART]");
         return ExitCode::from(2);
     };
     let part = arguments.next().unwrap_or_default();

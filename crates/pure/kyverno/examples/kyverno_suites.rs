@@ -1,6 +1,6 @@
 //! Runs every `kyverno-test.yaml` below a directory and counts.
 //!
-//! `suites DIR [-v]`: one line for each test that does not pass, then the sums. With `-v` also the rows that failed.
+//! `kyverno_suites DIR [-v]`: one line for each test that does not pass, then the sums. With `-v` also the rows that failed.
 
 use std::path::{Path, PathBuf};
 
