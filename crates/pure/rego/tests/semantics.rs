@@ -174,6 +174,10 @@ fn an_expression_can_not_be_a_bomb() {
     let module = "package p\nr := regex.match(`(a+)+$`, concat(\"\", [x | numbers.range(1, 5000)[_]; x := \"a\"]))\n\
                   big := regex.match(`((a{1,500}){1,500}){1,500}`, \"a\")\n";
     expect![[r#"Some(Object({String("r"): Bool(true)}))"#]].assert_eq(&bounded(module));
+    // Nor can many that are compiled in vain.
+    let again = "package p\nr if { some i in numbers.range(1, 3000)\n\
+                 regex.match(concat(\"\", [`((a{1,500}){1,500}){1,500}`, sprintf(\"%d\", [i])]), \"a\") }\n";
+    assert!(bounded(again).contains("evaluation stopped after 100000 steps"), "{}", bounded(again));
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn glob_match(cx: &mut Cx, args: &[Value]) -> Made {
     let s = text(args, 2)?;
     cx.step(s.len() as u64 / 16)?;
     let pattern = translated(text(args, 0)?, &delimiters)?;
-    Ok(super::regexes::compiled(&pattern)?.is_match(s).into())
+    Ok(super::regexes::compiled(cx, &pattern)?.is_match(s).into())
 }
 
 /// The expression that matches what `pattern` does, where `*` and `?` stop at `delimiters`.

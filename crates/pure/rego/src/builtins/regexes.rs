@@ -12,15 +12,18 @@ use crate::value::Value;
 pub(super) const TABLE: &[Row] = &[
     ("regex.match", 2, matches),
     ("re_match", 2, matches),
-    ("regex.is_valid", 1, |_, a| Ok(a[0].as_str().is_some_and(|pattern| compiled(pattern).is_ok()).into())),
+    ("regex.is_valid", 1, |cx, a| match a[0].as_str().map(|pattern| compiled(cx, pattern)) {
+        Some(Err(stopped @ Failure::Steps(_))) => Err(stopped),
+        made => Ok(made.is_some_and(|it| it.is_ok()).into()),
+    }),
     ("regex.split", 2, |cx, a| {
         let s = charged(cx, a, 1)?;
         cx.charge_bytes(s.len() * 4 + 64)?;
-        Ok(Value::array(compiled(text(a, 0)?)?.split(s).map(Value::string).collect()))
+        Ok(Value::array(compiled(cx, text(a, 0)?)?.split(s).map(Value::string).collect()))
     }),
     ("regex.replace", 3, |cx, a| {
         let s = charged(cx, a, 0)?;
-        let regex = compiled(text(a, 1)?)?;
+        let regex = compiled(cx, text(a, 1)?)?;
         let with = go_template(text(a, 2)?);
         cx.charge_bytes(regex.find_iter(s).count().saturating_mul(with.len() + s.len().min(256)))?;
         let replaced = regex.replace_all(s, with.as_str());
@@ -30,13 +33,15 @@ pub(super) const TABLE: &[Row] = &[
         let s = charged(cx, a, 1)?;
         let count = usize::try_from(whole(a, 2)?).unwrap_or(usize::MAX);
         cx.charge_bytes(s.len() * 4 + 64)?;
-        Ok(Value::array(compiled(text(a, 0)?)?.find_iter(s).take(count).map(|m| Value::string(m.as_str())).collect()))
+        Ok(Value::array(
+            compiled(cx, text(a, 0)?)?.find_iter(s).take(count).map(|m| Value::string(m.as_str())).collect(),
+        ))
     }),
     ("regex.find_all_string_submatch_n", 3, |cx, a| {
         let s = charged(cx, a, 1)?;
         let count = usize::try_from(whole(a, 2)?).unwrap_or(usize::MAX);
         let mut out = Vec::new();
-        for found in compiled(text(a, 0)?)?.captures_iter(s).take(count) {
+        for found in compiled(cx, text(a, 0)?)?.captures_iter(s).take(count) {
             cx.charge_bytes(64 * found.len() + found[0].len())?;
             out.push(Value::array(found.iter().map(|m| Value::string(m.map_or("", |m| m.as_str()))).collect()));
         }
@@ -48,6 +53,9 @@ pub(super) const TABLE: &[Row] = &[
 /// The largest compiled expression, in bytes, and the largest that counts as small.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 const SMALL_BYTES_MAX: usize = 64 << 10;
+/// What compiling a small and a large one costs: a step is of the order of a hundred nanoseconds.
+const SMALL_STEPS: u64 = 200;
+const LARGE_STEPS: u64 = 10_000;
 /// How much is kept compiled: so many small expressions, of which a large one counts as sixteen.
 const KEPT_MAX: usize = 512;
 
@@ -59,15 +67,19 @@ struct Kept {
 }
 
 /// `pattern`, compiled; the last few hundred are kept. They are shared, not cloned: a clone would begin with nothing of
-/// what an expression works out while it runs.
-pub(super) fn compiled(pattern: &str) -> Result<Arc<Regex>, Failure> {
+/// what an expression works out while it runs. One that is not kept costs what compiling it takes.
+pub(super) fn compiled(cx: &mut Cx, pattern: &str) -> Result<Arc<Regex>, Failure> {
     static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
     if let Some(regex) = KEPT.lock().get_or_insert_default().by_pattern.get(pattern) {
         return Ok(regex.clone());
     }
+    cx.step(SMALL_STEPS)?;
     let (regex, weight) = match build(pattern, SMALL_BYTES_MAX) {
         Ok(regex) => (regex, 1),
-        Err(regex::Error::CompiledTooBig(_)) => (build(pattern, REGEX_BYTES_MAX).map_err(invalid)?, 16),
+        Err(regex::Error::CompiledTooBig(_)) => {
+            cx.step(LARGE_STEPS)?;
+            (build(pattern, REGEX_BYTES_MAX).map_err(invalid)?, 16)
+        }
         Err(error) => return Err(invalid(error)),
     };
     let regex = Arc::new(regex);
@@ -98,7 +110,7 @@ fn charged<'a>(cx: &mut Cx, args: &'a [Value], at: usize) -> Result<&'a str, Fai
 
 fn matches(cx: &mut Cx, args: &[Value]) -> Made {
     let s = charged(cx, args, 1)?;
-    Ok(compiled(text(args, 0)?)?.is_match(s).into())
+    Ok(compiled(cx, text(args, 0)?)?.is_match(s).into())
 }
 
 /// Go ends the name of a group at the first character that can not be part of it, as this crate's `$1` does; only `$1x`
@@ -126,5 +138,5 @@ fn template_match(cx: &mut Cx, args: &[Value]) -> Made {
     }
     pattern.push_str(&regex::escape(rest));
     pattern.push('$');
-    Ok(compiled(&pattern)?.is_match(s).into())
+    Ok(compiled(cx, &pattern)?.is_match(s).into())
 }
