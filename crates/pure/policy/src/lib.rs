@@ -18,5 +18,5 @@ mod turns;
 pub use data::{Authorizer, Data, DataError, Decision, Look};
 pub use engine::{Denial, Engine, Finding, Mutation, Outcome, Verdict};
 pub use objects::Objects;
-pub use review::{Operation, Options, Review, User};
+pub use review::{Operation, Options, Review, User, between};
 pub use turns::Turns;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eyot_model::kinds::Kind;
+use eyot_model::{convert, kinds::Kind};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -150,6 +150,12 @@ impl<'a> Review<'a> {
         Review { resource: kind, object, old, ..*self }
     }
 
+    /// Whether it carries objects of the resource's own kind: no Scale, no Binding, no options of a session.
+    pub fn carries_its_kind(&self) -> bool {
+        let (group, _, kind) = self.carried();
+        self.operation != Operation::Connect && self.requested.is(group, kind)
+    }
+
     /// Whether nothing of it will be stored.
     pub fn dry_run(&self) -> bool {
         self.options.dry_run
@@ -198,6 +204,11 @@ impl<'a> Review<'a> {
         request.insert("options".into(), options);
         request
     }
+}
+
+/// An object in another version of its kind.
+pub fn between(from: &Kind, to: &Kind, object: Value) -> Value {
+    if object.is_null() { object } else { convert::from_stored(to, convert::to_stored(from, object)) }
 }
 
 fn carried<'k>(kind: &'k Kind, subresource: &str) -> (&'k str, &'k str, &'k str) {

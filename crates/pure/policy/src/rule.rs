@@ -47,6 +47,12 @@ impl Rule {
             && (self.names.is_empty() || self.names.iter().any(|it| it == name))
     }
 
+    /// Whether it may be about something done to a resource, in whatever group and version that comes.
+    pub fn may_match(&self, operation: Operation, plural: &str, subresource: &str) -> bool {
+        self.operations.iter().any(|it| it == "*" || it == operation.as_str())
+            && self.resources.iter().any(|it| names(it, plural, subresource))
+    }
+
     /// The resources that it is about without their subresources, `*` for all: for indexes.
     pub fn plurals(&self) -> impl Iterator<Item = &str> {
         self.resources.iter().map(|it| it.split_once('/').map_or(it.as_str(), |it| it.0))
@@ -135,6 +141,10 @@ mod tests {
         assert!(!create(&rule("Cluster", json!([])), "a") && !create(&rule("*", json!(["b"])), "a"));
         assert!(!rule("*", json!([])).matches(Operation::Update, deployments, "", "a"));
         let rule = rule("*", json!([]));
+        assert!(rule.may_match(Operation::Create, "deployments", ""));
+        assert!(
+            !rule.may_match(Operation::Delete, "deployments", "") && !rule.may_match(Operation::Create, "pods", "")
+        );
         assert_eq!(rule.plurals().collect::<Vec<_>>(), ["deployments"]);
         assert_eq!(rule.named().collect::<Vec<_>>(), [("apps", "v1", "deployments")]);
     }

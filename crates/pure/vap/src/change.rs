@@ -8,7 +8,7 @@ use eyot_model::{
     patch::{self, PatchError},
     status::Reason,
 };
-use eyot_policy::{Data, Denial, Mutation as Made, Review, Turns};
+use eyot_policy::{Data, Denial, Mutation as Made, Review, Turns, between};
 use eyot_rules::{Budget, Environment};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::{
     matching::Version,
     params,
     policy::{Mutation, Policy},
-    request::{Shown, between, carries_its_kind},
+    request::Shown,
     state::{Bound, State},
 };
 
@@ -145,7 +145,7 @@ impl One<'_> {
 
     /// Whether the policy sees the object as the request has it.
     fn is_plain(&self) -> bool {
-        matches!(self.version, Version::Requested) || !carries_its_kind(self.review)
+        matches!(self.version, Version::Requested) || !self.review.carries_its_kind()
     }
 
     /// Refuses the request for a failure, unless failures are ignored.
@@ -219,7 +219,7 @@ pub fn mutated(
         let Some(value) = computed(policy, mutation, &seen, made.is_none(), &mut budget)? else { return Ok(None) };
         let (requested, object) = (review.requested, made.as_ref().unwrap_or(review.object));
         made = Some(match version {
-            Version::Other(kind) if carries_its_kind(review) => {
+            Version::Other(kind) if review.carries_its_kind() => {
                 let shown = between(requested, kind, object.clone());
                 between(kind, requested, applied(mutation, kind, &shown, value)?)
             }

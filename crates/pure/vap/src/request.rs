@@ -4,8 +4,8 @@
 
 use std::{cell::RefCell, sync::Arc};
 
-use eyot_model::{convert, kinds::Kind, meta, rbac::Resource};
-use eyot_policy::{Data, Operation, Review};
+use eyot_model::{kinds::Kind, meta, rbac::Resource};
+use eyot_policy::{Data, Review, between};
 use eyot_rules::{Asker, Budget, Environment, Program, RunError, Value as Cel};
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ impl Shown {
         version: &Version,
     ) -> Environment {
         let kind = match version {
-            Version::Other(kind) if carries_its_kind(review) => kind,
+            Version::Other(kind) if review.carries_its_kind() => kind,
             // What a subresource carries is no version of the resource's kind.
             _ => {
                 let around = self.around(review, data);
@@ -82,17 +82,6 @@ impl Shown {
         self.others.push((kind.clone(), made.clone()));
         made
     }
-}
-
-/// Whether a request is about objects of the resource's own kind: not a Scale, a Binding or options of a session.
-pub(crate) fn carries_its_kind(review: &Review<'_>) -> bool {
-    let (group, _, kind) = review.carried();
-    review.operation != Operation::Connect && review.requested.is(group, kind)
-}
-
-/// An object in another version of its kind.
-pub(crate) fn between(from: &Kind, to: &Kind, object: Value) -> Value {
-    if object.is_null() { object } else { convert::from_stored(to, convert::to_stored(from, object)) }
 }
 
 /// Everything that expressions see but the object itself.

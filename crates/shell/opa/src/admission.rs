@@ -8,10 +8,14 @@ mod audit;
 use std::{collections::BTreeMap, sync::Arc};
 
 use eyot_model::{
+    kinds::{Kind, Table},
     meta,
     status::{Cause, CauseReason, Reason},
 };
-use eyot_policy::{Data, Denial, Engine, Finding, Review, Verdict, glob, rule};
+use eyot_policy::{
+    Data, Denial, Engine, Finding, Review, Verdict, between, glob,
+    rule::{self, Rule},
+};
 use eyot_rego::{Dialect, Source as RegoSource, Value as Rego};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -68,7 +72,11 @@ impl Engine for Opa {
                 Ok(decider) => Ok(Arc::new(decider)),
                 Err(flaws) => {
                     tracing::error!(policy = name, ?flaws, "a stored policy does not compile; what was in force stays");
-                    return;
+                    if self.policies().load().policies.contains_key(&name) {
+                        return;
+                    }
+                    // After a start nothing is: then requests follow its failure policy.
+                    Err("it does not compile".to_owned())
                 }
             },
             Source::Bundle(source) => self.first_decider(&name, generation, source),
@@ -84,20 +92,24 @@ impl Engine for Opa {
 
     fn wants(&self, review: &Review<'_>) -> bool {
         let state = self.policies().load();
-        state.admission.iter().any(|it| it.spec.admission.as_ref().is_some_and(|it| matches(it, review)))
+        state.admission.iter().any(|it| it.spec.admission.as_ref().is_some_and(|it| may_match(it, review)))
     }
 
-    fn validate(&self, review: &Review<'_>, _: &dyn Data) -> Verdict {
+    fn validate(&self, review: &Review<'_>, data: &dyn Data) -> Verdict {
         let state = self.policies().load();
         let mut verdict = Verdict::default();
-        let mut input = None;
+        let (kinds, mut input) = (data.kinds(), None);
         for policy in &state.admission {
             let Some(admission) = &policy.spec.admission else { continue };
-            if !matches(admission, review) || !selects(admission, review) {
+            let Some(version) = matched(admission, review, &kinds).filter(|_| selects(admission, review)) else {
                 continue;
+            };
+            match version {
+                Version::Other(kind) if review.carries_its_kind() => {
+                    self.judge(policy, admission, &input_in(review, &kind), &mut verdict);
+                }
+                _ => self.judge(policy, admission, input.get_or_insert_with(|| input_of(review)), &mut verdict),
             }
-            let input = input.get_or_insert_with(|| input_of(review));
-            self.judge(policy, admission, input, &mut verdict);
         }
         verdict
     }
@@ -154,12 +166,45 @@ fn input_of(review: &Review<'_>) -> Rego {
     ])
 }
 
-/// Whether a policy can be about a request, as far as that is known without its objects.
-fn matches(admission: &Admission, review: &Review<'_>) -> bool {
-    let by_rule =
-        |kind| admission.rules.iter().any(|it| it.matches(review.operation, kind, review.subresource, review.name));
-    (by_rule(review.resource) || by_rule(review.requested))
-        && !admission.excluded_namespaces.iter().any(|it| glob::matches(it, review.namespace))
+/// The same for a policy that names another version of the kind.
+fn input_in(review: &Review<'_>, kind: &Kind) -> Rego {
+    let convert = |it: &Value| between(review.requested, kind, it.clone());
+    let (object, old) = (convert(review.object), review.old.map(convert));
+    input_of(&review.seen_as(kind, &object, old.as_ref()))
+}
+
+/// A version of a request's kind.
+enum Version {
+    /// The request's own.
+    Requested,
+    /// One that means the same objects.
+    Other(Arc<Kind>),
+}
+
+/// Whether a policy may be about a request, as far as that is known without its objects and the kinds that are served.
+fn may_match(admission: &Admission, review: &Review<'_>) -> bool {
+    let may = |it: &Rule| it.may_match(review.operation, &review.requested.plural, review.subresource);
+    admission.rules.iter().any(may) && !is_excluded(admission, review)
+}
+
+fn is_excluded(admission: &Admission, review: &Review<'_>) -> bool {
+    admission.excluded_namespaces.iter().any(|it| glob::matches(it, review.namespace))
+}
+
+/// The version of the request's kind in which a policy is about it, if it is: nobody gets past it in another version.
+fn matched(admission: &Admission, review: &Review<'_>, kinds: &Table) -> Option<Version> {
+    let by_rule = |kind: &Kind| {
+        admission.rules.iter().any(|it| it.matches(review.operation, kind, review.subresource, review.name))
+    };
+    if is_excluded(admission, review) {
+        return None;
+    }
+    if by_rule(review.resource) || by_rule(review.requested) {
+        return Some(Version::Requested);
+    }
+    let storage = &review.requested.storage;
+    let mut others = kinds.iter().filter(|it| it.storage == *storage && !it.create_only());
+    others.find(|it| by_rule(it)).map(|it| Version::Other(it.clone()))
 }
 
 fn selects(admission: &Admission, review: &Review<'_>) -> bool {

@@ -124,6 +124,11 @@ mod tests {
     /// A module by OPA's ABI whose values are their own text. Its answer is what `json.unmarshal` makes of a text, so that a
     /// built-in function is called on the way.
     fn module() -> Vec<u8> {
+        module_of("(call $builtin1 (i32.const 3) (i32.const 0) (i32.const 128))")
+    }
+
+    /// The same with another way to an answer.
+    fn module_of(eval: &str) -> Vec<u8> {
         let text = r#"(module
             (import "env" "memory" (memory 1))
             (import "env" "opa_builtin1" (func $builtin1 (param i32 i32 i32) (result i32)))
@@ -146,8 +151,8 @@ mod tests {
             (func (export "builtins") (result i32) (i32.const 64))
             (func (export "entrypoints") (result i32) (i32.const 16))
             (func (export "opa_eval") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
-                (call $builtin1 (i32.const 3) (i32.const 0) (i32.const 128))))"#;
-        wat::parse_str(text).unwrap()
+                EVAL))"#;
+        wat::parse_str(text.replace("EVAL", eval)).unwrap()
     }
 
     fn bundle(files: &[(&str, &[u8])]) -> Bundle {
@@ -175,6 +180,19 @@ mod tests {
         assert_eq!(decide("a/none"), Err(DecideError::Undefined("a.none".into())));
         assert!(decider.has("app/allow") && decider.has("a/limit") && decider.has("most") && !decider.has("b"));
         assert_eq!(decider.revision, "7");
+    }
+
+    #[test]
+    fn a_compiled_policy_that_never_ends_is_stopped_and_decides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(RuntimeConfig::new(dir.path())).unwrap();
+        let endless = module_of("(loop $again (br $again)) (i32.const 128)");
+        let files: [(&str, &[u8]); 1] = [("policy.wasm", &endless)];
+        let decider = Decider::of_bundle(bundle(&files), &runtime).unwrap();
+        let wanted = DecideError::Failed("the evaluation was stopped after 250ms".into());
+        for _ in 0..2 {
+            assert_eq!(decider.decide("app/allow", &Value::Null, 0), Err(wanted.clone()));
+        }
     }
 
     #[test]

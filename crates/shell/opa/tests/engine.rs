@@ -27,19 +27,23 @@ impl Bench {
 
     /// What is said of a pod that is created in a namespace.
     fn judge(&self, namespace: &str, pod: &Value) -> String {
+        self.judge_as(kinds::builtin().by_plural("", "v1", "pods").unwrap(), namespace, pod)
+    }
+
+    /// The same of an object of any kind.
+    fn judge_as(&self, kind: &kinds::Kind, namespace: &str, object: &Value) -> String {
         let (groups, extra) = (vec!["dev".to_owned()], BTreeMap::new());
-        let pods = kinds::builtin().by_plural("", "v1", "pods").unwrap();
         let review = Review {
             now: jiff::Timestamp::UNIX_EPOCH,
             operation: Operation::Create,
-            resource: pods,
-            requested: pods,
+            resource: kind,
+            requested: kind,
             subresource: "",
             namespace,
             name: "p",
             user: User { name: "eve", uid: "", groups: &groups, extra: &extra },
             options: Options { kind: "CreateOptions", ..Options::default() },
-            object: pod,
+            object,
             old: None,
             namespace_object: None,
         };
@@ -140,6 +144,17 @@ fn a_policy_is_compiled_when_it_is_written_and_a_broken_one_is_not_put_in_force(
 }
 
 #[test]
+fn a_stored_policy_that_does_not_compile_after_a_start_follows_its_failure_policy() {
+    let bench = Bench::new();
+    let pod = json!({"metadata": {"name": "p"}});
+    bench.opa.put(&policy("a", "package p\n\ndeny contains {\n", |_| {}));
+    expect![[r#"["500 Internal error occurred: policy \"a\" could not judge the request: the policy is not there yet: it does not compile"] [] []"#]]
+        .assert_eq(&bench.judge("default", &pod));
+    bench.opa.put(&policy("a", "package p\n\ndeny contains \"now\"\n", |_| {}));
+    expect![[r#"["403 policy \"a\" denied the request: now"] [] []"#]].assert_eq(&bench.judge("default", &pod));
+}
+
+#[test]
 fn stored_objects_are_judged_as_if_they_were_created() {
     let bench = Bench::new();
     bench.opa.put(&policy("a", BY_USER, |spec| spec["rego"]["data"] = json!({"prefix": "x"})));
@@ -152,4 +167,23 @@ fn stored_objects_are_judged_as_if_they_were_created() {
     );
     let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x1", "namespace": "default"}});
     assert_eq!(bench.opa.audit(&other, None, now, &Objects::new([])).len(), 0);
+}
+
+#[test]
+fn nobody_gets_past_a_policy_in_another_version_of_the_kind() {
+    let bench = Bench::new();
+    let module = "package p\n\ndeny contains sprintf(\"%v %v\", [input.request.kind.version, input.request.object.apiVersion])\n";
+    bench.opa.put(&policy("scalers", module, |spec| {
+        spec["admission"]["rules"][0] = json!({"operations": ["CREATE"], "apiGroups": ["autoscaling"],
+            "apiVersions": ["v2"], "resources": ["horizontalpodautoscalers"]});
+    }));
+    let judged = |version: &str| {
+        let kind = kinds::builtin().by_plural("autoscaling", version, "horizontalpodautoscalers").unwrap();
+        let object = json!({"apiVersion": format!("autoscaling/{version}"), "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "p"}, "spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}});
+        bench.judge_as(kind, "default", &object)
+    };
+    let refused = r#"["403 policy \"scalers\" denied the request: v2 autoscaling/v2"] [] []"#;
+    assert_eq!((judged("v2").as_str(), judged("v1").as_str()), (refused, refused));
+    assert_eq!(bench.judge("default", &json!({"metadata": {"name": "p"}})), "not asked");
 }

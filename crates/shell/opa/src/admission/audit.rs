@@ -7,7 +7,7 @@ use eyot_rego::Value as Rego;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{answer, input_of, matches, selects};
+use super::{Version, answer, input_in, input_of, matched, selects};
 use crate::{
     decider::now_ns,
     spec::{Admission, Enforcement, GROUP, KIND},
@@ -47,8 +47,14 @@ pub(super) fn audit(
     let mut input = None;
     for policy in &state.admission {
         let Some(admission) = &policy.spec.admission else { continue };
-        if matches(admission, &review) && selects(admission, &review) {
-            judge(policy, admission, input.get_or_insert_with(|| input_of(&review)), &mut findings);
+        let Some(version) = matched(admission, &review, &table).filter(|_| selects(admission, &review)) else {
+            continue;
+        };
+        match version {
+            Version::Other(kind) => judge(policy, admission, &input_in(&review, &kind), &mut findings),
+            Version::Requested => {
+                judge(policy, admission, input.get_or_insert_with(|| input_of(&review)), &mut findings);
+            }
         }
     }
     findings

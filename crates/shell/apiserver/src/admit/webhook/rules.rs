@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eyot_model::{convert, kinds::Kind, status::ApiError};
+use eyot_model::{kinds::Kind, status::ApiError};
+use eyot_policy::between;
 use eyot_store::Key;
 use serde_json::Value;
 
@@ -36,10 +37,6 @@ impl Wanted {
             None => object,
         }
     }
-}
-
-fn between(from: &Kind, to: &Kind, object: Value) -> Value {
-    if object.is_null() { object } else { convert::from_stored(to, convert::to_stored(from, object)) }
 }
 
 /// Whether a hook wants to be asked, and about which version of the object.
