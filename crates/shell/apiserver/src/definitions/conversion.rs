@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use eyot_model::{custom::Definition, kinds::Kind, meta, status::ApiError};
 use parking_lot::Mutex;
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     object,
     server::Shared,
-    webhook::{Client, Target},
+    webhook::{self, Client, Target},
 };
 
 /// How long a webhook gets for one review, as in Kubernetes.
@@ -147,7 +146,7 @@ impl Converter {
         Some(Converter {
             target: Target::read(config),
             version: if speaks("v1") { "v1" } else { "v1beta1" },
-            authorities: config["caBundle"].as_str().and_then(|it| STANDARD.decode(it).ok()).unwrap_or_default(),
+            authorities: webhook::authorities(config),
             client: OnceLock::new(),
         })
     }

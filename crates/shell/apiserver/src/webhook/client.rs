@@ -1,6 +1,9 @@
 //! An HTTPS client for one webhook: its own authorities, a few connections kept open. Entry point: [`Client::post`].
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 use http::{Method, Request, header};
@@ -35,19 +38,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client that trusts certificates of these authorities only, given in PEM.
+    /// A client that trusts certificates of these authorities only, given in PEM; without any those that the system trusts.
     pub(crate) fn new(authorities: &[u8]) -> Result<Client, String> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(authorities) {
-            let certificate = certificate.map_err(|it| format!("caBundle: {it}"))?;
-            roots.add(certificate).map_err(|it| format!("caBundle: {it}"))?;
-        }
-        if roots.is_empty() {
-            // The authorities of the public web sign no webhook of a cluster.
-            return Err("tls: failed to verify certificate: x509: certificate signed by unknown authority \
-                        (clientConfig.caBundle is empty)"
-                .to_owned());
-        }
+        let roots = if authorities.is_empty() { trusted_by_system()? } else { roots(authorities)? };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -123,7 +116,53 @@ impl Client {
     }
 }
 
+/// The authorities of a `caBundle`.
+fn roots(authorities: &[u8]) -> Result<Arc<RootCertStore>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authorities) {
+        let certificate = certificate.map_err(|it| format!("caBundle: {it}"))?;
+        roots.add(certificate).map_err(|it| format!("caBundle: {it}"))?;
+    }
+    if roots.is_empty() {
+        return Err("caBundle: holds no certificate".to_owned());
+    }
+    Ok(Arc::new(roots))
+}
+
+/// The authorities that the system trusts, read once.
+fn trusted_by_system() -> Result<Arc<RootCertStore>, String> {
+    static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "reading an authority that the system trusts");
+        }
+        roots.add_parsable_certificates(found.certs);
+        Arc::new(roots)
+    });
+    match ROOTS.is_empty() {
+        false => Ok(ROOTS.clone()),
+        true => Err("tls: failed to verify certificate: x509: certificate signed by unknown authority \
+                     (clientConfig.caBundle is empty, and the system trusts no authority)"
+            .to_owned()),
+    }
+}
+
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let found = tokio::net::lookup_host((host, port)).await.map_err(|it| format!("dial tcp: lookup {host}: {it}"))?;
     Ok(found.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_trusted_and_nonsense_is_told() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap();
+        assert_eq!(roots(certificate.pem().as_bytes()).unwrap().len(), 1);
+        assert_eq!(roots(b"nonsense").unwrap_err(), "caBundle: holds no certificate");
+        assert!(Client::new(b"nonsense").is_err(), "it is not taken for no bundle at all");
+    }
 }

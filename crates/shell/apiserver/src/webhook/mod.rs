@@ -1,6 +1,6 @@
 //! Other servers that this one asks over HTTPS, as `clientConfig` of webhooks names them.
 //!
-//! Entry points: [`Target::read`], [`Client::new`], [`Client::post`]. What is asked is the business of `admit` and
+//! Entry points: [`Target::read`], [`authorities`], [`Client::new`], [`Client::post`]. What is asked is the business of `admit` and
 //! `definitions`.
 
 mod client;
@@ -8,6 +8,7 @@ mod service;
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 pub(crate) use client::Client;
@@ -16,6 +17,13 @@ pub(crate) use client::Client;
 pub(crate) enum Target {
     Url(String),
     Service { namespace: String, name: String, path: String, port: u16 },
+}
+
+/// The authorities that a `clientConfig` names, in PEM; none where it names none. What is no base64 stays as it is, which is
+/// none either, and not nothing.
+pub(crate) fn authorities(config: &Value) -> Vec<u8> {
+    let text = config["caBundle"].as_str().unwrap_or_default();
+    STANDARD.decode(text).unwrap_or_else(|_| text.as_bytes().to_vec())
 }
 
 impl Target {

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use eyot_model::{meta, selector::LabelSelector};
 use eyot_policy::rule::Rule;
 use eyot_store::Entry;
@@ -14,7 +13,7 @@ use serde_json::Value;
 use super::conditions::Condition;
 use crate::{
     object,
-    webhook::{Client, Target},
+    webhook::{self, Client, Target},
 };
 
 /// One webhook of one configuration.
@@ -85,7 +84,7 @@ impl Hook {
                 "v1"
             },
             target: Target::read(config),
-            authorities: config["caBundle"].as_str().and_then(|it| STANDARD.decode(it).ok()).unwrap_or_default(),
+            authorities: webhook::authorities(config),
             client: OnceLock::new(),
             name,
         }
