@@ -105,7 +105,7 @@ impl ApiServer {
             meters: OnceLock::new(),
             config,
         }));
-        server.0.policies.load(&server.0.store, &server.kinds());
+        server.0.policies.load(&server.0);
         server
     }
 

@@ -14,12 +14,9 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use eyot_model::{
-    kinds::{Kind, Table},
-    status::ApiError,
-};
+use eyot_model::{kinds::Kind, status::ApiError};
 use eyot_policy::Engine;
-use eyot_store::{Entry, Key, Page, Scope, Store};
+use eyot_store::{Entry, Key, Page, Scope};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -42,16 +39,33 @@ impl Policies {
         Policies { engines, server, order: Mutex::default(), recent: recent::Recent::default() }
     }
 
-    /// Puts everything that is stored in force.
-    pub(crate) fn load(&self, store: &Store, kinds: &Table) {
+    /// Puts everything that is stored in force, and tells what an earlier version took and this one would not.
+    pub(crate) fn load(&self, server: &Shared) {
         if self.engines.is_empty() {
             return;
         }
+        let (store, kinds) = (&server.store, server.definitions.table());
         for (resource, _) in store.resources() {
             let Some(kind) = kinds.by_storage(&resource).filter(|it| self.governs(it)) else { continue };
             // The newest state can always be listed.
             let entries = store.list(&Scope::all(resource), &Page::default()).map_or(Vec::new(), |it| it.entries);
-            entries.iter().for_each(|entry| drop(self.put(kind, entry)));
+            for entry in &entries {
+                if let Some(stored) = self.put(kind, entry) {
+                    self.doubt(server, kind, &entry.key, &stored);
+                }
+            }
+        }
+    }
+
+    /// Tells in the log what is wrong with a stored policy, which may not be in force then.
+    fn doubt(&self, server: &Shared, kind: &Kind, key: &Key, stored: &Value) {
+        for engine in self.of(kind) {
+            let checked = guarded(engine, || engine.check(&mut stored.clone(), Some(stored), &Live(server)));
+            if let Ok(Err(causes)) = checked {
+                let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+                let causes = causes.join("; ");
+                tracing::error!(policy = %key, causes, "a stored policy would be refused now, and may not be in force");
+            }
         }
     }
 
