@@ -83,8 +83,12 @@ impl<'s, S: Surroundings> Run<'s, S> {
                 _ => return Err(Undecided),
             },
             Node::Index(both) => {
-                let (of, key) = self.both(both)?;
-                index(&of, &key).ok_or(Undecided)?
+                let of = self.node(&both[0])?;
+                // The interpreter asks for the key of nothing else.
+                if !matches!(of, Item::List(_) | Item::Map(_)) {
+                    return Err(Undecided);
+                }
+                index(&of, &self.node(&both[1])?).ok_or(Undecided)?
             }
             Node::Test(of, field) => match self.node(of)? {
                 Item::Map(fields) => Item::Bool(Item::field(&fields, field).is_some()),
