@@ -1,4 +1,4 @@
-//! One request in one fresh instance.
+//! One request in one instance: a fresh one, or one that is kept for reuse ([`crate::reuse`]).
 //!
 //! Start at [`call`]. The guest's call is polled by whoever waits for the response: first for its head, then, inside
 //! [`crate::response::GuestBody`], together with its body, because a guest blocks when nobody takes the body. Dropping
@@ -12,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use eyot_dispatch::{Body, CallError};
 use http::{HeaderValue, Request, Response, header, uri};
-use http_body_util::BodyExt;
+use http_body::{Frame, SizeHint};
 use tokio::{sync::oneshot, task::JoinHandle, time::Sleep};
-use wasmtime::Store;
 use wasmtime_wasi_http::{
-    WasiBody, WasiHttpView,
+    Error, WasiBody, WasiHttpView,
     p2::bindings::http::types::{ErrorCode, Scheme},
 };
 
@@ -29,8 +29,8 @@ use crate::{
     outgoing, p3,
     program::{Code, Linked},
     response,
+    reuse::{Export, Instance},
     serve::Admission,
-    state::{CALL_BYTES_MAX, State},
     trap::Ending,
 };
 
@@ -41,7 +41,10 @@ const FOREGROUND: Duration = Duration::from_millis(5);
 /// A response, or the error that the guest gave in its place, in words.
 pub(crate) type Head = Result<Response<WasiBody>, String>;
 
-/// Runs `request` in a fresh instance and returns its response when the head is known.
+/// How a guest's call ended, and the instance, if it may answer another request once its response was taken.
+pub(crate) type Ended = wasmtime::Result<Option<Instance>>;
+
+/// Runs `request` in an instance and returns its response when the head is known.
 pub(crate) async fn call(
     guest: Arc<HttpGuest>,
     admission: Admission,
@@ -50,9 +53,10 @@ pub(crate) async fn call(
     let (tell, mut told) = oneshot::channel();
     let (code, inner) = (Arc::clone(&guest.code), Arc::clone(&guest.guest));
     let (meter, ticker) = (Arc::clone(&inner.meter), code.core.ticker.clone());
+    let kept = inner.keep.as_ref().and_then(|it| it.take());
     let metered = match code.linked {
-        Linked::Service(_) => Metered::new(p3::answer(code, inner, request, tell), meter, ticker),
-        _ => Metered::new(execute(code, inner, request, tell), meter, ticker),
+        Linked::Service(_) => Metered::new(p3::answer(code, inner, kept, request, tell), meter, ticker),
+        _ => Metered::new(execute(code, inner, kept, request, tell), meter, ticker),
     };
     let mut exchange = Exchange::new(Arc::clone(&guest), metered);
     let (ended, head) = std::future::poll_fn(|cx| {
@@ -66,8 +70,8 @@ pub(crate) async fn call(
     .await;
     match (ended, head) {
         (Some(Err(error)), _) => Err(error),
-        (Some(Ok(())), Some(head)) => response::finished(checked(&guest, head)?),
-        (Some(Ok(())), None) => Err(broke(&guest, "returned without setting a response".into())),
+        (Some(Ok(instance)), Some(head)) => response::finished(checked(&guest, head)?, instance),
+        (Some(Ok(_)), None) => Err(broke(&guest, "returned without setting a response".into())),
         (None, Some(head)) => Ok(response::streaming(checked(&guest, head)?, exchange, admission)),
         (None, None) => Err(broke(&guest, "gave its response away".into())),
     }
@@ -102,43 +106,62 @@ fn broke(guest: &HttpGuest, what: String) -> CallError {
     CallError::Guest(what)
 }
 
-/// The guest's side: instantiate, call, and let everything go.
+/// The guest's side: instantiate if there is no instance, call, and let everything go that is not to be reused.
 async fn execute(
     code: Arc<Code>,
     guest: Arc<Guest>,
+    kept: Option<Instance>,
     request: Request<Body>,
     tell: oneshot::Sender<Head>,
-) -> wasmtime::Result<()> {
-    let Linked::Http(tiers) = &code.linked else { wasmtime::bail!("a command cannot answer requests") };
-    let pre = tiers.best();
-    let mut store = Store::new(pre.engine(), State::new(guest, None));
-    store.limiter(|it| &mut it.limits);
-    store.set_hostcall_fuel(CALL_BYTES_MAX);
-    // The next tick may be only microseconds away: the first turn lasts one to two of them, later ones one.
-    store.set_epoch_deadline(2);
-    store.epoch_deadline_async_yield_and_update(1);
-    let proxy = pre.instantiate_async(&mut store).await?;
-    // Better code may come while this runs, and the old must not be held back by it.
-    drop(pre);
-    let (scheme, request) = incoming(request);
+) -> Ended {
+    let mut instance = match kept {
+        Some(kept) => kept,
+        None => Instance::new(&code, &guest).await?,
+    };
+    instance.begin();
+    let (scheme, request) = incoming(request, instance.lend());
+    let store = &mut instance.store;
+    let Export::Proxy(proxy) = &instance.export else { wasmtime::bail!("this program is a service of WASI 0.3") };
     let request = store.data_mut().http().new_incoming_request(scheme, request)?;
     // Nobody may be waiting any more.
     let tell = |head: Result<_, ErrorCode>| drop(tell.send(head.map_err(|code| format!("{code:?}"))));
     let outparam = store.data_mut().http().new_response_outparam_from_callback(tell)?;
-    proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await
+    proxy.wasi_http_incoming_handler().call_handle(store, request, outparam).await?;
+    Ok(instance.rest())
 }
 
-pub(crate) type IncomingBody =
-    http_body_util::combinators::MapErr<Body, fn(eyot_dispatch::BoxError) -> wasmtime_wasi_http::Error>;
+/// A request's body as wasmtime-wasi-http wants it: with its own error.
+pub(crate) struct IncomingBody {
+    body: Body,
+    /// Held to tell that this is not gone, where somebody asks.
+    _lent: Option<Arc<()>>,
+}
 
-/// What wasmtime-wasi-http wants: an authority, and its own error in the body.
-pub(crate) fn incoming(mut request: Request<Body>) -> (Scheme, Request<IncomingBody>) {
+impl http_body::Body for IncomingBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx).map_err(outgoing::broken)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What wasmtime-wasi-http wants: an authority, and its own error in the body, which holds `lent` as long as it is there.
+pub(crate) fn incoming(mut request: Request<Body>, lent: Option<Arc<()>>) -> (Scheme, Request<IncomingBody>) {
     if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
         request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
     }
     let https = request.uri().scheme() == Some(&uri::Scheme::HTTPS);
     let scheme = if https { Scheme::Https } else { Scheme::Http };
-    (scheme, request.map(|body| body.map_err(outgoing::broken as fn(_) -> _)))
+    (scheme, request.map(|body| IncomingBody { body, _lent: lent }))
 }
 
 /// The guest's call, its deadline, and where it runs.
@@ -152,21 +175,22 @@ pub(crate) struct Exchange {
 
 enum Run {
     /// On the thread that polls.
-    Here(Metered<wasmtime::Result<()>>),
+    Here(Metered<Ended>),
     /// On the background threads.
-    There(JoinHandle<wasmtime::Result<()>>),
+    There(JoinHandle<Ended>),
     /// It has ended.
     Over,
 }
 
 impl Exchange {
-    pub(crate) fn new(guest: Arc<HttpGuest>, work: Metered<wasmtime::Result<()>>) -> Self {
+    pub(crate) fn new(guest: Arc<HttpGuest>, work: Metered<Ended>) -> Self {
         let ends = Instant::now() + guest.deadline;
         Self { guest, run: Run::Here(work), ends, timer: None }
     }
 
-    /// Lets the guest go on. Ready once, when its call has ended and what it held is released; failures are recorded.
-    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+    /// Lets the guest go on. Ready once, when its call has ended and what it held is released, but for an instance that may be
+    /// kept; failures are recorded.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Instance>, CallError>> {
         if p3::is_inside() && matches!(self.guest.code.linked, Linked::Service(_) | Linked::ConcurrentCommand(_)) {
             // Whoever waits for it is such a guest too.
             self.move_away();
@@ -174,11 +198,11 @@ impl Exchange {
         let polled = match &mut self.run {
             Run::Here(work) => Pin::new(work).poll(cx),
             Run::There(task) => Pin::new(task).poll(cx).map(|it| it.unwrap_or_else(|error| Err(lost(error)))),
-            Run::Over => return Poll::Ready(Ok(())),
+            Run::Over => return Poll::Ready(Ok(None)),
         };
         if let Poll::Ready(result) = polled {
             self.run = Run::Over;
-            return Poll::Ready(result.or_else(|error| self.failed(&error)));
+            return Poll::Ready(result.or_else(|error| self.failed(&error).map(|()| None)));
         }
         if Instant::now() >= self.ends || self.poll_timer(cx).is_ready() {
             self.abandon();
@@ -224,7 +248,10 @@ impl Exchange {
         let background = self.guest.code.core.background.clone();
         background.spawn(async move {
             let _admission = admission;
-            let _ = std::future::poll_fn(|cx| self.poll_end(cx)).await;
+            let ended = std::future::poll_fn(|cx| self.poll_end(cx)).await;
+            if let Ok(Some(instance)) = ended {
+                instance.keep();
+            }
         });
     }
 

@@ -6,7 +6,9 @@ use eyot_bucket::Tenant;
 use eyot_dispatch::{Caller, Outbound};
 use wasmtime_wasi::sockets::WasiSocketsCtx;
 
-use crate::{GuestSpec, LogSink, LogStream, StartError, files::Files, meter::Meter, net::Net, output::Output};
+use crate::{
+    GuestSpec, LogSink, LogStream, StartError, files::Files, meter::Meter, net::Net, output::Output, reuse::Keep,
+};
 
 /// A guest's arguments, files, limits and surroundings.
 pub(crate) struct Guest {
@@ -23,6 +25,8 @@ pub(crate) struct Guest {
     pub(crate) meter: Arc<Meter>,
     /// Outgoing requests under way.
     pub(crate) outgoing: Arc<AtomicUsize>,
+    /// Its idle instances, where they are reused. They hold this guest: whoever ends it closes this.
+    pub(crate) keep: Option<Arc<Keep>>,
 }
 
 impl Guest {
@@ -42,6 +46,7 @@ impl Guest {
             log: spec.log,
             meter: Arc::new(Meter::new(spec.cpu_millis, spec.memory_bytes)),
             outgoing: Arc::default(),
+            keep: None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Runs WebAssembly guests: the only crate that knows wasmtime.
 //!
 //! Start at [`Runtime::load`]: it turns a file into a [`Program`], compiled once per digest. [`Program::serve`] makes a
-//! [`HttpGuest`] (a `wasi:http` component, a fresh instance per request) and [`Program::spawn`] a [`Process`] (a
+//! [`HttpGuest`] (a `wasi:http` component, a fresh instance per request unless its spec has it reuse them, [`Reuse`]) and [`Program::spawn`] a [`Process`] (a
 //! `wasi:cli` command or preview-1 module with an exit code). [`Runtime::opa_policy`] loads what OPA compiled, and [`describe`]
 //! tells what a file is without loading it. A command may be served too, an instance for each request ([`PerRequest`]).
 //!
@@ -41,6 +41,7 @@ mod p3;
 mod process;
 mod program;
 mod response;
+mod reuse;
 mod runtime;
 mod serve;
 mod settings;
@@ -59,6 +60,7 @@ pub use hosts::{AllowedHosts, HostsError};
 pub use opa::{OpaBounds, OpaBuiltins, OpaError, OpaPolicy};
 pub use process::{Exit, ExitReason, Process, ProcessStats, Stdin};
 pub use program::{Loaded, LoadedFrom, Program, ProgramKind};
+pub use reuse::Reuse;
 pub use runtime::Runtime;
 pub use serve::{Failure, FailureKind, HttpGuest, HttpStats};
 pub use spec::{GuestSpec, LateMounts, LogSink, LogStream, Mount, Names};

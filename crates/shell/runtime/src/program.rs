@@ -9,6 +9,7 @@ use crate::{
     GuestSpec, HttpGuest, Process, StartError,
     guest::Guest,
     p3,
+    reuse::Keep,
     runtime::Core,
     state::{ModuleState, State},
     tier::Tiers,
@@ -141,8 +142,8 @@ impl Program {
         self.loaded
     }
 
-    /// Makes a guest that answers requests, an instance each. A command does where its spec says how
-    /// ([`GuestSpec::per_request`]).
+    /// Makes a guest that answers requests, an instance each unless its spec has them reused ([`GuestSpec::reuse`]). A command
+    /// does where its spec says how ([`GuestSpec::per_request`]).
     ///
     /// # Errors
     ///
@@ -158,8 +159,10 @@ impl Program {
             return Err(StartError::MemoryLimit { needed: self.code.memory_initial_bytes, limit });
         }
         let (deadline, requests_max) = (spec.request_deadline, spec.requests_max);
-        let guest = Arc::new(Guest::new(spec)?);
-        Ok(Arc::new(HttpGuest::new(Arc::clone(&self.code), guest, deadline, requests_max, per_request)))
+        let reuse = spec.reuse.filter(|_| !self.kind().is_command());
+        let mut guest = Guest::new(spec)?;
+        guest.keep = reuse.map(|it| Keep::new(it, Arc::clone(&self.code.core)));
+        Ok(Arc::new(HttpGuest::new(Arc::clone(&self.code), Arc::new(guest), deadline, requests_max, per_request)))
     }
 
     /// Starts a process on the runtime's own threads.

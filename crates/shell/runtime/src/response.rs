@@ -14,10 +14,14 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::{call::Exchange, serve::Admission};
+use crate::{call::Exchange, reuse::Instance, serve::Admission};
 
-/// The response of a guest that has returned: all of its body is here, so its length is known.
-pub(crate) fn finished(response: Response<WasiBody>) -> Result<Response<Body>, CallError> {
+/// The response of a guest that has returned: all of its body is here, so its length is known. The instance is kept if the body
+/// has an end.
+pub(crate) fn finished(
+    response: Response<WasiBody>,
+    mut instance: Option<Instance>,
+) -> Result<Response<Body>, CallError> {
     let (head, mut body) = response.into_parts();
     let mut whole = Whole::default();
     let mut cx = Context::from_waker(Waker::noop());
@@ -26,7 +30,14 @@ pub(crate) fn finished(response: Response<WasiBody>) -> Result<Response<Body>, C
         match std::pin::pin!(tokio::task::unconstrained(body.frame())).poll(&mut cx) {
             Poll::Ready(Some(Ok(frame))) => whole.push(frame),
             Poll::Ready(Some(Err(error))) => return Err(CallError::Broken(format!("the guest's response: {error}"))),
-            Poll::Ready(None) => return Ok(Response::from_parts(head, whole.into_body())),
+            Poll::Ready(None) => {
+                if let Some(instance) = instance {
+                    instance.keep();
+                }
+                return Ok(Response::from_parts(head, whole.into_body()));
+            }
+            // The body that it left open ends with the instance.
+            Poll::Pending if instance.take().is_some() => {}
             Poll::Pending => return Err(CallError::Broken("the guest's response has no end".into())),
         }
     }
@@ -37,7 +48,10 @@ pub(crate) fn streaming(response: Response<WasiBody>, exchange: Exchange, admiss
     let (head, body) = response.into_parts();
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
     let guest = Some((exchange, admission));
-    Response::from_parts(head, GuestBody { body, guest, length, sent: 0, asked: false, ended: false }.boxed_unsync())
+    Response::from_parts(
+        head,
+        GuestBody { body, guest, instance: None, length, sent: 0, asked: false, ended: false }.boxed_unsync(),
+    )
 }
 
 /// A body whose chunks are all known.
@@ -91,6 +105,9 @@ impl http_body::Body for Whole {
 struct GuestBody {
     body: WasiBody,
     guest: Option<(Exchange, Admission)>,
+    /// Where the guest wrote it, once it has ended, if that may answer another request when all of the body was taken. The request
+    /// is inside for as long: a client that takes its time must not hold more instances than a guest may have.
+    instance: Option<(Instance, Admission)>,
     /// What `content-length` announced.
     length: Option<u64>,
     sent: u64,
@@ -100,7 +117,17 @@ struct GuestBody {
 }
 
 impl GuestBody {
-    fn detach(&mut self) {
+    fn guest_ended(&mut self, result: Result<Option<Instance>, CallError>) -> Result<(), CallError> {
+        let admission = self.guest.take().map(|(_, it)| it);
+        self.instance = result?.zip(admission);
+        Ok(())
+    }
+
+    /// All of the body was taken.
+    fn let_go(&mut self) {
+        if let Some((instance, _admission)) = self.instance.take() {
+            instance.keep();
+        }
         if let Some((exchange, admission)) = self.guest.take() {
             exchange.detach(admission);
         }
@@ -124,14 +151,18 @@ impl http_body::Body for GuestBody {
                 exchange.poll_end(cx)
             }
         {
-            this.guest = None;
-            if let Err(error) = result {
+            if let Err(error) = this.guest_ended(result) {
                 // wasmtime ends the body of a dead guest as if it were complete; the client must learn that it is not.
                 this.ended = true;
                 return Poll::Ready(Some(Err(error.into())));
             }
         }
-        match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
+        if polled.is_pending() && this.instance.take().is_some() {
+            // The guest has ended and left its body open, which ends with the instance.
+            polled = Pin::new(&mut this.body).poll_frame(cx);
+        }
+        match std::task::ready!(polled) {
             Some(Ok(frame)) => {
                 this.asked = false;
                 this.sent += frame.data_ref().map_or(0, |it| it.len() as u64);
@@ -139,16 +170,19 @@ impl http_body::Body for GuestBody {
             }
             Some(Err(error)) => {
                 this.ended = true;
-                this.guest = None;
+                (this.guest, this.instance) = (None, None);
                 Poll::Ready(Some(Err(CallError::Broken(format!("the guest's response: {error}")).into())))
             }
             None => {
                 this.ended = true;
                 // Most guests end with their body: that is cheaper seen than waited for elsewhere.
-                if this.guest.as_mut().is_some_and(|(exchange, _)| exchange.poll_end(cx).is_ready()) {
-                    this.guest = None;
+                if let Some((exchange, _)) = &mut this.guest
+                    && let Poll::Ready(ended) = exchange.poll_end(cx)
+                {
+                    // All of the body is there, whatever became of the guest after it.
+                    let _ = this.guest_ended(ended);
                 }
-                this.detach();
+                this.let_go();
                 Poll::Ready(None)
             }
         }
@@ -167,7 +201,7 @@ impl Drop for GuestBody {
     fn drop(&mut self) {
         // A server stops polling at the announced length without asking for the end.
         if !self.ended && self.length == Some(self.sent) {
-            self.detach();
+            self.let_go();
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     load::{self, Loader},
     machine::Machine,
     program::Code,
+    reuse::Shelf,
 };
 
 /// Compiles, caches and links programs, and runs commands. Clones share everything.
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     /// Where commands run, and requests that take long: apart from the threads that serve, so that a spinning guest
     /// competes with them only through the kernel's scheduler.
     pub(crate) background: tokio::runtime::Handle,
+    /// Instances that guests keep.
+    pub(crate) shelf: Shelf,
     threads: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
@@ -90,7 +93,8 @@ impl Runtime {
             Ticker::start(vec![engines.http.clone(), engines.command.clone()]).map_err(RuntimeError::Thread)?;
         let threads = background_threads(machine.cores).map_err(RuntimeError::Thread)?;
         let background = threads.handle().clone();
-        let core = Arc::new(Core { engines, ticker, background, threads: Mutex::new(Some(threads)) });
+        let shelf = Shelf::new(engines.pool.map(|it| it.instances));
+        let core = Arc::new(Core { engines, ticker, background, shelf, threads: Mutex::new(Some(threads)) });
         let loader =
             Loader::new(Arc::clone(&core), &config.cache_dir, http_cache, command_cache).map_err(engine_error)?;
         let inner = Inner {

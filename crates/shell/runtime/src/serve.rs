@@ -1,4 +1,4 @@
-//! A `wasi:http` guest: admission, failures and statistics around an instance per request.
+//! A `wasi:http` guest: admission, failures and statistics around the instances that answer.
 //!
 //! Start at [`HttpGuest`]'s [`Handler`]; one request is [`crate::call`].
 
@@ -24,7 +24,7 @@ use crate::{PerRequest, call, cgi, guest::Guest, program::Code};
 /// Set in [`HttpGuest::admitted`] once no more requests are taken.
 const DRAINING: usize = 1 << (usize::BITS - 1);
 
-/// Answers requests with a fresh instance each. Idle, it holds what its spec needs and shares its program.
+/// Answers requests with a fresh instance each, or with kept ones where its spec says so. Idle, it holds what its spec needs and shares its program.
 pub struct HttpGuest {
     pub(crate) code: Arc<Code>,
     pub(crate) guest: Arc<Guest>,
@@ -50,7 +50,7 @@ pub struct HttpStats {
     pub failures: u64,
     /// Time spent running guest code and the host calls it made.
     pub cpu: Duration,
-    /// Linear memory of the instances alive now, in bytes.
+    /// Linear memory of the instances alive now, in bytes, those that are kept for reuse included.
     pub memory_bytes: u64,
     /// Most linear memory that one instance had, in bytes.
     pub memory_peak_bytes: u64,
@@ -110,6 +110,9 @@ impl HttpGuest {
     /// the waiting, not the refusing.
     pub async fn drain(&self) {
         self.admitted.fetch_or(DRAINING, AcqRel);
+        if let Some(keep) = &self.guest.keep {
+            keep.close();
+        }
         loop {
             let emptied = self.emptied.notified();
             if self.in_flight() == 0 {
@@ -121,7 +124,13 @@ impl HttpGuest {
 
     /// Holds it to other limits from now on, as [`crate::Process::limit`] does.
     pub fn limit(&self, cpu_millis: Option<u32>, memory_bytes: Option<u64>) -> bool {
-        self.guest.meter.limit(cpu_millis, memory_bytes)
+        let meter = &self.guest.meter;
+        if let Some(keep) = &self.guest.keep
+            && memory_bytes.is_some_and(|it| it < meter.memory_bytes())
+        {
+            keep.clear();
+        }
+        meter.limit(cpu_millis, memory_bytes)
     }
 
     /// What it has used so far.
@@ -163,6 +172,14 @@ impl HttpGuest {
         }
         self.requests.fetch_add(1, Relaxed);
         Ok(admission)
+    }
+}
+
+impl Drop for HttpGuest {
+    fn drop(&mut self) {
+        if let Some(keep) = &self.guest.keep {
+            keep.close();
+        }
     }
 }
 

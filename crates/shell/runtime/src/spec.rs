@@ -7,7 +7,7 @@ pub use eyot_dispatch::Names;
 use eyot_dispatch::{Caller, Outbound};
 use futures::future::BoxFuture;
 
-use crate::{AllowedHosts, PerRequest};
+use crate::{AllowedHosts, PerRequest, Reuse};
 
 /// Everything a guest is given besides its code. Start from [`GuestSpec::new`].
 #[derive(Clone)]
@@ -44,6 +44,8 @@ pub struct GuestSpec {
     pub names: Option<Arc<dyn Names>>,
     /// What its `wasi:keyvalue` buckets and `wasi:blobstore` containers are kept in; `None` denies it access to any.
     pub buckets: Option<Arc<Tenant>>,
+    /// Has instances of a `wasi:http` guest answer several requests, one after another; `None` for one each. Commands ignore it.
+    pub reuse: Option<Reuse>,
     /// Serves a command: how it answers. `None` for a command that is spawned, and for what answers by itself.
     pub per_request: Option<PerRequest>,
     /// Whether a command's standard input can be written with [`crate::Process::take_stdin`]; else it is empty.
@@ -69,6 +71,7 @@ impl GuestSpec {
             requests_max: 256,
             names: None,
             buckets: None,
+            reuse: None,
             per_request: None,
             stdin: false,
         }

@@ -177,6 +177,18 @@ impl Limits {
     pub(crate) fn new(guest: &Arc<Guest>) -> Self {
         Self { guest: Arc::clone(guest), memory_bytes: 0 }
     }
+
+    /// Counts `by` more bytes of memory. Idle instances of the guest make room.
+    fn take_room(&self, by: u64, asked: u64, limit: u64) -> bool {
+        loop {
+            if self.guest.meter.grow_memory(by, asked, limit) {
+                return true;
+            }
+            if !self.guest.keep.as_ref().is_some_and(|it| it.give_up(|_| true)) {
+                return false;
+            }
+        }
+    }
 }
 
 impl ResourceLimiter for Limits {
@@ -188,7 +200,7 @@ impl ResourceLimiter for Limits {
         let by = desired.saturating_sub(current) as u64;
         let asked = self.memory_bytes.saturating_add(by);
         let limit = self.guest.meter.memory_bytes_max();
-        if asked <= limit && self.guest.meter.grow_memory(by, asked, limit) {
+        if asked <= limit && self.take_room(by, asked, limit) {
             self.memory_bytes = asked;
             return Ok(true);
         }

@@ -79,6 +79,19 @@ async fn both_compilers_mean_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_nobody_would_make_harm_nobody_where_instances_are_reused() {
+    let arena = Arena::new(false).await;
+    let mut answered = 0;
+    each(60, async |case| {
+        let Some((wasm, _)) = caller(&noise(case, 1200)) else { return };
+        answered += arena.ask_often(&format!("often-{case}"), &wasm).await.unwrap_or(0);
+        arena.neighbour_answers().await;
+    })
+    .await;
+    assert!(answered >= 5, "only {answered} came as far as an answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_nobody_would_make_harm_nobody() {
     let arena = Arena::new(true).await;
     let mut answered = 0;

@@ -50,7 +50,7 @@ impl Run {
             }
             if let Poll::Ready(ended) = exchange.poll_end(cx) {
                 self.exchange = None;
-                self.ended = Some(ended);
+                self.ended = Some(ended.map(drop));
             }
         }
         if let Some(Err(_)) = &self.ended {

@@ -34,7 +34,13 @@ use tokio::{
 use wasmtime_wasi::cli::AsyncStdinStream;
 
 use crate::{
-    FailureKind, HttpGuest, call::Exchange, guest::Guest, meter::Metered, process, program::Code, serve::Admission,
+    FailureKind, HttpGuest,
+    call::{Ended, Exchange},
+    guest::Guest,
+    meter::Metered,
+    process,
+    program::Code,
+    serve::Admission,
     trap::Ending,
 };
 use answer::{Answer, Next, Run};
@@ -290,7 +296,7 @@ async fn execute(
     timeout: Option<Duration>,
     tell: oneshot::Sender<Outcome>,
     running: Running,
-) -> wasmtime::Result<()> {
+) -> Ended {
     let _running = running;
     let (near, far) = tokio::io::duplex(STDIN_BYTES);
     let stdin = (!body.is_end_stream()).then(|| AsyncStdinStream::new(far));
@@ -315,7 +321,7 @@ async fn execute(
         },
     };
     let _ = tell.send(outcome);
-    Ok(())
+    Ok(None)
 }
 
 /// Writes a body to the command. Dropping `to` is its end; a command that reads no more ends this without an error.

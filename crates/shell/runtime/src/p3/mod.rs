@@ -67,7 +67,7 @@ pub(crate) async fn run(pre: &CommandPre<State>, state: State) -> wasmtime::Resu
     Ok(if looping(returned).await??.is_ok() { 0 } else { 1 })
 }
 
-fn new_store(engine: &Engine, state: State) -> Store<State> {
+pub(crate) fn new_store(engine: &Engine, state: State) -> Store<State> {
     let mut store = process::new_store(engine, state);
     store.limiter(|it| &mut it.limits);
     store.set_hostcall_fuel(CALL_BYTES_MAX);

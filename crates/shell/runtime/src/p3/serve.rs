@@ -1,4 +1,4 @@
-//! One request to a service of WASI 0.3, in one fresh instance.
+//! One request to a service of WASI 0.3, in one instance.
 //!
 //! Start at [`answer`], which [`crate::call`] polls as it polls a call of WASI 0.2. Such a guest returns its response first and
 //! writes the body after, so that its instance lives until the body was taken and nothing in it runs any more.
@@ -26,29 +26,36 @@ use wasmtime_wasi_http::{
     p3::{self, bindings::Service},
 };
 
-use super::{looping, new_store};
+use super::looping;
 use crate::{
-    call::{Head, IncomingBody, incoming},
+    call::{Ended, Head, IncomingBody, incoming},
     guest::Guest,
-    program::{Code, Linked},
+    program::Code,
+    reuse::{Export, Instance},
     state::State,
 };
 
-/// The guest's side: instantiate, call, tell the response, and let everything go once nobody needs it.
+/// The guest's side: instantiate if there is no instance, call, tell the response, and once nobody needs it let everything go
+/// that is not to be reused.
 pub(crate) async fn answer(
     code: Arc<Code>,
     guest: Arc<Guest>,
+    kept: Option<Instance>,
     request: Request<Body>,
     tell: oneshot::Sender<Head>,
-) -> wasmtime::Result<()> {
-    let Linked::Service(pre) = &code.linked else { wasmtime::bail!("this program is no service of WASI 0.3") };
-    let mut store = new_store(pre.engine(), State::new(guest, None));
-    // As for WASI 0.2: the next tick may be only microseconds away.
-    store.set_epoch_deadline(2);
-    let service = pre.instantiate_async(&mut store).await?;
+) -> Ended {
+    let mut instance = match kept {
+        Some(kept) => kept,
+        None => Instance::new(&code, &guest).await?,
+    };
+    instance.begin();
+    let request = absolute(request, instance.lend());
+    let store = &mut instance.store;
+    let Export::Service(service) = &instance.export else { wasmtime::bail!("this program is no service of WASI 0.3") };
     // The second is what the guest says of the request once it is done with it, which nobody asked.
-    let (request, _) = p3::Request::from_http(store.data_mut().http().hooks, absolute(request));
-    looping(store.run_concurrent(async |accessor| converse(accessor, &service, request, tell).await)).await?
+    let (request, _) = p3::Request::from_http(store.data_mut().http().hooks, request);
+    looping(store.run_concurrent(async |accessor| converse(accessor, service, request, tell).await)).await??;
+    Ok(instance.rest())
 }
 
 async fn converse(
@@ -79,8 +86,8 @@ async fn converse(
 }
 
 /// The request with a URI that says all that a guest can ask about.
-fn absolute(request: Request<Body>) -> Request<IncomingBody> {
-    let (scheme, mut request) = incoming(request);
+fn absolute(request: Request<Body>, lent: Option<Arc<()>>) -> Request<IncomingBody> {
+    let (scheme, mut request) = incoming(request, lent);
     let mut parts = request.uri().clone().into_parts();
     let https = matches!(scheme, wasmtime_wasi_http::p2::bindings::http::types::Scheme::Https);
     parts.scheme.get_or_insert(if https { Scheme::HTTPS } else { Scheme::HTTP });

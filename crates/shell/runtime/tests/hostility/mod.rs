@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 pub(crate) use calls::caller;
 use eyot_dispatch::{Body, CallError, Caller, Handler, Outbound};
 use eyot_runtime::{
-    ExitReason, GuestSpec, HttpGuest, LoadError, LoadedFrom, LogSink, LogStream, Program, Runtime, RuntimeConfig,
+    ExitReason, GuestSpec, HttpGuest, LoadError, LoadedFrom, LogSink, LogStream, Program, Reuse, Runtime, RuntimeConfig,
 };
 use futures::future::BoxFuture;
 pub(crate) use generate::{command, component, service};
@@ -85,6 +85,24 @@ impl Arena {
         let stats = guest.stats();
         assert!(stats.memory_peak_bytes <= MEMORY_MAX && stats.memory_bytes == 0, "{name}: {stats:?}");
         (Ok(said), is_early)
+    }
+
+    /// How many of several requests a service answers whose instances are reused, if it can be loaded.
+    pub(crate) async fn ask_often(&self, name: &str, wasm: &[u8]) -> Option<usize> {
+        let program = load(&self.runtime, &self.dir, name, wasm).await.ok()?;
+        let mut spec = spec();
+        spec.reuse = Some(Reuse { requests_max: 3, idle: Duration::from_secs(600) });
+        let guest = program.serve(spec).ok()?;
+        let mut answered = 0;
+        for _ in 0..5 {
+            answered += usize::from(answer(&guest).await.is_ok());
+            let stats = guest.stats();
+            assert!(stats.memory_bytes <= MEMORY_MAX, "{name}: {stats:?}");
+        }
+        let gone = tokio::time::timeout(Duration::from_secs(30), guest.drain()).await;
+        assert!(gone.is_ok(), "{name}: an instance does not end");
+        assert_eq!(guest.stats().memory_bytes, 0, "{name}: nothing is kept of a guest that has ended");
+        Some(answered)
     }
 
     /// Asks the neighbour, which has seen nothing of all that.
