@@ -61,9 +61,27 @@ pub fn deployment(of: &Value, replicas: i32) -> Value {
             "progressDeadlineSeconds": deadline.map_or(json!(PROGRESS_SECONDS), |it| json!(it)),
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
             "selector": {"matchLabels": selector(of)},
-            "template": {"metadata": {"labels": labels}, "spec": pod(of)},
+            "template": {"metadata": template_metadata(of, labels), "spec": pod(of)},
         },
     })
+}
+
+/// Labels and annotations of a revision's pods: those of the revision, but for Knative's annotations, which say nothing about a
+/// pod and change while it runs.
+fn template_metadata(of: &Value, labels: Value) -> Value {
+    let is_knatives = |key: &str| {
+        let domain = key.split_once('/').map_or("", |it| it.0);
+        domain == "knative.dev" || domain.ends_with(".knative.dev")
+    };
+    let annotations: Map<String, Value> = revision::annotations(of)
+        .filter(|(key, _)| !is_knatives(key))
+        .map(|(key, text)| (key.to_owned(), text.into()))
+        .collect();
+    let mut metadata = json!({"labels": labels});
+    if !annotations.is_empty() {
+        metadata["annotations"] = annotations.into();
+    }
+    metadata
 }
 
 /// Fields of a revision's spec that a pod does not have.

@@ -37,6 +37,14 @@ fn a_service_becomes_a_configuration_and_a_route() {
 }
 
 #[test]
+fn annotations_of_a_template_reach_its_pods_but_for_those_of_knative() {
+    let mut revision = revision();
+    revision["metadata"]["annotations"]["eyot.io/instance-reuse"] = "100".into();
+    let template = &deployment::deployment(&revision, 1)["spec"]["template"];
+    assert_eq!(template["metadata"]["annotations"], json!({"eyot.io/instance-reuse": "100"}));
+}
+
+#[test]
 fn a_revision_is_named_by_generation_and_runs_as_a_deployment() {
     let revision = revision();
     assert_eq!(revision["metadata"]["name"], "hello-00007");
