@@ -24,6 +24,7 @@ mod network;
 mod pod;
 mod pods;
 mod register;
+mod reuse;
 mod room;
 mod served;
 mod sources;

@@ -80,7 +80,7 @@ fn is_true(text: &str) -> bool {
 }
 
 /// Go's notation of durations, or whole seconds; nothing is zero.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     if text.is_empty() {
         return Some(Duration::ZERO);
     }

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use super::{
     Owner,
     machine::Running,
+    serve,
     start::{self, Begin, Blocked, Outcome},
 };
 use crate::{
@@ -83,6 +84,7 @@ pub(super) async fn start(
     if begin.resumed {
         return Ok(Outcome::Lost);
     }
+    serve::not_reused(owner, pod, container);
     let (env, mut mounts) = start::resolve(owner, pod, container, begin.ip, &image.env).await?;
     let message = start::message(owner, container, &mut mounts).await?;
     let file = logs::run_file(&owner.shared.log_directory(&owner.key), &container.name, begin.run);

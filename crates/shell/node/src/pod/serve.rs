@@ -11,7 +11,7 @@ use super::{
     Owner,
     start::{Blocked, role},
 };
-use crate::served::Served;
+use crate::{reuse, served::Served};
 
 /// Longest that a command may take for a request where it says nothing itself, as long as a function may take at all.
 const SERVED_TIMEOUT: Duration = Duration::from_secs(600);
@@ -58,6 +58,17 @@ pub(super) async fn program(owner: &Owner, image: &Image, served: &Served, own: 
             owner.shared.runtime.load(&found.wasm, &found.digest).await.map_err(|error| failed(&error))
         }
         _ => Ok(own),
+    }
+}
+
+/// Tells whoever asked for instances to be reused that a command never is.
+pub(super) fn not_reused(owner: &Owner, pod: &Pod, container: &Container) {
+    let asks = pod.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(reuse::REQUESTS));
+    // A command beside a service is not what is meant.
+    if asks && pod.spec.as_ref().is_some_and(|it| it.containers.len() == 1 && it.containers[0].name == container.name) {
+        let message =
+            format!("annotation {} is not used: each run of a command has an instance of its own", reuse::REQUESTS);
+        owner.warn(Some(&container.name), "UnusedAnnotation", message);
     }
 }
 

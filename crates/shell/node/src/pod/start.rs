@@ -31,6 +31,7 @@ use crate::{
     fields, links,
     logs::{self, Log},
     network::{ListenError, Listener},
+    reuse,
     sources::{self, Fetched, SourceKind},
     tokens,
     volumes::{self, Given, Part, Places, VolumeError},
@@ -147,6 +148,9 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     let is_process = program.kind().is_command() && served.is_none();
     if resumed && is_process {
         return Ok(Outcome::Lost);
+    }
+    if program.kind().is_command() {
+        serve::not_reused(owner, &pod, container);
     }
     let program = match &served {
         Some(served) => serve::program(owner, &image, served, program).await?,
@@ -476,6 +480,7 @@ pub(crate) fn confine(spec: &mut GuestSpec, shared: &Shared, pod: &Pod, containe
     (spec.cpu_millis, spec.memory_bytes) = fields::limits(container).map_err(|error| error.to_string())?;
     spec.names = Some(aliases::names(pod, &shared.names));
     spec.allowed_hosts = allowed_hosts(pod)?;
+    spec.reuse = reuse::of(pod)?;
     Ok(())
 }
 
