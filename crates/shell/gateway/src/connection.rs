@@ -26,7 +26,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Gateway, headers, services::Pool};
+use crate::{
+    Gateway, headers,
+    services::{Client, Pool},
+};
 
 /// How often a connection's marks are looked at; timeouts are late by at most this.
 pub(crate) const TICK: Duration = Duration::from_secs(5);
@@ -41,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) forwarded: HeaderValue,
     /// The same with its port.
     pub(crate) address: SocketAddr,
+    /// The same for choosing endpoints.
+    pub(crate) client: Client,
     pub(crate) marks: Marks,
     /// Ends what outlives the connection's requests: upgraded streams.
     pub(crate) cut: CancellationToken,
@@ -90,8 +95,8 @@ impl Connection {
         // An IP address is a valid header value.
         let peer = HeaderValue::try_from(address.ip().to_canonical().to_string());
         let peer = peer.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        let forwarded = headers::forwarded_by(address.ip());
-        Arc::new(Self { gateway, peer, forwarded, address, marks: Marks::default(), cut, direct, front })
+        let (forwarded, client) = (headers::forwarded_by(address.ip()), Client::of(&peer));
+        Arc::new(Self { gateway, peer, forwarded, address, client, marks: Marks::default(), cut, direct, front })
     }
 
     /// Marks the start of a request.

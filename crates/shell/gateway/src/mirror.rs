@@ -65,7 +65,7 @@ where
             false => tee.tap(),
         };
         let (gateway, pool) = (connection.gateway.clone(), mirror.target.clone());
-        let client = Client::of(&connection.peer);
+        let client = connection.client;
         // What belongs to the connection stays with it.
         let mut head = head.clone();
         head.extensions.clear();

@@ -22,7 +22,7 @@ use crate::{
     functions,
     headers::{HOPS, set_forwarded, strip_hop},
     mirror, random,
-    services::{Busy, Client, Pool},
+    services::{Busy, Pool},
     upgrade::Upgrade,
 };
 
@@ -373,7 +373,7 @@ where
     let own = pool.hold.as_ref().map(|it| it.terms.timeout);
     let (began, timeout) = (Instant::now(), action.timeout.into_iter().chain(own).min());
     let deadline = timeout.map(|it| began + it);
-    let sending = forward::forward(&connection.gateway, pool, Client::of(&connection.peer), &head, body, upgrade, None);
+    let sending = forward::forward(&connection.gateway, pool, connection.client, &head, body, upgrade, None);
     let sent = match deadline {
         None => sending.await,
         Some(at) => match tokio::time::timeout_at(at, sending).await {
