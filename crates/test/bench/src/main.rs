@@ -67,6 +67,9 @@ struct Flags {
     /// How many requests `soak` makes.
     #[arg(long, default_value_t = 1_000_000)]
     requests: u64,
+    /// Has `http` measure each guest once more with its instances reused.
+    #[arg(long)]
+    reuse: bool,
     /// Where the hidden server listens.
     #[arg(long, hide = true, default_value = "127.0.0.1:0")]
     listen: std::net::SocketAddr,
@@ -160,7 +163,7 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
         Name::Pods => pods::run(flags.samples).await,
         Name::Scale => scale::run(flags.pods).await,
         Name::Memory => memory::run(flags.pods).await,
-        Name::Http => peer::run(&flags.guests).await,
+        Name::Http => peer::run(&flags.guests, flags.reuse).await,
         Name::Store => store::run(store::StoreOptions::default()).await,
         Name::Runtime => runtime::run(runtime::Options::new(&flags.guests)).await,
         Name::Api => {

@@ -1,4 +1,5 @@
-//! `http`: requests a second through the gateway, beside `wasmtime serve` with the same file and hyper alone, in turn.
+//! `http`: requests a second through the gateway, beside `wasmtime serve` with the same file and hyper alone, in turn; with
+//! `--reuse` also of guests whose instances are reused.
 
 use std::{
     net::TcpListener,
@@ -23,6 +24,8 @@ const SAMPLES: [&str; 2] = ["hello", "hello-c"];
 /// Measured where `cargo xtask guests --with-js` built them and no other files are named.
 const INTERPRETERS: [&str; 2] = ["hello-js", "hello-py"];
 const HYPER: &str = "hyper alone";
+/// In the metadata of a template.
+const REUSED: &str = "      annotations: {eyot.io/instance-reuse: \"1000000\"}\n";
 
 /// A guest that is served by all.
 struct Subject {
@@ -33,7 +36,7 @@ struct Subject {
 }
 
 /// Measures the samples, and these files as well: interpreters, whose own work is most of an answer.
-pub(crate) async fn run(files: &[PathBuf]) -> Result<Value> {
+pub(crate) async fn run(files: &[PathBuf], reuse: bool) -> Result<Value> {
     let node = watch::node().await?;
     let mut subjects = Vec::new();
     for name in SAMPLES {
@@ -47,16 +50,19 @@ pub(crate) async fn run(files: &[PathBuf]) -> Result<Value> {
     let mut targets = Vec::new();
     let address = node.ready().http.trim_start_matches("http://").to_owned();
     for it in &subjects {
-        node.push_file(&it.file, &format!("{}:v1", it.name)).await?;
         // What it answers with from its first request on is what it would come to.
         let (dir, file) = (node.data_dir().to_string_lossy().into_owned(), it.file.to_string_lossy().into_owned());
         node.eyot(&["precompile", "--data-dir", &dir, &file]).await?;
-        let text = read_example("hello/hello.yaml")?.replace("hello", &it.name).replace("16Mi", "2Gi");
-        node.apply_text(&text).await?;
-        node.rolled_out(&it.name).await?;
-        let host = format!("{}.localhost", it.name);
-        answers(node.gateway(), &host).await?;
-        targets.push(http::Target { pid: node.pid(), ..target(&format!("eyot {}", it.name), &address, &host) });
+        let usual = (it.name.clone(), format!("eyot {}", it.name), "");
+        let reused = (format!("{}-reused", it.name), format!("eyot {}, instances reused", it.name), REUSED);
+        for (name, label, annotations) in std::iter::once(usual).chain(reuse.then_some(reused)) {
+            node.push_file(&it.file, &format!("{name}:v1")).await?;
+            node.apply_text(&manifest(&name, annotations)?).await?;
+            node.rolled_out(&name).await?;
+            let host = format!("{name}.localhost");
+            answers(node.gateway(), &host).await?;
+            targets.push(http::Target { pid: node.pid(), ..target(&label, &address, &host) });
+        }
     }
     // Kept until the end: dropping it ends the peer.
     let mut peers = Vec::new();
@@ -75,6 +81,14 @@ pub(crate) async fn run(files: &[PathBuf]) -> Result<Value> {
     let mut result = http::run(http::Options::of(targets)).await?;
     result["aims"] = verdicts(&subjects, &result);
     Ok(result)
+}
+
+/// The sample's objects under another name, its pods annotated.
+fn manifest(name: &str, annotations: &str) -> Result<String> {
+    const METADATA: &str = "  template:\n    metadata:\n";
+    let text = read_example("hello/hello.yaml")?;
+    ensure!(text.matches(METADATA).count() == 1, "examples/hello/hello.yaml has no template as expected");
+    Ok(text.replace("hello", name).replace("16Mi", "2Gi").replace(METADATA, &format!("{METADATA}{annotations}")))
 }
 
 /// Rates and tails against those of the others in the same run.
