@@ -39,8 +39,8 @@ impl NodeConfig {
     }
 }
 
-/// As many as the range has addresses, but for some that rest before they name another pod: 61,437 in the default one.
-fn pods_max(range: Cidr) -> u32 {
+/// As many as a range has addresses, but for some that rest before they name another pod: 61,437 in the default one.
+pub(crate) fn pods_max(range: Cidr) -> u32 {
     const NODE_MAX: u32 = 250_000;
     (range.size() - range.size() / 16).saturating_sub(3).clamp(1, NODE_MAX)
 }

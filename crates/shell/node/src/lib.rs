@@ -87,7 +87,7 @@ impl Node {
     ///
     /// When the directory cannot be made, or every address range is in use by another node on this host.
     pub async fn new(
-        config: NodeConfig,
+        mut config: NodeConfig,
         client: Client,
         runtime: Runtime,
         images: Images,
@@ -99,6 +99,10 @@ impl Node {
             .map_err(|source| NodeError::Directory { path: config.data_dir.display().to_string(), source })?;
         let network =
             Network::open(config.pod_cidr, &config.data_dir.join("pod-range")).await.map_err(NodeError::Network)?;
+        if network.cidr().size() < config.pod_cidr.size() {
+            // More would wait for addresses that the narrower range does not have.
+            config.pods_max = config.pods_max.min(config::pods_max(network.cidr()));
+        }
         let token = CancellationToken::new();
         let mut size = Size::of_machine();
         size.memory_bytes = config.memory_bytes.unwrap_or(size.memory_bytes);
@@ -108,7 +112,7 @@ impl Node {
             events: Recorder::start(client.clone(), &config.name, token.clone()),
             sources: Sources::new(client.clone(), token.clone()),
             host_ip: Ipv4Addr::from(u32::from(network.cidr().base()) + 1),
-            front: Front::new(),
+            front: Front::new(endpoints.clone()),
             open_logs: Arc::default(),
             config,
             client,

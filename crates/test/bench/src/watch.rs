@@ -130,7 +130,7 @@ pub(crate) async fn node() -> Result<Node> {
 pub(crate) async fn node_for(pods: usize) -> Result<Node> {
     let mut options = options();
     if pods > DEFAULT_RANGE_PODS {
-        options.args = ["--cluster-cidr", "10.64.0.0/12"].map(str::to_owned).to_vec();
+        options.args = ["--cluster-cidr", "10.144.0.0/12"].map(str::to_owned).to_vec();
     }
     with_hello(options).await
 }

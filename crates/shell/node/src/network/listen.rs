@@ -1,15 +1,17 @@
-//! Direct connections to a pod's address: a listening socket and an HTTP server in front of a handler.
+//! Direct connections to a pod's address: an HTTP server in front of the handler that is published there.
 //!
-//! The gateway does not come this way; it calls the handler in process.
+//! One listening socket stands for all addresses where the node may steer connections ([`Steer`]), so that an idle pod holds
+//! neither descriptor nor task; elsewhere each address has one. The gateway does not come this way; it calls the handler in
+//! process.
 
 use std::{
-    net::{Shutdown, SocketAddr},
-    sync::Arc,
+    net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use bytes::Bytes;
-use eyot_dispatch::{Body, BoxError, Handler};
+use eyot_dispatch::{Body, BoxError, Endpoints, Handler};
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -25,12 +27,16 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
+use super::steer::Steer;
+
 /// Direct connections open at once, over all pods: enough for tools and tests, too few to exhaust descriptors.
 const CONNECTIONS_MAX: usize = 4096;
 /// Time for a client to send its request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const BACKLOG: i32 = 128;
+/// The same where one socket stands for all pods: as much as kernels allow unless told otherwise.
+const COMMON_BACKLOG: i32 = 4096;
 
 /// Why nobody listens at a pod's address.
 #[derive(Debug, thiserror::Error)]
@@ -43,72 +49,142 @@ pub(crate) enum ListenError {
     TooMany,
 }
 
-/// Serves handlers over byte streams.
+/// Serves, at their addresses, the handlers that are published.
 #[derive(Clone)]
 pub(crate) struct Front {
+    endpoints: Arc<Endpoints>,
     connections: Arc<Semaphore>,
     /// Listening sockets there may still be.
     sockets: Arc<Semaphore>,
+    /// Made with the first address; `None` inside where it cannot be.
+    common: Arc<OnceLock<Option<Arc<Common>>>>,
 }
 
-/// A listening socket. When it has been dropped, connections are refused; those it accepted go on.
-pub(crate) struct Listener {
-    socket: Arc<TcpListener>,
-    task: tokio::task::AbortHandle,
-    _socket: OwnedSemaphorePermit,
+/// What has connections to an address arrive here. When it has been dropped, connections are refused; those that were accepted
+/// go on.
+pub(crate) enum Listener {
+    /// A socket of its own.
+    Own { socket: Arc<TcpListener>, task: tokio::task::AbortHandle, _permit: OwnedSemaphorePermit },
+    /// A place at the common one.
+    Common { common: Arc<Common>, address: SocketAddrV4 },
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // The task lets the socket go some time after its end. A client that connects in between would be cut off, where
-        // one that is refused goes to another pod.
-        if let Err(error) = SockRef::from(&*self.socket).shutdown(Shutdown::Both) {
-            tracing::debug!(error = &error as &dyn std::error::Error, "closing a pod's listening socket");
+        match self {
+            // The task lets the socket go some time after its end. A client that connects in between would be cut off, where
+            // one that is refused goes to another pod.
+            Listener::Own { socket, task, .. } => {
+                if let Err(error) = SockRef::from(&**socket).shutdown(Shutdown::Both) {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "closing a pod's listening socket");
+                }
+                task.abort();
+            }
+            Listener::Common { common, address } => {
+                if let Err(error) = common.steer.leave(*address) {
+                    tracing::warn!(%address, error = &error as &dyn std::error::Error, "leaving a pod address");
+                }
+            }
         }
+    }
+}
+
+/// The socket that stands for many addresses.
+pub(crate) struct Common {
+    steer: Steer,
+    task: tokio::task::AbortHandle,
+}
+
+impl Drop for Common {
+    fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 impl Front {
-    pub(crate) fn new() -> Front {
-        Front::with_sockets(sockets_max(getrlimit(Resource::Nofile).current))
+    pub(crate) fn new(endpoints: Arc<Endpoints>) -> Front {
+        Front::with_sockets(endpoints, sockets_max(getrlimit(Resource::Nofile).current))
     }
 
-    fn with_sockets(max: usize) -> Front {
-        Front { connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)), sockets: Arc::new(Semaphore::new(max)) }
+    fn with_sockets(endpoints: Arc<Endpoints>, max: usize) -> Front {
+        Front {
+            endpoints,
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            sockets: Arc::new(Semaphore::new(max)),
+            common: Arc::default(),
+        }
     }
 
-    /// Listens at `address`, reachable from this host only, and passes requests to `handler`.
+    /// Listens at `address`, reachable from this host only, and passes requests to whoever is published there.
     ///
     /// # Errors
     ///
     /// When the address cannot be bound, or so many are listened at that the rest of the node needs the open files left.
-    pub(crate) fn listen(&self, address: SocketAddr, handler: Arc<dyn Handler>) -> Result<Listener, ListenError> {
+    pub(crate) fn listen(&self, address: SocketAddr) -> Result<Listener, ListenError> {
+        if let Some(listener) = self.steer(address) {
+            return Ok(listener);
+        }
         let permit = self.sockets.clone().try_acquire_owned().map_err(|_| ListenError::TooMany)?;
-        let socket = Arc::new(bind(address).map_err(ListenError::Bind)?);
-        let task = tokio::spawn(self.clone().accept(socket.clone(), handler));
-        Ok(Listener { socket, task: task.abort_handle(), _socket: permit })
+        let socket = Arc::new(bind(address, !address.ip().is_loopback(), BACKLOG).map_err(ListenError::Bind)?);
+        let task = self.accept_at(socket.clone());
+        Ok(Listener::Own { socket, task, _permit: permit })
     }
 
-    async fn accept(self, listener: Arc<TcpListener>, handler: Arc<dyn Handler>) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    // Closing at once tells the client more than a queue that never moves.
-                    let Ok(permit) = self.connections.clone().try_acquire_owned() else { continue };
-                    // The nodelay hint fails only on a connection that is already gone.
-                    let _ = stream.set_nodelay(true);
-                    let handler = handler.clone();
-                    tokio::spawn(async move {
-                        serve(TokioIo::new(stream), handler).await;
-                        drop(permit);
-                    });
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: the connection stays queued, and trying at once would spin.
-                    tracing::debug!(error = &error as &dyn std::error::Error, "accepting a pod connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+    /// A place for `address` at the common socket, where there is one.
+    fn steer(&self, address: SocketAddr) -> Option<Listener> {
+        let SocketAddr::V4(address) = address else { return None };
+        let common = self.common.get_or_init(|| match self.common_socket() {
+            Ok(common) => Some(Arc::new(common)),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::info!(
+                    error,
+                    "connections to pods cannot be steered; each port of a pod has a socket of its own"
+                );
+                None
+            }
+        });
+        let common = common.clone()?;
+        match common.steer.take(address) {
+            Ok(()) => Some(Listener::Common { common, address }),
+            Err(error) => {
+                tracing::debug!(%address, error = &error as &dyn std::error::Error, "a pod address gets a socket of its own");
+                None
+            }
+        }
+    }
+
+    fn common_socket(&self) -> std::io::Result<Common> {
+        let socket = Arc::new(bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true, COMMON_BACKLOG)?);
+        let steer = Steer::towards(&socket)?;
+        Ok(Common { steer, task: self.accept_at(socket) })
+    }
+
+    fn accept_at(&self, socket: Arc<TcpListener>) -> tokio::task::AbortHandle {
+        tokio::spawn(accept(socket, self.endpoints.clone(), self.connections.clone())).abort_handle()
+    }
+}
+
+async fn accept(listener: Arc<TcpListener>, endpoints: Arc<Endpoints>, connections: Arc<Semaphore>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Closing at once tells the client more than a queue that never moves.
+                let Ok(permit) = connections.clone().try_acquire_owned() else { continue };
+                // So it does where the pod has gone since.
+                let handler = stream.local_addr().ok().and_then(|it| endpoints.get(&it));
+                let Some(handler) = handler else { continue };
+                // The nodelay hint fails only on a connection that is already gone.
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(async move {
+                    serve(TokioIo::new(stream), handler).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: the connection stays queued, and trying at once would spin.
+                tracing::debug!(error = &error as &dyn std::error::Error, "accepting a pod connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
@@ -150,15 +226,15 @@ fn sockets_max(files_max: Option<u64>) -> usize {
         .min(Semaphore::MAX_PERMITS)
 }
 
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn bind(address: SocketAddr, only_lo: bool, backlog: i32) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    if !address.ip().is_loopback() {
+    if only_lo {
         // A packet that enters by another interface with a pod's address must find nobody.
         SockRef::from(&socket).bind_device(Some(b"lo"))?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     TcpListener::from_std(socket.into())
 }
 
@@ -191,10 +267,26 @@ mod tests {
         answer
     }
 
-    #[tokio::test]
-    async fn a_pod_address_answers_until_its_listener_is_dropped() {
-        let address: SocketAddr = "127.41.0.9:18080".parse().unwrap();
-        let listener = Front::new().listen(address, Arc::new(Echo)).unwrap();
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 41, 0, last], 18080))
+    }
+
+    /// Endpoints with an echo at these addresses.
+    fn echoes(at: impl IntoIterator<Item = u8>) -> Arc<Endpoints> {
+        let endpoints = Arc::new(Endpoints::new());
+        at.into_iter().for_each(|last| endpoints.insert(address(last), Arc::new(Echo)));
+        endpoints
+    }
+
+    /// A front without a common socket, as where the node has no right to steer.
+    fn without_common(endpoints: Arc<Endpoints>, sockets_max: usize) -> Front {
+        let front = Front::with_sockets(endpoints, sockets_max);
+        assert!(front.common.set(None).is_ok());
+        front
+    }
+
+    async fn answers_until_dropped(front: Front, address: SocketAddr) {
+        let listener = front.listen(address).unwrap();
         let answer =
             exchange(address, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hi"), "{answer}");
@@ -205,13 +297,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_pod_address_answers_until_its_listener_is_dropped() {
+        let endpoints = echoes([9, 8]);
+        answers_until_dropped(Front::new(endpoints.clone()), address(9)).await;
+        answers_until_dropped(without_common(endpoints, 1), address(8)).await;
+    }
+
+    #[tokio::test]
+    async fn one_socket_stands_for_all_addresses_and_for_no_other() {
+        let front = Front::new(echoes(20..60));
+        let sockets = front.sockets.available_permits();
+        let listeners: Vec<Listener> = (20..60).map(|last| front.listen(address(last)).unwrap()).collect();
+        if front.common.get().is_none_or(Option::is_none) {
+            eprintln!("steering needs Linux 5.9, CAP_BPF and CAP_NET_ADMIN: each address has a socket here");
+            assert_eq!(front.sockets.available_permits(), sockets - listeners.len());
+            return;
+        }
+        assert_eq!(front.sockets.available_permits(), sockets);
+        for last in [20, 59] {
+            let answer = exchange(address(last), "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        }
+        assert!(tokio::net::TcpStream::connect(address(60)).await.is_err(), "nobody asked for it");
+        let other_port = SocketAddr::from(([127, 41, 0, 20], 18081));
+        assert!(tokio::net::TcpStream::connect(other_port).await.is_err());
+        drop(listeners);
+        assert!(tokio::net::TcpStream::connect(address(20)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_went_while_a_client_connected_cuts_it_off() {
+        let endpoints = echoes([61]);
+        let _listener = Front::new(endpoints.clone()).listen(address(61)).unwrap();
+        endpoints.remove(&address(61));
+        let mut stream = tokio::net::TcpStream::connect(address(61)).await.unwrap();
+        // An end or a reset, but no answer.
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    }
+
+    #[tokio::test]
     async fn sockets_for_pods_leave_the_node_open_files() {
         assert_eq!((sockets_max(Some(1024)), sockets_max(None)), (768, Semaphore::MAX_PERMITS));
-        let front = Front::with_sockets(1);
-        let address = |last| SocketAddr::from(([127, 41, 0, last], 18080));
-        let first = front.listen(address(10), Arc::new(Echo)).unwrap();
-        assert!(matches!(front.listen(address(11), Arc::new(Echo)), Err(ListenError::TooMany)));
+        let front = without_common(echoes([10, 11]), 1);
+        let first = front.listen(address(10)).unwrap();
+        assert!(matches!(front.listen(address(11)), Err(ListenError::TooMany)));
         drop(first);
-        front.listen(address(11), Arc::new(Echo)).unwrap();
+        front.listen(address(11)).unwrap();
     }
 }

@@ -1,12 +1,14 @@
 //! Pod addresses: which there are, how the host reaches them, and who answers.
 //!
 //! Start at [`Network::open`]. Each node on a host has a range of its own: the configured one, routed to `lo`, or else one
-//! inside 127.0.0.0/8. An HTTP guest gets one listening socket per address and port: a wildcard socket per port would take
-//! that port from every other program on the host, the gateway's own 127.0.0.1:8080 among them.
+//! inside 127.0.0.0/8. One listening socket stands for all HTTP guests where the kernel lets us steer connections to it, else each
+//! address and port has one: a wildcard socket per port would take that port from every other program on the host, the
+//! gateway's own 127.0.0.1:8080 among them.
 
 mod listen;
 mod pool;
 mod route;
+mod steer;
 
 use std::{
     net::Ipv4Addr,
@@ -26,8 +28,8 @@ pub(crate) struct Network {
     pool: Mutex<Pool>,
     cidr: Cidr,
     routed: bool,
-    /// Holds the range's name against other nodes on this host.
-    claim: Mutex<Option<net::UnixListener>>,
+    /// Holds the range's names against other nodes on this host.
+    claim: Mutex<Vec<net::UnixListener>>,
 }
 
 /// Why a node has no addresses to give.
@@ -37,15 +39,14 @@ pub struct NoRange;
 
 impl Network {
     /// Takes a range: the one in `memory` when it was taken for `wanted` before, so that pods keep their addresses; else
-    /// `wanted`, when no other node has it and the host lets us route it; else one inside 127.0.0.0/8.
+    /// `wanted`, when no other node has it and the host lets us route it; else one inside 127.0.0.0/8, as wide if there is one.
     ///
     /// # Errors
     ///
     /// When other nodes on this host hold every range there is.
     pub(crate) async fn open(wanted: Cidr, memory: &Path) -> Result<Network, NoRange> {
         let remembered = recall(memory, wanted);
-        let loopback = (42..=250u8).filter_map(|second| format!("127.{second}.0.0/16").parse().ok());
-        for cidr in remembered.into_iter().chain([wanted]).chain(loopback) {
+        for cidr in remembered.into_iter().chain([wanted]).chain(loopback_ranges(wanted.prefix())) {
             let Some(claim) = claim(cidr) else {
                 tracing::debug!(range = %cidr, "another node on this host holds the range");
                 continue;
@@ -66,8 +67,8 @@ impl Network {
         Err(NoRange)
     }
 
-    fn new(cidr: Cidr, routed: bool, claim: net::UnixListener) -> Network {
-        Network { pool: Mutex::new(Pool::new(cidr)), cidr, routed, claim: Mutex::new(Some(claim)) }
+    fn new(cidr: Cidr, routed: bool, claim: Vec<net::UnixListener>) -> Network {
+        Network { pool: Mutex::new(Pool::new(cidr)), cidr, routed, claim: Mutex::new(claim) }
     }
 
     /// The range addresses come from.
@@ -95,7 +96,7 @@ impl Network {
         if self.routed {
             route::remove(self.cidr).await;
         }
-        self.claim.lock().take();
+        self.claim.lock().clear();
     }
 }
 
@@ -106,10 +107,35 @@ fn recall(memory: &Path, wanted: Cidr) -> Option<Cidr> {
     (asked.parse() == Ok(wanted)).then(|| taken.parse().ok())?
 }
 
-/// Names the range in the abstract socket namespace; the kernel forgets the name with the process.
-fn claim(cidr: Cidr) -> Option<net::UnixListener> {
-    let name = net::SocketAddr::from_abstract_name(format!("eyot-pods-{cidr}")).ok()?;
-    net::UnixListener::bind_addr(&name).ok()
+/// Ranges of loopback addresses: first those that hold as many as a range of `prefix`, then those of 65,536. Neither end of
+/// 127.0.0.0/8 is among them, which other programs use.
+fn loopback_ranges(prefix: u8) -> impl Iterator<Item = Cidr> {
+    const FIRST: u32 = 42;
+    const LAST: u32 = 250;
+    let ranges = |prefix: u8| {
+        let step = 1u32 << (16 - prefix);
+        let seconds = (FIRST.next_multiple_of(step)..=LAST).step_by(step as usize);
+        seconds
+            .filter(move |it| it + step - 1 <= LAST)
+            .filter_map(move |it| format!("127.{it}.0.0/{prefix}").parse().ok())
+    };
+    let wide = (9..16).contains(&prefix).then(|| ranges(prefix));
+    wide.into_iter().flatten().chain(ranges(16))
+}
+
+/// Names the range in the abstract socket namespace, a wide one by each part of 65,536 addresses, so that nodes with ranges of
+/// different widths do not share any; the kernel forgets the names with the process.
+fn claim(cidr: Cidr) -> Option<Vec<net::UnixListener>> {
+    let parts = 1u32 << 16u8.saturating_sub(cidr.prefix());
+    let names = (0..parts).map(|part| match cidr.nth(part << 16) {
+        Some(base) if cidr.prefix() < 16 => format!("eyot-pods-{base}/16"),
+        _ => format!("eyot-pods-{cidr}"),
+    });
+    let bind = |name: String| {
+        let name = net::SocketAddr::from_abstract_name(name).ok()?;
+        net::UnixListener::bind_addr(&name).ok()
+    };
+    names.map(bind).collect()
 }
 
 #[cfg(test)]
@@ -131,5 +157,26 @@ mod tests {
         let again = Network::open(wanted, &memories[1]).await.unwrap();
         assert_eq!(again.cidr(), range, "though the wanted range is free now");
         again.close().await;
+    }
+    #[test]
+    fn loopback_ranges_are_as_wide_as_wanted_and_then_narrower() {
+        let first = |prefix| -> Vec<String> { loopback_ranges(prefix).take(2).map(|it| it.to_string()).collect() };
+        assert_eq!(first(24), ["127.42.0.0/16", "127.43.0.0/16"]);
+        assert_eq!(first(12), ["127.48.0.0/12", "127.64.0.0/12"]);
+        assert_eq!(first(9), ["127.42.0.0/16", "127.43.0.0/16"], "the upper half has the end that others use");
+        assert_eq!(loopback_ranges(12).filter(|it| it.prefix() == 12).last().unwrap().to_string(), "127.224.0.0/12");
+        assert_eq!(loopback_ranges(16).count(), 209);
+    }
+
+    #[tokio::test]
+    async fn a_node_with_a_wide_range_and_one_with_a_part_of_it_share_no_address() {
+        let root = tempfile::tempdir().unwrap();
+        let range = |text: &str| text.parse::<Cidr>().unwrap();
+        let wide = Network::open(range("127.192.0.0/14"), &root.path().join("wide")).await.unwrap();
+        assert_eq!(wide.cidr(), range("127.192.0.0/14"));
+        let part = Network::open(range("127.194.0.0/16"), &root.path().join("part")).await.unwrap();
+        assert!(!wide.cidr().overlaps(&part.cidr()), "{}", part.cidr());
+        wide.close().await;
+        part.close().await;
     }
 }

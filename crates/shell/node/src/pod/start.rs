@@ -545,7 +545,9 @@ fn publish(owner: &Owner, handler: Arc<dyn Handler>, ip: Ipv4Addr, ports: &[u16]
     }
     let mut listeners = Vec::new();
     for address in &addresses {
-        match owner.shared.front.listen(*address, handler.clone()) {
+        // First, because connections are passed to whoever is found there.
+        owner.shared.endpoints.insert(*address, handler.clone());
+        match owner.shared.front.listen(*address) {
             Ok(listener) => listeners.push(listener),
             // The gateway and other guests need no socket to reach this one.
             Err(ListenError::TooMany) => told_of_too_many(),
@@ -553,7 +555,6 @@ fn publish(owner: &Owner, handler: Arc<dyn Handler>, ip: Ipv4Addr, ports: &[u16]
                 tracing::warn!(%address, error = &error as &dyn std::error::Error, "a pod address cannot be listened at");
             }
         }
-        owner.shared.endpoints.insert(*address, handler.clone());
     }
     Ok(Published { endpoints: owner.shared.endpoints.clone(), addresses, listeners: listeners.into() })
 }
