@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{ApiError, DeleteOptions, ENDPOINTS, Target},
     context::Context,
-    endpointslice::{HEADLESS, rows},
+    endpointslice::{HEADLESS, is_untouched, rows},
     queue::Outcome,
     view::{Key, Meta, network::ServiceView},
 };
@@ -55,6 +55,7 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
             }
             replace(&context, &service, &present.metadata, subsets, left_out).await.map(|()| None)
         }
+        Err(error) if error.is_not_found() && is_untouched(&service, &pods) => Ok(None),
         Err(error) if error.is_not_found() => create(&context, &service, subsets, left_out).await.map(|()| None),
         Err(error) => Err(error),
     }

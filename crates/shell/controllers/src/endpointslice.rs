@@ -50,6 +50,9 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         return Ok(None);
     }
     let pods = rows(&context, &service);
+    if present.is_empty() && is_untouched(&service, &pods) {
+        return Ok(None);
+    }
     let old: Vec<Slice> = present.iter().map(|it| it.slice.clone()).collect();
     let plan = plan::plan(&service.ports(), service.spec.publish_not_ready_addresses, &pods, &old);
     for slice in &plan.create {
@@ -64,6 +67,11 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     // What was created is in the cache only after the watch brought it, which wakes this pass again; a name that
     // depends on the content keeps a pass in between from creating it twice.
     Ok(None)
+}
+
+/// The Service of a revision without instances: what tells of its endpoints is made with the first.
+pub(crate) fn is_untouched(service: &ServiceView, pods: &[plan::Pod]) -> bool {
+    pods.is_empty() && service.meta.is_of_revision()
 }
 
 /// The pods that the Service selects.

@@ -71,7 +71,10 @@ impl Pass<'_> {
         let spec = spec(self.deployment);
         let hash = template::hash(&self.deployment.spec.template.open(), self.deployment.status.collision_count);
         let rows = sets::rows(self.deployment, sets, &hash);
-        let plan = rollout::plan(&spec, &rows, self.old_pods_run(sets, &rows));
+        let mut plan = rollout::plan(&spec, &rows, self.old_pods_run(sets, &rows));
+        if self.is_untouched(&spec, &rows) {
+            plan.steps.clear();
+        }
         let current = rollout::current(&rows);
 
         let mut created = None;
@@ -104,6 +107,11 @@ impl Pass<'_> {
         if plan.steps.is_empty() { Ok(wait) } else { Ok(Some(Duration::from_millis(5))) }
     }
 
+    /// A revision that has had no instance yet and shall have none: its first one brings the ReplicaSet.
+    fn is_untouched(&self, spec: &Spec, rows: &[rollout::ReplicaSet]) -> bool {
+        rows.is_empty() && spec.replicas == 0 && self.meta().is_of_revision()
+    }
+
     /// A pod of an old ReplicaSet has not finished; only recreation asks.
     fn old_pods_run(&self, sets: &[Arc<ReplicaSetView>], rows: &[rollout::ReplicaSet]) -> bool {
         let recreate = self.deployment.spec.strategy.kind == "Recreate";
@@ -122,7 +130,9 @@ impl Pass<'_> {
         let target = Target::collection(&REPLICA_SETS, &self.meta().namespace);
         match self.context.api.create(target, body.to_string().into_bytes()).await {
             Ok(_) => {
-                self.tell_scaled("up", &name, 0, size);
+                if size > 0 {
+                    self.tell_scaled("up", &name, 0, size);
+                }
                 Ok(Some(name))
             }
             Err(error) if error.exists() => {

@@ -93,6 +93,13 @@ impl Meta {
         self.owner_references.iter().find(|it| it.controller)
     }
 
+    /// Made for a revision of a function. There may be tens of thousands that were never asked for, so for those some objects
+    /// are left out that would be empty.
+    pub(crate) fn is_of_revision(&self) -> bool {
+        self.controller()
+            .is_some_and(|it| &*it.kind == "Revision" && it.api_version.starts_with("serving.knative.dev/"))
+    }
+
     /// The version as a number, where the server uses numbers.
     pub(crate) fn version(&self) -> Option<u64> {
         self.resource_version.parse().ok()

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{DEPLOYMENTS, World, condition, number};
+use crate::world::{DEPLOYMENTS, EVENTS, REPLICA_SETS, World, condition, number, until_count};
 
 pub(crate) const SERVICES: &str = "/apis/serving.knative.dev/v1/namespaces/default/services";
 const REVISIONS: &str = "/apis/serving.knative.dev/v1/namespaces/default/revisions";
@@ -111,6 +111,42 @@ async fn instances_follow_requests_from_zero_and_back() {
     world.until(&path, "at zero again", size(0)).await;
     let idle = world.until(&revision, "idle", |it| condition(it, "Active")["status"] == "False").await;
     assert_eq!(condition(&idle, "Ready")["status"], "True");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_nobody_has_asked_for_has_nothing_of_instances_but_a_deployment_and_a_service() {
+    const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=\
+                          serving.knative.dev%2Frevision%3Drare-00001";
+    const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints/rare-00001";
+    let world = World::start().await;
+    world
+        .create(
+            SERVICES,
+            service("rare", "localhost:5000/hello:1", json!({"autoscaling.knative.dev/initial-scale": "0"})),
+        )
+        .await;
+    publish(&world, "rare").await;
+    ready(&world, "rare", "rare-00001").await;
+    let path = format!("{DEPLOYMENTS}/rare-00001-deployment");
+    let settled = |it: &Value| condition(it, "Progressing")["reason"] == "NewReplicaSetAvailable";
+    let deployment = world.until(&path, "settled", settled).await;
+    assert_eq!(condition(&deployment, "Available")["status"], "True");
+    // Longer than any pause between passes.
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    for nothing in [REPLICA_SETS, SLICES] {
+        assert_eq!(world.list(nothing).await, Vec::<Value>::new(), "{nothing}");
+    }
+    world.until(ENDPOINTS, "not there", Value::is_null).await;
+    let events = world.list(EVENTS).await;
+    assert!(events.iter().all(|it| it["reason"] != "ScalingReplicaSet"), "{events:#?}");
+
+    let load = world.loads.of("default/rare-00001");
+    let request = load.begin();
+    until_count(&world, REPLICA_SETS, 1).await;
+    until_count(&world, SLICES, 1).await;
+    let has_address = |it: &Value| it["subsets"][0]["addresses"][0]["ip"].is_string();
+    world.until(ENDPOINTS, "with the first instance", has_address).await;
+    drop(request);
 }
 
 #[tokio::test(flavor = "multi_thread")]
