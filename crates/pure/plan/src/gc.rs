@@ -127,9 +127,10 @@ impl<R: Clone> Graph<R> {
     }
 
     /// Takes in an object as last seen; returns those to decide about.
-    pub fn apply(&mut self, object: Object<R>) -> Vec<Uid> {
+    pub fn apply(&mut self, mut object: Object<R>) -> Vec<Uid> {
         let uid = object.uid.clone();
         self.forget_edges(&uid);
+        self.share(&mut object);
         for owner in &object.owners {
             self.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
         }
@@ -149,6 +150,23 @@ impl<R: Clone> Graph<R> {
             next.push(uid);
         }
         next
+    }
+
+    /// Has the object say what its owners are in the words of those and of another dependent of theirs: of a hundred thousand
+    /// pods each says the same.
+    fn share(&self, object: &mut Object<R>) {
+        for owner in &mut object.owners {
+            let sibling = self.dependents.get(&owner.uid).and_then(|it| self.objects.get(it.iter().next()?));
+            let parent = self.objects.get(&owner.uid);
+            if let Some(near) = sibling.into_iter().chain(parent).find(|it| it.namespace == object.namespace) {
+                object.namespace = near.namespace.clone();
+            }
+            if let Some(known) = sibling.and_then(|it| it.owners.iter().find(|it| **it == *owner)) {
+                *owner = known.clone();
+            } else if let Some(parent) = parent.filter(|it| it.name == owner.name) {
+                (owner.uid, owner.name) = (parent.uid.clone(), parent.name.clone());
+            }
+        }
     }
 
     /// Takes an object out; returns those to decide about.
@@ -305,6 +323,21 @@ mod tests {
         assert_eq!(graph.decide("replicaset"), Action::Keep);
         assert_eq!(sorted(graph.remove("deployment")), ["replicaset"]);
         assert_eq!(graph.decide("replicaset"), Action::Delete(Propagation::Background));
+    }
+
+    #[test]
+    fn dependents_of_one_owner_share_what_they_say_of_it() {
+        let mut graph = Graph::default();
+        graph.apply(object("set", &[]));
+        ["a", "b"].iter().for_each(|it| drop(graph.apply(object(it, &[("set", true)]))));
+        let (a, b, set) = (graph.get("a").unwrap(), graph.get("b").unwrap(), graph.get("set").unwrap());
+        assert!(Arc::ptr_eq(&a.owners[0].name, &set.name) && Arc::ptr_eq(&a.owners[0].uid, &set.uid));
+        assert!(Arc::ptr_eq(&a.owners[0].kind, &b.owners[0].kind) && Arc::ptr_eq(&a.namespace, &b.namespace));
+        graph.apply(object("b", &[("set", false)]));
+        assert_eq!(
+            graph.get("b").unwrap().owners[0],
+            Owner { blocks: false, ..graph.get("a").unwrap().owners[0].clone() }
+        );
     }
 
     #[test]
