@@ -257,6 +257,8 @@ impl<B> Paths<B> {
     fn sort(&mut self) {
         for entries in self.exact.values_mut().chain(self.prefix.values_mut()) {
             entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
+            // Mostly there is one, and a vector makes room for four.
+            entries.shrink_to_fit();
         }
     }
 

@@ -62,7 +62,7 @@ pub(crate) fn attach<B: Clone>(world: &World, site: Site<'_>, backends: Backends
     let mut statuses = BTreeMap::new();
     let classes = gateways::classes(world, site, &mut statuses);
     let gateways = gateways::gateways(world, site, &classes);
-    let mut attached = Attached { gateways, routes: BTreeMap::new(), by_service: BTreeMap::new() };
+    let mut attached = Attached { gateways, routes: BTreeMap::new(), by_service: BTreeSet::new() };
     for name in world.routes.objects.keys() {
         attached.again(name, world, site, backends, &mut statuses);
     }
@@ -79,8 +79,8 @@ pub(crate) fn attach<B: Clone>(world: &World, site: Site<'_>, backends: Backends
 pub(crate) struct Attached<B> {
     gateways: BTreeMap<Name, gateways::Gateway>,
     routes: BTreeMap<Name, routes::Attachment<B>>,
-    /// The HTTPRoutes that name a Service.
-    by_service: BTreeMap<Name, BTreeSet<Name>>,
+    /// Services, each with an HTTPRoute that names it.
+    by_service: BTreeSet<(Name, Name)>,
 }
 
 /// An HTTPRoute before and after it was read again, as the table takes it.
@@ -88,14 +88,15 @@ pub(crate) type Replaced<B> = (Option<Arc<Route<B>>>, Option<Arc<Route<B>>>);
 
 impl<B> Default for Attached<B> {
     fn default() -> Self {
-        Self { gateways: BTreeMap::new(), routes: BTreeMap::new(), by_service: BTreeMap::new() }
+        Self { gateways: BTreeMap::new(), routes: BTreeMap::new(), by_service: BTreeSet::new() }
     }
 }
 
 impl<B: Clone> Attached<B> {
     /// The HTTPRoutes that name a Service.
-    pub(crate) fn naming(&self, service: &Name) -> impl Iterator<Item = &Name> {
-        self.by_service.get(service).into_iter().flatten()
+    pub(crate) fn naming<'a>(&'a self, service: &'a Name) -> impl Iterator<Item = &'a Name> {
+        let from = (service.clone(), Name::default());
+        self.by_service.range(from..).take_while(move |it| it.0 == *service).map(|it| &it.1)
     }
 
     /// Reads HTTPRoutes again that have changed, or whose Services have; everything else is as it was.
@@ -124,12 +125,7 @@ impl<B: Clone> Attached<B> {
         if let Some(before) = &before {
             before.listeners.iter().for_each(|at| self.count(at, -1));
             for service in &before.services {
-                if let Some(routes) = self.by_service.get_mut(service) {
-                    routes.remove(name);
-                    if routes.is_empty() {
-                        self.by_service.remove(service);
-                    }
-                }
+                self.by_service.remove(&(service.clone(), name.clone()));
             }
         }
         let before = before.and_then(|it| it.route);
@@ -137,7 +133,7 @@ impl<B: Clone> Attached<B> {
         let (now, status) = routes::attachment(name, object, world, site, &self.gateways, backends);
         now.listeners.iter().for_each(|at| self.count(at, 1));
         for service in &now.services {
-            self.by_service.entry(service.clone()).or_default().insert(name.clone());
+            self.by_service.insert((service.clone(), name.clone()));
         }
         if let Some(status) = status {
             statuses.insert(Target::Route(name.clone()), status);

@@ -31,7 +31,7 @@ pub(super) struct Attachment<B> {
     /// Gateways and the places of their listeners that it attaches to, once for each time.
     pub(super) listeners: Vec<(Name, usize)>,
     /// The Services that it names, whether they are there or not.
-    pub(super) services: BTreeSet<Name>,
+    pub(super) services: Box<[Name]>,
 }
 
 /// Attaches a route. Comes to its status as well, if that changes.
@@ -48,6 +48,7 @@ pub(super) fn attachment<B: Clone>(
     named_services(&spec, &name.namespace, &mut services);
     let (route, parents) = route(name, object, &spec, world, gateways, backends, &mut listeners);
     let status = status(object, &parents, site);
+    let services = services.into_iter().collect();
     (Attachment { route: route.map(Arc::new), listeners, services }, status)
 }
 
