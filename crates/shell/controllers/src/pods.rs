@@ -17,6 +17,9 @@ use crate::{
 
 /// Requests of one pass that may be under way. More would only wait in the server: it commits writes in groups.
 const IN_FLIGHT_MAX: usize = 64;
+/// Names tried for a pod whose name is left to chance, as many as API servers try: among a hundred thousand pods of one owner
+/// every hundredth finds its first one taken.
+const NAMES_MAX: usize = 8;
 
 /// The pods of one controller object.
 pub(crate) struct Pods<'a> {
@@ -116,6 +119,16 @@ impl Pods<'_> {
     }
 
     async fn create_one(&self, blueprint: &Blueprint) -> Result<String, ApiError> {
+        for _ in 1..NAMES_MAX {
+            match self.try_one(blueprint).await {
+                Err(error) if error.exists() && blueprint.name.is_none() => {}
+                outcome => return outcome,
+            }
+        }
+        self.try_one(blueprint).await
+    }
+
+    async fn try_one(&self, blueprint: &Blueprint) -> Result<String, ApiError> {
         let name = blueprint.name.clone().unwrap_or_else(|| names::pod(&blueprint.base));
         let wish = Wish { pods: self, name, index: blueprint.index };
         self.expectations.creating(&self.owner.uid, &wish.name, wish.index);
