@@ -236,8 +236,8 @@ impl Collector {
 fn object(resource: &Arc<Resource>, meta: &Meta) -> Object<Arc<Resource>> {
     let owners = meta.owner_references.iter().map(|it| Owner {
         uid: (*it.uid).into(),
-        api_version: (*it.api_version).into(),
-        kind: (*it.kind).into(),
+        api_version: it.api_version.shared(),
+        kind: it.kind.shared(),
         name: (*it.name).into(),
         blocks: it.block_owner_deletion,
     });

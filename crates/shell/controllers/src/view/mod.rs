@@ -10,6 +10,7 @@ pub(crate) mod network;
 pub(crate) mod pod;
 pub(crate) mod policy;
 pub(crate) mod storage;
+mod word;
 pub(crate) mod workload;
 
 use std::{fmt, sync::Arc};
@@ -23,6 +24,8 @@ use serde::{
     de::{DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::{Value, json};
+
+pub(crate) use word::Word;
 
 use crate::api::Resource;
 
@@ -110,8 +113,8 @@ impl Meta {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct OwnerReference {
-    pub(crate) api_version: Box<str>,
-    pub(crate) kind: Box<str>,
+    pub(crate) api_version: Word,
+    pub(crate) kind: Word,
     pub(crate) name: Box<str>,
     pub(crate) uid: Box<str>,
     #[serde(deserialize_with = "nullable")]
@@ -169,7 +172,7 @@ pub(crate) fn now() -> Seconds {
 
 /// A map of strings in little memory: sorted pairs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Strings(Box<[(Box<str>, Box<str>)]>);
+pub(crate) struct Strings(Box<[(Word, Box<str>)]>);
 
 impl Strings {
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
@@ -202,7 +205,7 @@ impl<'de> Deserialize<'de> for Strings {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strings, A::Error> {
                 let mut pairs = Vec::with_capacity(map.size_hint().unwrap_or(0));
-                while let Some(pair) = map.next_entry::<Box<str>, Box<str>>()? {
+                while let Some(pair) = map.next_entry::<Word, Box<str>>()? {
                     pairs.push(pair);
                 }
                 pairs.sort_unstable();
