@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use eyot_plan::Seconds;
 use serde_json::{Map, Value, json};
 
 use super::object::Object;
@@ -11,8 +12,11 @@ use crate::{
     view::{Meta, now},
 };
 
-/// How long a first status waits that only says that something is about to happen.
+/// Between two looks at whether a first status still only says that something is about to happen.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How old an object may get without any status for that, in seconds: where thousands of functions are made at once, each of
+/// them takes a while.
+const PATIENCE_SECONDS: Seconds = 3;
 
 /// What became of an object that shall be there.
 pub(super) enum Ensured {
@@ -114,7 +118,7 @@ pub(super) async fn status(
     if *before == wanted {
         return Ok(None);
     }
-    if !before["conditions"].is_array() && is_open(&wanted) && now() - of.meta.created() < 1 {
+    if !before["conditions"].is_array() && is_open(&wanted) && now() - of.meta.created() < PATIENCE_SECONDS {
         return Ok(Some(PATIENCE));
     }
     let mut patch: Map<String, Value> = wanted.as_object().cloned().unwrap_or_default();
