@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use futures::future::BoxFuture;
-use http::{Request, Response, request::Parts};
+use http::{Request, Response, Uri, request::Parts};
 
 use crate::Body;
 
@@ -14,6 +14,10 @@ pub type Passing = Box<dyn FnOnce(&mut Response<Body>) + Send>;
 pub trait Front: Debug + Send + Sync + 'static {
     /// Whether it answers a request with this head itself. What it does not take is a call of a function by its name.
     fn takes(&self, head: &Parts) -> bool;
+
+    /// The call of a function, by its name in the path, that a request which it takes asks it to make later. Whoever may not
+    /// make that call himself may not ask for it either.
+    fn asks_for(&self, head: &Parts) -> Option<Uri>;
 
     /// Answers a request.
     fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>>;

@@ -74,14 +74,60 @@ pub(crate) async fn handle(
 async fn fronted(connection: &Arc<Connection>, front: &dyn Front, request: Request<Incoming>) -> Answer {
     let (mut head, body) = request.into_parts();
     if front.takes(&head) {
+        let changes = match front.asks_for(&head).map(|call| judge_call(connection, &mut head, call)) {
+            None => None,
+            Some(Judged::Pass(changes)) => changes,
+            Some(Judged::Refused(answer)) => return answer,
+        };
         let body =
             Payload::new(body, connection.gateway.config.stall_timeout).offer().unwrap_or_else(eyot_dispatch::empty);
-        return Answer::new(front.answer(Request::from_parts(head, body)).await);
+        let mut response = front.answer(Request::from_parts(head, body)).await;
+        if let Some(changes) = &changes {
+            changes.apply_to_response(response.headers_mut());
+        }
+        return Answer::new(response);
     }
     let passing = front.passes(&mut head);
     let mut answer = answer(connection, Request::from_parts(head, body)).await;
     passing(&mut answer.response);
     answer
+}
+
+/// Judges a request for a call of a function as if it were that call, and makes its headers those that the function may see.
+/// Who makes the call later is no client any more: what Gateways and routes ask of clients is asked here or never.
+fn judge_call(connection: &Connection, head: &mut Parts, call: Uri) -> Judged {
+    let gateway = &*connection.gateway;
+    let host = match check(head) {
+        Ok(host) => Host::of(host),
+        Err((status, text)) => {
+            gateway.counters.rejected.fetch_add(1, Relaxed);
+            return Judged::Refused(Answer::text(status, text));
+        }
+    };
+    let asked = std::mem::replace(&mut head.uri, call);
+    let judged = match find_function(gateway, head) {
+        None => Judged::Refused(unmatched(gateway, head, &host)),
+        Some(Found { action, via, .. }) => {
+            let backend = choose::weighted(&action.backends, random::next());
+            let service = backend.and_then(|it| it.target.as_ref().ok());
+            judge(connection, head, host.text(), &via, &action, service)
+        }
+    };
+    head.uri = asked;
+    strip_hop(&mut head.headers);
+    head.headers.remove(HOPS);
+    let trusted = gateway.config.trust_forwarded;
+    set_forwarded(&mut head.headers, &connection.peer, &connection.forwarded, host.header.as_ref(), trusted);
+    if let Judged::Pass(Some(changes)) = &judged {
+        changes.apply_to_request(&mut head.headers);
+    }
+    judged
+}
+
+fn unmatched(gateway: &Gateway, head: &Parts, host: &Host) -> Answer {
+    gateway.counters.unmatched.fetch_add(1, Relaxed);
+    let text = format!("no route for host {:?} and path {:?}", host.name, head.uri.path());
+    Answer::text(StatusCode::NOT_FOUND, &text)
 }
 
 async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {
@@ -100,11 +146,7 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
         None if connection.front.is_some() => find_function(gateway, &mut head),
         None => find(gateway, &head, &host.name).or_else(|| find_function(gateway, &mut head)),
     };
-    let Some(found) = found else {
-        gateway.counters.unmatched.fetch_add(1, Relaxed);
-        let text = format!("no route for host {:?} and path {:?}", host.name, head.uri.path());
-        return Answer::text(StatusCode::NOT_FOUND, &text);
-    };
+    let Some(found) = found else { return unmatched(gateway, &head, &host) };
     let metered = meter(connection, &found);
     let mut answer = lead(connection, head, body, &host, &found).await;
     if let Some(metered) = metered {

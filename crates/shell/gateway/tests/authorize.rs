@@ -4,8 +4,11 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use eyot_dispatch::{Asking, Authorize, Caller, Changes, Decision, Outbound, Sender, Way, empty, full};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use eyot_dispatch::{
+    Asking, Authorize, Body, Caller, Changes, Decision, Front, Outbound, Passing, Sender, Way, empty, full,
+};
+use futures::{FutureExt, future::BoxFuture};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, request::Parts};
 use serde_json::json;
 use support::{Node, Pod, pod, text};
 
@@ -123,4 +126,60 @@ async fn what_guests_send_to_a_guarded_service_is_judged_too() {
     assert_eq!((allowed.status(), &allowed.headers()["x-judged"]), (StatusCode::OK, &HeaderValue::from_static("yes")));
     let seen = guard.seen.lock().unwrap().clone();
     assert_eq!(seen[0], r#"guest ns/web-1 GET guarded/closed None None Some("ns/guarded")"#);
+}
+
+/// Takes calls of functions that are to be made later.
+#[derive(Debug)]
+struct Later;
+
+impl Front for Later {
+    fn takes(&self, head: &Parts) -> bool {
+        !head.uri.path().starts_with("/function/")
+    }
+
+    fn asks_for(&self, head: &Parts) -> Option<Uri> {
+        let asked = head.uri.path().strip_prefix("/later/")?;
+        format!("/function/{asked}").parse().ok()
+    }
+
+    fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        let header = |name: &str| request.headers().get(name).map_or("-", |it| it.to_str().unwrap()).to_owned();
+        let (user, from) = (header("x-user"), header("x-forwarded-for"));
+        let taken = format!("took {} for {user} from {from}", request.uri().path());
+        async move { Response::new(full(taken)) }.boxed()
+    }
+
+    fn passes(&self, _: &mut Parts) -> Passing {
+        Box::new(|_| {})
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_call_a_function_may_not_have_it_called_later() {
+    let (node, guard) = node().await;
+    // Its Service is nobody's concern: what is judged is the way through Gateway and route, which a later call does not go.
+    node.route("moved", "moved.ns.localhost", json!([{"backendRefs": [{"name": "free", "port": 80}]}]));
+    let listener = eyot_gateway::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let address = listener.local_addr().unwrap();
+    let (gateway, stop) = (node.gateway.clone(), node.stop.clone());
+    let serving = tokio::spawn(async move { gateway.serve_front(listener, Arc::new(Later), stop).await });
+    let get = async |path: &str| Node::fetch(&format!("http://{address}{path}"), "gateway").await;
+    for _ in 0..500 {
+        if get("/function/moved.ns/closed").await.0 == 403 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    guard.seen.lock().unwrap().clear();
+    assert_eq!(get("/later/moved.ns/closed?a=b").await, (403, "not for you".to_owned()));
+    let seen = guard.seen.lock().unwrap().clone();
+    let way = r#"Some("eyot-system/default") Some("ns/moved") Some("ns/free")"#;
+    assert_eq!(seen, [format!("client 127.0.0.1 GET gateway/closed {way}")], "as the call itself would be");
+    let taken = "took /later/moved.ns/open for ann from 127.0.0.1".to_owned();
+    assert_eq!(get("/later/moved.ns/open").await, (200, taken), "it is kept as it was changed");
+    assert_eq!(get("/later/none.ns/open").await.0, 404);
+    let own = get("/own/business").await;
+    assert_eq!(own, (200, "took /own/business for - from -".to_owned()), "no call of a function");
+    node.stop.cancel();
+    serving.await.unwrap();
 }

@@ -80,6 +80,10 @@ impl Front for Door {
         !head.uri.path().starts_with(FUNCTIONS)
     }
 
+    fn asks_for(&self, head: &Parts) -> Option<Uri> {
+        queue::call_of(&head.uri).map(|it| called(&it, &self.inner.config.namespace))
+    }
+
     fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
         let router = self.router.clone();
         async move {

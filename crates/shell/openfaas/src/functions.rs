@@ -67,6 +67,13 @@ pub(crate) async fn one(
     Ok(Json(status(&service, counted.get(&name).copied().unwrap_or_default())))
 }
 
+/// The same, where the function is to be changed.
+async fn asked_to_change(inner: &Inner, path: &str, within: Option<&str>) -> Result<(String, String), Failure> {
+    let (name, namespace) = asked(inner, path, within)?;
+    let namespace = inner.own_namespace(Some(&namespace)).await?;
+    Ok((name, namespace))
+}
+
 /// What revisions tell of the functions of a namespace, by their names.
 async fn counted(inner: &Inner, namespace: &str, selector: &str) -> Result<HashMap<String, Counted>, Failure> {
     let path = format!("/apis/{API_VERSION}/namespaces/{namespace}/revisions{selector}");
@@ -156,7 +163,7 @@ pub(crate) async fn delete(
         return Err(Failure::new(400, "functionName: is required"));
     }
     let named = wanted.namespace.filter(|it| !it.is_empty()).or(within.namespace);
-    let (name, namespace) = asked(&inner, &wanted.name, named.as_deref())?;
+    let (name, namespace) = asked_to_change(&inner, &wanted.name, named.as_deref()).await?;
     let path = api::services(&namespace, Some(&name));
     if inner.api.get(&path).await?.is_none() {
         return Err(Failure::no_function(&name, &namespace));
@@ -185,7 +192,7 @@ pub(crate) async fn scale(
         |error: serde_json::Error| Failure::new(400, format!("Cannot parse request. Please pass valid JSON: {error}"));
     let wanted: Scale = serde_json::from_slice(&body).map_err(failed)?;
     let named = wanted.namespace.filter(|it| !it.is_empty()).or(within.namespace);
-    let (name, namespace) = asked(&inner, &path, named.as_deref())?;
+    let (name, namespace) = asked_to_change(&inner, &path, named.as_deref()).await?;
     if !wanted.service.is_empty() && wanted.service != name {
         return Err(Failure::new(400, format!("the path names function {name}, the body {}", wanted.service)));
     }

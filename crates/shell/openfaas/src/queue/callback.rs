@@ -36,12 +36,25 @@ pub(super) fn target(url: &str, namespace: &str, domain: &str) -> String {
     format!("http://{name}.{}.{domain}{rest}{query}", of.filter(|it| *it != USUAL_NAMESPACE).unwrap_or(namespace))
 }
 
+/// Headers of an answer that belong to its connection, or would be the function's word where it has none: which host is asked.
+const LEFT_OUT: [&str; 11] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// The headers of a callback: those of the answer, and what became of the call.
 pub(super) fn headers(answer: &HeaderMap, asked: &HeaderMap, function: &str, status: u16, took: Duration) -> HeaderMap {
     let mut out = answer.clone();
-    for gone in ["connection", "transfer-encoding", "content-length", "keep-alive", "upgrade", "trailer"] {
-        out.remove(gone);
-    }
+    LEFT_OUT.iter().for_each(|gone| drop(out.remove(*gone)));
     let mut set = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::try_from(value) {
             out.insert(HeaderName::from_static(name), value);
@@ -93,6 +106,7 @@ mod tests {
         let (mut answer, mut asked) = (HeaderMap::new(), HeaderMap::new());
         answer.insert("content-type", HeaderValue::from_static("text/plain"));
         answer.insert("content-length", HeaderValue::from_static("9"));
+        answer.insert("host", HeaderValue::from_static("inside"));
         asked.insert(CALL_ID, HeaderValue::from_static("id"));
         let headers = headers(&answer, &asked, "a.default", 500, Duration::from_millis(1500));
         let mut got: Vec<_> = headers.iter().map(|(name, it)| format!("{name}: {}", it.to_str().unwrap())).collect();

@@ -20,7 +20,7 @@ use std::{
 use axum::{
     body::{Body, to_bytes},
     extract::State,
-    http::{Request, StatusCode},
+    http::{Request, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use eyot_bucket::{Bounds, BucketError, Buckets, Tenant};
@@ -187,6 +187,14 @@ impl Drop for Place<'_> {
     }
 }
 
+/// The call that is asked for here, as it would be made at once.
+pub(crate) fn call_of(asked: &Uri) -> Option<Uri> {
+    let target = asked.path_and_query()?.as_str().strip_prefix(PREFIX)?;
+    let mut parts = asked.clone().into_parts();
+    parts.path_and_query = Some(format!("{}{target}", front::FUNCTIONS).parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
 /// Takes a call and answers with its id.
 pub(crate) async fn submit(State(inner): State<Arc<Inner>>, request: Request<Body>) -> Response {
     match take(&inner, request).await {
@@ -227,6 +235,21 @@ mod tests {
     fn waiting(names: &[&str]) -> Waiting {
         let calls = names.iter().enumerate().map(|(at, name)| Ticket { key: at.to_string(), function: (*name).into() });
         Waiting { calls: calls.collect(), ..Waiting::default() }
+    }
+
+    #[test]
+    fn what_is_asked_for_later_is_judged_as_the_call_that_it_is() {
+        for (asked, call) in [
+            ("/async-function/a", Some("/function/a")),
+            (
+                "http://h:1/async-function/a.shop/x?y=/async-function/",
+                Some("http://h:1/function/a.shop/x?y=/async-function/"),
+            ),
+            ("/function/a", None),
+            ("/system/info", None),
+        ] {
+            assert_eq!(call_of(&asked.parse().unwrap()).map(|it| it.to_string()).as_deref(), call, "{asked}");
+        }
     }
 
     #[test]
