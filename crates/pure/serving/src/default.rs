@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Seconds that a request may take, where nothing is said.
-const TIMEOUT_SECONDS: i64 = 300;
+pub(crate) const TIMEOUT_SECONDS: i64 = 300;
 /// The container of a revision that has one.
 pub(crate) const CONTAINER: &str = "user-container";
 

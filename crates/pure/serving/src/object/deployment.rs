@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{labelled, owned_by, revision, text};
-use crate::{Metric, Scaling, label};
+use crate::{Metric, Scaling, default, label};
 
 /// Port of a container that names none.
 const PORT: i64 = 8080;
@@ -90,7 +90,10 @@ const OWN: [&str; 4] = ["containerConcurrency", "timeoutSeconds", "responseStart
 fn pod(of: &Value) -> Value {
     let mut spec = of["spec"].clone();
     let serving = revision::serving(&spec)["name"].clone();
+    let timeout = spec["timeoutSeconds"].as_i64().filter(|it| *it > 0).unwrap_or(default::TIMEOUT_SECONDS);
     let Some(fields) = spec.as_object_mut() else { return spec };
+    // An instance that has to go ends the requests inside it, however long those may take; one without any goes at once.
+    fields.entry("terminationGracePeriodSeconds").or_insert(timeout.into());
     OWN.iter().for_each(|it| drop(fields.remove(*it)));
     fields.entry("runtimeClassName").or_insert("wasm".into());
     let (port, _) = port(of);

@@ -45,6 +45,17 @@ fn annotations_of_a_template_reach_its_pods_but_for_those_of_knative() {
 }
 
 #[test]
+fn an_instance_that_goes_may_end_its_requests() {
+    let grace = |change: fn(&mut Value)| {
+        let mut revision = revision();
+        change(&mut revision["spec"]);
+        deployment::deployment(&revision, 1)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].clone()
+    };
+    assert_eq!(grace(|it| it["timeoutSeconds"] = 42.into()), 42);
+    assert_eq!(grace(|it| it["terminationGracePeriodSeconds"] = 5.into()), 5);
+}
+
+#[test]
 fn a_revision_is_named_by_generation_and_runs_as_a_deployment() {
     let revision = revision();
     assert_eq!(revision["metadata"]["name"], "hello-00007");
@@ -143,7 +154,8 @@ fn a_revision_is_named_by_generation_and_runs_as_a_deployment() {
                   }
                 ],
                 "enableServiceLinks": false,
-                "runtimeClassName": "wasm"
+                "runtimeClassName": "wasm",
+                "terminationGracePeriodSeconds": 300
               }
             }
           }
