@@ -127,7 +127,8 @@ pub(crate) fn prepare(gateway: &Gateway, pool: &Pool, is_held: bool) -> Option<B
 fn open<'a>(gateway: &Gateway, pool: &'a Pool, is_held: bool) -> Option<&'a Hold> {
     let hold = pool.hold.as_ref().filter(|it| it.is_open() && !it.terms.revision.is_empty() && pool.is_empty())?;
     let namespace = hold.terms.revision.split('/').next().unwrap_or_default();
-    let is_judged = is_held && gateway.egress.is_used() || gateway.egress.rules(namespace);
+    let may_be_held = gateway.egress.is_used() || !gateway.egress.is_known();
+    let is_judged = is_held && may_be_held || gateway.egress.rules(namespace);
     (!is_judged).then_some(hold)
 }
 
