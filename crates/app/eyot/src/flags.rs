@@ -61,6 +61,9 @@ pub(crate) struct UpFlags {
     /// Address of OpenFaaS' REST API and its functions (HTTP, password in Secret openfaas/basic-auth); off unless given.
     #[arg(long, env = "EYOT_OPENFAAS_LISTEN")]
     openfaas_listen: Option<SocketAddr>,
+    /// Largest body of a request to a function, in MiB; a larger one is answered with 413.
+    #[arg(long, env = "EYOT_FUNCTION_BODY_MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    function_body_mib: u32,
     /// Directory of manifests to apply at start and whenever they change.
     #[arg(long, env = "EYOT_MANIFESTS")]
     manifests: Option<PathBuf>,
@@ -214,6 +217,8 @@ pub(crate) struct Config {
     pub(crate) registry_listen: SocketAddr,
     pub(crate) opa_listen: Option<SocketAddr>,
     pub(crate) openfaas_listen: Option<SocketAddr>,
+    /// Bytes of a request's body to a function.
+    pub(crate) function_body_max: u64,
     pub(crate) manifests: Option<PathBuf>,
     pub(crate) node_name: String,
     pub(crate) cluster_cidr: Cidr,
@@ -251,6 +256,7 @@ impl TryFrom<UpFlags> for Config {
             registry_listen: flags.registry_listen,
             opa_listen: flags.opa_listen,
             openfaas_listen: flags.openfaas_listen,
+            function_body_max: u64::from(flags.function_body_mib) << 20,
             manifests: flags.manifests,
             node_name,
             cluster_cidr: flags.cluster_cidr,

@@ -183,6 +183,7 @@ impl Island {
             pod_networks: vec![(config.cluster_cidr.base().into(), config.cluster_cidr.prefix())],
             loads: loads.clone(),
             meters: meters.clone(),
+            function_body_max: config.function_body_max,
             ..Default::default()
         };
         let functions = Site { domain: gateway_config.function_domain.clone(), port: http_address.port() };

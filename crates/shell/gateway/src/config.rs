@@ -51,6 +51,8 @@ pub struct Config {
     pub retry_timeout: Duration,
     /// Requests that one pod may have under way through [`eyot_dispatch::Outbound`].
     pub outbound_per_pod_max: usize,
+    /// Largest body of a request to a function, in bytes. It streams, so this bounds time and traffic rather than memory.
+    pub function_body_max: u64,
     /// Whether `X-Forwarded-Proto` and `X-Forwarded-Host` of clients are believed: for a gateway behind a proxy.
     pub trust_forwarded: bool,
 }
@@ -73,6 +75,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(25),
             retry_timeout: Duration::from_secs(2),
             outbound_per_pod_max: 256,
+            function_body_max: 256 << 20,
             trust_forwarded: false,
         }
     }

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use crate::{
     Gateway,
     body::Payload,
+    bound::bound,
     early,
-    hold::{Counted, Hold},
+    hold::{Counted, Hold, Place},
     services::{Busy, Client, Pool},
     upgrade::{self, Upgrade},
 };
@@ -39,6 +40,14 @@ pub(crate) enum ForwardError {
     /// More requests wait already than may.
     #[error("Service {0} has too many requests waiting")]
     Full(String),
+    /// The request's body is larger than functions take.
+    #[error("Service {service} takes no body of more than {most} bytes")]
+    TooLong {
+        /// `namespace/service:port`.
+        service: String,
+        /// The bound.
+        most: u64,
+    },
     /// The revision's own time has passed.
     #[error("Service {0} did not begin to answer in the time that its revision has")]
     Late(String),
@@ -60,6 +69,7 @@ impl ForwardError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             ForwardError::Unavailable(_) | ForwardError::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ForwardError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ForwardError::Late(_) => StatusCode::GATEWAY_TIMEOUT,
             ForwardError::Call { source, .. } => source.status(),
         }
@@ -70,6 +80,7 @@ impl ForwardError {
         match self {
             ForwardError::Unavailable(_) => CallError::Connect(self.to_string()),
             ForwardError::Full(_) => CallError::Overloaded(self.to_string()),
+            ForwardError::TooLong { .. } => CallError::Broken(self.to_string()),
             ForwardError::Late(_) => CallError::Deadline,
             ForwardError::Call { source, .. } => source,
         }
@@ -78,7 +89,7 @@ impl ForwardError {
 
 /// Sends a request to an endpoint of `pool`. Endpoints that take nothing of it (draining, overloaded, not to be
 /// reached) are passed by; when all were, and not for overload, their successors are waited for. What scales by its requests
-/// counts this one from here to the end of its response, and holds it while there is no endpoint.
+/// counts this one from here to the end of its response, bounds its body, and holds it while there is no endpoint.
 pub(crate) async fn forward<B>(
     gateway: &Gateway,
     pool: &Pool,
@@ -92,6 +103,10 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
+    let most = if pool.hold.is_some() { gateway.config.function_body_max } else { u64::MAX };
+    let too_long = || ForwardError::TooLong { service: pool.name.to_string(), most };
+    // Before it is counted: nobody is woken for what is not carried.
+    let (body, passed) = bound(body, most).ok_or_else(too_long)?;
     // Whoever answers takes part in it, so that a stream that outlives the response is counted to its own end.
     let counted = Arc::new(Counted { exchange: pool.meter.begin(), _using: pool.hold.as_ref().map(Hold::begin) });
     let sending = pass(gateway, pool, client, head, body, upgrade, permit, &counted);
@@ -102,10 +117,13 @@ where
             Err(_) => Err(ForwardError::Late(pool.name.to_string())),
         },
     };
+    // Whatever became of the part that was passed on.
+    let sent = if passed.is_true() { Err(too_long()) } else { sent };
     counted.exchange.answered(match &sent {
         Ok(sent) => sent.response.status().as_u16(),
         // Whom policies hold back fails nobody.
         Err(ForwardError::Call { source: CallError::Denied(_), .. }) => 403,
+        Err(ForwardError::TooLong { .. }) => 413,
         Err(_) => 0,
     });
     sent
@@ -130,7 +148,7 @@ where
     let mut tried = Vec::new();
     let mut failure = None;
     let mut wait = Wait::new(gateway.config.retry_timeout);
-    let (mut place, mut pause, mut waits, mut prepared) = (None, PAUSE_FIRST, None, false);
+    let (mut place, mut pause, mut waits, mut prepared) = (None::<Place<'_>>, PAUSE_FIRST, None, false);
     let is_held = permit.is_some();
     loop {
         let changed = pool.changed();
@@ -138,8 +156,9 @@ where
         let Some(mut busy) = chosen else {
             let denied = matches!(failure, Some((_, CallError::Denied(_))));
             if let Some(hold) = pool.hold.as_ref().filter(|it| !denied && it.is_open()) {
-                if place.is_none() {
-                    place = Some(hold.queue().ok_or_else(|| refused(pool))?);
+                match &mut place {
+                    Some(place) => place.take_again(),
+                    None => place = Some(hold.queue().ok_or_else(|| refused(pool))?),
                 }
                 waits.get_or_insert_with(|| pool.meter.wait());
                 if tried.is_empty() {
@@ -168,9 +187,10 @@ where
             continue;
         };
         waits = None;
-        if let (Some(hold), Some(_)) = (&pool.hold, &place) {
+        if let (Some(hold), Some(place)) = (&pool.hold, &mut place) {
             // Places that came free at once may have left one wake for several who wait.
             hold.freed.notify_one();
+            place.leave();
         }
         busy.keep(counted.clone());
         let address = busy.address();

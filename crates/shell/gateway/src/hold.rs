@@ -88,9 +88,12 @@ pub(crate) struct Hold {
     pub(crate) early: Turn,
 }
 
-/// A place in the queue; free again when dropped.
+/// A request's place in the queue: free while an endpoint has the request, and when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place<'a>(&'a Hold);
+pub(crate) struct Place<'a> {
+    hold: &'a Hold,
+    is_taken: bool,
+}
 
 impl Hold {
     pub(crate) fn new(name: &str, terms: Terms, loads: &Loads, all_waiting: Arc<AtomicUsize>) -> Self {
@@ -127,7 +130,7 @@ impl Hold {
 
     /// Takes a place in the queue, if there is one.
     pub(crate) fn queue(&self) -> Option<Place<'_>> {
-        let place = Place(self);
+        let place = Place { hold: self, is_taken: true };
         let mine = self.waiting.fetch_add(1, Relaxed);
         let all = self.all_waiting.fetch_add(1, Relaxed);
         (mine < QUEUE_MAX && all < QUEUES_MAX).then_some(place)
@@ -162,10 +165,28 @@ impl Hold {
     }
 }
 
+impl Place<'_> {
+    /// An endpoint has the request: another one may wait.
+    pub(crate) fn leave(&mut self) {
+        if std::mem::replace(&mut self.is_taken, false) {
+            self.hold.waiting.fetch_sub(1, Relaxed);
+            self.hold.all_waiting.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// No endpoint took it after all. Whoever was let in once is not turned away, were there others in its place by now: of
+    /// those there are no more than endpoints have tried to take.
+    pub(crate) fn take_again(&mut self) {
+        if !std::mem::replace(&mut self.is_taken, true) {
+            self.hold.waiting.fetch_add(1, Relaxed);
+            self.hold.all_waiting.fetch_add(1, Relaxed);
+        }
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
-        self.0.all_waiting.fetch_sub(1, Relaxed);
+        self.leave();
     }
 }
 
@@ -195,9 +216,15 @@ mod tests {
     fn the_queue_has_an_end_and_places_come_back() {
         let terms = Terms::of(Some(&map(&[("revision", "a")])), None).unwrap();
         let hold = Hold::new("ns/a", terms, &Loads::default(), Arc::default());
-        let places: Vec<_> = (0..QUEUE_MAX).map(|_| hold.queue().unwrap()).collect();
+        let mut places: Vec<_> = (0..QUEUE_MAX).map(|_| hold.queue().unwrap()).collect();
         assert!(hold.queue().is_none());
-        drop(places);
+        places[0].leave();
+        places[0].leave();
+        let another = hold.queue().expect("who has an endpoint does not wait");
+        assert!(hold.queue().is_none());
+        places[0].take_again();
+        assert_eq!(hold.waiting.load(Relaxed), QUEUE_MAX + 1, "who comes back is let in");
+        drop((places, another));
         assert!(hold.queue().is_some());
         assert_eq!(hold.all_waiting.load(Relaxed), 0);
     }

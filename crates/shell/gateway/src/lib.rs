@@ -21,6 +21,7 @@
 
 mod attach;
 mod body;
+mod bound;
 mod config;
 mod connection;
 mod dial;

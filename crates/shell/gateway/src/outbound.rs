@@ -91,7 +91,11 @@ impl Gateway {
                 let permit = |address| self.permit(caller, address);
                 let permit: Option<forward::Permit<'_>> = Some(&permit);
                 let sent = forward::forward(self, &pool, caller_of(caller), &head, body, None, permit).await;
-                let Sent { mut response, busy } = sent.map_err(forward::ForwardError::into_call_error)?;
+                let Sent { mut response, busy } = match sent {
+                    // As any server says it.
+                    Err(error @ forward::ForwardError::TooLong { .. }) => return Ok((refused(&error), None)),
+                    sent => sent.map_err(forward::ForwardError::into_call_error)?,
+                };
                 strip_hop(response.headers_mut());
                 changes.apply_to_response(response.headers_mut());
                 Ok((response, busy))
@@ -217,6 +221,12 @@ impl Gateway {
         }
         Err(out_of_reach(address))
     }
+}
+
+fn refused(error: &forward::ForwardError) -> Response<Body> {
+    let mut response = Response::new(full(format!("{error}\n")));
+    *response.status_mut() = error.status();
+    response
 }
 
 fn out_of_reach(address: impl std::fmt::Display) -> CallError {

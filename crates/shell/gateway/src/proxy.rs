@@ -456,9 +456,10 @@ fn finish(headers: &mut HeaderMap, upgraded: bool) {
 fn client_text(error: &forward::ForwardError) -> String {
     use eyot_dispatch::CallError;
     match error {
-        forward::ForwardError::Unavailable(_) | forward::ForwardError::Full(_) | forward::ForwardError::Late(_) => {
-            error.to_string()
-        }
+        forward::ForwardError::Unavailable(_)
+        | forward::ForwardError::Full(_)
+        | forward::ForwardError::TooLong { .. }
+        | forward::ForwardError::Late(_) => error.to_string(),
         forward::ForwardError::Call { service, source, .. } => {
             let what = match source {
                 CallError::Overloaded(_) => "takes no more requests for now",

@@ -10,17 +10,22 @@ use std::{
     time::Duration,
 };
 
-use eyot_dispatch::{Body, Early, Handler, Loads, full};
+use eyot_dispatch::{Body, BoxError, CallError, Caller, Early, Handler, Loads, Outbound, full};
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use serde_json::json;
 use support::{Node, Pod, cluster_ip, pod, says};
+
+/// Largest body that functions take here.
+const BODY_MAX: u64 = 8;
 
 /// A gateway with a revision `hello-00001` that host `hello.ns.localhost` leads to, and its counters.
 async fn function(terms: serde_json::Value) -> (Node, Arc<Loads>) {
     let loads = Arc::new(Loads::default());
     let counted = loads.clone();
-    let node = Node::with(|config| config.loads = counted).await;
+    let node = Node::with(|config| (config.loads, config.function_body_max) = (counted, BODY_MAX)).await;
     node.api.put(json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {
@@ -127,6 +132,46 @@ async fn a_client_that_leaves_frees_its_place() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{:?}", load.read());
+}
+
+/// A pod that says how much it was sent.
+fn weighs() -> Arc<dyn Handler> {
+    Arc::new(Pod(|request: Request<Body>| async move {
+        let body = request.into_body().collect().await.map_err(|error| CallError::Broken(error.to_string()))?;
+        Ok(Response::new(full(format!("{} bytes", body.to_bytes().len()))))
+    }))
+}
+
+/// A body whose length nobody tells beforehand.
+fn in_parts(parts: &[&'static str]) -> Body {
+    let parts = parts.iter().map(|it| Ok::<_, BoxError>(Frame::data((*it).into()))).collect::<Vec<_>>();
+    StreamBody::new(futures::stream::iter(parts)).boxed_unsync()
+}
+
+#[tokio::test]
+async fn a_body_larger_than_functions_take_is_refused_whether_or_not_its_length_was_told() {
+    let (node, loads) = function(json!({})).await;
+    let post = async |host: &str, body: Body| {
+        let response = node.send(Request::post("/").header("host", host).body(body).unwrap()).await;
+        (response.status().as_u16(), support::text(response).await)
+    };
+    let requests = || loads.of("ns/hello-00001").read().requests;
+    let before = requests();
+    let (status, text) = post("hello.ns.localhost", full("123456789")).await;
+    assert_eq!((status, text.as_str()), (413, "Service ns/hello-00001:80 takes no body of more than 8 bytes\n"));
+    assert_eq!(requests(), before, "nobody is woken for it");
+    node.endpoints.insert(pod(1), weighs());
+    node.slices("hello-00001", &[pod(1)]);
+    assert_eq!(post("hello.ns.localhost", full("12345678")).await, (200, "8 bytes".to_owned()));
+    assert_eq!(post("hello.ns.localhost", in_parts(&["1234", "5678"])).await.0, 200);
+    let (status, text) = post("hello.ns.localhost", in_parts(&["1234", "5678", "9"])).await;
+    assert_eq!(status, 413, "{text}");
+    let caller = Caller { namespace: "ns".into(), pod: "web-1".into() };
+    let asked = Request::post("http://hello-00001/").body(full("123456789")).unwrap();
+    assert_eq!(node.gateway.clone().send(caller, asked).await.unwrap().status(), 413, "guests are told the same");
+    node.endpoints.insert(pod(2), weighs());
+    node.publish("plain", &[pod(2)]).await;
+    assert_eq!(post("plain.test", full("123456789")).await, (200, "9 bytes".to_owned()), "it is about functions");
 }
 
 /// Answers for one revision once it is `ready`, or once it was asked to get ready.
