@@ -115,7 +115,8 @@ impl State {
             return settled(State::of(latest));
         }
         let next = match self.next {
-            Some(next) if next.revision == latest => next,
+            // A clock that was set back has not seen it begin: then it begins now.
+            Some(next) if next.revision == latest => Next { since: next.since.min(now), ..next },
             // Whoever comes meanwhile begins anew, against the last good one.
             _ => Next { revision: latest.to_owned(), since: now, rejected: None },
         };
@@ -242,6 +243,18 @@ mod tests {
             [(1, Some(3)), (1, Some(2)), (1, Some(1)), (2, Some(2)), (50, Some(2)), (99, Some(1)), (0, None)]
         );
         assert_eq!(state, State::of("b"));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_hold_a_rollout_up() {
+        let policy = Policy { duration: Duration::from_secs(100), ..Policy::default() };
+        let step = State::of("a").step(&policy, "b", 100, Observed::default(), 1_000_000);
+        let step = step.state.step(&policy, "b", 100, Observed::default(), 50);
+        assert_eq!(step.percent, 1, "it begins anew");
+        let step = step.state.step(&policy, "b", 100, Observed::default(), 100);
+        assert_eq!(step.percent, 50);
+        let step = step.state.step(&policy, "b", 100, Observed::default(), 150);
+        assert_eq!(step.state, State::of("b"));
     }
 
     #[test]

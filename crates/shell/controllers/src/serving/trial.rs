@@ -26,8 +26,31 @@ use crate::{
 const READINGS_MAX: usize = 128;
 
 /// Trials under way, by Route.
-#[derive(Default)]
-pub(super) struct Trials(Mutex<HashMap<Key, Trial>>);
+pub(super) struct Trials {
+    by_route: Mutex<HashMap<Key, Trial>>,
+    clock: Clock,
+}
+
+/// The time, as even as it goes by: the system's clock may be set while a rollout goes on, which must neither begin anew nor be
+/// over unseen.
+struct Clock {
+    began: Instant,
+    at: i64,
+}
+
+impl Clock {
+    /// In seconds since 1970, as far as was known when this process began.
+    fn read(&self, at: Instant) -> i64 {
+        let gone = at.saturating_duration_since(self.began).as_secs();
+        self.at.saturating_add(i64::try_from(gone).unwrap_or(i64::MAX))
+    }
+}
+
+impl Default for Trials {
+    fn default() -> Self {
+        Self { by_route: Mutex::default(), clock: Clock { began: Instant::now(), at: now() } }
+    }
+}
 
 struct Trial {
     revision: Box<str>,
@@ -36,11 +59,11 @@ struct Trial {
 
 impl Trials {
     pub(super) fn forget(&self, route: &Key) {
-        self.0.lock().remove(route);
+        self.by_route.lock().remove(route);
     }
 
     fn observe(&self, route: &Key, revision: &str, reading: Reading, at: Instant, interval: Duration) -> Observed {
-        let mut trials = self.0.lock();
+        let mut trials = self.by_route.lock();
         let trial = trials
             .entry(route.clone())
             .or_insert_with(|| Trial { revision: revision.into(), readings: VecDeque::new() });
@@ -104,7 +127,8 @@ pub(super) fn take_over(
             parts.trials.observe(&key, &latest, reading, Instant::now(), policy.interval)
         }
     };
-    let step = before.step(&policy, &latest, assigned[at].percent.unwrap_or(0), observed, now());
+    let now = parts.trials.clock.read(Instant::now());
+    let step = before.step(&policy, &latest, assigned[at].percent.unwrap_or(0), observed, now);
     if step.rolls_back {
         tell(context, route, &step);
     }
@@ -139,6 +163,13 @@ mod tests {
     use eyot_meter::Meters;
 
     use super::*;
+
+    #[test]
+    fn the_time_of_rollouts_goes_on_whatever_the_systems_clock_says() {
+        let clock = Clock { began: Instant::now(), at: 1000 };
+        assert_eq!(clock.read(clock.began), 1000);
+        assert_eq!(clock.read(clock.began + Duration::from_millis(90_500)), 1090);
+    }
 
     #[test]
     fn what_is_judged_is_what_came_lately_or_enough_to_say_anything() {
