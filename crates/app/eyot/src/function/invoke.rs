@@ -61,7 +61,7 @@ async fn now(client: &Client, flags: &InvokeFlags) -> Result<(String, String, St
     };
     let url: http::Uri = url.parse().with_context(|| format!("reading the URL {url}"))?;
     let host = url.authority().map(ToString::to_string).context("the URL has no host")?;
-    Ok((deploy::gateway(client).await?, host, flags.path.clone()))
+    Ok((deploy::gateway(client).await?, host, rooted(&flags.path)))
 }
 
 /// Address, host and path of a call that is answered later.
@@ -71,9 +71,13 @@ async fn later(client: &Client, flags: &InvokeFlags) -> Result<(String, String, 
     let url = map.and_then(|it| it.data?.remove("url"));
     let url = url.context("--async: the node has no OpenFaaS API; start it with --openfaas-listen ADDRESS")?;
     let address = url.trim_start_matches("http://").to_owned();
-    let path = if flags.path.starts_with('/') { flags.path.clone() } else { format!("/{}", flags.path) };
-    let path = format!("/async-function/{}.{}{path}", flags.name, flags.at.namespace);
+    let path = format!("/async-function/{}.{}{}", flags.name, flags.at.namespace, rooted(&flags.path));
     Ok((address.clone(), address, path))
+}
+
+/// A path as a request has it, with or without the stroke that it begins with.
+fn rooted(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 async fn print(flags: &InvokeFlags, response: Response<Incoming>) -> Result<()> {
