@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{FUNCTION, PROCESS, UPDATED};
+use super::{FUNCTION, PROCESS, UPDATED, scale};
 use crate::object::revision::serving;
 
 /// What is known of a function besides its object.
@@ -35,7 +35,7 @@ pub fn status(service: &Value, counted: Counted) -> Value {
     labels.entry(FUNCTION).or_insert_with(|| name.clone());
     let mut out = json!({
         "name": name, "image": container["image"], "namespace": service["metadata"]["namespace"],
-        "labels": labels, "annotations": together("annotations", [service, template]),
+        "labels": labels, "annotations": own_annotations(service, template),
         "invocationCount": counted.invocations, "replicas": counted.replicas, "availableReplicas": counted.available,
         "createdAt": service["metadata"]["creationTimestamp"],
     });
@@ -65,6 +65,17 @@ pub fn status(service: &Value, counted: Counted) -> Value {
         set(key, said.into());
     }
     set("readOnlyRootFilesystem", container["securityContext"]["readOnlyRootFilesystem"].clone());
+    out
+}
+
+/// The annotations that somebody wrote. Those that follow from labels are not told: who sends a status back with other labels
+/// means these, and would otherwise have said both.
+fn own_annotations(service: &Value, template: &Value) -> Map<String, Value> {
+    let labels = template["metadata"]["labels"].as_object().into_iter().flatten();
+    let labels = labels.filter_map(|(key, it)| Some((key.clone(), it.as_str()?.to_owned()))).collect();
+    let following = scale::annotations(&labels).unwrap_or_default();
+    let mut out = together("annotations", [service, template]);
+    out.retain(|key, it| following.get(key) != Some(it));
     out
 }
 
@@ -106,9 +117,32 @@ mod tests {
         let mut service = deployment.service("shop", |it| it == "a", Some("t")).unwrap();
         service["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
         let told = status(&service, Counted { replicas: 2, available: 1, invocations: 7 });
-        expect![[r#"{"annotations":{"autoscaling.knative.dev/min-scale":"1","topic":"t"},"availableReplicas":1,"constraints":["zone=a"],"createdAt":"2026-01-01T00:00:00Z","envProcess":"wc","envVars":{"A":"1"},"image":"i:v1","invocationCount":7,"labels":{"faas_function":"hello","team":"x"},"limits":{"cpu":"100m"},"name":"hello","namespace":"shop","readOnlyRootFilesystem":true,"replicas":2,"secrets":["a","b"]}"#]]
+        expect![[r#"{"annotations":{"topic":"t"},"availableReplicas":1,"constraints":["zone=a"],"createdAt":"2026-01-01T00:00:00Z","envProcess":"wc","envVars":{"A":"1"},"image":"i:v1","invocationCount":7,"labels":{"faas_function":"hello","team":"x"},"limits":{"cpu":"100m"},"name":"hello","namespace":"shop","readOnlyRootFilesystem":true,"replicas":2,"secrets":["a","b"]}"#]]
         .assert_eq(&told.to_string());
         assert_eq!(Deployment::read(&told).unwrap_err(), "service: is required", "a status names it otherwise");
+    }
+
+    #[test]
+    fn labels_that_are_sent_back_changed_are_not_overruled_by_what_followed_from_the_old_ones() {
+        let deploy = |body: &Value| Deployment::read(body).unwrap().0.service("default", |_| false, None).unwrap();
+        let scaling = |service: &Value| {
+            let all = service["spec"]["template"]["metadata"]["annotations"].as_object().unwrap().clone();
+            let named = |name: &str| all.get(&format!("autoscaling.knative.dev/{name}")).cloned().unwrap_or_default();
+            (named("min-scale"), named("max-scale"), named("window"))
+        };
+        let first = deploy(&json!({
+            "service": "hello", "image": "i", "labels": {"com.openfaas.scale.min": "2", "com.openfaas.scale.max": "4"},
+            "annotations": {"autoscaling.knative.dev/window": "30s", "autoscaling.knative.dev/max-scale": "9"},
+        }));
+        assert_eq!(
+            scaling(&first),
+            (json!("2"), json!("9"), json!("30s")),
+            "what is said in both ways is said last here"
+        );
+        let mut told = status(&first, Counted::default());
+        told["service"] = told["name"].clone();
+        told["labels"]["com.openfaas.scale.min"] = "5".into();
+        assert_eq!(scaling(&deploy(&told)), (json!("5"), json!("9"), json!("30s")));
     }
 
     #[test]
