@@ -52,7 +52,9 @@ impl Engine for Serving {
         }
         let flaws = validate::flaws(&review.resource.kind, review.object, review.old);
         if flaws.is_empty() {
-            return Verdict::default();
+            // Configurations and Revisions say it again after the Service that their author wrote.
+            let warnings = validate::warnings(&review.resource.kind, review.object);
+            return Verdict { warnings, ..Verdict::default() };
         }
         let message = format!(
             "admission webhook \"validation.webhook.serving.knative.dev\" denied the request: validation failed: {}",

@@ -18,6 +18,7 @@ pub(crate) fn flaws(kind: &str, object: &Value, old: Option<&Value>) -> Vec<Flaw
     let mut flaws = Vec::new();
     name(object, &mut flaws);
     misplaced(kind, object, &mut flaws);
+    hidden(kind, object, &mut flaws);
     if matches!(kind, "Service" | "Route") {
         let wrong = Policy::parse(object).err().into_iter().flatten();
         flaws.extend(wrong.map(|it| it.within("annotations").within("metadata")));
@@ -57,6 +58,29 @@ fn name(object: &Value, flaws: &mut Vec<Flaw>) {
                    character, and end with an alphanumeric character";
         flaws.push(Flaw::new(format!("not a DNS 1035 label: [{why}]"), "metadata.name"));
     }
+}
+
+/// Label that makes a function private to the cluster.
+const VISIBILITY: &str = "networking.knative.dev/visibility";
+
+/// Whoever asks for a function that only guests reach must not get one that everybody does.
+fn hidden(kind: &str, object: &Value, flaws: &mut Vec<Flaw>) {
+    let asked = &object["metadata"]["labels"][VISIBILITY];
+    if matches!(kind, "Service" | "Route") && !asked.is_null() && asked != "" {
+        let why = "every function is reached through the gateway; a Policy at its Route may close it to clients";
+        flaws.push(Flaw::value(asked.as_str().unwrap_or_default(), VISIBILITY).because(why).within("metadata.labels"));
+    }
+}
+
+/// What is taken and has no effect, for whoever wrote it.
+pub(crate) fn warnings(kind: &str, object: &Value) -> Vec<String> {
+    let (spec, path) = match kind {
+        "Service" | "Configuration" => (&object["spec"]["template"]["spec"], "spec.template.spec"),
+        _ => (&object["spec"], "spec"),
+    };
+    let idle = spec["idleTimeoutSeconds"].as_i64().filter(|it| *it > 0);
+    let told = idle.map(|_| format!("{path}.idleTimeoutSeconds: it has no effect; timeoutSeconds has"));
+    told.into_iter().collect()
 }
 
 /// The autoscaler reads annotations of revisions only, so those of anything else would be without effect.
@@ -282,6 +306,31 @@ mod tests {
             autoscaling annotations must be put under "spec.template.metadata.annotations" to work
             missing field(s): spec.template.spec.containers"#]],
         );
+    }
+
+    #[test]
+    fn what_would_be_open_though_it_is_asked_to_be_hidden_is_refused() {
+        let mut object = service(plain(), json!([]));
+        object["metadata"]["labels"] = json!({"networking.knative.dev/visibility": "cluster-local", "team": "x"});
+        check(
+            "Service",
+            object,
+            expect![[r#"
+                invalid value: cluster-local: metadata.labels.networking.knative.dev/visibility
+                every function is reached through the gateway; a Policy at its Route may close it to clients"#]],
+        );
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told() {
+        let mut object = service(plain(), json!([]));
+        assert!(warnings("Service", &object).is_empty());
+        object["spec"]["template"]["spec"]["idleTimeoutSeconds"] = 5.into();
+        assert_eq!(
+            warnings("Service", &object),
+            ["spec.template.spec.idleTimeoutSeconds: it has no effect; timeoutSeconds has"]
+        );
+        assert!(warnings("Route", &json!({"spec": {"traffic": []}})).is_empty());
     }
 
     #[test]
