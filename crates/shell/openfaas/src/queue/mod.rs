@@ -4,6 +4,7 @@
 //! made again at the next start, so that a function may see it twice, but never not at all. The queue is bounded, and one
 //! function that is slow holds up others only as far as its share of the workers goes.
 
+mod body;
 mod call;
 mod callback;
 mod worker;
@@ -18,7 +19,7 @@ use std::{
 };
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::State,
     http::{Request, StatusCode, Uri},
     response::{IntoResponse, Response},
@@ -54,6 +55,8 @@ pub(crate) struct Queue {
     /// Calls that have a place, those included that are being written.
     places: AtomicUsize,
     numbers: AtomicU64,
+    /// Bytes of calls that are being taken.
+    held: AtomicUsize,
     pub(crate) counts: Counts,
 }
 
@@ -125,6 +128,7 @@ impl Queue {
             state: Mutex::new(Waiting { calls, ..Waiting::default() }),
             more: Notify::new(),
             numbers: AtomicU64::new(last + 1),
+            held: AtomicUsize::new(0),
             counts: Counts::default(),
         })
     }
@@ -214,8 +218,8 @@ async fn take(inner: &Inner, request: Request<Body>) -> Result<Response, Failure
     if inner.api.get(&api::services(&namespace, Some(name))).await?.is_none() {
         return Err(Failure::no_function(name, &namespace));
     }
-    let too_long = |_| Failure::new(413, format!("the body has more than {BODY_BYTES_MAX} bytes, or broke off"));
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(too_long)?;
+    // Counted until the call is on disk.
+    let (body, _room) = body::read(body, &inner.queue.held).await.map_err(|why| why.told(&inner.queue))?;
     let stamps = front::stamp(&mut head);
     let target = match head.uri.query() {
         Some(query) => format!("{rest}?{query}"),
