@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use eyot_testkit::{Node, eventually, with_node};
+use eyot_testkit::{Load, Node, Options, eventually, with_node};
 use http::Method;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -146,6 +146,66 @@ async fn services_that_contradict_themselves_are_refused_with_the_place() {
         }
         let fine = node.apply_outcome(&service(r#""example.com/any": "thing""#, latest)).await?;
         assert_eq!(fine.code, 0, "others' annotations are theirs: {}", fine.stderr);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_larger_than_functions_take_is_answered_with_413() {
+    let args = vec!["--function-body-mib".to_owned(), "1".to_owned()];
+    let node = Node::start_with(Options { args, ..Options::default() }).await.expect("a node");
+    let outcome = async {
+        shout(&node).await?;
+        let told = format!("POST / HTTP/1.1\r\nhost: {SHOUT}\r\ncontent-length: 2000000\r\n\r\nabc");
+        let line = answer(&node, told.as_bytes()).await?;
+        ensure!(line.starts_with("HTTP/1.1 413 "), "told beforehand: {line}");
+        // A command that reads it as it comes, and is ended where it breaks off.
+        let mut long = format!("POST / HTTP/1.1\r\nhost: {SHOUT}\r\ntransfer-encoding: chunked\r\n\r\n").into_bytes();
+        for _ in 0..20 {
+            long.extend_from_slice(b"10000\r\n");
+            long.resize(long.len() + 0x10000, b'x');
+            long.extend_from_slice(b"\r\n");
+        }
+        let line = answer(&node, &long).await?;
+        ensure!(line.starts_with("HTTP/1.1 413 "), "found out on the way: {line}");
+        let whole = node.gateway().send(Method::POST, SHOUT, "/", Bytes::from(vec![b'x'; 1 << 20])).await?;
+        ensure!(whole.status == 200 && whole.body.len() == 1 << 20, "{} {}", whole.status, whole.body.len());
+        Ok(())
+    };
+    if let Err(error) = outcome.await {
+        panic!("{error:#}\n{}", node.log_tail(60));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_crashes_on_start_leaves_the_old_one_serving_and_says_why() {
+    with_node(async |node| {
+        shout(node).await?;
+        // It runs for a moment, which must not be taken for being ready.
+        let crash = wat::parse_str(
+            r#"(module (memory (export "memory") 1) (func (export "_start") (local $i i64)
+                (loop $on
+                    (local.set $i (i64.add (local.get $i) (i64.const 1)))
+                    (br_if $on (i64.lt_u (local.get $i) (i64.const 1000000000))))
+                unreachable))"#,
+        )?;
+        node.push_bytes(&crash, "crash:v1").await?;
+        let load = Load::start(node.gateway(), SHOUT, 2);
+        let image = r#"{"spec": {"template": {"spec": {"containers": [{"image": "localhost:5000/crash:v1"}]}}}}"#;
+        node.kubectl(&["patch", "ksvc", "shout", "--type=merge", "-p", &node.localized(image)]).await?;
+        eventually("the reason", SOON, async || {
+            let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].message}"#;
+            let said = node.kubectl(&["get", "ksvc", "shout", "-o", path]).await?;
+            ensure!(said.contains("Revision \"shout-00002\" failed with message: Container failed with:"), "{said}");
+            ensure!(said.contains("unreachable") || said.contains("134"), "{said}");
+            Ok(())
+        })
+        .await?;
+        let fine = node.gateway().send(Method::POST, SHOUT, "/", Bytes::from_static(b"old")).await?;
+        ensure!(fine.text() == "OLD", "{} {}", fine.status, fine.text());
+        let tally = load.stop().await?;
+        ensure!(tally.failed == 0 && tally.answered > 20, "{tally:?}");
         Ok(())
     })
     .await;

@@ -1,10 +1,14 @@
-//! Runs a container's probes. Only containers that declare probes have this task.
+//! Runs a container's probes. Only containers that declare probes have this task, and the processes that requests reach by a
+//! port as instances of a function, until they listen there: a function is ready when it can be reached, not when it was started.
 
 use std::{net::Ipv4Addr, sync::Weak, time::Duration};
 
 use eyot_instance::{Action, ProbeKind, Probing, Rule, RuleSet};
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::{Container, Probe};
+use k8s_openapi::{
+    api::core::v1::{Container, Probe, TCPSocketAction},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
 
 use super::{
     Owner,
@@ -13,6 +17,9 @@ use super::{
     now,
     session::{Extra, SessionError},
 };
+
+/// Name of the port by which requests reach the instances of a function; it is Knative's.
+const SERVING_PORT: &str = "user-port";
 
 /// What to probe, how and when.
 pub(super) struct Plan {
@@ -27,11 +34,17 @@ pub(super) struct Plan {
 struct One {
     check: Result<Check, CheckError>,
     limit: Duration,
+    /// Nobody wrote it: its failures are no news.
+    is_implied: bool,
 }
 
 /// The probes of `container`, if it declares any. After a restart of the node a container need not start up again.
 pub(super) fn plan(container: &Container, running: &Running, ip: Ipv4Addr, resumed: bool) -> Option<Box<Plan>> {
-    let startup = container.startup_probe.as_ref().filter(|_| !resumed);
+    let implied = match running {
+        Running::Command(_) => listening(container),
+        Running::Http { .. } | Running::Not => None,
+    };
+    let startup = container.startup_probe.as_ref().or(implied.as_ref()).filter(|_| !resumed);
     let (liveness, readiness) = (container.liveness_probe.as_ref(), container.readiness_probe.as_ref());
     if startup.is_none() && liveness.is_none() && readiness.is_none() {
         return None;
@@ -39,6 +52,7 @@ pub(super) fn plan(container: &Container, running: &Running, ip: Ipv4Addr, resum
     let one = |probe: &Probe| One {
         check: check(probe, container),
         limit: Duration::from_secs(u64::try_from(probe.timeout_seconds.unwrap_or(1)).unwrap_or(1).max(1)),
+        is_implied: implied.as_ref() == Some(probe),
     };
     Some(Box::new(Plan {
         rules: RuleSet { startup: startup.map(rule), liveness: liveness.map(rule), readiness: readiness.map(rule) },
@@ -48,6 +62,22 @@ pub(super) fn plan(container: &Container, running: &Running, ip: Ipv4Addr, resum
         liveness: liveness.map(one),
         readiness: readiness.map(one),
     }))
+}
+
+/// The startup probe of a function's instance that says nothing of when it may be asked: it listens. It never restarts anything,
+/// which is for whoever waits for the instance to say.
+fn listening(container: &Container) -> Option<Probe> {
+    if container.startup_probe.is_some() || container.readiness_probe.is_some() {
+        return None;
+    }
+    let port = container.ports.iter().flatten().find(|it| it.name.as_deref() == Some(SERVING_PORT))?;
+    let tcp_socket = TCPSocketAction { host: None, port: IntOrString::Int(port.container_port) };
+    Some(Probe {
+        tcp_socket: Some(tcp_socket),
+        period_seconds: Some(1),
+        failure_threshold: Some(i32::MAX),
+        ..Probe::default()
+    })
 }
 
 fn rule(probe: &Probe) -> Rule {
@@ -98,6 +128,7 @@ pub(super) async fn run(owner: Weak<Owner>, index: usize, run: u32, plan: Box<Pl
         let told = now();
         if let Err(error) = &verdict
             && probing.counts(kind, told)
+            && !one.is_implied
         {
             owner.warn(Some(&plan.container), "Unhealthy", format!("{kind:?} probe failed: {error}"));
         }
@@ -114,6 +145,32 @@ pub(super) async fn run(owner: Weak<Owner>, index: usize, run: u32, plan: Box<Pl
         }
         if matches!(action, Action::Restart(_)) {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn an_instance_of_a_function_is_started_when_it_listens_unless_it_says_otherwise() {
+        let container = |change: fn(&mut Value)| {
+            let mut json = json!({"name": "a", "ports": [{"name": "user-port", "containerPort": 9000}]});
+            change(&mut json);
+            listening(&serde_json::from_value(json).unwrap())
+        };
+        let probe = container(|_| {}).unwrap();
+        assert_eq!(probe.tcp_socket.unwrap().port, IntOrString::Int(9000));
+        assert!(container(|it| it["ports"][0]["name"] = "http".into()).is_none(), "no function");
+        assert!(container(|it| it["ports"] = Value::Null).is_none());
+        for probe in ["readinessProbe", "startupProbe"] {
+            let own = json!({"exec": {"command": ["check"]}});
+            let mut json = json!({"name": "a", "ports": [{"name": "user-port", "containerPort": 9000}]});
+            json[probe] = own;
+            assert!(listening(&serde_json::from_value(json).unwrap()).is_none(), "{probe}");
         }
     }
 }
