@@ -122,6 +122,10 @@ impl Scaler {
         if ask(stable) > 0.0 || ask(panic) > 0.0 {
             desired = desired.max(scaling.activation);
         }
+        // Nor does the last one go while a request is inside, however long ago that came.
+        if reading.in_flight > 0 && present.asked > 0 {
+            desired = desired.max(1);
+        }
         desired = self.delayed(desired, now, millis(scaling.down_delay));
         desired = self.last_instance(desired, scaling, present, now);
         let bounded = bounds(desired, scaling, present);

@@ -83,6 +83,22 @@ fn from_zero_with_the_first_request_and_back_after_a_window() {
 }
 
 #[test]
+fn the_last_instance_stays_with_a_request_that_takes_longer_than_the_window() {
+    let scaling = Scaling { metric: Metric::Rps, target: Some(10.0), ..Scaling::default() };
+    let mut scaler = Scaler::default();
+    let present = Present { asked: 1, ready: 1, is_reachable: true, is_initialized: true };
+    let mut desired = |seconds: i64, in_flight: u32| {
+        let at = seconds * 1000;
+        let reading = Reading { at, in_flight, used: at.min(200_000), requests: 1 };
+        scaler.decide(&scaling, scaling.target(0), present, reading).desired
+    };
+    for seconds in (0..=200).step_by(2) {
+        assert_eq!(desired(seconds, 1), 1, "after {seconds} s");
+    }
+    assert_eq!(desired(202, 0), 0, "nobody has asked for longer than a window");
+}
+
+#[test]
 fn a_burst_on_zero_asks_at_once_for_what_it_needs() {
     check(
         target(10.0),
