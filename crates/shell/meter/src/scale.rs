@@ -51,6 +51,11 @@ impl Scales {
         *self.rollbacks.lock().entry(route.into()).or_default() += 1;
     }
 
+    /// Forgets a route that is gone.
+    pub fn forget_route(&self, route: &str) {
+        self.rollbacks.lock().remove(route);
+    }
+
     /// The last decisions.
     pub(crate) fn read(&self) -> Vec<(Box<str>, Scale)> {
         self.last.lock().iter().map(|(name, it)| (name.clone(), *it)).collect()
@@ -62,5 +67,22 @@ impl Scales {
 
     pub(crate) fn decisions(&self) -> u64 {
         self.decisions.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_told_no_more() {
+        let scales = Scales::default();
+        scales.note("ns/a", Scale::default());
+        scales.rolled_back("ns/a");
+        scales.rolled_back("ns/a");
+        assert_eq!((scales.rollbacks(), scales.read().len()), (vec![("ns/a".into(), 2)], 1));
+        scales.forget("ns/a");
+        scales.forget_route("ns/a");
+        assert!(scales.rollbacks().is_empty() && scales.read().is_empty());
     }
 }

@@ -135,6 +135,7 @@ impl Parts {
         self.index.route_changed(change.old.as_deref(), change.new.as_deref());
         if change.new.is_none() {
             self.trials.forget(&it.meta.key());
+            self.meters.scales.forget_route(&it.meta.key().to_string());
         }
         self.queues.routes.add(it.meta.key());
         add_owner(&self.queues.services, &it.meta, "Service");
