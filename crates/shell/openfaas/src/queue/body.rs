@@ -120,13 +120,15 @@ mod tests {
     async fn a_body_that_breaks_off_is_not_taken_for_a_whole_one() {
         let parts = [Ok(Frame::data(Bytes::from_static(b"abc"))), Err(std::io::Error::other("gone"))];
         let body = Body::new(StreamBody::new(stream::iter(parts)));
-        assert_eq!(read(body, &AtomicUsize::new(0)).await.unwrap_err(), Refused::Broken);
+        let held = AtomicUsize::new(0);
+        assert_eq!(read(body, &held).await.unwrap_err(), Refused::Broken);
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let body = Body::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, std::io::Error>>()));
-        let late = within(Duration::from_millis(20), body, &AtomicUsize::new(0)).await;
+        let held = AtomicUsize::new(0);
+        let late = within(Duration::from_millis(20), body, &held).await;
         assert_eq!(late.unwrap_err(), Refused::Late);
     }
 }
