@@ -131,7 +131,7 @@ mod tests {
             (named("min-scale"), named("max-scale"), named("window"))
         };
         let first = deploy(&json!({
-            "service": "hello", "image": "i", "labels": {"com.openfaas.scale.min": "2", "com.openfaas.scale.max": "4"},
+            "service": "hello", "image": "i", "labels": {"com.openfaas.scale.min": "2", "com.openfaas.scale.max": "8"},
             "annotations": {"autoscaling.knative.dev/window": "30s", "autoscaling.knative.dev/max-scale": "9"},
         }));
         assert_eq!(
