@@ -38,7 +38,7 @@ pub(crate) enum FunctionCommand {
         #[command(flatten)]
         at: At,
     },
-    /// Lead all requests to the revision before the one that answers now.
+    /// Lead all requests from the newest revision that answers to the one that answers beside it, or else to the one before.
     Rollback {
         /// Name of the function.
         name: String,

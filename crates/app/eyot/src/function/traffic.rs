@@ -31,14 +31,18 @@ pub(super) fn named(name: &str, revisions: &[Revision]) -> Result<String> {
     })
 }
 
-/// The newest revision that is ready and older than the one that answers most requests now.
+/// The newest revision that is ready and older than the newest that answers now: one that answers beside that, if there is any.
 pub(super) fn before(service: &Value, revisions: &[Revision]) -> Result<String> {
     let shares = service["status"]["traffic"].as_array().map_or(&[][..], Vec::as_slice);
-    let most = shares.iter().max_by_key(|it| it["percent"].as_i64().unwrap_or(0));
-    let now = most.and_then(|it| it["revisionName"].as_str()).context("no revision answers yet")?;
-    let at = revisions.iter().find(|it| it.name == now).map_or(i64::MAX, |it| it.generation);
-    let older = revisions.iter().rev().find(|it| it.generation < at && it.is_ready);
-    older.map(|it| it.name.clone()).with_context(|| format!("there is no ready revision before {now}"))
+    let shares = shares.iter().filter(|it| it["percent"].as_i64().is_some_and(|it| it > 0));
+    let answering: Vec<&str> = shares.filter_map(|it| it["revisionName"].as_str()).collect();
+    let answers = |it: &Revision| answering.contains(&it.name.as_str());
+    let newest = revisions.iter().rposition(answers).context("no revision answers yet")?;
+    let older = || revisions[..newest].iter().rev().filter(|it| it.is_ready);
+    let found = older().find(|it| answers(it)).or_else(|| older().next());
+    found
+        .map(|it| it.name.clone())
+        .with_context(|| format!("there is no ready revision before {}", revisions[newest].name))
 }
 
 /// Everything to one revision.
@@ -216,16 +220,20 @@ mod tests {
 
     #[test]
     fn rolling_back_skips_what_never_was_ready() {
-        let service = |name: &str| {
-            json!({"status": {"traffic": [
-                {"revisionName": name, "percent": 90}, {"revisionName": "hello-00001", "percent": 10},
-            ]}})
+        let back = |shares: &[(&str, i64)]| {
+            let shares = shares.iter().map(|(name, percent)| json!({"revisionName": name, "percent": percent}));
+            let service = json!({"status": {"traffic": shares.collect::<Vec<_>>()}});
+            before(&service, &revisions()).map_err(|it| it.to_string())
         };
-        assert_eq!(before(&service("hello-00004"), &revisions()).unwrap(), "hello-00002");
-        assert_eq!(before(&service("hello-00002"), &revisions()).unwrap(), "hello-00001");
+        assert_eq!(back(&[("hello-00004", 100)]).unwrap(), "hello-00002");
+        assert_eq!(back(&[("hello-00002", 100), ("hello-00004", 0)]).unwrap(), "hello-00001");
+        assert_eq!(back(&[("hello-00001", 90), ("hello-00002", 10)]).unwrap(), "hello-00001", "away from a canary");
         assert_eq!(
-            before(&service("hello-00001"), &revisions()).unwrap_err().to_string(),
-            "there is no ready revision before hello-00001"
+            back(&[("hello-00004", 90), ("hello-00001", 10)]).unwrap(),
+            "hello-00001",
+            "to what answers beside it"
         );
+        assert_eq!(back(&[("hello-00001", 100)]).unwrap_err(), "there is no ready revision before hello-00001");
+        assert_eq!(back(&[]).unwrap_err(), "no revision answers yet");
     }
 }
