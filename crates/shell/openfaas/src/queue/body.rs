@@ -8,7 +8,6 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::{BODY_BYTES_MAX, Queue};
@@ -68,9 +67,6 @@ pub(super) async fn read(body: Body, held: &AtomicUsize) -> Result<(Bytes, Room<
 }
 
 async fn within(timeout: Duration, body: Body, held: &AtomicUsize) -> Result<(Bytes, Room<'_>), Refused> {
-    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
-        return Err(Refused::TooLong);
-    }
     tokio::time::timeout(timeout, gather(body, held)).await.unwrap_or(Err(Refused::Late))
 }
 
