@@ -16,7 +16,7 @@ mod front;
 mod load;
 mod names;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -61,6 +61,21 @@ pub enum CallError {
     /// The next hop could not be reached.
     #[error("connecting: {0}")]
     Connect(String),
+    /// The next hop's name has no address.
+    #[error("looking up: {0}")]
+    Lookup(String),
+    /// There was no connection in the time there was for one.
+    #[error("connecting took too long: {0}")]
+    ConnectTimeout(String),
+    /// The next hop's certificate is not one to trust.
+    #[error("certificate refused: {0}")]
+    Certificate(String),
+    /// The next hop and this one agree on no TLS.
+    #[error("securing the connection: {0}")]
+    Tls(String),
+    /// What the next hop sent is no HTTP, or ended before it was a response.
+    #[error("not HTTP: {0}")]
+    Protocol(String),
     /// The exchange broke after it began.
     #[error("exchange broke: {0}")]
     Broken(String),
@@ -69,7 +84,13 @@ pub enum CallError {
 impl CallError {
     /// Whether no part of the request reached a guest, so that another endpoint may be tried.
     pub fn is_untouched(&self) -> bool {
-        matches!(self, CallError::Overloaded(_) | CallError::Draining | CallError::Denied(_) | CallError::Connect(_))
+        match self {
+            CallError::Overloaded(_) | CallError::Draining | CallError::Denied(_) => true,
+            CallError::Connect(_) | CallError::Lookup(_) | CallError::ConnectTimeout(_) => true,
+            CallError::Certificate(_) | CallError::Tls(_) => true,
+            CallError::Guest(_) | CallError::OutOfMemory | CallError::Deadline => false,
+            CallError::Protocol(_) | CallError::Broken(_) => false,
+        }
     }
 
     /// The status code a gateway answers with: 502, 503 or 504.
@@ -78,12 +99,20 @@ impl CallError {
             CallError::Overloaded(_) | CallError::Draining => http::StatusCode::SERVICE_UNAVAILABLE,
             CallError::Deadline => http::StatusCode::GATEWAY_TIMEOUT,
             CallError::Denied(_) => http::StatusCode::FORBIDDEN,
-            CallError::Guest(_) | CallError::OutOfMemory | CallError::Connect(_) | CallError::Broken(_) => {
+            CallError::ConnectTimeout(_) => http::StatusCode::GATEWAY_TIMEOUT,
+            CallError::Guest(_) | CallError::OutOfMemory | CallError::Protocol(_) | CallError::Broken(_) => {
+                http::StatusCode::BAD_GATEWAY
+            }
+            CallError::Connect(_) | CallError::Lookup(_) | CallError::Certificate(_) | CallError::Tls(_) => {
                 http::StatusCode::BAD_GATEWAY
             }
         }
     }
 }
+
+/// An extension of an outgoing request: the longest time that connecting may take, where its guest says one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectWithin(pub Duration);
 
 /// Who sends an outgoing request: the pod whose guest made it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::{
     vec,
 };
 
-use eyot_dispatch::{Body, CallError, Caller};
+use eyot_dispatch::{Body, CallError, Caller, ConnectWithin};
 use eyot_route::egress;
 use http::{Request, Response, Uri, Version, uri::Scheme};
 use http_body_util::BodyExt;
@@ -21,7 +21,7 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
         Client, Error,
-        connect::{HttpConnector, dns::Name},
+        connect::{HttpConnector, capture_connection, dns::Name},
     },
     rt::{TokioExecutor, TokioTimer},
 };
@@ -88,17 +88,16 @@ impl Dialer {
     }
 
     /// Sends a request with an absolute URI to a host outside. Its URI decides about TLS.
-    pub(crate) async fn outside(&self, mut request: Request<Body>) -> Result<Response<Body>, CallError> {
+    pub(crate) async fn outside(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
         let client = self.outside.get_or_init(|| self.client_outside(Guarded::new(&self.pod_networks)));
         let client = client.as_ref().map_err(|error| CallError::Connect(error.clone()))?;
-        *request.version_mut() = Version::HTTP_11;
-        received(client.request(request).await)
+        leave(client, request).await
     }
 
     /// As [`Dialer::outside`], for one whom policies hold: over a connection of its own, to an address that they permit.
     pub(crate) async fn outside_held(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
         egress: &Arc<Egress>,
         caller: &Caller,
     ) -> Result<Response<Body>, CallError> {
@@ -112,8 +111,7 @@ impl Dialer {
         }
         let guarded = Guarded { holding: Some(holding), ..Guarded::new(&self.pod_networks) };
         let client = self.client_outside(guarded).map_err(CallError::Connect)?;
-        *request.version_mut() = Version::HTTP_11;
-        received(client.request(request).await)
+        leave(&client, request).await
     }
 
     fn client_outside(&self, guarded: Guarded) -> Result<Outside, String> {
@@ -156,30 +154,78 @@ impl Holding {
     }
 }
 
-fn received(result: Result<Response<Incoming>, Error>) -> Result<Response<Body>, CallError> {
-    match result {
-        Ok(response) => Ok(response.map(|body| body.map_err(Into::into).boxed_unsync())),
-        Err(error) => {
-            let cause = error.source().map_or_else(|| error.to_string(), chain);
-            if let Some(denied) = denied(&error) {
-                return Err(CallError::Denied(denied));
-            }
-            Err(if error.is_connect() { CallError::Connect(cause) } else { CallError::Broken(cause) })
-        }
+/// Sends a request outside; gives up when there is no connection, TLS included, in the time for one.
+async fn leave(client: &Outside, mut request: Request<Body>) -> Result<Response<Body>, CallError> {
+    *request.version_mut() = Version::HTTP_11;
+    let asked = request.extensions().get::<ConnectWithin>();
+    let limit = asked.map_or(CONNECT_OUTSIDE_TIMEOUT, |it| it.0.min(CONNECT_OUTSIDE_TIMEOUT));
+    let mut connection = capture_connection(&mut request);
+    let connected = async { drop(connection.wait_for_connection_metadata().await) };
+    let mut response = std::pin::pin!(client.request(request));
+    tokio::select! {
+        biased;
+        result = &mut response => received(result),
+        connected = tokio::time::timeout(limit, connected) => match connected {
+            Ok(()) => received(response.await),
+            Err(_) => Err(CallError::ConnectTimeout(format!("no connection within {limit:?}"))),
+        },
     }
 }
 
-/// Why a policy refused, if that is the cause.
-fn denied(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|it| it.downcast_ref());
-        if let Some(CallError::Denied(why)) = inner {
-            return Some(why.clone());
-        }
-        next = cause.source();
+fn received(result: Result<Response<Incoming>, Error>) -> Result<Response<Body>, CallError> {
+    match result {
+        Ok(response) => Ok(response.map(|body| body.map_err(Into::into).boxed_unsync())),
+        Err(error) => Err(why(&error)),
     }
-    None
+}
+
+/// Why there is no response: by the first cause that tells, else by how far the exchange came.
+fn why(error: &Error) -> CallError {
+    let text = error.source().map_or_else(|| error.to_string(), chain);
+    if !error.is_connect() {
+        return causes(error).find_map(not_http).unwrap_or(CallError::Broken(text));
+    }
+    match causes(error).find_map(refusal) {
+        Some(refusal) => refusal,
+        None if causes(error).any(is_late) => CallError::ConnectTimeout(text),
+        None => CallError::Connect(text),
+    }
+}
+
+/// Why there is no connection, where a name, a policy or TLS is the cause.
+fn refusal(cause: &(dyn std::error::Error + 'static)) -> Option<CallError> {
+    match cause.downcast_ref::<CallError>() {
+        Some(CallError::Denied(why)) => return Some(CallError::Denied(why.clone())),
+        Some(CallError::Lookup(why)) => return Some(CallError::Lookup(why.clone())),
+        _ => {}
+    }
+    let tls = cause.downcast_ref::<rustls::Error>()?;
+    Some(match tls {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            CallError::Certificate(tls.to_string())
+        }
+        _ => CallError::Tls(tls.to_string()),
+    })
+}
+
+/// Why an exchange broke before a response, where neither side gave it up.
+fn not_http(cause: &(dyn std::error::Error + 'static)) -> Option<CallError> {
+    let http = cause.downcast_ref::<hyper::Error>()?;
+    (!http.is_user() && !http.is_canceled()).then(|| CallError::Protocol(chain(http)))
+}
+
+fn is_late(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::TimedOut)
+}
+
+/// An error and what is behind it, also what an [`io::Error`] was made of, which it shows nobody as its source.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |&it| match it.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner as &(dyn std::error::Error + 'static)),
+        None => it.source(),
+    })
 }
 
 /// An error and its causes in one line.
@@ -219,7 +265,8 @@ impl Service<Name> for Guarded {
     fn call(&mut self, name: Name) -> Self::Future {
         let Guarded { pod_networks, holding } = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            let found = found.map_err(|error| io::Error::other(CallError::Lookup(format!("{name}: {error}"))))?;
             let mut allowed: Vec<SocketAddr> = found.filter(|it| may_dial(it.ip(), &pod_networks.load())).collect();
             if let (Some(holding), Some(first)) = (&holding, allowed.first().copied()) {
                 allowed.retain(|it| holding.check(it.ip()).is_ok());

@@ -468,7 +468,9 @@ fn client_text(error: &forward::ForwardError) -> String {
                 CallError::OutOfMemory => "ran out of memory before it answered",
                 CallError::Deadline => "did not answer in time",
                 CallError::Denied(_) => "may not be connected to",
-                CallError::Connect(_) => "could not be reached",
+                CallError::Connect(_) | CallError::Lookup(_) | CallError::ConnectTimeout(_) => "could not be reached",
+                CallError::Certificate(_) | CallError::Tls(_) => "could not be reached over TLS",
+                CallError::Protocol(_) => "answered with something that is no HTTP",
                 CallError::Broken(_) => "broke off before it answered",
             };
             format!("Service {service} {what}")

@@ -12,9 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use eyot_dispatch::{Body, BoxError, CallError};
+use eyot_dispatch::{Body, BoxError, CallError, ConnectWithin};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
@@ -52,17 +53,21 @@ impl WasiHttpHooks for Hooks {
         let options = options.unwrap_or_default();
         Box::new(async move {
             let slot = Slot::take(&guest.outgoing)?;
-            // Connecting is the carrier's business and cannot be timed apart; its timeout extends the other.
+            // Connecting is the carrier's business, which keeps the timeout for it; from here it extends the other.
             let begin = options.first_byte_timeout.map(|it| it + options.connect_timeout.unwrap_or_default());
             let to = request.uri().authority().map(ToString::to_string).unwrap_or_default();
             if !guest.net.permits(request.uri()) {
                 return Err(explain(&guest, &to, CallError::Denied(NOT_ALLOWED.into())));
             }
-            let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+            let fault = Fault::default();
+            let mut request = request.map(|body| Told { body, fault: Arc::clone(&fault) }.boxed_unsync());
+            if let Some(limit) = options.connect_timeout {
+                request.extensions_mut().insert(ConnectWithin(limit));
+            }
             let sending = Arc::clone(&guest.outbound).send(guest.caller.clone(), request);
             let response = match tokio::time::timeout(begin.unwrap_or(PATIENCE), sending).await {
-                Ok(sent) => sent.map_err(|error| explain(&guest, &to, error))?,
-                Err(_) => return Err(Error::HttpResponseTimeout),
+                Ok(sent) => sent.map_err(|error| fault.lock().take().unwrap_or_else(|| explain(&guest, &to, error)))?,
+                Err(_) => return Err(Error::ConnectionReadTimeout),
             };
             let limit = options.between_bytes_timeout.unwrap_or(PATIENCE);
             let response = response.map(|body| Paced { body, limit, timer: None, _slot: slot }.boxed_unsync());
@@ -88,6 +93,37 @@ impl Drop for Slot {
     }
 }
 
+/// What was wrong with a request's own body, if it was that.
+type Fault = Arc<Mutex<Option<Error>>>;
+
+/// A request's body that keeps its error for the guest: whoever carries it knows only that it broke off.
+struct Told {
+    body: WasiBody,
+    fault: Fault,
+}
+
+impl http_body::Body for Told {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        Pin::new(&mut this.body).poll_frame(cx).map_err(|error| {
+            let text = error.to_string();
+            *this.fault.lock() = Some(error);
+            text.into()
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// A response body whose pieces must follow each other within a limit, counted while the guest waits for one.
 struct Paced {
     body: Body,
@@ -108,7 +144,7 @@ impl http_body::Body for Paced {
                 Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => continue,
                 Poll::Ready(frame) => {
                     this.timer = None;
-                    return Poll::Ready(frame.map(|it| it.map_err(broken)));
+                    return Poll::Ready(frame.map(|it| it.map_err(cut_short)));
                 }
                 Poll::Pending => break,
             }
@@ -137,10 +173,33 @@ fn explain(guest: &Guest, to: &str, error: CallError) -> Error {
         CallError::Overloaded(_) => Error::ConnectionLimitReached,
         CallError::Draining => Error::DestinationUnavailable,
         CallError::Connect(_) => Error::ConnectionRefused,
+        CallError::ConnectTimeout(_) => Error::ConnectionTimeout,
+        CallError::Lookup(_) => Error::DnsError { rcode: None, info_code: None },
+        // The code alone does not tell a guest's owner what to do about it.
+        CallError::Certificate(_) => {
+            guest.say(&format!("request to {to} failed: {error}"));
+            Error::TlsCertificateError
+        }
+        CallError::Tls(_) => {
+            guest.say(&format!("request to {to} failed: {error}"));
+            Error::TlsProtocolError
+        }
+        CallError::Protocol(_) => Error::HttpProtocolError,
         CallError::Deadline => Error::HttpResponseTimeout,
         CallError::Guest(why) | CallError::Broken(why) => Error::InternalError(Some(why)),
         CallError::OutOfMemory => Error::InternalError(Some("the called guest is out of memory".into())),
     }
+}
+
+/// A response that ended before its body did.
+fn cut_short(error: BoxError) -> Error {
+    let first: &(dyn std::error::Error + 'static) = &*error;
+    let lost = |it: &(dyn std::error::Error + 'static)| {
+        let kind = it.downcast_ref().map(std::io::Error::kind);
+        matches!(kind, Some(std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset))
+    };
+    let is_lost = std::iter::successors(Some(first), |it| it.source()).any(lost);
+    if is_lost { Error::HttpResponseIncomplete } else { broken(error) }
 }
 
 /// A body of either direction that ended early.

@@ -1,0 +1,81 @@
+//! What a guest is told of a host outside that it cannot have an answer from.
+
+mod support;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use eyot_dispatch::{CallError, Caller, ConnectWithin, Outbound, empty};
+use http::Request;
+use support::Node;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+};
+
+/// Among the pods, since guests reach no other address of the host.
+const ADDRESS: [u8; 4] = [127, 42, 0, 240];
+
+async fn ask(node: &Node, uri: &str, within: Option<Duration>) -> Result<u16, CallError> {
+    let mut request = Request::get(uri).body(empty()).unwrap();
+    if let Some(limit) = within {
+        request.extensions_mut().insert(ConnectWithin(limit));
+    }
+    let caller = Caller { namespace: "ns".into(), pod: "guest".into() };
+    node.gateway.clone().send(caller, request).await.map(|it| it.status().as_u16())
+}
+
+/// A server that takes one connection, reads what comes first, says this and leaves.
+async fn says(text: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind(SocketAddr::from((ADDRESS, 0))).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.read_u8().await.unwrap();
+        socket.write_all(text.as_bytes()).await.unwrap();
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_and_a_port_where_nobody_is_are_told_apart() {
+    let node = Node::start().await;
+    let nowhere = ask(&node, "http://nobody.at.invalid/", None).await;
+    assert!(matches!(&nowhere, Err(CallError::Lookup(why)) if why.starts_with("nobody.at.invalid: ")), "{nowhere:?}");
+    let free = TcpListener::bind(SocketAddr::from((ADDRESS, 0))).await.unwrap().local_addr().unwrap();
+    let nobody = ask(&node, &format!("http://{free}/"), None).await;
+    assert!(matches!(nobody, Err(CallError::Connect(_))), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn whoever_speaks_no_http_or_says_nothing_is_told_from_one_who_is_not_there() {
+    let node = Node::start().await;
+    for text in ["220 mail.example ready\r\n", ""] {
+        let found = ask(&node, &format!("http://{}/", says(text).await), None).await;
+        assert!(matches!(found, Err(CallError::Protocol(_))), "{text:?}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn connecting_takes_no_longer_than_the_guest_allows() {
+    let node = Node::start().await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((ADDRESS, 0))).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Nobody accepts: what does not fit into the queue is not answered.
+    let mut queue = Vec::new();
+    while let Ok(Ok(one)) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        assert!(queue.len() < 64, "the queue has no end");
+        queue.push(one);
+    }
+    let started = Instant::now();
+    let late = ask(&node, &format!("http://{address}/"), Some(Duration::from_millis(100))).await;
+    assert!(matches!(late, Err(CallError::ConnectTimeout(_))), "{late:?}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+
+    let prompt = format!("http://{}/", says("HTTP/1.1 204 No Content\r\n\r\n").await);
+    assert_eq!(ask(&node, &prompt, Some(Duration::from_secs(5))).await.unwrap(), 204);
+}
