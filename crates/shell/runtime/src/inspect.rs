@@ -5,7 +5,7 @@
 
 use wasmparser::{Encoding, KnownCustom, Parser, Payload, ProducersSectionReader, TypeRef};
 
-use crate::{LoadError, ProgramKind};
+use crate::{LoadError, ProgramKind, p3};
 
 /// Most tools that a file is listened to about.
 const PRODUCERS_MAX: usize = 32;
@@ -178,6 +178,9 @@ impl Seen {
             _ if exports("wasi:http/handler@0.3.") => Ok(ProgramKind::ServiceComponent),
             _ if exports("wasi:cli/run@0.3.") => Ok(ProgramKind::ConcurrentCommand),
             _ if exports("wasi:http/incoming-handler@0.2.") => Ok(ProgramKind::HttpComponent),
+            _ if exports("wasi:cli/run@0.2.") && self.component_imports.iter().any(|it| p3::offers(it)) => {
+                Ok(ProgramKind::ConcurrentCommand)
+            }
             _ if exports("wasi:cli/run@0.2.") => Ok(ProgramKind::CommandComponent),
             _ if self.exports.iter().any(|it| it.starts_with("wasi:http/") || it.starts_with("wasi:cli/run")) => {
                 Err(LoadError::NoEntryPoint(format!(
@@ -271,6 +274,10 @@ mod tests {
         check(
             r#"(component (instance $i) (export "wasi:cli/run@0.3.2" (instance $i)) (export "wasi:cli/run@0.2.6" (instance $i)))"#,
             expect!["wasi:cli 0.3 component, 0 bytes, [][]"],
+        );
+        check(
+            r#"(component (import "wasi:random/random@0.3.0" (instance)) (instance $i) (export "wasi:cli/run@0.2.6" (instance $i)))"#,
+            expect![[r#"wasi:cli 0.3 component, 0 bytes, []["wasi:random/random@0.3.0"]"#]],
         );
         check(
             r#"(component (instance $i) (export "wasi:http/handler@0.3.0-rc-2026-01-06" (instance $i)))"#,

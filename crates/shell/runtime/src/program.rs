@@ -30,7 +30,7 @@ pub enum ProgramKind {
     CommandModule,
     /// A component that exports `wasi:http/handler` of WASI 0.3.
     ServiceComponent,
-    /// A component that exports `wasi:cli/run` of WASI 0.3.
+    /// A component that exports `wasi:cli/run` of WASI 0.3, or that of 0.2 while it imports something of 0.3.
     ConcurrentCommand,
 }
 
@@ -104,7 +104,7 @@ pub(crate) enum Linked {
     Command(CommandPre<State>),
     Module(wasmtime::InstancePre<ModuleState>),
     Service(p3::ServicePre<State>),
-    ConcurrentCommand(p3::CommandPre<State>),
+    ConcurrentCommand(p3::CommandPre),
 }
 
 impl Code {

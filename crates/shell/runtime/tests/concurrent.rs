@@ -39,6 +39,24 @@ async fn a_command_ends_with_what_it_returns_or_where_it_traps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_wasi_0_2_may_import_what_is_of_0_3() {
+    let bench = Bench::new();
+    let wat = r#"(component
+        (import "wasi:random/random@0.3.0" (instance $random (export "get-random-u64" (func (result u64)))))
+        (core func $random (canon lower (func $random "get-random-u64")))
+        (core module $m
+            (import "random" "get" (func $random (result i64)))
+            (func (export "run") (result i32) (i64.eq (call $random) (call $random))))
+        (core instance $i (instantiate $m (with "random" (instance (export "get" (func $random))))))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $face (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $face)))"#;
+    let program = bench.load(&wat::parse_str(wat).unwrap()).await.unwrap();
+    let exit = program.spawn(bench.spec()).unwrap().wait().await;
+    assert_eq!(exit.code, 0, "{:?}", exit.reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_spins_is_killed_at_once_and_held_to_its_memory() {
     let bench = Bench::new();
     let spinning = load(&bench, "(loop (br 0)) (unreachable)").await.spawn(bench.spec()).unwrap();

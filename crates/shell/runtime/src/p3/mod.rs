@@ -18,8 +18,8 @@ use std::{
 
 pub(crate) use link::{component_linker, offers};
 pub(crate) use serve::answer;
-use wasmtime::{Engine, Store};
-pub(crate) use wasmtime_wasi::p3::bindings::CommandPre;
+use wasmtime::{Engine, Store, component::InstancePre};
+use wasmtime_wasi::{p2, p3};
 pub(crate) use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::{
@@ -55,16 +55,43 @@ async fn looping<T>(work: impl Future<Output = T>) -> T {
     .await
 }
 
+/// A command that needs an engine of WASI 0.3.
+pub(crate) enum CommandPre {
+    /// It is of WASI 0.3 itself.
+    Concurrent(p3::bindings::CommandPre<State>),
+    /// It is one of WASI 0.2, as compilers make them of a `main`, and imports something of 0.3.
+    Plain(p2::bindings::CommandPre<State>),
+}
+
+impl CommandPre {
+    pub(crate) fn new(pre: InstancePre<State>) -> wasmtime::Result<Self> {
+        match p3::bindings::CommandPre::new(pre.clone()) {
+            Ok(it) => Ok(CommandPre::Concurrent(it)),
+            Err(error) => p2::bindings::CommandPre::new(pre).map(CommandPre::Plain).map_err(|_| error),
+        }
+    }
+}
+
 /// Runs a command until it has returned and what it left behind has ended. Gives its exit code.
-pub(crate) async fn run(pre: &CommandPre<State>, state: State) -> wasmtime::Result<i32> {
-    let mut store = new_store(pre.engine(), state);
-    let command = pre.instantiate_async(&mut store).await?;
-    let returned = store.run_concurrent(async |accessor| {
-        let returned = command.wasi_cli_run().call_run(accessor).await?;
-        poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-        wasmtime::error::Ok(returned)
-    });
-    Ok(if looping(returned).await??.is_ok() { 0 } else { 1 })
+pub(crate) async fn run(pre: &CommandPre, state: State) -> wasmtime::Result<i32> {
+    let returned = match pre {
+        CommandPre::Concurrent(pre) => {
+            let mut store = new_store(pre.engine(), state);
+            let command = pre.instantiate_async(&mut store).await?;
+            let returned = store.run_concurrent(async |accessor| {
+                let returned = command.wasi_cli_run().call_run(accessor).await?;
+                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                wasmtime::error::Ok(returned)
+            });
+            looping(returned).await??
+        }
+        CommandPre::Plain(pre) => {
+            let mut store = new_store(pre.engine(), state);
+            let command = pre.instantiate_async(&mut store).await?;
+            looping(command.wasi_cli_run().call_run(&mut store)).await?
+        }
+    };
+    Ok(if returned.is_ok() { 0 } else { 1 })
 }
 
 pub(crate) fn new_store(engine: &Engine, state: State) -> Store<State> {
