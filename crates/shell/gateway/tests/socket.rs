@@ -147,7 +147,10 @@ async fn guests_are_told_why_a_name_leads_nowhere() {
         ("https://web:80/".to_owned(), "connecting: web:80 is inside the cluster, where pods are reached by http"),
         (format!("http://{host}/"), "is an address of the host itself, which guests may not reach"),
         ("http://0.web.ns.svc/".to_owned(), "names of single pods are not served"),
-        ("http://no-such-host.invalid.example.invalid/".to_owned(), "connecting: "),
+        (
+            "http://no-such-host.invalid.example.invalid/".to_owned(),
+            "looking up: no-such-host.invalid.example.invalid: ",
+        ),
     ] {
         let error = call(&node, &uri).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{uri}: {error}");
