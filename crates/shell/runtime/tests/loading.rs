@@ -20,7 +20,7 @@ async fn files_that_are_no_program_are_named_for_what_they_are() {
     let wasm = http_component("");
     refused(
         &wasm[..wasm.len() / 2],
-        expect!["truncated WebAssembly: the file ends at byte 3868 inside the first section"],
+        expect!["truncated WebAssembly: the file ends at byte 3945 inside the first section"],
     )
     .await;
 }
