@@ -7,7 +7,7 @@ use eyot_testkit::{Node, Options, eventually};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -46,7 +46,7 @@ impl Authority {
     }
 }
 
-/// A server for as long as the test runs.
+/// A server for as long as the test runs; without `tls` one that takes a handshake for a bad request.
 async fn listen(ip: &str, tls: Option<TlsAcceptor>) -> Result<SocketAddr> {
     let listener = TcpListener::bind((ip, 0)).await.with_context(|| format!("binding {ip}"))?;
     let address = listener.local_addr()?;
@@ -57,7 +57,7 @@ async fn listen(ip: &str, tls: Option<TlsAcceptor>) -> Result<SocketAddr> {
             tokio::spawn(async move {
                 match tls {
                     Some(tls) => answer(tls.accept(socket).await?).await,
-                    None => answer(socket).await,
+                    None => complain(socket).await,
                 }
             });
         }
@@ -72,6 +72,11 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Res
     }
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await?;
     stream.shutdown().await
+}
+
+async fn complain(mut stream: TcpStream) -> std::io::Result<()> {
+    let _ = stream.read(&mut [0; 16 << 10]).await?;
+    stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await
 }
 
 /// A node that trusts `authority` and runs the sample `relay`, and an address among its pods that is nobody's.
