@@ -29,12 +29,21 @@ use crate::{
     manifests, memory, openfaas, policies, publish, telemetry,
 };
 
+/// By how much the threads that keep objects give way to those that serve requests, as `nice` counts: a Deployment that goes
+/// to hundreds of pods is not to be felt by who asks another.
+const GIVES_WAY: i32 = 2;
+
 /// Runs a node until SIGTERM or SIGINT.
 pub(crate) fn run(flags: UpFlags) -> Result<()> {
     let began = Instant::now();
     telemetry::init(flags.log_format);
     let config = Config::try_from(flags)?;
+    let usual = rustix::process::getpriority_process(None).unwrap_or_default();
     tokio::runtime::Builder::new_multi_thread()
+        // Set and not added: a thread begins with the priority of the one that started it.
+        .on_thread_start(move || {
+            let _ = rustix::process::setpriority_process(None, usual + GIVES_WAY);
+        })
         .enable_all()
         .build()
         .context("starting the runtime")?
@@ -279,8 +288,10 @@ impl Island {
             openfaas::start(config, listener, openfaas_client, gateway.clone(), loads, stops, tasks).await?;
         }
         let (token, drained) = (stop_http.clone(), stop.clone().drop_guard());
+        // Begun on this thread, which gives way to nobody.
+        let served = gateway.serve_on_threads(http_listeners, token);
         tasks.spawn(unit(async move {
-            gateway.serve_on_threads(http_listeners, token).await;
+            served.await;
             drop(drained);
         }));
         if let Some(dir) = config.manifests.clone() {

@@ -113,8 +113,12 @@ impl Gateway {
     }
 
     /// Like [`Gateway::serve`] for several listeners, each on a thread and a runtime of its own: connections then
-    /// never move between cores.
-    pub async fn serve_on_threads(self: &Arc<Self>, listeners: Vec<TcpListener>, stop: CancellationToken) {
+    /// never move between cores. The threads start at once, with the priority of the thread that calls.
+    pub fn serve_on_threads(
+        self: &Arc<Self>,
+        listeners: Vec<TcpListener>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let mut ends = Vec::new();
         for (at, listener) in listeners.into_iter().enumerate() {
             let (end, ended) = tokio::sync::oneshot::channel();
@@ -131,9 +135,11 @@ impl Gateway {
                 Err(error) => tracing::error!(%error, "a gateway thread could not start"),
             }
         }
-        for end in ends {
-            if let Ok(Err(error)) = end.await {
-                tracing::error!(%error, "a gateway thread ended");
+        async move {
+            for end in ends {
+                if let Ok(Err(error)) = end.await {
+                    tracing::error!(%error, "a gateway thread ended");
+                }
             }
         }
     }
