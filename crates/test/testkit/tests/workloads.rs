@@ -153,6 +153,13 @@ spec:
   - type: Pods
     pods: {metric: {name: http_requests_per_second}, target: {type: AverageValue, averageValue: 1}}
 ";
+        // Pods are Ready a moment before the gateway knows where they are.
+        eventually("it answers", SOON, async || {
+            let answer = node.get("hello.localhost", "/").await?;
+            ensure!(answer.status == 200, "{}", answer.status);
+            Ok(())
+        })
+        .await?;
         let load = Load::start(node.gateway(), "hello.localhost", 2);
         let made = node.apply_outcome(scaler).await?;
         ensure!(made.code == 0 && made.stderr.is_empty(), "{made:?}");
