@@ -1,6 +1,6 @@
 //! What a ReplicaSet does next to its pods, and what it reports.
 //!
-//! Entry points: [`plan`] and [`status`].
+//! Entry points: [`plan`] and [`status`], and [`plan_by_number`] for who has counted the pods already.
 
 use std::{cmp::Ordering, collections::HashMap};
 
@@ -53,12 +53,23 @@ pub enum Plan {
     Delete(Vec<usize>),
 }
 
+/// What to do where that follows from how many pods there are and are on their way; `None` when some have to go, which
+/// depends on what they are.
+pub fn plan_by_number(replicas: i32, present: usize) -> Option<Plan> {
+    let wanted = usize::try_from(replicas).unwrap_or(0);
+    match present.cmp(&wanted) {
+        Ordering::Less => Some(Plan::Create((wanted - present).min(BURST))),
+        Ordering::Equal => Some(Plan::Keep),
+        Ordering::Greater => None,
+    }
+}
+
 /// Compares the wish with the pods there. `creating` pods were asked for and have not shown up yet.
 pub fn plan(replicas: i32, pods: &[Pod<'_>], creating: usize, now: Seconds) -> Plan {
     let wanted = usize::try_from(replicas).unwrap_or(0);
     let present = pods.len() + creating;
-    if present < wanted {
-        return Plan::Create((wanted - present).min(BURST));
+    if let Some(plan) = plan_by_number(replicas, present) {
+        return plan;
     }
     // Pods that are on their way are not known yet, so only known ones can go.
     let surplus = (present - wanted).min(pods.len()).min(BURST);

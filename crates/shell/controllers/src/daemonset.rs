@@ -182,7 +182,7 @@ impl Pass<'_> {
         self.tell(&removed, "Deleted pod", ["SuccessfulDelete", "FailedDelete"]);
         let blueprints: Vec<Arc<Blueprint>> =
             plan.create.iter().map(|at| Arc::new(self.blueprint(template, &nodes[*at].meta.name, hash))).collect();
-        let created = self.base.owner.create(&blueprints).await;
+        let created = self.base.owner.create(&blueprints, 0).await;
         self.tell(&created, "Created pod", ["SuccessfulCreate", "FailedCreate"]);
         match removed.failed.or(created.failed) {
             Some(error) => Err(error),

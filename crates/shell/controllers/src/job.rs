@@ -103,7 +103,7 @@ async fn execute(
         return Err(error);
     }
     let blueprints: Vec<Arc<Blueprint>> = blueprints(job, owner, &plan.create);
-    let batch = owner.create(&blueprints).await;
+    let batch = owner.create(&blueprints, 0).await;
     for name in batch.done.iter().take(10) {
         record(Severity::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
     }

@@ -104,10 +104,11 @@ impl Pods<'_> {
         }
     }
 
-    /// Creates pods: one, then two, then four at a time and so on, so that a refusal is met early.
-    pub(crate) async fn create(&self, blueprints: &[Arc<Blueprint>]) -> Batch {
+    /// Creates pods: one, then two, then four at a time and so on, so that a refusal is met early. Where so many like them were
+    /// made already that a refusal would surprise, that many at a time from the beginning.
+    pub(crate) async fn create(&self, blueprints: &[Arc<Blueprint>], proven: usize) -> Batch {
         let mut batch = Batch::default();
-        let (mut next, mut width) = (0, 1);
+        let (mut next, mut width) = (0, proven.clamp(1, IN_FLIGHT_MAX));
         while next < blueprints.len() && batch.failed.is_none() {
             // Once at full width nothing waits for the slowest of a round any more.
             let end = if width >= IN_FLIGHT_MAX { blueprints.len() } else { (next + width).min(blueprints.len()) };

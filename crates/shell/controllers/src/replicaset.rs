@@ -6,16 +6,19 @@ use eyot_plan::{
     Seconds,
     condition::{self, Condition},
     replicaset::{self as plan, Counts, Phase, Plan},
+    selector::Selector,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::{PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource, Target},
+    api::{ApiError, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, Resource, Target},
     claim::{self, Claim},
     context::Context,
     events::{Recorder, Severity},
+    expect::Snapshot,
     pods::{Batch, Pods},
     queue::Outcome,
+    store::{Measure, Sums},
     view::{
         Key, conditions, conditions_json, now,
         pod::{self, DELETION_COST, PodView},
@@ -25,6 +28,8 @@ use crate::{
 
 /// Pods named one by one in events of a pass; a larger batch gets one event with its size.
 const NAMED_MAX: usize = 10;
+/// Condition that says that pods could not be made or removed.
+const FAILURE: &str = "ReplicaFailure";
 
 /// One pass over one ReplicaSet.
 pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
@@ -65,11 +70,95 @@ impl Flavor {
     }
 }
 
+/// What a pass found, and what it is to do.
+struct Found {
+    plan: Plan,
+    /// The pods that a plan speaks of; empty where the plan needs none.
+    active: Vec<Arc<PodView>>,
+    counts: Counts,
+    /// In how many seconds the counts change by themselves.
+    wait: Option<Seconds>,
+}
+
 /// Read, decide, write.
 async fn keep(context: &Context, set: &ReplicaSetView, flavor: Flavor) -> Outcome {
     let owner = owner(context, set, flavor);
     // Wishes are read before pods: see `expect`.
     let wishes = context.expectations.snapshot(&set.meta.uid);
+    let now = now();
+    let found = match count(context, set, &wishes) {
+        Some(found) => found,
+        None => look(context, set, flavor, &wishes, now).await?,
+    };
+    let more = match &found.plan {
+        Plan::Create(count) => *count == plan::BURST,
+        Plan::Delete(indices) => indices.len() == plan::BURST,
+        Plan::Keep => false,
+    };
+    let failure = execute(context, set, flavor, &owner, &found).await;
+    write_status(context, set, flavor, found.counts, failure.as_ref(), now).await?;
+    match failure {
+        Some((_, error)) => Err(error),
+        None if more => Ok(Some(Duration::ZERO)),
+        None => Ok(found.wait.map(|it| Duration::from_secs(it.unsigned_abs()))),
+    }
+}
+
+// What is counted of a ReplicaSet's pods: those that its selector does not match any more; those that count for it; of
+// these, the ones with all labels of the template, and the ready ones.
+const STRANGERS: usize = 0;
+const ACTIVE: usize = 1;
+const LABELED: usize = 2;
+const READY: usize = 3;
+
+/// What to do where that is a matter of numbers alone, which the cache keeps: a pass over a set of a hundred thousand pods
+/// then costs what one over a few does. `None` where pods have to be looked at.
+fn count(context: &Context, set: &ReplicaSetView, wishes: &Snapshot) -> Option<Found> {
+    if set.meta.deleting() || set.spec.min_ready_seconds != 0 || !wishes.deletes.is_empty() {
+        return None;
+    }
+    let pods = &context.stores.pods;
+    let selector = set.spec.selector.compile();
+    if pods.free_in(&set.meta.namespace).iter().any(|it| selects(&selector, it)) {
+        return None;
+    }
+    let wished: Vec<Key> = wishes.creates.keys().map(|name| Key::new(&set.meta.namespace, name)).collect();
+    let labels = set.spec.template.open().pointer("/metadata/labels").cloned().unwrap_or_default();
+    let version = format!("{selector:?} {labels}");
+    let (sums, creating) = pods.tally(&set.meta.uid, &version, || measure(selector, labels), &wished);
+    let present = usize::try_from(sums[ACTIVE]).ok().filter(|_| sums[STRANGERS] == 0)? + creating;
+    let plan = plan::plan_by_number(set.spec.replicas.unwrap_or(1), present)?;
+    let (replicas, ready) = (sums[ACTIVE], sums[READY]);
+    let counts = Counts { replicas, fully_labeled: sums[LABELED], ready, available: ready };
+    Some(Found { plan, active: Vec::new(), counts, wait: None })
+}
+
+fn selects(selector: &Selector, pod: &PodView) -> bool {
+    !selector.is_empty() && selector.matches(|key| pod.meta.labels.get(key))
+}
+
+fn measure(selector: Selector, labels: Value) -> Measure<PodView> {
+    Box::new(move |pod| {
+        let mut sums = Sums::default();
+        if !selects(&selector, pod) {
+            sums[STRANGERS] = 1;
+        } else if pod.active() {
+            sums[ACTIVE] = 1;
+            sums[LABELED] = is_labeled(pod, labels.as_object()).into();
+            sums[READY] = pod.ready_since.is_some().into();
+        }
+        sums
+    })
+}
+
+/// Looks at each pod: adopts and lets go, and ranks those that may have to go.
+async fn look(
+    context: &Context,
+    set: &ReplicaSetView,
+    flavor: Flavor,
+    wishes: &Snapshot,
+    now: Seconds,
+) -> Result<Found, ApiError> {
     let selector = set.spec.selector.compile();
     let claim = Claim {
         api: &context.api,
@@ -88,24 +177,12 @@ async fn keep(context: &Context, set: &ReplicaSetView, flavor: Flavor) -> Outcom
     let template = set.spec.template.open();
     let labels = template["metadata"]["labels"].as_object();
     let rows: Vec<plan::Pod<'_>> = active.iter().map(|it| row(it, labels)).collect();
-    let now = now();
-
-    let mut failure = None;
-    let wanted = set.spec.replicas.unwrap_or(1);
-    let mut more = false;
-    if !set.meta.deleting() {
-        let plan = plan::plan(wanted, &rows, creating, now);
-        more = matches!(&plan, Plan::Create(count) if *count == plan::BURST)
-            || matches!(&plan, Plan::Delete(indices) if indices.len() == plan::BURST);
-        failure = execute(context, set, flavor, &owner, &active, plan).await;
-    }
+    let plan = match set.meta.deleting() {
+        true => Plan::Keep,
+        false => plan::plan(set.spec.replicas.unwrap_or(1), &rows, creating, now),
+    };
     let (counts, wait) = plan::status(&rows, set.spec.min_ready_seconds, now);
-    write_status(context, set, flavor, counts, failure.as_ref(), now).await?;
-    match failure {
-        Some((_, error)) => Err(error),
-        None if more => Ok(Some(Duration::ZERO)),
-        None => Ok(wait.map(|it| Duration::from_secs(it.unsigned_abs()))),
-    }
+    Ok(Found { plan, active, counts, wait })
 }
 
 fn owner<'a>(context: &'a Context, set: &'a ReplicaSetView, flavor: Flavor) -> Pods<'a> {
@@ -125,8 +202,13 @@ fn row<'a>(pod: &'a PodView, labels: Option<&Map<String, Value>>) -> plan::Pod<'
         deletion_cost: pod.meta.annotations.get(DELETION_COST).and_then(|it| it.parse().ok()).unwrap_or(0),
         restarts: pod.restarts,
         created: pod.meta.created(),
-        fully_labeled: labels.is_none_or(|it| it.iter().all(|(key, value)| pod.meta.labels.get(key) == value.as_str())),
+        fully_labeled: is_labeled(pod, labels),
     }
+}
+
+/// Whether it has all labels of the template.
+fn is_labeled(pod: &PodView, labels: Option<&Map<String, Value>>) -> bool {
+    labels.is_none_or(|it| it.iter().all(|(key, value)| pod.meta.labels.get(key) == value.as_str()))
 }
 
 /// Does what the plan says; returns the reason word and the error when something was refused.
@@ -135,15 +217,16 @@ async fn execute(
     set: &ReplicaSetView,
     flavor: Flavor,
     owner: &Pods<'_>,
-    active: &[Arc<PodView>],
-    plan: Plan,
-) -> Option<(&'static str, crate::api::ApiError)> {
-    match plan {
+    found: &Found,
+) -> Option<(&'static str, ApiError)> {
+    match &found.plan {
         Plan::Keep => None,
         Plan::Create(count) => {
             let blueprint = owner.blueprint(&set.spec.template.open(), format!("{}-", set.meta.name), None, |_, _| {});
-            let blueprints: Vec<_> = std::iter::repeat_n(Arc::new(blueprint), count).collect();
-            let batch = owner.create(&blueprints).await;
+            let blueprints: Vec<_> = std::iter::repeat_n(Arc::new(blueprint), *count).collect();
+            let refused = set.status.conditions.iter().any(|it| it.kind == FAILURE);
+            let proven = if refused { 0 } else { usize::try_from(found.counts.replicas).unwrap_or(0) };
+            let batch = owner.create(&blueprints, proven).await;
             tell(context, set, flavor, &batch, "SuccessfulCreate", "Created pod");
             batch.failed.map(|error| {
                 let message = format!("Error creating: {}", error.message());
@@ -153,7 +236,7 @@ async fn execute(
             })
         }
         Plan::Delete(indices) => {
-            let pods: Vec<Arc<PodView>> = indices.iter().map(|at| active[*at].clone()).collect();
+            let pods: Vec<Arc<PodView>> = indices.iter().map(|at| found.active[*at].clone()).collect();
             let batch = owner.delete(&pods, None).await;
             tell(context, set, flavor, &batch, "SuccessfulDelete", "Deleted pod");
             batch.failed.map(|error| ("FailedDelete", error))
@@ -176,17 +259,17 @@ async fn write_status(
     set: &ReplicaSetView,
     flavor: Flavor,
     counts: Counts,
-    failure: Option<&(&'static str, crate::api::ApiError)>,
+    failure: Option<&(&'static str, ApiError)>,
     now: Seconds,
-) -> Result<(), crate::api::ApiError> {
+) -> Result<(), ApiError> {
     let old = &set.status;
     let before = conditions(&old.conditions);
     let mut after = before.clone();
     match failure {
         Some((reason, error)) => {
-            condition::set(&mut after, Condition::new("ReplicaFailure", "True", reason, error.message(), now));
+            condition::set(&mut after, Condition::new(FAILURE, "True", reason, error.message(), now));
         }
-        None => condition::remove(&mut after, "ReplicaFailure"),
+        None => condition::remove(&mut after, FAILURE),
     }
     let was = Counts {
         replicas: old.replicas,

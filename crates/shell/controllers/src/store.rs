@@ -38,8 +38,29 @@ pub(crate) struct Store<T> {
 
 struct Inner<T> {
     objects: HashMap<Key, Arc<T>>,
-    by_controller: HashMap<Box<str>, HashSet<Key>>,
+    by_controller: HashMap<Box<str>, Group<T>>,
     by_namespace: HashMap<Arc<str>, Members>,
+}
+
+/// Objects of one controller.
+struct Group<T> {
+    keys: HashSet<Key>,
+    /// What is counted of them, once somebody asked.
+    tally: Option<Tally<T>>,
+}
+
+/// How many objects of a controller are each of a few things; which things is the measure's to say.
+pub(crate) type Sums = [i32; 4];
+
+/// What one object adds to the sums. It must be a matter of the object alone.
+pub(crate) type Measure<T> = Box<dyn Fn(&T) -> Sums + Send + Sync>;
+
+/// Sums that follow every change, so that a controller of many objects need not look at each in every pass.
+struct Tally<T> {
+    /// Tells one measure from another.
+    version: Box<str>,
+    measure: Measure<T>,
+    sums: Sums,
 }
 
 /// Objects of one namespace.
@@ -68,7 +89,30 @@ impl<T: View> Store<T> {
     /// Objects whose controller has this identity.
     pub(crate) fn controlled_by(&self, uid: &str) -> Vec<Arc<T>> {
         let inner = self.inner.read();
-        inner.collect(inner.by_controller.get(uid))
+        inner.collect(inner.by_controller.get(uid).map(|it| &it.keys))
+    }
+
+    /// The sums over the objects whose controller has this identity, and how many of `wished` are not among those objects: both
+    /// as of one moment. All are counted at the first call and when `version`, which stands for the measure, is another.
+    pub(crate) fn tally(
+        &self,
+        uid: &str,
+        version: &str,
+        measure: impl FnOnce() -> Measure<T>,
+        wished: &[Key],
+    ) -> (Sums, usize) {
+        let known = |inner: &Inner<T>| {
+            let Some(group) = inner.by_controller.get(uid) else { return Some((Sums::default(), wished.len())) };
+            let tally = group.tally.as_ref().filter(|it| *it.version == *version)?;
+            Some((tally.sums, wished.iter().filter(|it| !group.keys.contains(it)).count()))
+        };
+        if let Some(known) = known(&self.inner.read()) {
+            return known;
+        }
+        let mut inner = self.inner.write();
+        inner.count(uid, version, measure());
+        // Counted a moment ago, under the same lock.
+        known(&inner).unwrap_or_default()
     }
 
     /// Objects of the namespace that have no controller.
@@ -138,6 +182,11 @@ impl<T: View> Store<T> {
     }
 }
 
+/// The identity of an object's controller.
+fn owner<T: View>(object: &Arc<T>) -> Option<&str> {
+    object.meta().controller().map(|it| &*it.uid)
+}
+
 /// The cache got this version or a later one from the answer to a write.
 fn outdated<T: View>(new: &T, present: &T) -> bool {
     new.meta().uid == present.meta().uid
@@ -174,13 +223,37 @@ impl<T: View> Inner<T> {
         keys.into_iter().flatten().filter_map(|key| self.objects.get(key).cloned()).collect()
     }
 
+    /// Counts the objects of a controller by a new measure.
+    fn count(&mut self, uid: &str, version: &str, measure: Measure<T>) {
+        let Some(group) = self.by_controller.get_mut(uid) else { return };
+        let mut tally = Tally { version: version.into(), measure, sums: Sums::default() };
+        group.keys.iter().filter_map(|it| self.objects.get(it)).for_each(|it| tally.add(it));
+        group.tally = Some(tally);
+    }
+
     fn insert(&mut self, key: Key, object: Arc<T>) -> Option<Arc<T>> {
+        // What most changes are: nothing moves from one index to another.
+        if let Some(present) = self.objects.get_mut(&key)
+            && owner(present) == owner(&object)
+        {
+            if let Some(owner) = owner(&object)
+                && let Some(tally) = self.by_controller.get_mut(owner).and_then(|it| it.tally.as_mut())
+            {
+                tally.take(present);
+                tally.add(&object);
+            }
+            return Some(std::mem::replace(present, object));
+        }
         let old = self.remove(&key);
         let members = self.by_namespace.entry(key.namespace.clone()).or_default();
         members.all.insert(key.clone());
         match object.meta().controller() {
             Some(owner) => {
-                self.by_controller.entry(owner.uid.clone()).or_default().insert(key.clone());
+                let group = self.by_controller.entry(owner.uid.clone()).or_default();
+                group.keys.insert(key.clone());
+                if let Some(tally) = &mut group.tally {
+                    tally.add(&object);
+                }
             }
             None => {
                 members.free.insert(key.clone());
@@ -193,10 +266,13 @@ impl<T: View> Inner<T> {
     fn remove(&mut self, key: &Key) -> Option<Arc<T>> {
         let old = self.objects.remove(key)?;
         if let Some(owner) = old.meta().controller()
-            && let Some(keys) = self.by_controller.get_mut(&owner.uid)
+            && let Some(group) = self.by_controller.get_mut(&owner.uid)
         {
-            keys.remove(key);
-            if keys.is_empty() {
+            group.keys.remove(key);
+            if let Some(tally) = &mut group.tally {
+                tally.take(&old);
+            }
+            if group.keys.is_empty() {
                 self.by_controller.remove(&owner.uid);
             }
         }
@@ -208,6 +284,24 @@ impl<T: View> Inner<T> {
             }
         }
         Some(old)
+    }
+}
+
+impl<T> Default for Group<T> {
+    fn default() -> Self {
+        Self { keys: HashSet::new(), tally: None }
+    }
+}
+
+impl<T> Tally<T> {
+    fn add(&mut self, object: &T) {
+        let more = (self.measure)(object);
+        self.sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+    }
+
+    fn take(&mut self, object: &T) {
+        let less = (self.measure)(object);
+        self.sums.iter_mut().zip(less).for_each(|(sum, less)| *sum -= less);
     }
 }
 
@@ -236,6 +330,7 @@ mod tests {
         assert_eq!((store.controlled_by("owner").len(), store.free_in("ns").len()), (2, 0));
         store.replace(vec![object("b", "2", 3, "owner")]);
         assert_eq!((store.controlled_by("owner").len(), store.in_namespace("ns").len()), (1, 1));
+        assert_eq!(store.get(&Key::new("ns", "b")).unwrap().meta.version(), Some(3));
         store.remove(object("b", "2", 4, "owner"));
         assert!(store.inner.read().by_controller.is_empty() && store.inner.read().by_namespace.is_empty());
     }
@@ -256,5 +351,46 @@ mod tests {
         store.absorb(object("a", "1", 6, ""));
         assert!(store.get(&Key::new("ns", "a")).is_none());
         assert_eq!(*seen.lock(), [1, 5, 5]);
+    }
+
+    /// Ones, even versions, versions beyond a bound, and nothing.
+    fn measured(bound: u64) -> Measure<MetaView> {
+        Box::new(move |it| {
+            let version = it.meta.version().unwrap();
+            [1, i32::from(version & 1 == 0), i32::from(version > bound), 0]
+        })
+    }
+
+    #[test]
+    fn sums_that_follow_changes_are_those_of_counting_anew() {
+        let store: Arc<Store<MetaView>> = Store::new();
+        let mut state = 42u64;
+        let mut next = |below: u64| {
+            // Knuth's constants; which numbers come matters less than that they are the same each time.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for step in 1..3000u64 {
+            let (name, owner) = (format!("p{}", next(12)), ["", "one", "two"][next(3) as usize]);
+            let uid = next(3).to_string();
+            match next(8) {
+                0 => store.remove(object(&name, &uid, step, owner)),
+                1 => store.absorb(object(&name, &uid, step, owner)),
+                2 => store.replace((0..next(6)).map(|it| object(&format!("p{it}"), &uid, step + it, owner)).collect()),
+                _ => store.apply(object(&name, &uid, step, owner)),
+            }
+            let bound = step / 700;
+            for owner in ["one", "two"] {
+                let wished = [Key::new("ns", "p1"), Key::new("ns", "p2"), Key::new("ns", "none")];
+                let kept = store.tally(owner, &bound.to_string(), || measured(bound * 700), &wished);
+                let all = store.controlled_by(owner);
+                let mut sums = Sums::default();
+                for it in all.iter().map(|it| measured(bound * 700)(it)) {
+                    sums.iter_mut().zip(it).for_each(|(sum, it)| *sum += it);
+                }
+                let unseen = wished.iter().filter(|key| all.iter().all(|it| it.meta.key() != **key)).count();
+                assert_eq!(kept, (sums, unseen), "step {step}, {owner}");
+            }
+        }
     }
 }

@@ -143,7 +143,7 @@ impl Pass<'_> {
         }
         let removed = self.base.owner.delete(&leaving, None).await;
         self.tell(&removed, "delete", ["SuccessfulDelete", "FailedDelete"]);
-        let created = self.base.owner.create(&blueprints).await;
+        let created = self.base.owner.create(&blueprints, 0).await;
         self.tell(&created, "create", ["SuccessfulCreate", "FailedCreate"]);
         match removed.failed.or(created.failed) {
             Some(error) => Err(error),
