@@ -74,18 +74,23 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     pub(crate) fn add(&self, key: K) {
         let mut state = self.state.lock();
         let rest = state.rests_until.get(&key).copied();
-        match rest.filter(|it| *it > Instant::now()) {
+        let is_next = match rest.filter(|it| *it > Instant::now()) {
             Some(until) => state.schedule(key, until),
             None => state.push(key),
-        }
+        };
         drop(state);
-        self.wake.notify_one();
+        // Of thousands of pods each asks for a pass over its controller: only who changes what comes next wakes anybody.
+        if is_next {
+            self.wake.notify_one();
+        }
     }
 
     /// Asks for a pass over `key` after a pause, unless one is due before.
     pub(crate) fn add_after(&self, key: K, pause: Duration) {
-        self.state.lock().schedule(key, Instant::now() + pause);
-        self.wake.notify_one();
+        let is_next = self.state.lock().schedule(key, Instant::now() + pause);
+        if is_next {
+            self.wake.notify_one();
+        }
     }
 
     async fn next(&self) -> K {
@@ -154,20 +159,27 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash> State<K> {
-    fn push(&mut self, key: K) {
+    /// True when there is a key to work on that was not before.
+    fn push(&mut self, key: K) -> bool {
         if self.running.contains_key(&key) {
+            // Whoever works on it looks again at the end.
             self.again.insert(key);
-        } else if self.queued.insert(key.clone()) {
+            return false;
+        }
+        let is_new = self.queued.insert(key.clone());
+        if is_new {
             if let Some(due) = self.due.remove(&key) {
                 self.later.remove(&due);
             }
             self.ready.push_back(key);
         }
+        is_new
     }
 
-    fn schedule(&mut self, key: K, at: Instant) {
+    /// True when nothing is due earlier.
+    fn schedule(&mut self, key: K, at: Instant) -> bool {
         if self.queued.contains(&key) || self.due.get(&key).is_some_and(|due| due.0 <= at) {
-            return;
+            return false;
         }
         self.sequence += 1;
         let due = (at, self.sequence);
@@ -175,6 +187,7 @@ impl<K: Clone + Eq + Hash> State<K> {
             self.later.remove(&old);
         }
         self.later.insert(due, key);
+        self.later.first_key_value().is_some_and(|it| *it.0 == due)
     }
 
     /// The next key, or when to look again.
