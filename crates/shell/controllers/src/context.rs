@@ -258,7 +258,9 @@ impl Context {
         if self.scheduler.pod_changed(change, &self.queues.pending_pods) {
             self.scheduler.retry(&self.queues.pending_pods);
         }
-        for pod in [&change.old, &change.new].into_iter().flatten() {
+        // Most pods stay with their controller, which is woken once.
+        let stays = controller(&change.old).is_some() && controller(&change.old) == controller(&change.new);
+        for pod in change.old.iter().filter(|_| !stays).chain(&change.new) {
             self.wake_controller(pod);
         }
         self.wake_services(change);
@@ -469,6 +471,11 @@ impl Context {
             self.queues.accounts.add(Key::new("", &old.meta.namespace));
         }
     }
+}
+
+/// The identity of a pod's controller.
+fn controller(pod: &Option<Arc<PodView>>) -> Option<&str> {
+    pod.as_ref()?.meta.controller().map(|it| &*it.uid)
 }
 
 /// Asks for a pass over whatever selects an object of its namespace that nobody controls.

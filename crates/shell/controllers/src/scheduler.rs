@@ -127,7 +127,8 @@ impl Scheduler {
         state.repelling = state.repelling.saturating_sub(usize::from(repels(&change.old)));
         let Some(pod) = change.latest() else { return false };
         let unbound = change.new.as_ref().is_some_and(|it| it.node.is_empty() && it.active());
-        if !unbound {
+        // Where all pods come with a node, there is nobody to forget.
+        if !unbound && !(state.waiting.is_empty() && state.assumed.is_empty()) {
             let key = pod.meta.key();
             state.waiting.remove(&key);
             if let Some((node, load)) = state.assumed.remove(&key) {
