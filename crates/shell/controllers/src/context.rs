@@ -12,6 +12,7 @@ use crate::{
     lifecycle::Taints,
     queue::Queue,
     scheduler::Scheduler,
+    selected::Selected,
     store::{Change, Store},
     view::{
         Key, LabelSelector, Meta, View,
@@ -34,6 +35,7 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) recorder: Recorder,
     pub(crate) stores: Stores,
+    pub(crate) selected: Selected,
     pub(crate) queues: Queues,
     pub(crate) expectations: Expectations,
     pub(crate) collector: Arc<Collector>,
@@ -210,6 +212,7 @@ impl Context {
         on!(cron_jobs of api::CRON_JOBS, |it, change| it.queue(&it.queues.cron_jobs, change));
         on!(services of api::SERVICES, |it, change| {
             it.serving.child_changed(change);
+            it.selected.service_changed(change, &it.stores.pods);
             it.queue(&it.queues.services, change);
             it.queue(&it.queues.endpoints, change);
             it.queue(&it.queues.mirrors, change);
@@ -263,6 +266,7 @@ impl Context {
         for pod in change.old.iter().filter(|_| !stays).chain(&change.new) {
             self.wake_controller(pod);
         }
+        self.selected.pod_changed(change);
         self.wake_services(change);
         self.wake_budgets(change);
         self.wake_node(change);
@@ -356,7 +360,6 @@ impl Context {
     }
 
     fn wake_services(&self, change: &Change<PodView>) {
-        let Some(pod) = change.latest() else { return };
         if let (Some(old), Some(new)) = (&change.old, &change.new)
             && crate::endpointslice::looks_same(old, new)
         {
@@ -365,7 +368,8 @@ impl Context {
         let labels = |it: &Option<Arc<PodView>>, service: &ServiceView| {
             it.as_ref().is_some_and(|it| service.matches(&it.meta.labels))
         };
-        for service in self.stores.services.in_namespace(&pod.meta.namespace) {
+        let services = self.selected.services(change);
+        for service in services.iter().filter_map(|it| self.stores.services.get(it)) {
             if service.selects() && (labels(&change.old, &service) || labels(&change.new, &service)) {
                 self.queues.services.add(service.meta.key());
                 self.queues.endpoints.add(service.meta.key());

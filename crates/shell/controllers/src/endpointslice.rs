@@ -76,7 +76,8 @@ pub(crate) fn is_untouched(service: &ServiceView, pods: &[plan::Pod]) -> bool {
 
 /// The pods that the Service selects.
 pub(crate) fn rows(context: &Context, service: &ServiceView) -> Vec<plan::Pod> {
-    let pods = context.stores.pods.in_namespace(&service.meta.namespace);
+    let all = || context.stores.pods.in_namespace(&service.meta.namespace);
+    let pods = context.selected.pods(service).unwrap_or_else(all);
     let nodes = context.stores.nodes.all();
     let zones: HashMap<&str, &str> =
         nodes.iter().filter_map(|it| Some((&*it.meta.name, it.meta.labels.get(ZONE)?))).collect();

@@ -21,6 +21,8 @@ mod context;
 mod cronjob;
 mod daemonset;
 mod deployment;
+#[cfg(test)]
+mod dice;
 mod discovery;
 mod endpoints;
 mod endpointslice;
@@ -39,6 +41,7 @@ mod queue;
 mod reflect;
 mod replicaset;
 mod scheduler;
+mod selected;
 mod serving;
 mod slices;
 mod statefulset;
@@ -133,6 +136,7 @@ impl Controllers {
             config: self.config,
             recorder,
             stores: Stores::new(),
+            selected: selected::Selected::default(),
             queues: Queues::new(),
             expectations: expect::Expectations::default(),
             scheduler: scheduler::Scheduler::default(),

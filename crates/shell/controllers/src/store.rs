@@ -311,7 +311,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::view::cluster::MetaView;
+    use crate::{dice::Dice, view::cluster::MetaView};
 
     fn object(name: &str, uid: &str, version: u64, controller: &str) -> MetaView {
         let owners = if controller.is_empty() { json!([]) } else { json!([{"uid": controller, "controller": true}]) };
@@ -364,12 +364,8 @@ mod tests {
     #[test]
     fn sums_that_follow_changes_are_those_of_counting_anew() {
         let store: Arc<Store<MetaView>> = Store::new();
-        let mut state = 42u64;
-        let mut next = |below: u64| {
-            // Knuth's constants; which numbers come matters less than that they are the same each time.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % below
-        };
+        let mut dice = Dice::new(42);
+        let mut next = |below| dice.roll(below);
         for step in 1..3000u64 {
             let (name, owner) = (format!("p{}", next(12)), ["", "one", "two"][next(3) as usize]);
             let uid = next(3).to_string();
