@@ -210,6 +210,11 @@ impl Store {
         self.shared().find(resource).map_or(Revision(0), |it| it.state.read().latest)
     }
 
+    /// How many objects of a resource there are. Costs next to nothing.
+    pub fn count(&self, resource: &str) -> usize {
+        self.shared().find(resource).map_or(0, |it| it.state.read().len())
+    }
+
     /// Resources that hold objects, with their count.
     pub fn resources(&self) -> Vec<(Arc<str>, usize)> {
         let tables = self.shared().tables();

@@ -74,6 +74,8 @@ pub(crate) struct Admitted {
     pub(crate) charge: Option<Charge>,
     /// Who changed the object, of policies and webhooks.
     pub(crate) turns: Turns,
+    /// The place that a pod was given on the only node; kept until the pod is stored.
+    pub(crate) place: Option<strategy::bind::Place>,
 }
 
 /// A step that completes an object or refuses it. Doing it twice must change nothing more.
@@ -161,7 +163,7 @@ pub(crate) async fn admit(server: &Shared, attempt: &Attempt<'_>, object: &mut V
         // After all others, since these depend on what they made of the pod.
         let class = prepare::qos_class(object);
         meta::entry(object, "status").insert("qosClass".into(), class.into());
-        strategy::bind::place(server, attempt, object);
+        admitted.place = strategy::bind::place(server, attempt, object);
     }
     if attempt.is_of_the_kind() {
         csr::stamp(attempt, object)?;

@@ -79,6 +79,7 @@ pub(super) async fn create_named(
         old: None,
     };
     let admitted = admit(call.shared(), &attempt, &mut object).await?;
+    let _place = admitted.place;
     let warnings = prepared.warnings.into_iter().chain(admitted.warnings);
     let object = conversion::to_stored(call.shared(), &call.kind, object).await?;
     let stored = Stored::new(&call.kind, object)?.charged(admitted.charge);

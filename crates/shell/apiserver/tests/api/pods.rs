@@ -70,6 +70,36 @@ async fn the_only_ready_node_takes_undemanding_pods_at_once() {
     assert_eq!(server.post(PODS, pod("d")).await.body["spec"]["nodeName"], Value::Null);
 }
 
+async fn takes(server: &Server, name: &str, pods: &str) {
+    let status = json!({"status": {"allocatable": {"pods": pods}}});
+    assert_eq!(server.merge(&format!("/api/v1/nodes/{name}/status"), status).await.code, 200);
+}
+
+#[tokio::test]
+async fn the_last_pods_that_a_node_takes_are_the_schedulers_to_give() {
+    let server = Server::start().await;
+    node(&server, "one", "True").await;
+    takes(&server, "one", "4").await;
+    for (name, want) in [("a", json!("one")), ("b", json!("one")), ("c", json!("one")), ("d", Value::Null)] {
+        assert_eq!(server.post(PODS, pod(name)).await.body["spec"]["nodeName"], want, "{name}");
+    }
+    takes(&server, "one", "400").await;
+    assert_eq!(server.post(PODS, pod("e")).await.body["spec"]["nodeName"], "one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_not_given_more_pods_than_it_takes_however_many_come_at_once() {
+    let server = Server::start().await;
+    node(&server, "one", "True").await;
+    takes(&server, "one", "12").await;
+    let created = (0..40).map(|it| {
+        let (server, pod) = (&server, pod(&format!("p{it}")));
+        async move { server.post(PODS, pod).await.body["spec"]["nodeName"] == "one" }
+    });
+    let placed = futures::future::join_all(created).await.into_iter().filter(|it| *it).count();
+    assert!((1..=9).contains(&placed), "{placed} of 12");
+}
+
 #[tokio::test]
 async fn a_binding_places_a_pod_once() {
     let server = Server::start().await;
