@@ -74,6 +74,8 @@ pub struct Page {
     pub after: Option<(Arc<str>, Arc<str>)>,
     /// State as of this revision; the newest when `None`.
     pub at: Option<Revision>,
+    /// How many entries come after `after` at that revision, where an earlier page has told: they need not be counted then.
+    pub left: Option<usize>,
 }
 
 /// Part of a scope's state at one revision.
@@ -148,17 +150,21 @@ impl Store {
         let newest = shared.published().max(state.latest);
         let after = page.after.clone().map(|(namespace, name)| Place { namespace, name });
         let limit = page.limit.unwrap_or(usize::MAX);
+        let told = page.left.filter(|_| after.is_some());
         match page.at.filter(|at| *at < state.latest) {
             None => {
                 let mut all = state.range(scope, after.as_ref());
-                let entries = all.by_ref().take(limit).cloned().collect();
-                Ok(List { entries, revision: page.at.unwrap_or(newest), remaining: all.count() })
+                let entries: Vec<_> = all.by_ref().take(limit).cloned().collect();
+                let known = if after.is_some() { told } else { state.count(scope) };
+                let remaining = remaining(entries.len(), limit, known, || all.count());
+                Ok(List { entries, revision: page.at.unwrap_or(newest), remaining })
             }
             Some(at) => {
                 state.check(at)?;
                 let mut all = state.range_at(scope, after.as_ref(), at);
-                let entries = all.by_ref().take(limit).collect();
-                Ok(List { entries, revision: at, remaining: all.count() })
+                let entries: Vec<_> = all.by_ref().take(limit).collect();
+                let remaining = remaining(entries.len(), limit, told, || all.count());
+                Ok(List { entries, revision: at, remaining })
             }
         }
     }
@@ -260,6 +266,15 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+/// How many entries come after those of a page; `known` is how many there were with them.
+fn remaining(found: usize, limit: usize, known: Option<usize>, count: impl FnOnce() -> usize) -> usize {
+    if found < limit {
+        return 0;
+    }
+    // Where none should be left it costs nothing to look.
+    known.and_then(|it| it.checked_sub(found)).filter(|it| *it > 0).unwrap_or_else(count)
 }
 
 impl Shared {

@@ -1,6 +1,11 @@
 //! One resource in memory: its objects in order, its recent history, its watchers.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc, task::Waker};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::Arc,
+    task::Waker,
+};
 
 use parking_lot::RwLock;
 
@@ -22,6 +27,8 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     objects: BTreeMap<Place, Arc<Entry>>,
+    /// How many of them are in which namespace.
+    counts: HashMap<Arc<str>, usize>,
     pub(crate) history: History,
     watchers: Vec<Arc<Inbox>>,
     /// The newest change; `objects` are the state as of it.
@@ -46,13 +53,40 @@ impl State {
     /// Takes changes in, in revision order, without telling watchers.
     pub(crate) fn apply(&mut self, event: Arc<Event>, bounds: Bounds, garbage: &mut Vec<Garbage>) {
         self.latest = event.revision();
+        let place = event.key().place();
         match event.kind {
-            EventKind::Deleted => drop(self.objects.remove(&event.key().place())),
+            EventKind::Deleted => {
+                if self.objects.remove(&place).is_some() {
+                    self.leave(&place.namespace);
+                }
+            }
             EventKind::Created | EventKind::Updated => {
-                self.objects.insert(event.key().place(), event.entry.clone());
+                let namespace = place.namespace.clone();
+                if self.objects.insert(place, event.entry.clone()).is_none() {
+                    *self.counts.entry(namespace).or_default() += 1;
+                }
             }
         }
         self.history.push(event, bounds, garbage);
+    }
+
+    /// One object less is in the namespace.
+    fn leave(&mut self, namespace: &str) {
+        if let Some(count) = self.counts.get_mut(namespace) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(namespace);
+            }
+        }
+    }
+
+    /// How many objects a scope has, where that is known without looking at them.
+    pub(crate) fn count(&self, scope: &Scope) -> Option<usize> {
+        match (&scope.namespace, &scope.name) {
+            (None, None) => Some(self.objects.len()),
+            (Some(namespace), None) => Some(self.counts.get(namespace).copied().unwrap_or(0)),
+            (_, Some(_)) => None,
+        }
     }
 
     /// Takes a change in that was read back. What history had forgotten stays forgotten.

@@ -40,7 +40,7 @@ async fn lists_are_ordered_scoped_and_paged() {
     let page = |after: Option<(&str, &str)>| Page {
         limit: Some(3),
         after: after.map(|it| (it.0.into(), it.1.into())),
-        at: None,
+        ..Page::default()
     };
     assert_eq!(names(&store, &all, &page(None)), ["a/x", "a/y", "b/x"]);
     assert_eq!(store.list(&all, &page(None)).unwrap().remaining, 1);
@@ -49,6 +49,48 @@ async fn lists_are_ordered_scoped_and_paged() {
     let inside = Scope::namespaced("/pods", "b");
     assert_eq!(names(&store, &inside, &page(Some(("a", "zzz")))), ["b/x"]);
     assert_eq!(names(&store, &inside, &page(Some(("b", "x")))), [""; 0]);
+}
+
+#[tokio::test]
+async fn pages_say_how_many_are_left_whether_they_were_told_or_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let key = |it: u64| Key::new("/pods", ["a", "b", "c"][(it % 3) as usize], format!("p{}", it % 29));
+    for it in 0..160u64 {
+        let key = key(it * 7 + it / 5);
+        let done = match store.get(&key) {
+            None => create(&store, key, "v").await,
+            Some(_) if it % 4 == 0 => delete(&store, key).await,
+            Some(old) => update(&store, key, old.revision, "v").await,
+        };
+        done.unwrap();
+    }
+    let scopes = [Scope::all("/pods"), Scope::namespaced("/pods", "b"), Scope::namespaced("/pods", "none")];
+    for (scope, limit) in scopes.iter().flat_map(|scope| [1, 3, 7, 1000].map(|limit| (scope, limit))) {
+        let (mut page, mut seen) = (Page { limit: Some(limit), ..Page::default() }, 0);
+        let total = names(&store, scope, &Page::default()).len();
+        loop {
+            let told = store.list(scope, &page).unwrap();
+            let counted = store.list(scope, &Page { left: None, ..page.clone() }).unwrap();
+            seen += told.entries.len();
+            assert_eq!((told.remaining, counted.remaining), (total - seen, total - seen), "{scope:?} by {limit}");
+            let Some(last) = told.entries.last().filter(|_| told.remaining > 0) else { break };
+            let after = Some((last.key.namespace.clone(), last.key.name.clone()));
+            page = Page { after, at: Some(told.revision), left: Some(told.remaining), ..page };
+            // The next page is of the state before this, of which nothing changes for the reader.
+            create(&store, Key::new("/pods", "b", format!("later-{}-{limit}-{seen}", scope.namespace.is_some())), "v")
+                .await
+                .unwrap();
+        }
+        assert_eq!(seen, total);
+    }
+    let count: usize = store.list(&Scope::all("/pods"), &Page::default()).unwrap().entries.len();
+    assert_eq!(store.count("/pods"), count);
+    store.close().await;
+    drop(store);
+    let again = open(dir.path());
+    let first = again.list(&Scope::namespaced("/pods", "b"), &Page { limit: Some(1), ..Page::default() }).unwrap();
+    assert_eq!(first.remaining + 1, names(&again, &Scope::namespaced("/pods", "b"), &Page::default()).len());
 }
 
 #[tokio::test]
@@ -65,7 +107,7 @@ async fn later_pages_see_the_state_of_the_first() {
     create(&store, Key::new("/pods", "b", "new"), "v").await.unwrap();
     create(&store, Key::new("/pods", "z", "brief"), "v").await.unwrap();
     delete(&store, Key::new("/pods", "z", "brief")).await.unwrap();
-    let rest = Page { limit: None, after: Some(("a".into(), "x".into())), at: Some(first.revision) };
+    let rest = Page { after: Some(("a".into(), "x".into())), at: Some(first.revision), ..Page::default() };
     let then = store.list(&all, &rest).unwrap();
     let then: Vec<_> = then.entries.iter().map(|it| text(it)).collect();
     assert_eq!(then, ["/pods a/y = v@2", "/pods b/x = v@1", "/pods c/x = v@4"]);

@@ -47,6 +47,9 @@ struct Continue {
     rv: Option<u64>,
     ns: String,
     name: String,
+    /// How many objects of the snapshot come after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<usize>,
 }
 
 /// What a list comes to.
@@ -71,30 +74,36 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>, ApiError> {
 /// Finds the objects of one page.
 pub(crate) async fn find(call: &Call, selection: &Selection) -> Result<Found, ApiError> {
     let query = &call.query;
-    let (after, at) = position(call)?;
+    let Position { after, at, left } = position(call)?;
     let scope = selection.scope(call);
     let store = &call.shared().store;
     let resume = after.clone();
     let expired = |it| history_error(it, resume);
     if selection.is_everything() {
-        let list = store.list(&scope, &Page { limit: query.limit, after, at }).map_err(expired)?;
-        let next = (list.remaining > 0)
-            .then(|| list.entries.last().and_then(|it| token(Some(list.revision), &it.key)))
-            .flatten();
+        let list = store.list(&scope, &Page { limit: query.limit, after, at, left }).map_err(expired)?;
+        let last = list.entries.last().filter(|_| list.remaining > 0);
+        let next = last.and_then(|it| token(Some(list.revision), &it.key, Some(list.remaining)));
         let remaining = next.is_some().then_some(list.remaining);
         return Ok(Found { entries: list.entries, revision: list.revision, next, remaining });
     }
-    let list = store.list(&scope, &Page { limit: None, after, at }).map_err(expired)?;
+    let list = store.list(&scope, &Page { after, at, ..Page::default() }).map_err(expired)?;
     if selection.looks_inside() {
         call.converted.prepare(call.shared(), &call.kind, list.entries.iter().map(|it| &it.value)).await?;
     }
     let mut matching = list.entries.into_iter().filter(|it| selection.matches(it));
     let entries: Vec<_> = matching.by_ref().take(query.limit.unwrap_or(usize::MAX)).collect();
-    let next = matching.next().and_then(|_| entries.last().and_then(|it| token(Some(list.revision), &it.key)));
+    let next = matching.next().and_then(|_| entries.last().and_then(|it| token(Some(list.revision), &it.key, None)));
     Ok(Found { entries, revision: list.revision, next, remaining: None })
 }
 
-type Position = (Option<(Arc<str>, Arc<str>)>, Option<Revision>);
+/// Where a page begins.
+#[derive(Default)]
+struct Position {
+    after: Option<(Arc<str>, Arc<str>)>,
+    at: Option<Revision>,
+    /// How many come after, where that is known.
+    left: Option<usize>,
+}
 
 /// Where to start and on which snapshot, from `continue`, `resourceVersion` and `resourceVersionMatch`.
 fn position(call: &Call) -> Result<Position, ApiError> {
@@ -108,7 +117,10 @@ fn position(call: &Call) -> Result<Position, ApiError> {
         let token = URL_SAFE_NO_PAD.decode(&query.continue_token).ok();
         let token: Option<Continue> = token.and_then(|it| serde_json::from_slice(&it).ok());
         let token = token.ok_or_else(|| ApiError::bad_request("continue key is not valid"))?;
-        return Ok((Some((token.ns.into(), token.name.into())), token.rv.map(Revision)));
+        // Of another state than the token's there may be more or less.
+        let left = token.left.filter(|_| token.rv.is_some());
+        let after = Some((token.ns.into(), token.name.into()));
+        return Ok(Position { after, at: token.rv.map(Revision), left });
     }
     // A page of a version means exactly that one; a whole list means any that is not older.
     let exact = query.resource_version_match == "Exact"
@@ -116,11 +128,12 @@ fn position(call: &Call) -> Result<Position, ApiError> {
     if let Some(asked) = asked.filter(|_| !exact) {
         check_reached(asked, call.shared().store.revision())?;
     }
-    Ok((None, asked.filter(|_| exact)))
+    Ok(Position { at: asked.filter(|_| exact), ..Position::default() })
 }
 
-fn token(revision: Option<Revision>, last: &Key) -> Option<String> {
-    let token = Continue { rv: revision.map(|it| it.0), ns: last.namespace.to_string(), name: last.name.to_string() };
+fn token(revision: Option<Revision>, last: &Key, left: Option<usize>) -> Option<String> {
+    let (ns, name) = (last.namespace.to_string(), last.name.to_string());
+    let token = Continue { rv: revision.map(|it| it.0), ns, name, left };
     serde_json::to_vec(&token).ok().map(|it| URL_SAFE_NO_PAD.encode(it))
 }
 
@@ -142,7 +155,7 @@ pub(crate) fn history_error(error: HistoryError, resume: Option<(Arc<str>, Arc<s
                  may not be in it.",
             );
             let last = Key::new("", &*namespace, &*name);
-            error.details.continue_token = token(None, &last).unwrap_or_default();
+            error.details.continue_token = token(None, &last, None).unwrap_or_default();
             error
         }
         (HistoryError::Compacted { requested, oldest }, None) => {
