@@ -54,6 +54,8 @@ async fn sweep_one(server: &ApiServer, resource: &'static str, is_over: impl Fn(
         let Ok(list) = server.0.store.list(&Scope::all(resource), &page) else { return swept };
         let Some(last) = list.entries.last() else { return swept };
         page.after = Some((last.key.namespace.clone(), last.key.name.clone()));
+        // How many there are is of no interest here; counting them for each page would be.
+        page.left = Some(list.remaining);
         let old = list.entries.into_iter().filter(|it| is_over(it));
         let removals = old.map(|it| {
             let server = server.clone();
