@@ -131,17 +131,35 @@ async fn pass(
         _ => FollowError::Call(Box::new(error)),
     })?;
     futures::pin_mut!(stream);
+    // The version to go on from is in the last event, and is read when the watch ends: most events are of no use for that.
+    let mut last = Vec::new();
+    let ended = events(&mut stream, &mut last, on).await;
+    if !last.is_empty() {
+        let Line { object, .. } = serde_json::from_slice(&last).map_err(FollowError::Parse)?;
+        let seen: Versioned = serde_json::from_str(object.get()).map_err(FollowError::Parse)?;
+        *version = Some(seen.metadata.resource_version);
+    }
+    ended
+}
+
+/// Reads events until the stream ends; `last` is the line of the last one that was taken in.
+async fn events(
+    stream: &mut (impl AsyncBufRead + Unpin),
+    last: &mut Vec<u8>,
+    on: &mut impl FnMut(Change<'_>),
+) -> Result<(), FollowError> {
     let mut line = Vec::new();
-    while read_line(&mut stream, &mut line).await.map_err(FollowError::Read)? {
-        event(&line, version, on)?;
+    while read_line(stream, &mut line).await.map_err(FollowError::Read)? {
+        event(&line, on)?;
+        std::mem::swap(&mut line, last);
         line.clear();
-        // One object of 3 MiB must not hold its buffer for ever.
+        // One object of 3 MiB must not hold its buffer for ever: bookmarks follow.
         line.shrink_to(64 << 10);
     }
     Ok(())
 }
 
-fn event(line: &[u8], version: &mut Option<String>, on: &mut impl FnMut(Change<'_>)) -> Result<(), FollowError> {
+fn event(line: &[u8], on: &mut impl FnMut(Change<'_>)) -> Result<(), FollowError> {
     let Line { kind, object } = serde_json::from_slice(line).map_err(FollowError::Parse)?;
     match kind {
         "ERROR" if object.get().contains("410") => return Err(FollowError::Expired),
@@ -150,8 +168,6 @@ fn event(line: &[u8], version: &mut Option<String>, on: &mut impl FnMut(Change<'
         "BOOKMARK" => {}
         _ => on(Change::Seen(object.get())),
     }
-    let seen: Versioned = serde_json::from_str(object.get()).map_err(FollowError::Parse)?;
-    *version = Some(seen.metadata.resource_version);
     Ok(())
 }
 
