@@ -49,7 +49,7 @@ pub use network::NoRange;
 use crate::{
     events::Recorder,
     network::{Front, Network},
-    pod::Shared,
+    pod::{Shared, Watched},
     pods::Pods,
     register::Size,
     sources::Sources,
@@ -125,6 +125,7 @@ impl Node {
             size,
             memory_root,
             handle: tokio::runtime::Handle::current(),
+            watched: Watched::default(),
             late_writes: parking_lot::Mutex::default(),
             early: Arc::default(),
             buckets,

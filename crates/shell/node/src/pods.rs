@@ -143,9 +143,15 @@ impl Pods {
     }
 
     async fn inspect(self: Arc<Self>) {
+        let mut seen = 0;
         loop {
             tokio::time::sleep(INSPECT_PERIOD).await;
-            for owner in self.owners() {
+            // Asked first: what fails from now on is found the next time.
+            let failures = self.shared.runtime.failures();
+            // While none fails, only those are looked at that have something to be looked at: of idle pods hardly any.
+            let owners = if failures == seen { self.shared.watched.owners() } else { self.owners() };
+            seen = failures;
+            for owner in owners {
                 owner.inspect();
                 owner.inspect_tokens();
                 owner.inspect_volumes().await;

@@ -7,7 +7,10 @@ use std::{
     collections::HashMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -42,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) background: tokio::runtime::Handle,
     /// Instances that guests keep.
     pub(crate) shelf: Shelf,
+    /// Requests that failed, of all guests.
+    pub(crate) failures: AtomicU64,
     threads: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
@@ -94,7 +99,8 @@ impl Runtime {
         let threads = background_threads(machine.cores).map_err(RuntimeError::Thread)?;
         let background = threads.handle().clone();
         let shelf = Shelf::new(engines.pool.map(|it| it.instances));
-        let core = Arc::new(Core { engines, ticker, background, shelf, threads: Mutex::new(Some(threads)) });
+        let (failures, threads) = (AtomicU64::new(0), Mutex::new(Some(threads)));
+        let core = Arc::new(Core { engines, ticker, background, shelf, failures, threads });
         let loader =
             Loader::new(Arc::clone(&core), &config.cache_dir, http_cache, command_cache).map_err(engine_error)?;
         let inner = Inner {
@@ -131,6 +137,11 @@ impl Runtime {
             }
         };
         Ok(Program { code, loaded: Loaded { from, took: started.elapsed() } })
+    }
+
+    /// How many requests failed so far, of all guests: while it stands still, none of them has to be asked.
+    pub fn failures(&self) -> u64 {
+        self.inner.core.failures.load(Ordering::Acquire)
     }
 
     /// Where what runs long runs.

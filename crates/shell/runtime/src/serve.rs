@@ -8,7 +8,7 @@ use std::{
         Arc, OnceLock,
         atomic::{
             AtomicU64, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed},
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
     time::Duration,
@@ -158,6 +158,8 @@ impl HttpGuest {
     pub(crate) fn fail(&self, kind: FailureKind) {
         let count = self.failed.fetch_add(1, Relaxed) + 1;
         self.failure_sender().send_replace(Some(Failure { count, kind }));
+        // Last: whoever sees this count sees the failure.
+        self.code.core.failures.fetch_add(1, Release);
     }
 
     fn admit(self: &Arc<Self>) -> Result<Admission, CallError> {

@@ -508,6 +508,13 @@ impl Machine {
         self.tokens_due = others.into_iter().chain(at).min();
     }
 
+    /// Whether it has to be looked at from time to time: for its tokens, for what its volumes hold, or to try a change of
+    /// resources again.
+    pub(super) fn is_watched(&self) -> bool {
+        let wants = self.tokens_due.is_some() || !self.size_limits.is_empty() || self.resize.is_retried();
+        wants && !self.is_settled()
+    }
+
     /// The volumes that come late are there, and follow their sources from now on.
     pub(super) fn made_late(&mut self) {
         self.late_made = true;

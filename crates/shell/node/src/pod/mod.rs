@@ -21,6 +21,7 @@ mod start;
 mod status;
 mod stop;
 mod usage;
+mod watched;
 
 use std::{
     fmt,
@@ -41,6 +42,7 @@ pub(crate) use shared::Shared;
 pub(crate) use start::confine;
 pub(crate) use status::time;
 pub(crate) use usage::Usage;
+pub(crate) use watched::Watched;
 
 use crate::{api, events::Level, sources::Referrer, volumes};
 
@@ -207,7 +209,13 @@ impl Owner {
 
     async fn drive(self: Arc<Self>) {
         loop {
-            let step = self.machine.lock().next(now());
+            let (step, is_watched) = {
+                let mut machine = self.machine.lock();
+                (machine.next(now()), machine.is_watched())
+            };
+            if is_watched {
+                self.shared.watched.add(&self);
+            }
             match step {
                 Step::Idle => return,
                 Step::Timer(at) => self.arm(at),

@@ -33,6 +33,11 @@ impl Resize {
         self.waits = Some((condition, message.into(), since));
     }
 
+    /// Whether it is tried again from time to time.
+    pub(super) fn is_retried(&self) -> bool {
+        self.waits.as_ref().is_some_and(|it| it.0 == IN_PROGRESS)
+    }
+
     /// What to add to the status: the condition, or that there is none any more.
     pub(super) fn conditions(&mut self) -> Vec<Value> {
         let now = self.waits.as_ref().map(|it| it.0);
@@ -123,7 +128,7 @@ impl Machine {
 
     /// Whether a change that waits is to be tried again.
     pub(super) fn retry_resize(&mut self) -> bool {
-        let waits = self.resize.waits.as_ref().is_some_and(|it| it.0 == IN_PROGRESS) && !self.is_settled();
+        let waits = self.resize.is_retried() && !self.is_settled();
         self.refetch_if(waits);
         waits
     }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::PodKey;
+use super::{PodKey, watched::Watched};
 use crate::{
     NodeConfig, early,
     events::Recorder,
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) memory_root: Option<PathBuf>,
     /// Where the node's own work runs.
     pub(crate) handle: Handle,
+    /// Pods that have to be looked at from time to time.
+    pub(crate) watched: Watched,
     /// Held while volumes that come late are written.
     pub(crate) late_writes: Mutex<()>,
     /// What guests keep, by the uid of their namespace.

@@ -400,6 +400,7 @@ pub(super) async fn fetch(
         })?;
         fetched.tokens = tokens;
         owner.machine.lock().renew_tokens_at(renewal, part);
+        owner.shared.watched.add(owner);
     }
     Ok(fetched)
 }
