@@ -94,11 +94,10 @@ pub fn update_status(kind: &Kind, new: &mut Value, old: &Value) {
         return;
     }
     keep_metadata(new, old);
-    let names = |object: &Value| object.as_object().into_iter().flat_map(|it| it.keys().cloned()).collect::<Vec<_>>();
-    for field in names(new).iter().chain(&names(old)) {
-        if !matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status") {
-            keep(new, old, field);
-        }
+    let is_kept = |field: &str| !matches!(field, "apiVersion" | "kind" | "metadata" | "status");
+    meta::as_map(new).retain(|field, _| !is_kept(field) || old.get(field).is_some());
+    for field in old.as_object().into_iter().flat_map(|it| it.keys()).filter(|it| is_kept(it)) {
+        keep(new, old, field);
     }
     if kind.is("", "Pod") {
         // A node reports on its pods; it does not disown them.

@@ -210,6 +210,7 @@ impl Walk<'_> {
             (Shape::IntOrText, Value::Number(number))
                 if number.as_i64().is_some_and(|it| i32::try_from(it).is_ok()) => {}
             (Shape::Bytes, Value::String(text)) => base64(text).map_err(|e| format!("{}: {e}", self.shown_path()))?,
+            (Shape::Time, Value::String(text)) if is_canonical(text) => {}
             (Shape::Time | Shape::MicroTime, Value::String(text)) => {
                 let time = text.parse::<jiff::Timestamp>();
                 let time = time.map_err(|_| format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\""))?;
@@ -232,14 +233,13 @@ impl Walk<'_> {
     fn object(&mut self, shape: &Shape, value: &mut Value) -> Result<(), String> {
         let (Some(definition), Value::Object(map)) = (shape.definition(), value) else { return Ok(()) };
         let outer = std::mem::replace(&mut self.type_name, definition.type_name());
-        let unknown: Vec<String> = map.keys().filter(|it| definition.field(it).is_none()).cloned().collect();
-        for name in unknown {
-            map.remove(&name);
-            if self.unknown.len() < PROBLEMS_MAX {
-                self.unknown.push(self.join(&name));
+        map.retain(|name, it| {
+            let known = definition.field(name).is_some();
+            if !known && self.unknown.len() < PROBLEMS_MAX {
+                self.unknown.push(self.join(name));
             }
-        }
-        map.retain(|_, it| !it.is_null());
+            known && !it.is_null()
+        });
         for (name, it) in map.iter_mut() {
             if let Some(Field { shape, .. }) = definition.field(name) {
                 let step = if self.path.is_empty() { Step::First(name) } else { Step::Key(name) };
@@ -304,6 +304,23 @@ impl Walk<'_> {
         let (owner, path, wanted) = (self.type_name, self.shown_path(), go_type(shape));
         format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}")
     }
+}
+
+/// Whether a time is written as this server writes times, and is one: most are, and need no reading and writing again.
+fn is_canonical(text: &str) -> bool {
+    const FORM: &[u8; 20] = b"0000-00-00T00:00:00Z";
+    let bytes = text.as_bytes();
+    let fits = |(it, form): (&u8, &u8)| if *form == b'0' { it.is_ascii_digit() } else { it == form };
+    let number = |at: usize| (bytes[at] - b'0') * 10 + (bytes[at + 1] - b'0');
+    bytes.len() == FORM.len()
+        && bytes.iter().zip(FORM).all(fits)
+        && matches!(bytes[0], b'1' | b'2')
+        && (1..=12).contains(&number(5))
+        // No month has fewer days; the last ones of the others are read.
+        && (1..=28).contains(&number(8))
+        && number(11) < 24
+        && number(14) < 60
+        && number(17) < 60
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -457,6 +474,36 @@ mod tests {
         let decoded = decode(kind, lease, vec![], FieldValidation::Strict).expect("decodes").object;
         assert_eq!(decoded["metadata"]["creationTimestamp"], "2026-01-02T02:04:05Z");
         assert_eq!(decoded["spec"]["renewTime"], "2026-01-02T03:04:05.000000Z");
+    }
+
+    #[test]
+    fn only_what_reading_and_writing_would_leave_alone_is_a_canonical_time() {
+        for text in ["2026-01-02T03:04:05Z", "1999-12-28T23:59:59Z", "2026-02-28T00:00:00Z"] {
+            assert!(is_canonical(text), "{text}");
+            assert_eq!(crate::meta::format_time(text.parse().expect("a time")), text);
+        }
+        for text in [
+            "2026-13-02T03:04:05Z",
+            "2026-00-02T03:04:05Z",
+            "2026-01-29T03:04:05Z",
+            "2026-01-00T03:04:05Z",
+            "2026-01-02T24:04:05Z",
+            "2026-01-02T03:60:05Z",
+            "2026-01-02T03:04:60Z",
+            "2026-01-02t03:04:05Z",
+            "2026-01-02T03:04:05z",
+            "2026-01-02T03:04:05.0Z",
+            "2026-01-02T03:04:05+00:00",
+            "2026-1-002T03:04:05Z",
+            "2026-01-02T0a:04:05Z",
+            "x026-01-02T03:04:05Z",
+            "",
+            "Z",
+            "2026-01-02Z",
+            "202é-01-02T03:04:05Z",
+        ] {
+            assert!(!is_canonical(text), "{text}");
+        }
     }
 
     #[test]

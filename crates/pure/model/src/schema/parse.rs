@@ -1,6 +1,6 @@
 //! JSON text to values, noting fields that appear twice.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -70,7 +70,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut list = Vec::new();
         let length = self.path.len();
         loop {
-            self.path.push_str(&format!("[{}]", list.len()));
+            // Writing to a string cannot fail.
+            let _ = write!(self.path, "[{}]", list.len());
             let next = items.next_element_seed(Seed { path: self.path, duplicates: self.duplicates })?;
             self.path.truncate(length);
             match next {

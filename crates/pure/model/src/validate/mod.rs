@@ -99,12 +99,16 @@ pub fn check_status(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     if let Some(custom) = &kind.custom {
         return defined(kind, custom, new, Some(old));
     }
-    let mut causes = Vec::new();
-    metadata::check(kind, &At::root(new, true), Some(&At::root(old, true)), &mut causes);
-    if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
-        custom::check::stored_versions(&At::root(new, true), &mut causes);
-    }
-    causes
+    let pass = |named: bool| {
+        let mut causes = Vec::new();
+        metadata::check(kind, &At::root(new, named), Some(&At::root(old, named)), &mut causes);
+        if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+            custom::check::stored_versions(&At::root(new, named), &mut causes);
+        }
+        causes
+    };
+    let found = pass(false);
+    if found.is_empty() { found } else { pass(true) }
 }
 
 /// What the kind itself asks for.
