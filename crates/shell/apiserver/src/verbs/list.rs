@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use eyot_model::status::{ApiError, Cause, CauseReason};
-use eyot_store::{Entry, HistoryError, Key, Page, Revision};
+use eyot_store::{Entry, HistoryError, Key, List, Page, Revision, Scope, Store};
 use http::Response;
 use http_body::{Frame, SizeHint};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ use crate::{
 
 /// Bytes of a list that are copied together before they are handed to the connection.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+/// Objects among which selected ones are looked for at a time, at least.
+const PIECE_MIN: usize = 256;
 
 /// Answers `GET` of one object.
 pub(crate) async fn get(call: &Call, name: &str) -> Result<Response<Body>, ApiError> {
@@ -74,35 +76,89 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>, ApiError> {
 /// Finds the objects of one page.
 pub(crate) async fn find(call: &Call, selection: &Selection) -> Result<Found, ApiError> {
     let query = &call.query;
-    let Position { after, at, left } = position(call)?;
+    let from = position(call)?;
     let scope = selection.scope(call);
     let store = &call.shared().store;
-    let resume = after.clone();
-    let expired = |it| history_error(it, resume);
+    let resume = from.after.clone();
     if selection.is_everything() {
-        let list = store.list(&scope, &Page { limit: query.limit, after, at, left }).map_err(expired)?;
+        let list = store.list(&scope, &from.page(query.limit)).map_err(|it| history_error(it, resume))?;
         let last = list.entries.last().filter(|_| list.remaining > 0);
         let next = last.and_then(|it| token(Some(list.revision), &it.key, Some(list.remaining)));
         let remaining = next.is_some().then_some(list.remaining);
         return Ok(Found { entries: list.entries, revision: list.revision, next, remaining });
     }
-    let list = store.list(&scope, &Page { after, at, ..Page::default() }).map_err(expired)?;
+    if let Some(limit) = query.limit.filter(|_| !selection.looks_inside()) {
+        return search(store, &scope, selection, from, limit).map_err(|it| history_error(it, resume));
+    }
+    let list = store.list(&scope, &from.page(None)).map_err(|it| history_error(it, resume))?;
     if selection.looks_inside() {
         call.converted.prepare(call.shared(), &call.kind, list.entries.iter().map(|it| &it.value)).await?;
     }
+    Ok(select(list, selection, query.limit.unwrap_or(usize::MAX)))
+}
+
+/// The first objects of a list that are selected.
+fn select(list: List, selection: &Selection, limit: usize) -> Found {
     let mut matching = list.entries.into_iter().filter(|it| selection.matches(it));
-    let entries: Vec<_> = matching.by_ref().take(query.limit.unwrap_or(usize::MAX)).collect();
+    let entries: Vec<_> = matching.by_ref().take(limit).collect();
     let next = matching.next().and_then(|_| entries.last().and_then(|it| token(Some(list.revision), &it.key, None)));
-    Ok(Found { entries, revision: list.revision, next, remaining: None })
+    Found { entries, revision: list.revision, next, remaining: None }
+}
+
+/// Looks for selected objects in pieces of the list, so that a page of a long one costs what it shows and little more.
+fn search(
+    store: &Store,
+    scope: &Scope,
+    selection: &Selection,
+    from: Position,
+    limit: usize,
+) -> Result<Found, HistoryError> {
+    let mut size = limit.max(PIECE_MIN);
+    let (mut entries, mut left): (Vec<Arc<Entry>>, _) = (Vec::new(), 0);
+    let mut at = from.clone();
+    loop {
+        let list = match store.list(scope, &at.page(Some(size))) {
+            // More was written meanwhile than history holds: all at once is of one state as well.
+            Err(_) if at.after != from.after => {
+                return Ok(select(store.list(scope, &from.page(None))?, selection, limit));
+            }
+            other => other?,
+        };
+        let last = list.entries.last().map(|it| (it.key.namespace.clone(), it.key.name.clone()));
+        let mut piece = list.entries.into_iter();
+        while let Some(entry) = piece.next() {
+            if !selection.matches(&entry) {
+                continue;
+            }
+            if entries.len() == limit {
+                let next = entries.last().and_then(|it| token(Some(list.revision), &it.key, Some(left)));
+                return Ok(Found { entries, revision: list.revision, next, remaining: None });
+            }
+            entries.push(entry);
+            left = piece.len() + list.remaining;
+        }
+        if list.remaining == 0 {
+            return Ok(Found { entries, revision: list.revision, next: None, remaining: None });
+        }
+        at = Position { after: last, at: Some(list.revision), left: Some(list.remaining) };
+        // Few are selected, it seems.
+        size = size.saturating_mul(2);
+    }
 }
 
 /// Where a page begins.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Position {
     after: Option<(Arc<str>, Arc<str>)>,
     at: Option<Revision>,
     /// How many come after, where that is known.
     left: Option<usize>,
+}
+
+impl Position {
+    fn page(&self, limit: Option<usize>) -> Page {
+        Page { limit, after: self.after.clone(), at: self.at, left: self.left }
+    }
 }
 
 /// Where to start and on which snapshot, from `continue`, `resourceVersion` and `resourceVersionMatch`.

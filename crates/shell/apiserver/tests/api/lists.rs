@@ -42,6 +42,35 @@ async fn pages_work_with_selectors() {
 }
 
 #[tokio::test]
+async fn pages_of_what_is_selected_are_all_of_it_however_rare_it_is() {
+    let server = Server::start().await;
+    let app = |it: usize| if it % 97 == 5 { "rare" } else { ["x", "y"][it % 2] };
+    let maps: Vec<(String, &str)> = (0..900).map(|it| (format!("m{it:03}"), app(it))).collect();
+    futures::future::join_all(maps.iter().map(|(name, app)| server.map(name, json!({"app": app})))).await;
+    for (app, limit) in [("x", 100), ("x", 449), ("rare", 2), ("rare", 9), ("rare", 500), ("none", 3)] {
+        let all: Vec<&str> = maps.iter().filter(|it| it.1 == app).map(|it| it.0.as_str()).collect();
+        let uri = format!("{MAPS}?limit={limit}&labelSelector=app%3D{app}");
+        let (mut seen, mut token, mut revision) = (Vec::new(), String::new(), Value::Null);
+        loop {
+            let page = server.get(&format!("{uri}&continue={token}")).await.body;
+            seen.extend(names(&page).into_iter().map(str::to_owned));
+            assert!(revision.is_null() || revision == page["metadata"]["resourceVersion"], "{app} by {limit}");
+            revision = page["metadata"]["resourceVersion"].clone();
+            let Some(next) = page["metadata"]["continue"].as_str() else { break };
+            assert_eq!(names(&page).len(), limit, "{app} by {limit}");
+            token = next.to_owned();
+            // Of no consequence for the pages that follow.
+            server.map(&format!("later-{app}-{limit}-{}", seen.len()), json!({"app": app})).await;
+        }
+        assert_eq!(seen, all, "{app} by {limit}");
+        let later = server.get(&format!("{MAPS}?labelSelector=app%3D{app}")).await.body;
+        for name in names(&later).into_iter().filter(|it| it.starts_with("later-")) {
+            server.delete(&format!("{MAPS}/{name}"), Value::Null).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_forgotten_snapshot_is_expired() {
     let server = Server::start_with(Options { history_events_max: 4, ..Options::new(attributes) }).await;
     for name in ["a", "b", "c"] {
