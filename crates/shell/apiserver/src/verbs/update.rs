@@ -15,7 +15,7 @@ use eyot_model::{
 };
 use eyot_store::{Entry, Revision, WriteError};
 use http::Response;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     Body,
@@ -86,8 +86,10 @@ pub(crate) async fn patch(
     }
     let patch = read_patch(call, &body)?;
     let changed = change(call, name, aspect, |call, old| {
-        let patched = patched(call, name, patch_type, old, &patch)?;
+        let mut patched = patched(call, name, patch_type, old, &patch)?;
+        let untouched = untouched(call, &mut patched, patch_type, &patch);
         let mut new = incoming::fields(call, patched, Vec::new())?;
+        meta::as_map(&mut new).extend(untouched);
         incoming::settle(call, &mut new, Some(name))?;
         Ok(new)
     });
@@ -95,10 +97,22 @@ pub(crate) async fn patch(
     present::respond(call, 200, &changed.value)
 }
 
-/// Reads the patch in a request's body.
+/// Takes out the fields of an object that a patch does not name: they are as they were stored, and need not be checked anew
+/// with every status.
+fn untouched(call: &Call, patched: &mut Value, patch_type: PatchType, patch: &Value) -> Map<String, Value> {
+    let (Some(patch), Value::Object(object)) = (patch.as_object(), patched) else { return Map::new() };
+    // A patch in JSON names its places elsewhere, directives speak of others, and custom objects are read as a whole.
+    if patch_type == PatchType::Json || call.kind.custom.is_some() || patch.keys().any(|it| it.starts_with('$')) {
+        return Map::new();
+    }
+    let names: Vec<String> = object.keys().filter(|it| !patch.contains_key(*it)).cloned().collect();
+    names.into_iter().filter_map(|name| object.remove_entry(&name)).collect()
+}
+
+/// Reads the patch in a request's body. What it says twice counts as it is said last, which nobody is told.
 pub(crate) fn read_patch(call: &Call, body: &Bytes) -> Result<Value, ApiError> {
     call.query.check_patch(false)?;
-    Ok(decode::decode(body, accept::Syntax::Json)?.value)
+    decode::plain(body)
 }
 
 fn patched(call: &Call, name: &str, patch_type: PatchType, old: &Value, patch: &Value) -> Result<Value, ApiError> {

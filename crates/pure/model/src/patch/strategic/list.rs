@@ -28,7 +28,12 @@ pub(super) fn merge(
     };
     let order: Vec<String> = changes.iter().map(|it| identity(it, key)).collect::<Result<_, _>>()?;
     let before: Vec<String> = kept.iter().filter_map(|it| identity(it, key).ok()).collect();
+    let is_new = kept.is_empty();
     let merged = merge_objects(kept, &changes, item, key)?;
+    if is_new {
+        // In the patch's order already.
+        return Ok(merged);
+    }
     Ok(arrange(merged, &order, &before, |it| identity(it, key).unwrap_or_default()))
 }
 
@@ -42,20 +47,20 @@ fn merge_scalars(current: Vec<Value>, patch: &[Value]) -> Vec<Value> {
     arrange(merged, &order, &before, Value::to_string)
 }
 
-enum Special {
+enum Special<'a> {
     /// The list starts anew with these.
-    Replaced(Vec<Value>),
+    Replaced(Vec<&'a Value>),
     /// What stays of the old list, and what is merged into it.
-    Kept(Vec<Value>, Vec<Value>),
+    Kept(Vec<Value>, Vec<&'a Value>),
 }
 
 /// Carries out the elements that are directives.
-fn special(mut current: Vec<Value>, patch: &[Value], key: &str) -> Result<Special, PatchError> {
+fn special<'a>(mut current: Vec<Value>, patch: &'a [Value], key: &str) -> Result<Special<'a>, PatchError> {
     let (mut changes, mut replaced) = (Vec::new(), false);
     let mut deleted = HashSet::new();
     for element in patch {
         match element.get(PATCH) {
-            None => changes.push(element.clone()),
+            None => changes.push(element),
             Some(Value::String(directive)) if directive == "replace" => replaced = true,
             Some(Value::String(directive)) if directive == "delete" => {
                 let no_key = || PatchError::Unprocessable("delete patch type with no merge key defined".into());
@@ -76,7 +81,7 @@ fn special(mut current: Vec<Value>, patch: &[Value], key: &str) -> Result<Specia
     Ok(Special::Kept(current, changes))
 }
 
-fn merge_objects(mut list: Vec<Value>, changes: &[Value], item: &Shape, key: &str) -> Result<Vec<Value>, PatchError> {
+fn merge_objects(mut list: Vec<Value>, changes: &[&Value], item: &Shape, key: &str) -> Result<Vec<Value>, PatchError> {
     let mut at: HashMap<String, usize> = HashMap::new();
     for (i, it) in list.iter().enumerate() {
         // The first of several with one key is the one that merges.
@@ -102,11 +107,12 @@ fn merge_objects(mut list: Vec<Value>, changes: &[Value], item: &Shape, key: &st
 
 /// The merge key's value as text, in which different types stay different.
 fn identity(element: &Value, key: &str) -> Result<String, PatchError> {
-    element
-        .get(key)
-        .filter(|it| !it.is_null())
-        .map(Value::to_string)
-        .ok_or_else(|| PatchError::Unprocessable(format!("map: {element} does not contain declared merge key: {key}")))
+    match element.get(key) {
+        // Nothing else is quoted; writing it as JSON would take longer than the rest of a merge.
+        Some(Value::String(text)) => Ok(["\"", text.as_str(), "\""].concat()),
+        Some(value) if !value.is_null() => Ok(value.to_string()),
+        _ => Err(PatchError::Unprocessable(format!("map: {element} does not contain declared merge key: {key}"))),
+    }
 }
 
 /// Removes scalars from a list of the object.
