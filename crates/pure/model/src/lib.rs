@@ -15,6 +15,7 @@ pub mod custom;
 pub mod defaults;
 pub mod fields;
 pub mod inert;
+pub mod json;
 pub mod kinds;
 pub mod limits;
 pub mod meta;

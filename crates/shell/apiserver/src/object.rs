@@ -4,7 +4,7 @@
 //! and lets a delete restamp the last version without parsing it. Entry points: [`Encoded::new`], [`restamp`].
 
 use bytes::Bytes;
-use eyot_model::status::ApiError;
+use eyot_model::{json, status::ApiError};
 use eyot_store::{Entry, Revision};
 use serde_json::Value;
 
@@ -114,7 +114,7 @@ fn until_quote(bytes: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Parses a stored entry.
 pub(crate) fn parse(entry: &Entry) -> Result<Value, ApiError> {
-    serde_json::from_slice(&entry.value).map_err(|it| ApiError::internal(format!("{} is damaged: {it}", entry.key)))
+    json::parse(&entry.value).map_err(|it| ApiError::internal(format!("{} is damaged: {it}", entry.key)))
 }
 
 /// The raw `metadata` of stored bytes.

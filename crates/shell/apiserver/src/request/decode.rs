@@ -37,7 +37,7 @@ pub(crate) fn decode(bytes: &[u8], syntax: Syntax) -> Result<Decoded, ApiError> 
 
 /// Decodes a whole body of JSON, in which keys may be given twice.
 pub(crate) fn plain(bytes: &[u8]) -> Result<Value, ApiError> {
-    serde_json::from_slice(bytes).map_err(|it| malformed("JSON", &it))
+    eyot_model::json::parse(bytes).map_err(|it| malformed("JSON", &it))
 }
 
 fn malformed(what: &str, error: &dyn fmt::Display) -> ApiError {
