@@ -23,6 +23,8 @@ const INITIALIZED: usize = 1;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Conditions {
     known: [Option<(bool, Moment)>; 4],
+    /// Which ones ever said why they did not hold: that has to be taken back when they do.
+    blamed: [bool; 4],
 }
 
 impl Conditions {
@@ -32,6 +34,7 @@ impl Conditions {
             if let Some(index) = CONDITIONS.iter().position(|it| *it == condition.type_) {
                 let since = moment(condition.last_transition_time.as_ref()).unwrap_or_default();
                 self.known[index] = Some((condition.status == "True", since));
+                self.blamed[index] |= condition.status != "True";
             }
         }
     }
@@ -42,7 +45,8 @@ impl Conditions {
     }
 
     fn update(&mut self, values: [bool; 4], now: Moment) {
-        for (known, value) in self.known.iter_mut().zip(values) {
+        for ((known, blamed), value) in self.known.iter_mut().zip(&mut self.blamed).zip(values) {
+            *blamed |= !value;
             if known.is_none_or(|(was, _)| was != value) {
                 *known = Some((value, now));
             }
@@ -126,11 +130,17 @@ impl Machine {
                     json!(format!("containers with unready status: [{}]", unready.join(" "))),
                 ),
             };
-            out.push(json!({
-                "type": kind, "status": if *value { "True" } else { "False" },
-                "lastProbeTime": null, "lastTransitionTime": time(*since), "reason": reason, "message": message,
-                "observedGeneration": (self.generation > 0).then_some(self.generation),
-            }));
+            let mut condition = json!({
+                "type": kind, "status": if *value { "True" } else { "False" }, "lastTransitionTime": time(*since),
+            });
+            if self.conditions.blamed[index] {
+                condition["reason"] = reason;
+                condition["message"] = message;
+            }
+            if self.generation > 0 {
+                condition["observedGeneration"] = json!(self.generation);
+            }
+            out.push(condition);
         }
         out.extend(self.resize.conditions());
         out
