@@ -23,8 +23,8 @@ impl Encoded {
         let incomplete = || ApiError::internal("an object without kind, apiVersion or metadata came to be stored");
         let map = object.as_object().ok_or_else(incomplete)?;
         let metadata = map.get("metadata").and_then(Value::as_object).ok_or_else(incomplete)?;
-        // Objects are a few hundred bytes to a few KiB.
-        let mut bytes = Vec::with_capacity(1024);
+        // Objects are a few hundred bytes to a few KiB, and this lives only until they are stored.
+        let mut bytes = Vec::with_capacity(4096);
         for (lead, field) in [(r#"{"kind":"#, "kind"), (r#","apiVersion":"#, "apiVersion")] {
             bytes.extend_from_slice(lead.as_bytes());
             serde_json::to_writer(&mut bytes, map.get(field).ok_or_else(incomplete)?).map_err(internal)?;

@@ -60,6 +60,12 @@ async fn call(
     client.request_text(request).await.map_err(failed)
 }
 
+/// A value as a body, written without the detour of formatting: each pod has its status written.
+fn bytes(value: &serde_json::Value) -> Vec<u8> {
+    // Only keys that are no texts cannot be written, which a value does not have.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
 /// The object at `path`, or `None`.
 pub(crate) async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<Option<T>, ApiError> {
     let text = match call(client, http::Method::GET, path, "", Vec::new()).await {
@@ -76,7 +82,7 @@ pub(crate) async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Res
 
 /// Patches what is at `path`.
 pub(crate) async fn patch(client: &Client, path: &str, kind: &str, patch: &serde_json::Value) -> Result<(), ApiError> {
-    call(client, http::Method::PATCH, path, kind, patch.to_string().into_bytes()).await.map(drop)
+    call(client, http::Method::PATCH, path, kind, bytes(patch)).await.map(drop)
 }
 
 /// Posts `object` to `path` and reads the answer.
@@ -86,7 +92,7 @@ pub(crate) async fn post<T: DeserializeOwned>(
     object: &serde_json::Value,
 ) -> Result<T, ApiError> {
     let method = http::Method::POST;
-    let text = call(client, method.clone(), path, "application/json", object.to_string().into_bytes()).await?;
+    let text = call(client, method.clone(), path, "application/json", bytes(object)).await?;
     serde_json::from_str(&text).map_err(|error| ApiError::Call {
         method,
         path: path.to_owned(),
@@ -96,7 +102,7 @@ pub(crate) async fn post<T: DeserializeOwned>(
 
 /// Creates an object in the collection at `path`.
 pub(crate) async fn create(client: &Client, path: &str, object: &serde_json::Value) -> Result<(), ApiError> {
-    call(client, http::Method::POST, path, "application/json", object.to_string().into_bytes()).await.map(drop)
+    call(client, http::Method::POST, path, "application/json", bytes(object)).await.map(drop)
 }
 
 /// Deletes the object at `path` at once, if it still has `uid`.
