@@ -1,7 +1,8 @@
 //! Bodies of requests to functions, up to a bound.
 //!
 //! Start at [`bound`]. A body whose length is told beforehand and is too much is refused before anything of it is read and
-//! before anybody is woken for it; of any other so much is passed on as the bound allows, and then it breaks off.
+//! before anybody is woken for it; of any other so much is passed on as the bound allows, and then it breaks off. What has no
+//! bound, or no body, costs nothing.
 
 use std::{
     pin::Pin,
@@ -22,27 +23,29 @@ pub(crate) struct Bounded<B> {
     body: B,
     /// Bytes that may still come.
     left: u64,
-    passed: Arc<AtomicBool>,
+    /// Set when more come; absent where none can be too many.
+    passed: Option<Arc<AtomicBool>>,
 }
 
 /// Tells whether a body passed its bound, after it was given away.
 #[derive(Debug)]
-pub(crate) struct Passed(Arc<AtomicBool>);
+pub(crate) struct Passed(Option<Arc<AtomicBool>>);
 
 impl Passed {
     /// Whether it did.
     pub(crate) fn is_true(&self) -> bool {
-        self.0.load(Relaxed)
+        self.0.as_ref().is_some_and(|it| it.load(Relaxed))
     }
 }
 
-/// `body` with at most `most` bytes; `None` where it says by itself that it has more.
-pub(crate) fn bound<B: Body>(body: B, most: u64) -> Option<(Bounded<B>, Passed)> {
-    if body.size_hint().lower() > most {
+/// `body` with at most `most` bytes, if there is a bound; `None` where it says by itself that it has more.
+pub(crate) fn bound<B: Body>(body: B, most: Option<u64>) -> Option<(Bounded<B>, Passed)> {
+    let left = most.unwrap_or(u64::MAX);
+    if body.size_hint().lower() > left {
         return None;
     }
-    let passed = Arc::new(AtomicBool::new(false));
-    Some((Bounded { body, left: most, passed: passed.clone() }, Passed(passed)))
+    let passed = (most.is_some() && !body.is_end_stream()).then(Arc::default);
+    Some((Bounded { body, left, passed: passed.clone() }, Passed(passed)))
 }
 
 impl<B> Body for Bounded<B>
@@ -67,7 +70,9 @@ where
             }
             None => {
                 self.left = 0;
-                self.passed.store(true, Relaxed);
+                if let Some(passed) = &self.passed {
+                    passed.store(true, Relaxed);
+                }
                 Poll::Ready(Some(Err("the request's body is larger than functions take".into())))
             }
         }
@@ -91,16 +96,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_ends_at_its_bound_and_one_that_tells_its_length_before_it() {
-        assert!(bound(full("12345"), 4).is_none());
-        let (whole, passed) = bound(full("1234"), 4).unwrap();
+        assert!(bound(full("12345"), Some(4)).is_none());
+        let (whole, passed) = bound(full("1234"), Some(4)).unwrap();
         assert_eq!(whole.collect().await.unwrap().to_bytes(), "1234");
         assert!(!passed.is_true());
         let parts = ["123", "4", "5"].map(|it| Ok::<_, BoxError>(Frame::data(Bytes::from_static(it.as_bytes()))));
-        let (mut long, passed) = bound(StreamBody::new(futures::stream::iter(parts)), 4).unwrap();
+        let (mut long, passed) = bound(StreamBody::new(futures::stream::iter(parts)), Some(4)).unwrap();
         for part in ["123", "4"] {
             assert_eq!(long.frame().await.unwrap().unwrap().into_data().unwrap(), part);
             assert!(!passed.is_true());
         }
         assert!(long.frame().await.unwrap().is_err() && passed.is_true());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_too_long_is_not_watched() {
+        let (whole, passed) = bound(full("12345"), None).unwrap();
+        assert!(passed.0.is_none());
+        assert_eq!(whole.collect().await.unwrap().to_bytes(), "12345");
+        let (_, passed) = bound(eyot_dispatch::empty(), Some(4)).unwrap();
+        assert!(passed.0.is_none() && !passed.is_true());
     }
 }

@@ -103,8 +103,8 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let most = if pool.hold.is_some() { gateway.config.function_body_max } else { u64::MAX };
-    let too_long = || ForwardError::TooLong { service: pool.name.to_string(), most };
+    let most = pool.hold.is_some().then_some(gateway.config.function_body_max);
+    let too_long = || ForwardError::TooLong { service: pool.name.to_string(), most: most.unwrap_or(u64::MAX) };
     // Before it is counted: nobody is woken for what is not carried.
     let (body, passed) = bound(body, most).ok_or_else(too_long)?;
     // Whoever answers takes part in it, so that a stream that outlives the response is counted to its own end.
