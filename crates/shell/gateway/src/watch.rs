@@ -227,7 +227,10 @@ impl Follower {
         let started = Instant::now();
         let gateway = &self.gateway;
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let site = Site { http_port: gateway.config.http_port, addresses: &gateway.config.addresses, now: &now };
+        let config = &gateway.config;
+        let inside = format!("svc.{}", config.cluster_domain);
+        let function_domains = [config.function_domain.as_str(), &inside];
+        let site = Site { http_port: config.http_port, addresses: &config.addresses, function_domains, now: &now };
         let backends = |service: &Name, port| gateway.services.pool(service, port);
         self.stale_statuses = false;
         let stale_routes = std::mem::take(&mut self.stale_routes);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Backends, Site, Target, created,
+    Backends, Site, Target, claims, created,
     spec::{IngressBackend, IngressPath, IngressSpec},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) fn ingresses<B: Clone>(
         if !is_ours(object) {
             continue;
         }
-        let mut reader = Reader { name, world, backends, complaints: Vec::new() };
+        let mut reader = Reader { name, world, site, backends, complaints: Vec::new() };
         match IngressSpec::deserialize(&object.spec) {
             Ok(spec) => routes.extend(reader.routes(&spec, created(object))),
             Err(error) => reader.complaints.push(format!("not served: spec: {error}")),
@@ -58,6 +58,7 @@ fn is_ours(object: &Ingress) -> bool {
 struct Reader<'a, B> {
     name: &'a Name,
     world: &'a World,
+    site: Site<'a>,
     backends: Backends<'a, B>,
     complaints: Vec<String>,
 }
@@ -76,6 +77,10 @@ impl<B: Clone> Reader<'_, B> {
                     continue;
                 }
             };
+            if let Some(refusal) = claims::refusal(&host, &self.name.namespace, self.world, self.site) {
+                self.complaints.push(format!("rule left out: {refusal}"));
+                continue;
+            }
             let paths = rule.http.iter().flat_map(|it| &it.paths);
             let rules: Vec<Rule<B>> = paths.filter_map(|it| self.rule(it)).collect();
             if !rules.is_empty() {

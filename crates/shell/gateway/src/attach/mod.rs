@@ -3,6 +3,7 @@
 //! Entry points: [`attach`] for everything, [`Attached::change`] for single HTTPRoutes. Statuses come out only where they differ from what the objects already say, so that writing
 //! them ends the circle of watch and write.
 
+mod claims;
 mod conditions;
 mod gateways;
 mod ingress;
@@ -24,11 +25,13 @@ use serde_json::Value;
 
 use crate::{kinds::Name, world::World};
 
-/// The listener that everything attaches to, and the time.
+/// The listener that everything attaches to, whose names are taken, and the time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site<'a> {
     pub(crate) http_port: u16,
     pub(crate) addresses: &'a [IpAddr],
+    /// Where functions have names, from outside and from inside: `NAME.NAMESPACE.DOMAIN`.
+    pub(crate) function_domains: [&'a str; 2],
     /// RFC 3339.
     pub(crate) now: &'a str,
 }

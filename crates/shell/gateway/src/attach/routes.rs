@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Backends, Site,
+    Backends, Site, claims,
     conditions::{Condition, merge},
     created,
     gateways::{GROUP, Gateway, Listener},
@@ -46,7 +46,8 @@ pub(super) fn attachment<B: Clone>(
     let spec = object.spec.open();
     let (mut listeners, mut services) = (Vec::new(), BTreeSet::new());
     named_services(&spec, &name.namespace, &mut services);
-    let (route, parents) = route(name, object, &spec, world, gateways, backends, &mut listeners);
+    let read = read(name, &spec, world, site, backends);
+    let (route, parents) = route(name, object, &spec, &read, world, gateways, &mut listeners);
     let status = status(object, &parents, site);
     let services = services.into_iter().collect();
     (Attachment { route: route.map(Arc::new), listeners, services }, status)
@@ -82,15 +83,14 @@ fn route<B: Clone>(
     name: &Name,
     object: &HTTPRoute,
     spec: &Value,
+    read: &Result<Read<B>, Condition>,
     world: &World,
     gateways: &BTreeMap<Name, Gateway>,
-    backends: Backends<'_, B>,
     listeners: &mut Vec<(Name, usize)>,
 ) -> (Option<Route<B>>, Vec<Parent>) {
     // Parents are read first and alone, so that a route with an unknown field can still be told about it.
     let parents = spec["parentRefs"].as_array().into_iter().flatten();
     let parents: Vec<ParentRef> = parents.filter_map(|it| ParentRef::deserialize(it).ok()).collect();
-    let read = read(name, spec, world, backends);
     let mut route: Option<Route<B>> = None;
     let mut told = Vec::new();
     for parent in parents {
@@ -101,18 +101,16 @@ fn route<B: Clone>(
         if foreign {
             continue;
         }
-        let (accepted, resolved) = match &read {
-            Err(why) => (Err(Condition::no("Accepted", "UnsupportedValue", why.clone())), resolved(None)),
+        let (accepted, resolved) = match read {
+            Err(refusal) => (Err(refusal.clone()), resolved(None)),
             Ok(read) => {
-                let scopes = {
-                    let gateway = gateways.get(&gateway_name);
-                    scopes(name, &read.hosts, &parent, gateway, &gateway_name, world, listeners)
-                };
-                (scopes, resolved(read.unresolved.as_ref()))
+                let gateway = gateways.get(&gateway_name);
+                let scopes = scopes(name, &read.hosts, &parent, gateway, &gateway_name, world, listeners);
+                (scopes.map(|it| (it, read)), resolved(read.unresolved.as_ref()))
             }
         };
-        let accepted = match (accepted, &read) {
-            (Ok(scopes), Ok(read)) => {
+        let accepted = match accepted {
+            Ok((scopes, read)) => {
                 let created = created(object);
                 let into = route.get_or_insert_with(|| Route {
                     name: name.to_string().into(),
@@ -124,8 +122,7 @@ fn route<B: Clone>(
                 into.hosts.extend(scopes);
                 Condition::yes("Accepted", "Accepted")
             }
-            (Err(refusal), _) => refusal,
-            (Ok(_), Err(why)) => Condition::no("Accepted", "UnsupportedValue", why.clone()),
+            Err(refusal) => refusal,
         };
         told.push((parent, [accepted, resolved]));
     }
@@ -140,10 +137,22 @@ struct Read<B> {
     unresolved: Option<Condition>,
 }
 
-fn read<B: Clone>(name: &Name, spec: &Value, world: &World, backends: Backends<'_, B>) -> Result<Read<B>, String> {
-    let spec = RouteSpec::deserialize(spec).map_err(|error| format!("spec: {error}"))?;
-    let hosts = spec.hostnames.iter().map(|it| HostPattern::parse(it, false).map_err(|error| error.to_string()));
-    let mut hosts: Vec<HostPattern> = hosts.collect::<Result<_, _>>()?;
+/// Reads a spec, or comes to the condition that says why no parent accepts it.
+fn read<B: Clone>(
+    name: &Name,
+    spec: &Value,
+    world: &World,
+    site: Site<'_>,
+    backends: Backends<'_, B>,
+) -> Result<Read<B>, Condition> {
+    let unsupported = |why: String| Condition::no("Accepted", "UnsupportedValue", why);
+    let spec = RouteSpec::deserialize(spec).map_err(|error| unsupported(format!("spec: {error}")))?;
+    let hosts = spec.hostnames.iter().map(|it| HostPattern::parse(it, false));
+    let mut hosts: Vec<HostPattern> =
+        hosts.collect::<Result<_, _>>().map_err(|error| unsupported(error.to_string()))?;
+    if let Some(refusal) = hosts.iter().find_map(|it| claims::refusal(it, &name.namespace, world, site)) {
+        return Err(Condition::no("Accepted", "HostnameNotPermitted", refusal));
+    }
     if hosts.is_empty() {
         hosts.push(HostPattern::Any);
     }
@@ -161,10 +170,10 @@ fn read<B: Clone>(name: &Name, spec: &Value, world: &World, backends: Backends<'
         let refs = rule.backend_refs.iter();
         let found = refs.map(|it| Backend { weight: it.weight.unwrap_or(1), target: resolve(it) }).collect();
         let read = rules::rule(rule, &route, found, &mut |it| resolve(it).ok());
-        rules.push(read.map_err(|why| format!("rules[{at}].{why}"))?);
+        rules.push(read.map_err(|why| unsupported(format!("rules[{at}].{why}")))?);
     }
     if rules.is_empty() {
-        return Err("rules: a route without rules serves nothing".to_owned());
+        return Err(unsupported("rules: a route without rules serves nothing".to_owned()));
     }
     Ok(Read { hosts, rules, unresolved })
 }

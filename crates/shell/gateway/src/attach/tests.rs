@@ -1,5 +1,7 @@
 //! Conditions and routes that come of objects.
 
+use std::net::IpAddr;
+
 use expect_test::{Expect, expect};
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
@@ -57,8 +59,13 @@ fn route(parent: Value, rest: Value) -> Value {
     json!({"metadata": {"name": "it", "namespace": "ns"}, "spec": spec})
 }
 
+fn site(addresses: &[IpAddr]) -> Site<'_> {
+    Site { http_port: 8080, addresses, function_domains: ["localhost", "svc.cluster.local"], now: "now" }
+}
+
 fn outcome(world: &World) -> Outcome<String> {
-    let site = Site { http_port: 8080, addresses: &["127.0.0.1".parse().unwrap()], now: "now" };
+    let addresses: [IpAddr; 1] = ["127.0.0.1".parse().unwrap()];
+    let site = site(&addresses);
     attach(world, site, &|service, port| (port == 80).then(|| format!("{service}:{port}")))
 }
 
@@ -103,6 +110,62 @@ fn a_route_on_the_default_gateway_is_accepted_whatever_port_it_names() {
             serves *.b.test
         "#]],
     );
+}
+
+#[test]
+fn the_names_of_a_namespaces_functions_are_not_for_routes_of_others() {
+    let mut world = world();
+    let taken = || route(default_gateway(), json!({"hostnames": ["a.test", "hello.shop.localhost"]}));
+    check(
+        &mut world,
+        taken(),
+        expect![[r#"
+            Accepted=True Accepted
+            ResolvedRefs=True ResolvedRefs
+            serves a.test
+            serves hello.shop.localhost
+        "#]],
+    );
+    for namespace in ["ns", "shop"] {
+        put(&mut world.namespaces, json!({"metadata": {"name": namespace}}));
+    }
+    check(
+        &mut world,
+        taken(),
+        expect![[r#"
+            Accepted=False HostnameNotPermitted host hello.shop.localhost is a name of functions of namespace shop: routes of ns cannot have it
+            ResolvedRefs=True ResolvedRefs
+        "#]],
+    );
+    let own = json!({"hostnames": ["hello.ns.localhost", "hello.ns.svc.cluster.local"]});
+    check(
+        &mut world,
+        route(default_gateway(), own),
+        expect![[r#"
+            Accepted=True Accepted
+            ResolvedRefs=True ResolvedRefs
+            serves hello.ns.localhost
+            serves hello.ns.svc.cluster.local
+        "#]],
+    );
+}
+
+#[test]
+fn an_ingress_leaves_out_the_names_of_another_namespaces_functions() {
+    let mut world = world();
+    put(&mut world.namespaces, json!({"metadata": {"name": "shop"}}));
+    let rule = |host: &str| {
+        json!({"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}})
+    };
+    let ingress = json!({"metadata": {"name": "it", "namespace": "ns"},
+        "spec": {"rules": [rule("hello.shop.localhost"), rule("a.test")]}});
+    put(&mut world.ingresses, ingress);
+    let outcome = outcome(&world);
+    let served: Vec<String> = outcome.routes.iter().flat_map(|it| &it.hosts).map(|it| it.pattern.to_string()).collect();
+    assert_eq!(served, ["a.test"]);
+    let complaint = &outcome.complaints[&Name::new("ns", "it")];
+    assert!(complaint.starts_with("rule left out: host hello.shop.localhost is a name of functions"), "{complaint}");
 }
 
 #[test]
@@ -337,7 +400,8 @@ fn single_routes_are_read_again_and_the_rest_stays() {
     other["metadata"]["name"] = "other".into();
     put(&mut world.routes, other);
     let mut attached = outcome(&world).attached;
-    let site = Site { http_port: 8080, addresses: &["127.0.0.1".parse().unwrap()], now: "now" };
+    let addresses: [IpAddr; 1] = ["127.0.0.1".parse().unwrap()];
+    let site = site(&addresses);
     let backends = |service: &Name, port: u16| (port == 80).then(|| format!("{service}:{port}"));
     let mut change = |world: &World, names: &[&str]| {
         let names = names.iter().map(|it| Name::new("ns", it)).collect();
