@@ -19,7 +19,8 @@ pub struct RuntimeConfig {
     /// Most bytes of compiled code kept on disk; what was used longest ago goes first, and never what is in use.
     pub cache_bytes_max: u64,
     /// Most requests inside `wasi:http` guests at once, each with its instance; `None` for 1,024, or fewer where the
-    /// machine's address space or memory allows no more. Commands do not count.
+    /// machine's address space or memory allows no more. Commands do not count. One program in one namespace has three quarters
+    /// of them at most.
     pub instances_max: Option<u32>,
 }
 

@@ -15,7 +15,7 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
 };
 
-use crate::{linear::Memories, machine::Machine};
+use crate::{linear::Memories, machine::Machine, share::EARLY_PLACES_MAX};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -194,8 +194,7 @@ fn http_config(pool: Option<Pool>) -> Config {
 
 /// As for other requests, but of few instances: what runs here runs for seconds.
 fn early_config(pool: Option<Pool>) -> Config {
-    const INSTANCES_MAX: u32 = 256;
-    let pool = pool.map(|it| Pool { instances: it.instances.min(INSTANCES_MAX), ..it });
+    let pool = pool.map(|it| Pool { instances: it.instances.min(EARLY_PLACES_MAX), ..it });
     let mut config = http_config(pool);
     config.strategy(Strategy::Winch);
     if let Some(pool) = pool {

@@ -45,6 +45,7 @@ mod reuse;
 mod runtime;
 mod serve;
 mod settings;
+mod share;
 mod spec;
 mod state;
 mod tier;

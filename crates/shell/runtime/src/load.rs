@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::Read,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, atomic::AtomicUsize},
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
@@ -230,8 +230,8 @@ impl Loader {
     /// Linked code with what is known about it.
     pub(crate) fn code(&self, linked: Linked, facts: Facts, keeps_values: bool, digest: &Arc<str>) -> Arc<Code> {
         let (core, digest) = (Arc::clone(&self.core), Arc::clone(digest));
-        let (memory_initial_bytes, answering) = (facts.memory_initial_bytes, AtomicUsize::new(0));
-        Arc::new(Code { core, digest, memory_initial_bytes, keeps_values, linked, answering })
+        let memory_initial_bytes = facts.memory_initial_bytes;
+        Arc::new(Code { core, digest, memory_initial_bytes, keeps_values, linked })
     }
 
     pub(crate) fn check_imports(&self, inspection: &Inspection) -> Result<(), LoadError> {

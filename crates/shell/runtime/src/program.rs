@@ -1,10 +1,6 @@
 //! Programs: compiled and linked code that many guests share.
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -94,8 +90,6 @@ pub(crate) struct Code {
     pub(crate) memory_initial_bytes: u64,
     pub(crate) keeps_values: bool,
     pub(crate) linked: Linked,
-    /// Requests that instances of it answer as commands.
-    pub(crate) answering: AtomicUsize,
 }
 
 /// Code whose imports have been resolved, so that an instance is made without looking up names.

@@ -28,6 +28,7 @@ use crate::{
     machine::Machine,
     program::Code,
     reuse::Shelf,
+    share::{Crowds, Rooms},
 };
 
 /// Compiles, caches and links programs, and runs commands. Clones share everything.
@@ -45,8 +46,9 @@ pub(crate) struct Core {
     pub(crate) background: tokio::runtime::Handle,
     /// Instances that guests keep.
     pub(crate) shelf: Shelf,
-    /// Requests that failed, of all guests.
-    pub(crate) failures: AtomicU64,
+    /// Places for instances that answer requests, and who has them.
+    pub(crate) rooms: Rooms,
+    pub(crate) crowds: Crowds,
     threads: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
@@ -98,9 +100,16 @@ impl Runtime {
             Ticker::start(vec![engines.http.clone(), engines.command.clone()]).map_err(RuntimeError::Thread)?;
         let threads = background_threads(machine.cores).map_err(RuntimeError::Thread)?;
         let background = threads.handle().clone();
-        let shelf = Shelf::new(engines.pool.map(|it| it.instances));
-        let (failures, threads) = (AtomicU64::new(0), Mutex::new(Some(threads)));
-        let core = Arc::new(Core { engines, ticker, background, shelf, failures, threads });
+        let slots = engines.pool.map(|it| it.instances);
+        let core = Arc::new(Core {
+            engines,
+            ticker,
+            background,
+            shelf: Shelf::new(slots),
+            rooms: Rooms::new(slots),
+            crowds: Crowds::default(),
+            threads: Mutex::new(Some(threads)),
+        });
         let loader =
             Loader::new(Arc::clone(&core), &config.cache_dir, http_cache, command_cache).map_err(engine_error)?;
         let inner = Inner {

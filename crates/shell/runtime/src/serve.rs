@@ -19,7 +19,12 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use tokio::sync::{Notify, watch};
 
-use crate::{PerRequest, call, cgi, guest::Guest, program::Code};
+use crate::{
+    PerRequest, call, cgi,
+    guest::Guest,
+    program::{Code, Linked},
+    share::{Crowd, Source},
+};
 
 /// Set in [`HttpGuest::admitted`] once no more requests are taken.
 const DRAINING: usize = 1 << (usize::BITS - 1);
@@ -31,6 +36,8 @@ pub struct HttpGuest {
     pub(crate) deadline: Duration,
     /// How a command answers; `None` for a component that answers by itself.
     per_request: Option<Arc<PerRequest>>,
+    /// Whose instances count together with its own.
+    crowd: Arc<Crowd>,
     requests_max: usize,
     /// Requests inside, and whether more are taken.
     admitted: AtomicUsize,
@@ -77,7 +84,11 @@ pub enum FailureKind {
 }
 
 /// A request is inside the guest until this is dropped.
-pub(crate) struct Admission(Arc<HttpGuest>);
+pub(crate) struct Admission {
+    guest: Arc<HttpGuest>,
+    /// Where its instance has a place. A command's has it for as long as it runs.
+    place: Option<Source>,
+}
 
 impl HttpGuest {
     pub(crate) fn new(
@@ -88,6 +99,7 @@ impl HttpGuest {
         per_request: Option<PerRequest>,
     ) -> Self {
         Self {
+            crowd: code.core.crowds.of(&guest.caller.namespace, &code.digest),
             code,
             guest,
             deadline,
@@ -164,16 +176,41 @@ impl HttpGuest {
 
     fn admit(self: &Arc<Self>) -> Result<Admission, CallError> {
         let before = self.admitted.fetch_add(1, AcqRel);
-        // From here on the count is given back when this is dropped.
-        let admission = Admission(Arc::clone(self));
+        // From here on what was counted is given back when this is dropped.
+        let mut admission = Admission { guest: Arc::clone(self), place: None };
         if before & DRAINING != 0 {
             return Err(CallError::Draining);
         }
         if before >= self.requests_max {
             return Err(CallError::Overloaded(format!("{} requests inside the guest already", self.requests_max)));
         }
+        if self.per_request.is_none() {
+            let source = self.source();
+            self.enter(source)?;
+            admission.place = Some(source);
+        }
         self.requests.fetch_add(1, Relaxed);
         Ok(admission)
+    }
+
+    /// Where the instance for a request that comes now is from.
+    fn source(&self) -> Source {
+        match &self.code.linked {
+            Linked::Http(tiers) if !tiers.is_optimised() => Source::EarlyPool,
+            Linked::Service(_) => Source::ConcurrentPool,
+            _ => Source::Pool,
+        }
+    }
+
+    /// Takes a place for an instance, if there is one for this guest.
+    pub(crate) fn enter(&self, source: Source) -> Result<(), CallError> {
+        let room = self.code.core.rooms.of(source);
+        room.enter(&self.crowd).map_err(|refused| CallError::Overloaded(refused.to_string()))
+    }
+
+    /// Gives the place of an instance back.
+    pub(crate) fn leave(&self, source: Source) {
+        self.code.core.rooms.of(source).leave(&self.crowd);
     }
 }
 
@@ -187,8 +224,11 @@ impl Drop for HttpGuest {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if self.0.admitted.fetch_sub(1, AcqRel) == DRAINING | 1 {
-            self.0.emptied.notify_waiters();
+        if let Some(source) = self.place {
+            self.guest.leave(source);
+        }
+        if self.guest.admitted.fetch_sub(1, AcqRel) == DRAINING | 1 {
+            self.guest.emptied.notify_waiters();
         }
     }
 }

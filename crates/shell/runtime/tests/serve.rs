@@ -317,17 +317,21 @@ async fn too_many_requests_are_refused_and_so_are_those_while_draining() {
 #[tokio::test]
 async fn no_room_for_another_instance_is_an_overload() {
     let bench = Bench::new();
-    let guest = bench.http(FOREVER).await;
+    let pods = [bench.http(FOREVER).await, bench.http(FOREVER).await];
     let mut held = Vec::new();
-    // The pool of the tests holds 64.
+    // The pool of the tests holds 64, and the pods of one program have three quarters of it.
     let refused = loop {
-        match guest.clone().handle(get("/")).await {
+        match pods[held.len() % 2].clone().handle(get("/")).await {
             Ok(response) => held.push(response),
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, CallError::Overloaded(_)), "{refused}");
-    assert_eq!((held.len(), guest.stats().failures), (64, 0));
+    assert!(matches!(refused, CallError::Overloaded(_)) && refused.is_untouched(), "{refused}");
+    assert_eq!((held.len(), pods[0].stats().requests, pods[0].stats().failures), (48, 24, 0));
+    let other = bench.http(HELLO).await;
+    assert_eq!(ask(&other).await.unwrap().1, "hello, world", "the rest is for others");
+    drop(held.pop());
+    assert!(pods[0].clone().handle(get("/")).await.is_ok());
 }
 
 #[tokio::test]

@@ -14,10 +14,7 @@ mod pipe;
 
 use std::{
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -41,6 +38,7 @@ use crate::{
     process,
     program::Code,
     serve::Admission,
+    share::Source,
     trap::Ending,
 };
 use answer::{Answer, Next, Run};
@@ -52,12 +50,6 @@ const HELD_BYTES: usize = 1 << 20;
 const HEAD_BYTES: usize = 64 << 10;
 /// Bytes of a request's body on their way to the command.
 const STDIN_BYTES: usize = 64 << 10;
-/// Requests inside commands of the whole process: their instances come from no pool that would bound them.
-const RUNNING_MAX: usize = 1024;
-/// How many times what is free one program may have: a thousand slow clients of one leave room for all others.
-const SHARE: usize = 7;
-
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// The exit code of a command that failed, in its answer.
 const EXIT_CODE: HeaderName = HeaderName::from_static("x-exit-code");
@@ -119,33 +111,20 @@ enum Outcome {
     Broken(String),
 }
 
-/// A request inside a command.
-struct Running(Arc<Code>);
+/// A request inside a command, whose instance comes from no pool that would bound it.
+struct Running(Arc<HttpGuest>);
 
 impl Running {
-    fn begin(code: &Arc<Code>) -> Result<Running, CallError> {
-        let (mine, all) = (code.answering.fetch_add(1, Relaxed), RUNNING.fetch_add(1, Relaxed));
-        // From here on both counts are given back when this is dropped.
-        let running = Running(Arc::clone(code));
-        if !has_room(mine, all) {
-            return Err(CallError::Overloaded(format!(
-                "{all} commands answer requests already, {mine} of them this one"
-            )));
-        }
-        Ok(running)
+    fn begin(guest: &Arc<HttpGuest>) -> Result<Running, CallError> {
+        guest.enter(Source::Memory)?;
+        Ok(Running(Arc::clone(guest)))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.answering.fetch_sub(1, Relaxed);
-        RUNNING.fetch_sub(1, Relaxed);
+        self.0.leave(Source::Memory);
     }
-}
-
-/// Whether a program with `mine` of `all` requests that are inside commands may have another one.
-fn has_room(mine: usize, all: usize) -> bool {
-    mine < SHARE * RUNNING_MAX.saturating_sub(all)
 }
 
 /// Runs the command for `request`, and returns its response when the head is known.
@@ -155,7 +134,7 @@ pub(crate) async fn call(
     admission: Admission,
     request: Request<Body>,
 ) -> Result<Response<Body>, CallError> {
-    let running = Running::begin(&guest.code)?;
+    let running = Running::begin(&guest)?;
     let (asked, body) = request.into_parts();
     let (stdout, written) = pipe::pipe();
     let invocation = Invocation {
@@ -347,18 +326,4 @@ async fn feed(mut body: Body, mut to: DuplexStream) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_program_leaves_room_for_others_however_much_it_is_asked() {
-        let most = |others: usize| (0..).take_while(|mine| has_room(*mine, others + mine)).count();
-        assert_eq!(most(0), 896);
-        assert_eq!(most(896), 112);
-        assert_eq!((most(1023), most(1024)), (1, 0));
-        assert!(!has_room(0, RUNNING_MAX + 7), "those that are about to be refused count as well");
-    }
 }

@@ -9,9 +9,7 @@ use parking_lot::Mutex;
 use wasmtime::{Engine, PoolConcurrencyLimitError};
 
 use super::Keep;
-
-/// Slots where instances come from no pool.
-const SLOTS: u32 = 1024;
+use crate::share::PLACES;
 
 /// Where kept instances are counted, and found by those who need their place.
 pub(crate) struct Shelf {
@@ -33,7 +31,7 @@ impl Drop for Place {
 impl Shelf {
     /// For a pool of so many instances: a quarter of them may be idle.
     pub(crate) fn new(slots: Option<u32>) -> Shelf {
-        let kept_max = slots.unwrap_or(SLOTS).div_ceil(4) as usize;
+        let kept_max = slots.map_or(PLACES, |it| it as usize).div_ceil(4);
         Shelf { kept: Arc::default(), kept_max, guests: Mutex::default() }
     }
 
