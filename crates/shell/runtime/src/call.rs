@@ -2,7 +2,8 @@
 //!
 //! Start at [`call`]. The guest's call is polled by whoever waits for the response: first for its head, then, inside
 //! [`crate::response::GuestBody`], together with its body, because a guest blocks when nobody takes the body. Dropping
-//! either cancels the guest. A call that runs long moves to the background threads (see [`Exchange`]).
+//! either cancels the guest. A call that runs long moves to the background threads (see [`Exchange`]), and so does one that is
+//! about to ([`crate::foreground`]).
 
 use std::{
     future::Future,
@@ -23,7 +24,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::{
-    FailureKind, HttpGuest,
+    FailureKind, HttpGuest, foreground,
     guest::Guest,
     meter::Metered,
     outgoing, p3,
@@ -33,10 +34,6 @@ use crate::{
     serve::Admission,
     trap::Ending,
 };
-
-/// Time on the caller's thread after which a call goes on in the background. Far above an ordinary request, low enough
-/// that a few spinning ones do not hold up the serving threads.
-const FOREGROUND: Duration = Duration::from_millis(5);
 
 /// A response, or the error that the guest gave in its place, in words.
 pub(crate) type Head = Result<Response<WasiBody>, String>;
@@ -118,7 +115,7 @@ async fn execute(
         Some(kept) => kept,
         None => Instance::new(&code, &guest).await?,
     };
-    instance.begin();
+    instance.begin().await;
     let (scheme, request) = incoming(request, instance.lend());
     let store = &mut instance.store;
     let Export::Proxy(proxy) = &instance.export else { wasmtime::bail!("this program is a service of WASI 0.3") };
@@ -171,13 +168,15 @@ pub(crate) struct Exchange {
     ends: Instant,
     /// Made when the guest first waits: most calls never do.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether it left the caller's thread for the time it took.
+    was_long: bool,
 }
 
 enum Run {
     /// On the thread that polls.
     Here(Metered<Ended>),
-    /// On the background threads.
-    There(JoinHandle<Ended>),
+    /// On the background threads, which tell how much of a processor it took in all.
+    There(JoinHandle<(Ended, Duration)>),
     /// It has ended.
     Over,
 }
@@ -185,7 +184,11 @@ enum Run {
 impl Exchange {
     pub(crate) fn new(guest: Arc<HttpGuest>, work: Metered<Ended>) -> Self {
         let ends = Instant::now() + guest.deadline;
-        Self { guest, run: Run::Here(work), ends, timer: None }
+        let mut exchange = Self { guest, run: Run::Here(work), ends, timer: None, was_long: false };
+        if exchange.guest.habit.is_long() {
+            exchange.move_away();
+        }
+        exchange
     }
 
     /// Lets the guest go on. Ready once, when its call has ended and what it held is released, but for an instance that may be
@@ -195,13 +198,23 @@ impl Exchange {
             // Whoever waits for it is such a guest too.
             self.move_away();
         }
+        let mut leaves = false;
         let polled = match &mut self.run {
-            Run::Here(work) => Pin::new(work).poll(cx),
-            Run::There(task) => Pin::new(task).poll(cx).map(|it| it.unwrap_or_else(|error| Err(lost(error)))),
+            Run::Here(work) => {
+                let polled;
+                (polled, leaves) = foreground::serving(|| Pin::new(&mut *work).poll(cx));
+                self.was_long = work.ran() >= foreground::TIME;
+                leaves |= self.was_long;
+                polled.map(|ended| (ended, work.used()))
+            }
+            Run::There(task) => {
+                Pin::new(task).poll(cx).map(|it| it.unwrap_or_else(|error| (Err(lost(error)), Duration::ZERO)))
+            }
             Run::Over => return Poll::Ready(Ok(None)),
         };
-        if let Poll::Ready(result) = polled {
+        if let Poll::Ready((result, used)) = polled {
             self.run = Run::Over;
+            self.guest.habit.saw(used);
             return Poll::Ready(result.or_else(|error| self.failed(&error).map(|()| None)));
         }
         if Instant::now() >= self.ends || self.poll_timer(cx).is_ready() {
@@ -210,7 +223,11 @@ impl Exchange {
             self.guest.fail(FailureKind::Deadline);
             return Poll::Ready(Err(CallError::Deadline));
         }
-        self.move_if_long(cx);
+        if leaves {
+            self.move_away();
+            // The new task has yet to be polled for its end.
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 
@@ -227,18 +244,13 @@ impl Exchange {
         self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(ends.into()))).as_mut().poll(cx)
     }
 
-    fn move_if_long(&mut self, cx: &mut Context<'_>) {
-        if matches!(&self.run, Run::Here(work) if work.ran() >= FOREGROUND) {
-            self.move_away();
-            // The new task has yet to be polled for its end.
-            cx.waker().wake_by_ref();
-        }
-    }
-
     /// Lets the call go on as a task of its own, unless it is one.
     fn move_away(&mut self) {
         self.run = match std::mem::replace(&mut self.run, Run::Over) {
-            Run::Here(work) => Run::There(self.guest.code.core.background.spawn(work)),
+            Run::Here(mut work) => Run::There(self.guest.code.core.background.spawn(async move {
+                let ended = (&mut work).await;
+                (ended, work.used())
+            })),
             elsewhere => elsewhere,
         };
     }
@@ -258,6 +270,10 @@ impl Exchange {
     fn abandon(&mut self) {
         if let Run::There(task) = std::mem::replace(&mut self.run, Run::Over) {
             task.abort();
+            if self.was_long {
+                // It may never have come to its end by itself.
+                self.guest.habit.saw(foreground::TIME);
+            }
         }
     }
 

@@ -23,6 +23,7 @@ mod engine;
 mod epoch;
 mod error;
 mod files;
+mod foreground;
 mod guest;
 mod hosts;
 mod inspect;

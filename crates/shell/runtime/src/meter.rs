@@ -147,6 +147,8 @@ pub(crate) struct Metered<T> {
     ticker: Ticker,
     /// On the wall: a guest whose thread waits holds it up as much as one that computes.
     ran: Duration,
+    /// Of a processor: what it took itself.
+    used: Duration,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -155,12 +157,17 @@ impl<T> Metered<T> {
         // Guests yield by the clock. tokio's own budget would make them yield by the number of host calls as well, and turn
         // what is ready into what is not.
         let work = Box::pin(tokio::task::unconstrained(work));
-        Self { work, meter, ticker, ran: Duration::ZERO, pause: None }
+        Self { work, meter, ticker, ran: Duration::ZERO, used: Duration::ZERO, pause: None }
     }
 
     /// How long this work has had threads so far.
     pub(crate) fn ran(&self) -> Duration {
         self.ran
+    }
+
+    /// How much of a processor it has had so far.
+    pub(crate) fn used(&self) -> Duration {
+        self.used
     }
 
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -195,6 +202,7 @@ impl<T> Future for Metered<T> {
         };
         let Ended { started, wall, used } = turn.end();
         this.ran += wall;
+        this.used += used;
         this.meter.charge(started, used);
         outcome
     }

@@ -226,7 +226,7 @@ async fn run_component(
     let mut state = State::new(guest, stdin);
     state.invocation = invocation;
     let mut store = new_store(pre.engine(), state);
-    store.limiter(|it| &mut it.limits);
+    store.limiter_async(|it| &mut it.limits);
     store.set_hostcall_fuel(CALL_BYTES_MAX);
     let command = pre.instantiate_async(&mut store).await?;
     let returned = command.wasi_cli_run().call_run(&mut store).await?;
@@ -259,7 +259,7 @@ async fn run_module(
     let mut wasi = builder.build_p1();
     *wasmtime_wasi::WasiView::ctx(&mut wasi).ctx.filesystem() = guest.files.context().clone();
     let mut store = new_store(pre.module().engine(), ModuleState { wasi, limits: Limits::new(guest) });
-    store.limiter(|it| &mut it.limits);
+    store.limiter_async(|it| &mut it.limits);
     let instance = pre.instantiate_async(&mut store).await?;
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
     start.call_async(&mut store, ()).await?;

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     PerRequest, call, cgi,
+    foreground::Habit,
     guest::Guest,
     program::{Code, Linked},
     share::{Crowd, Source},
@@ -36,6 +37,8 @@ pub struct HttpGuest {
     pub(crate) deadline: Duration,
     /// How a command answers; `None` for a component that answers by itself.
     per_request: Option<Arc<PerRequest>>,
+    /// Whether its calls begin on the threads that serve.
+    pub(crate) habit: Habit,
     /// Whose instances count together with its own.
     crowd: Arc<Crowd>,
     requests_max: usize,
@@ -105,6 +108,7 @@ impl HttpGuest {
             deadline,
             per_request: per_request.map(Arc::new),
             requests_max: requests_max.max(1) as usize,
+            habit: Habit::default(),
             admitted: AtomicUsize::new(0),
             emptied: Notify::new(),
             requests: AtomicU64::new(0),

@@ -1,8 +1,13 @@
 //! What a store holds for one instance, and the limits on its memory.
 
-use std::sync::Arc;
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime::{ResourceLimiterAsync, component::ResourceTable};
 use wasmtime_wasi::{
     WasiCtxBuilder,
     cli::{AsyncStdinStream, IsTerminal, StdinStream, WasiCliCtx, WasiCliCtxView},
@@ -15,7 +20,7 @@ use wasmtime_wasi::{
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::{LogStream, cgi::Invocation, guest::Guest, outgoing::Hooks};
+use crate::{LogStream, cgi::Invocation, foreground, guest::Guest, outgoing::Hooks};
 
 /// Most resources (streams, bodies, sockets, descriptors) an instance may hold at once.
 pub(crate) const RESOURCES_MAX: usize = 16_384;
@@ -152,10 +157,13 @@ pub(crate) struct ModuleState {
     pub(crate) limits: Limits,
 }
 
-/// Holds one instance to its guest's memory limit, which all instances of the guest share, and counts what it has.
+/// Holds one instance to its guest's memory limit, which all instances of the guest share, and counts what it has. One that
+/// comes to have much leaves the threads that serve before it touches it.
 pub(crate) struct Limits {
     guest: Arc<Guest>,
     memory_bytes: u64,
+    /// Of those, how many it has gained since it began.
+    grown_bytes: u64,
 }
 
 /// The guest asked for more memory than its limit.
@@ -175,7 +183,20 @@ pub(crate) struct MemoryTaken {
 
 impl Limits {
     pub(crate) fn new(guest: &Arc<Guest>) -> Self {
-        Self { guest: Arc::clone(guest), memory_bytes: 0 }
+        Self { guest: Arc::clone(guest), memory_bytes: 0, grown_bytes: 0 }
+    }
+
+    /// Whether it has so much memory that no thread that serves should touch it.
+    fn are_heavy(&self) -> bool {
+        foreground::is_heavy(self.memory_bytes, self.grown_bytes)
+    }
+
+    /// The instance begins anew: what it has is old now. One with much goes on elsewhere than on a thread that serves.
+    pub(crate) async fn begin(&mut self) {
+        self.grown_bytes = 0;
+        if self.are_heavy() {
+            foreground::leave().await;
+        }
     }
 
     /// Counts `by` more bytes of memory. Idle instances of the guest make room.
@@ -189,10 +210,9 @@ impl Limits {
             }
         }
     }
-}
 
-impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    /// Takes the memory that the instance asks for, if it may have it.
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|it| desired > it) {
             // The module's own maximum: growing fails as the guest expects.
             return Ok(false);
@@ -202,6 +222,9 @@ impl ResourceLimiter for Limits {
         let limit = self.guest.meter.memory_bytes_max();
         if asked <= limit && self.take_room(by, asked, limit) {
             self.memory_bytes = asked;
+            if current > 0 {
+                self.grown_bytes += by;
+            }
             return Ok(true);
         }
         if asked <= limit && current == 0 {
@@ -211,9 +234,59 @@ impl ResourceLimiter for Limits {
         let asked = asked.max(self.guest.meter.memory_bytes().saturating_add(by));
         Err(MemoryExceeded { limit, asked }.into())
     }
+}
 
-    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= maximum.unwrap_or(usize::MAX).min(TABLE_ELEMENTS_MAX))
+/// That a guest may grow. Of no size, so that boxing it costs nothing.
+struct Granted;
+
+impl Future for Granted {
+    type Output = wasmtime::Result<bool>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<wasmtime::Result<bool>> {
+        Poll::Ready(Ok(true))
+    }
+}
+
+/// What `async fn` returns in a trait of wasmtime's.
+type Growing<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<bool>> + Send + 'a>>;
+
+// Its functions are asked at every start of an instance. Written out, they allocate nothing where there is nothing to wait for.
+impl ResourceLimiterAsync for Limits {
+    fn memory_growing<'a, 'async_trait>(
+        &'a mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Growing<'async_trait>
+    where
+        'a: 'async_trait,
+        Self: 'async_trait,
+    {
+        match self.grow(current, desired, maximum) {
+            Ok(true) if self.are_heavy() => Box::pin(async {
+                foreground::leave().await;
+                Ok(true)
+            }),
+            Ok(true) => Box::pin(Granted),
+            refused => Box::pin(ready(refused)),
+        }
+    }
+
+    fn table_growing<'a, 'async_trait>(
+        &'a mut self,
+        _: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Growing<'async_trait>
+    where
+        'a: 'async_trait,
+        Self: 'async_trait,
+    {
+        if desired <= maximum.unwrap_or(usize::MAX).min(TABLE_ELEMENTS_MAX) {
+            Box::pin(Granted)
+        } else {
+            Box::pin(ready(Ok(false)))
+        }
     }
 
     fn instances(&self) -> usize {

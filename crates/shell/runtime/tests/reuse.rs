@@ -5,7 +5,7 @@ mod common;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use common::{Bench, ask, get};
+use common::{Bench, PRINT, Threads, ask, get};
 use eyot_dispatch::{CallError, Handler};
 use eyot_runtime::{FailureKind, GuestSpec, HttpGuest, LogStream, Reuse};
 use futures::future::join;
@@ -254,6 +254,16 @@ async fn an_instance_that_passes_the_memory_limit_is_not_reused() {
     assert!(matches!(ask(&guest).await, Err(CallError::OutOfMemory)));
     assert_eq!(guest.failures().borrow().as_ref().unwrap().kind, FailureKind::OutOfMemory);
     assert_eq!((guest.stats().memory_bytes, status(&guest).await), (0, 200));
+}
+
+#[tokio::test]
+async fn an_instance_that_came_to_have_much_memory_answers_where_nobody_waits_for_it() {
+    let grow = "(if (i32.lt_u (memory.size) (i32.const 1040)) (then (drop (memory.grow (i32.const 1040)))))";
+    let threads = Arc::new(Threads::default());
+    let log = Arc::clone(&threads);
+    let guest = counting(&Bench::new(), &format!("{grow} {PRINT}"), |it| it.log = log).await;
+    assert_eq!((status(&guest).await, status(&guest).await), (200, 201));
+    assert_eq!(threads.are_in_the_background(), [true, true], "as it grows, and from then on");
 }
 
 #[tokio::test]

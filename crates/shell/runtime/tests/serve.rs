@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{Bench, ask, get};
+use common::{Bench, PRINT, Threads, ask, get};
 use eyot_dispatch::{Body, BoxError, CallError, Caller, Handler, Outbound};
 use eyot_runtime::{Failure, FailureKind, LogStream, StartError};
 use futures::future::BoxFuture;
@@ -332,6 +332,34 @@ async fn no_room_for_another_instance_is_an_overload() {
     assert_eq!(ask(&other).await.unwrap().1, "hello, world", "the rest is for others");
     drop(held.pop());
     assert!(pods[0].clone().handle(get("/")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_that_comes_to_have_much_memory_goes_on_elsewhere_before_it_touches_it() {
+    let bench = Bench::new();
+    let grow = |mebibytes: u32| format!("(drop (memory.grow (i32.const {})))", mebibytes * 16);
+    for grows in [grow(17), grow(9) + &grow(9)] {
+        let threads = Arc::new(Threads::default());
+        let log = Arc::clone(&threads);
+        let guest = bench.http_with(&format!("{grows} {PRINT} {HELLO}"), |it| it.log = log).await;
+        assert_eq!(ask(&guest).await.unwrap().1, "hello, world");
+        assert_eq!(threads.are_in_the_background(), [true], "{grows}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_whose_requests_are_long_has_them_begin_elsewhere() {
+    let bench = Bench::new();
+    let spin = "(local.set $other (i32.const 80000000))
+        (loop $again (br_if $again (local.tee $other (i32.sub (local.get $other) (i32.const 1)))))";
+    let threads = Arc::new(Threads::default());
+    let log = Arc::clone(&threads);
+    let guest = bench.http_with(&format!("{PRINT} {spin} {HELLO}"), |it| it.log = log).await;
+    // That a call was long may be known a moment after its answer.
+    for _ in 0..8 {
+        assert_eq!(ask(&guest).await.unwrap().1, "hello, world");
+    }
+    assert_eq!(threads.are_in_the_background()[6..], [true, true]);
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ pub(crate) async fn run(pre: &CommandPre, state: State) -> wasmtime::Result<i32>
 
 pub(crate) fn new_store(engine: &Engine, state: State) -> Store<State> {
     let mut store = process::new_store(engine, state);
-    store.limiter(|it| &mut it.limits);
+    store.limiter_async(|it| &mut it.limits);
     store.set_hostcall_fuel(CALL_BYTES_MAX);
     // Tasks, streams and futures are handles too, and cost the host more than resources do.
     store.set_max_component_handles(RESOURCES_MAX);

@@ -48,7 +48,7 @@ pub(crate) async fn answer(
         Some(kept) => kept,
         None => Instance::new(&code, &guest).await?,
     };
-    instance.begin();
+    instance.begin().await;
     let request = absolute(request, instance.lend());
     let store = &mut instance.store;
     let Export::Service(service) = &instance.export else { wasmtime::bail!("this program is no service of WASI 0.3") };

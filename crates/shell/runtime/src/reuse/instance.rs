@@ -43,7 +43,7 @@ impl Instance {
                     let lasts = tiers.is_optimised();
                     let pre = tiers.best();
                     let mut store = Store::new(pre.engine(), State::new(Arc::clone(guest), None));
-                    store.limiter(|it| &mut it.limits);
+                    store.limiter_async(|it| &mut it.limits);
                     store.set_hostcall_fuel(CALL_BYTES_MAX);
                     store.set_epoch_deadline(2);
                     store.epoch_deadline_async_yield_and_update(1);
@@ -71,8 +71,9 @@ impl Instance {
         Instance { store, export, requests: 0, left: None, lent }
     }
 
-    /// Gets ready for a request.
-    pub(crate) fn begin(&mut self) {
+    /// Gets ready for a request. One that came to have much memory answers it elsewhere than on a thread that serves.
+    pub(crate) async fn begin(&mut self) {
+        self.store.data_mut().limits.begin().await;
         self.requests += 1;
         // The next tick may be only microseconds away: the first turn lasts one to two of them, later ones one.
         self.store.set_epoch_deadline(2);

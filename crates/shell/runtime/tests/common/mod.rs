@@ -107,6 +107,26 @@ pub(crate) fn command(body: &str) -> String {
     )
 }
 
+/// Prints one of [`http_component`]'s texts to standard error.
+pub(crate) const PRINT: &str = "(drop (call $put (call $get-stderr) (i32.const 1024) (i32.const 5)))";
+
+/// Remembers which threads guests print on.
+#[derive(Default)]
+pub(crate) struct Threads(Mutex<Vec<String>>);
+
+impl Threads {
+    /// Whether that was a thread for guests that run long, each time.
+    pub(crate) fn are_in_the_background(&self) -> Vec<bool> {
+        self.0.lock().iter().map(|it| it == "eyot-guest").collect()
+    }
+}
+
+impl LogSink for Threads {
+    fn write(&self, _: LogStream, _: &[u8]) {
+        self.0.lock().push(std::thread::current().name().unwrap_or_default().to_owned());
+    }
+}
+
 /// Remembers what guests print.
 #[derive(Default)]
 pub(crate) struct Log(Mutex<Vec<(LogStream, Vec<u8>)>>);
