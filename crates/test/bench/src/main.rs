@@ -102,6 +102,8 @@ enum Name {
     Serverless,
     /// Answers of the advisor, in process.
     Advise,
+    /// Calls beside guests that spin, allocate and flood their log: of `runtime`, this alone; not part of `all`.
+    Neighbour,
     /// Many requests, an instance each, and the memory of the process meanwhile; not part of `all`.
     Soak,
     /// A server that others are measured beside.
@@ -176,6 +178,7 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
             serverless::run(&serverless::Options { only, samples, functions }).await
         }
         Name::Advise => advise::run(flags.samples),
+        Name::Neighbour => neighbour::alone(runtime::CALLS).await,
         Name::Soak => soak::run(flags.requests).await,
         Name::BareHyper => unreachable!("served by main"),
         Name::All => unreachable!("taken apart by main"),

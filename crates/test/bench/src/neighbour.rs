@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use eyot_runtime::{GuestSpec, HttpGuest, Process, Program, Runtime};
+use eyot_runtime::{GuestSpec, HttpGuest, Process, Program, Runtime, RuntimeConfig};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -33,9 +33,19 @@ enum Does {
 }
 
 /// What runs beside the guest that is called: name, how many for each core, and what it does.
-const COMPANY: [(&str, usize, Does); 5] = [
+const COMPANY: [(&str, usize, Does); 6] = [
     ("quiet", 0, Does::AsCommand("")),
     ("spinning", 2, Does::AsCommand("(loop $again (br $again))")),
+    // Some tens of milliseconds for each request.
+    (
+        "spinning_requests",
+        1,
+        Does::WithRequests(
+            "(local.set $other (i32.const 20000000))
+            (loop $again (br_if $again (local.tee $other (i32.sub (local.get $other) (i32.const 1)))))
+            (call $hello (local.get $outparam))",
+        ),
+    ),
     // Every page is touched; when no more is granted the guest ends and another one takes its place.
     (
         "allocating",
@@ -67,8 +77,19 @@ const COMPANY: [(&str, usize, Does); 5] = [
     ),
 ];
 
-/// Calls `guest` `count` times in each company. Microseconds, and how many times as long as in quiet.
-pub(crate) async fn run(runtime: &Runtime, guest: &Arc<HttpGuest>, count: u64) -> Result<Value> {
+/// Does nothing else than [`run`].
+pub(crate) async fn alone(calls: u64) -> Result<Value> {
+    let dir = tempfile::tempdir()?;
+    let runtime = Runtime::new(RuntimeConfig::new(dir.path().join("cache")))?;
+    let file = dir.path().join("smallest.wasm");
+    runtime::write_smallest(&file, "(call $hello (local.get $outparam))")?;
+    let guest = runtime.load(&file, "bench:smallest").await?.serve(spec())?;
+    run(&runtime, &guest, calls).await
+}
+
+/// Calls `guest` in each company, a quarter of `calls` times. Microseconds, and how many times as long as in quiet.
+pub(crate) async fn run(runtime: &Runtime, guest: &Arc<HttpGuest>, calls: u64) -> Result<Value> {
+    let count = calls / 4;
     let mut rows = Map::new();
     let mut quiet = None;
     for (name, each, does) in COMPANY {

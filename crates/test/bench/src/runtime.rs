@@ -27,6 +27,9 @@ use crate::{
 const AIMS: [(&str, [f64; 2], [f64; 2]); 2] =
     [("hello-c", [11.0, 20.0], [130.0, 200.0]), ("hello", [15.0, 40.0], [230.0, 380.0])];
 
+/// Calls of each guest on one thread.
+pub(crate) const CALLS: u64 = 20_000;
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -44,7 +47,7 @@ impl Options {
         let samples =
             || ["hello", "hello-c", "wordcount"].iter().filter_map(|it| eyot_testkit::guest(it).ok()).collect();
         let guests = if guests.is_empty() { samples() } else { guests.to_vec() };
-        Self { guests, calls: 20_000, loads: 300 }
+        Self { guests, calls: CALLS, loads: 300 }
     }
 }
 
@@ -67,7 +70,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
     results.insert("aims".to_owned(), verdicts(&results));
     let program = runtime.load(&built_in, "bench:smallest").await?;
     let guest = program.serve(spec())?;
-    let beside = neighbour::run(&runtime, &guest, options.calls / 4).await.context("measuring beside neighbours")?;
+    let beside = neighbour::run(&runtime, &guest, options.calls).await.context("measuring beside neighbours")?;
     results.insert("beside".to_owned(), beside);
     let first = first::run().await.context("measuring first answers")?;
     results.insert("first answer".to_owned(), first);
