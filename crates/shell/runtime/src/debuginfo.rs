@@ -10,6 +10,9 @@ use wasmparser::{Parser, Payload};
 
 use crate::ProgramKind;
 
+/// Most of it that a command on a thread of its own brings: what kills it is a trap too, and is to take milliseconds.
+pub(crate) const ALONE_BYTES_MAX: u64 = 1 << 20;
+
 /// Most debug information that is used, all sections together.
 fn bytes_max(kind: ProgramKind) -> u64 {
     if kind.is_command() { 32 << 20 } else { 128 << 10 }
@@ -50,8 +53,13 @@ pub(crate) fn is_used(kind: ProgramKind, bytes: u64) -> bool {
 
 /// `wasm` as it is to be compiled: what exceeds the bound goes by another name there, by which nobody knows it.
 pub(crate) fn bounded(wasm: &[u8], kind: ProgramKind) -> Cow<'_, [u8]> {
+    bounded_to(wasm, bytes_max(kind))
+}
+
+/// As [`bounded`], by `bytes_max`.
+pub(crate) fn bounded_to(wasm: &[u8], bytes_max: u64) -> Cow<'_, [u8]> {
     let sections = sections(wasm);
-    if sections.iter().map(|it| it.bytes).sum::<u64>() <= bytes_max(kind) {
+    if sections.iter().map(|it| it.bytes).sum::<u64>() <= bytes_max {
         return Cow::Borrowed(wasm);
     }
     let mut without = wasm.to_vec();

@@ -5,7 +5,8 @@
 //! minutes to months and may need all of 4 GiB: a pool would only cap its memory and hold slots hostage, so its memory is
 //! mapped when it starts (see [`crate::linear`]). A program is only ever compiled for one of them. Components of WASI 0.3
 //! have a pair of their own, because several calls at once in one instance cost what those of WASI 0.2 need not pay; it is
-//! made when the first such component is loaded; so is that of services that were compiled in a hurry.
+//! made when the first such component is loaded; so are that of services that were compiled in a hurry, and that of commands
+//! on threads of their own.
 //!
 //! Start at [`Engines::new`]. [`pools`] decides, from facts alone, what to try to reserve.
 
@@ -93,6 +94,11 @@ impl Engines {
         let command = Engine::new(&concurrent(command_config(self.machine)))?;
         let (http, _) = pooled(self.machine, self.instances_max, concurrent)?;
         Ok(Concurrent { http, command })
+    }
+
+    /// Makes the engine of commands on threads of their own.
+    pub(crate) fn unchecked(&self) -> wasmtime::Result<Engine> {
+        Engine::new(&unchecked_config(self.machine))
     }
 }
 
@@ -211,6 +217,15 @@ fn command_config(machine: Machine) -> Config {
     // Images of data belong to wasmtime's own mappings.
     config.memory_init_cow(false);
     confine(&mut config, machine);
+    config
+}
+
+/// As for other commands, but code that nothing interrupts of itself. What it lacks is what [`crate::own`] could not
+/// interrupt at any instruction.
+fn unchecked_config(machine: Machine) -> Config {
+    let mut config = command_config(machine);
+    config.epoch_interruption(false);
+    config.wasm_tail_call(false).wasm_exceptions(false).wasm_gc(false);
     config
 }
 

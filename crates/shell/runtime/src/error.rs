@@ -96,9 +96,12 @@ pub enum StartError {
         /// What the system said.
         reason: String,
     },
-    /// An argument or variable holds what WASI cannot pass.
+    /// An argument or variable holds what WASI cannot pass, or the spec what the program cannot be given.
     #[error("{0}")]
     Invalid(String),
+    /// There is no thread for it.
+    #[error("starting a thread: {0}")]
+    Thread(String),
     /// The program needs more memory at its start than the limit allows.
     #[error("the program starts with {needed} bytes of memory, more than its limit of {limit}")]
     MemoryLimit {

@@ -22,7 +22,9 @@ use crate::{
     debuginfo,
     early::EarlyLinker,
     inspect::{Inspection, inspect},
-    keyvalue, link, native, p3,
+    keyvalue, link, native,
+    own::{Bodies, Unchecked},
+    p3,
     program::{Code, Linked},
     runtime::Core,
     state::{ModuleState, State},
@@ -32,7 +34,7 @@ use crate::{
 /// Linkers and caches of all engines.
 pub(crate) struct Loader {
     pub(crate) core: Arc<Core>,
-    cache_dir: PathBuf,
+    pub(crate) cache_dir: PathBuf,
     http: Side,
     command: Side,
     /// Services and commands of WASI 0.3, made when the first is loaded.
@@ -44,25 +46,82 @@ pub(crate) struct Loader {
     module_imports: HashSet<(String, String)>,
     /// Of the baseline compiler, once it was needed.
     pub(crate) early: OnceLock<Option<EarlyLinker>>,
+    /// Of commands on threads of their own, once there was one.
+    pub(crate) unchecked: OnceLock<Option<Unchecked>>,
 }
 
 /// What belongs to one engine.
-struct Side {
-    engine: Engine,
-    cache: Cache,
-    components: Linker<State>,
+pub(crate) struct Side {
+    pub(crate) engine: Engine,
+    pub(crate) cache: Cache,
+    pub(crate) components: Linker<State>,
 }
 
 impl Side {
     fn new(engine: &Engine, cache: Cache, components: Linker<State>) -> Side {
         Side { engine: engine.clone(), cache, components }
     }
+
+    /// The cached code of `digest`, and what it is. Damaged code is discarded with a warning, as if it were not there.
+    pub(crate) fn find(&self, digest: &str) -> Option<(PathBuf, Facts)> {
+        match self.cache.check(digest) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%digest, %error, "compiled code in the cache is unusable, compiling again");
+                self.cache.discard(digest);
+                None
+            }
+        }
+    }
+
+    /// Compiles `wasm` into the cache.
+    pub(crate) fn build(&self, wasm: &[u8], digest: &str, facts: Facts) -> Result<Loaded, LoadError> {
+        let code = match facts.kind {
+            ProgramKind::CommandModule => self.engine.precompile_module(wasm),
+            _ => self.engine.precompile_component(wasm),
+        };
+        let code = code.map_err(|error| explain_compile(&error))?;
+        match self.cache.write(digest, &code, facts) {
+            Ok(path) => self.map(&path, facts.kind),
+            Err(error) => {
+                tracing::warn!(%digest, %error, "compiled code cannot be cached and will be compiled again next time");
+                self.build_in_memory(wasm, facts.kind)
+            }
+        }
+    }
+
+    /// For a cache that cannot be written. Compiles once more: code in memory that skipped a file is not worth more unsafe.
+    fn build_in_memory(&self, wasm: &[u8], kind: ProgramKind) -> Result<Loaded, LoadError> {
+        let compiled = match kind {
+            ProgramKind::CommandModule => Module::from_binary(&self.engine, wasm).map(Loaded::Module),
+            _ => Component::from_binary(&self.engine, wasm).map(Loaded::Component),
+        };
+        compiled.map_err(|error| explain_compile(&error))
+    }
+
+    pub(crate) fn map(&self, path: &Path, kind: ProgramKind) -> Result<Loaded, LoadError> {
+        let mapped = match kind {
+            ProgramKind::CommandModule => native::module(&self.engine, path).map(Loaded::Module),
+            _ => native::component(&self.engine, path).map(Loaded::Component),
+        };
+        mapped.map_err(|error| LoadError::Compile(format!("mapping {}: {error:#}", path.display())))
+    }
 }
 
 /// Code that is not linked yet.
-enum Loaded {
+pub(crate) enum Loaded {
     Component(Component),
     Module(Module),
+}
+
+impl Loaded {
+    /// Where its functions lie, if that is known.
+    pub(crate) fn bodies(&self) -> Option<Bodies> {
+        match self {
+            Loaded::Component(it) => Bodies::new(it.text(), it.functions()),
+            Loaded::Module(it) => Bodies::new(it.text(), it.functions()),
+        }
+    }
 }
 
 /// Reads the file at `path`, which may have `limit` bytes at most.
@@ -96,8 +155,8 @@ impl Loader {
         let http = side(&core.engines.http, http_cache)?;
         let command = side(&core.engines.command, command_cache)?;
         let (concurrent, making, cache_dir) = (OnceLock::new(), Mutex::new(()), cache_dir.to_owned());
-        let early = OnceLock::new();
-        Ok(Self { core, cache_dir, http, command, concurrent, making, modules, module_imports, early })
+        let (early, unchecked) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { core, cache_dir, http, command, concurrent, making, modules, module_imports, early, unchecked })
     }
 
     /// What belongs to the engine that runs programs of `kind`.
@@ -146,7 +205,7 @@ impl Loader {
 
     /// Where the code of `digest` lies or would lie.
     pub(crate) fn places(&self, digest: &str) -> Vec<PathBuf> {
-        self.sides().map(|it| it.cache.path(digest)).collect()
+        self.sides().map(|it| it.cache.path(digest)).chain(self.unchecked_place(digest)).collect()
     }
 
     /// Links the code of `digest` from the cache. Damaged code is discarded with a warning, as if it were not there. Code
@@ -156,17 +215,9 @@ impl Loader {
     }
 
     fn cached_by(&self, side: &Side, digest: &Arc<str>) -> Option<Arc<Code>> {
-        let found = match side.cache.check(digest) {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(%digest, %error, "compiled code in the cache is unusable, compiling again");
-                side.cache.discard(digest);
-                None
-            }
-        };
-        let (path, facts) = found?;
+        let (path, facts) = side.find(digest)?;
         // Engines whose code is alike share a directory: its kind tells whose this is.
-        let mapped = self.side(facts.kind).and_then(|side| map(side, &path, facts.kind));
+        let mapped = self.side(facts.kind).and_then(|side| side.map(&path, facts.kind));
         match mapped.and_then(|code| self.link(code, facts, digest)) {
             Ok(code) => Some(code),
             Err(error) => {
@@ -189,41 +240,14 @@ impl Loader {
         {
             return Ok((code, LoadedFrom::Cache));
         }
-        let wasm = &*debuginfo::bounded(wasm, kind);
-        let code = match kind {
-            ProgramKind::CommandModule => side.engine.precompile_module(wasm),
-            _ => side.engine.precompile_component(wasm),
-        };
-        let code = code.map_err(|error| explain_compile(&error))?;
-        let loaded = match side.cache.write(digest, &code, facts) {
-            Ok(path) => map(side, &path, kind)?,
-            Err(error) => {
-                tracing::warn!(%digest, %error, "compiled code cannot be cached and will be compiled again next time");
-                compile_in_memory(side, wasm, kind)?
-            }
-        };
+        let loaded = side.build(&debuginfo::bounded(wasm, kind), digest, facts)?;
         let code = self.link(loaded, facts, digest).inspect_err(|_| side.cache.discard(digest))?;
         Ok((code, LoadedFrom::Compiled))
     }
 
     fn link(&self, loaded: Loaded, facts: Facts, digest: &Arc<str>) -> Result<Arc<Code>, LoadError> {
-        let keeps_values = match &loaded {
-            Loaded::Component(it) => keyvalue::is_imported(it) || blobstore::is_imported(it),
-            Loaded::Module(_) => false,
-        };
-        let linked = match (loaded, facts.kind) {
-            (Loaded::Module(it), _) => self.modules.instantiate_pre(&it).map(Linked::Module),
-            (Loaded::Component(it), kind) => {
-                let linked = self.side(kind)?.components.instantiate_pre(&it);
-                linked.and_then(|it| match kind {
-                    ProgramKind::HttpComponent => ProxyPre::new(it).map(Tiers::optimised).map(Linked::Http),
-                    ProgramKind::ServiceComponent => p3::ServicePre::new(it).map(Linked::Service),
-                    ProgramKind::ConcurrentCommand => p3::CommandPre::new(it).map(Linked::ConcurrentCommand),
-                    _ => CommandPre::new(it).map(Linked::Command),
-                })
-            }
-        };
-        let linked = linked.map_err(|error| explain_link(&error))?;
+        let components = &self.side(facts.kind)?.components;
+        let (linked, keeps_values) = link_with(components, &self.modules, loaded, facts.kind)?;
         Ok(self.code(linked, facts, keeps_values, digest))
     }
 
@@ -254,21 +278,27 @@ pub(crate) fn offers(kind: ProgramKind, name: &str) -> bool {
     link::offers(name) || (kind.is_concurrent() && p3::offers(name))
 }
 
-/// For a cache that cannot be written. Compiles once more: code in memory that skipped a file is not worth more unsafe.
-fn compile_in_memory(side: &Side, wasm: &[u8], kind: ProgramKind) -> Result<Loaded, LoadError> {
-    let compiled = match kind {
-        ProgramKind::CommandModule => Module::from_binary(&side.engine, wasm).map(Loaded::Module),
-        _ => Component::from_binary(&side.engine, wasm).map(Loaded::Component),
+/// Resolves the imports of `loaded` by linkers of its engine, and tells whether it keeps values.
+pub(crate) fn link_with(
+    components: &Linker<State>,
+    modules: &wasmtime::Linker<ModuleState>,
+    loaded: Loaded,
+    kind: ProgramKind,
+) -> Result<(Linked, bool), LoadError> {
+    let (linked, keeps_values) = match loaded {
+        Loaded::Module(it) => (modules.instantiate_pre(&it).map(Linked::Module), false),
+        Loaded::Component(it) => {
+            let keeps_values = keyvalue::is_imported(&it) || blobstore::is_imported(&it);
+            let linked = components.instantiate_pre(&it).and_then(|it| match kind {
+                ProgramKind::HttpComponent => ProxyPre::new(it).map(Tiers::optimised).map(Linked::Http),
+                ProgramKind::ServiceComponent => p3::ServicePre::new(it).map(Linked::Service),
+                ProgramKind::ConcurrentCommand => p3::CommandPre::new(it).map(Linked::ConcurrentCommand),
+                _ => CommandPre::new(it).map(Linked::Command),
+            });
+            (linked, keeps_values)
+        }
     };
-    compiled.map_err(|error| explain_compile(&error))
-}
-
-fn map(side: &Side, path: &Path, kind: ProgramKind) -> Result<Loaded, LoadError> {
-    let mapped = match kind {
-        ProgramKind::CommandModule => native::module(&side.engine, path).map(Loaded::Module),
-        _ => native::component(&side.engine, path).map(Loaded::Component),
-    };
-    mapped.map_err(|error| LoadError::Compile(format!("mapping {}: {error:#}", path.display())))
+    Ok((linked.map_err(|error| explain_link(&error))?, keeps_values))
 }
 
 /// What preview 1 consists of: module and name of each function.

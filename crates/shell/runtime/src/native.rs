@@ -1,4 +1,4 @@
-//! Loading native code from the cache: with [`crate::linear`] the only unsafe code written in this crate.
+//! Loading native code from the cache: with [`crate::linear`] and [`crate::own`] the only unsafe code written in this crate.
 //!
 //! wasmtime cannot check that a file holds what its compiler wrote; running anything else is undefined behaviour. It is
 //! sound here because [`crate::cache`] is the only caller and hands over only files that it wrote itself (mode 0600, in a

@@ -1,7 +1,7 @@
 //! A command: one instance that runs to its end.
 //!
-//! It runs as a task on the runtime's background threads. Blocked, it costs its memory and no thread; spinning, it yields
-//! every tick.
+//! It runs as a task on the runtime's background threads: blocked, it costs its memory and no thread; spinning, it yields
+//! every tick. Or it has a thread of its own ([`crate::own`]), or is another process altogether ([`crate::wasmedge`]).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -11,11 +11,12 @@ use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtxBuilder, cli::AsyncStdinStream, p2::bindings::CommandPre};
 
 use crate::{
-    LogStream,
+    LogStream, StartError,
     cgi::Invocation,
     files,
     guest::Guest,
     meter::{Meter, Metered},
+    own::{self, Alone, Outcome, Unshared},
     p3,
     program::{Code, Linked},
     state::{CALL_BYTES_MAX, Limits, ModuleState, State},
@@ -39,8 +40,10 @@ pub struct Process {
 
 /// Where it runs.
 enum Place {
-    /// In this process.
+    /// In this process, on threads that guests share.
     Inside { code: Arc<Code>, meter: Arc<Meter> },
+    /// In this process, on a thread of its own.
+    Alone { thread: Alone, meter: Arc<Meter> },
     /// In one of its own.
     Outside(Arc<Outside>),
 }
@@ -108,6 +111,24 @@ impl Process {
         Self { exit, stdin: parking_lot::Mutex::new(near), cancel, place: Place::Inside { code, meter } }
     }
 
+    /// On a thread of its own, which is given back when it has ended.
+    pub(crate) fn start_alone(command: Unshared, guest: Arc<Guest>, wants_stdin: bool) -> Result<Self, StartError> {
+        let (tell, exit) = watch::channel(None);
+        let (near, far) = wants_stdin.then(|| tokio::io::duplex(STDIN_BYTES)).unzip();
+        let cancel = CancellationToken::new();
+        let meter = Arc::clone(&guest.meter);
+        let (task_code, task_guest) = (Arc::clone(&command.code), Arc::clone(&guest));
+        let work = async move { run_program(&task_code, task_guest, far.map(AsyncStdinStream::new), None).await };
+        let tell = move |outcome| {
+            let _ = tell.send(Some(match outcome {
+                Outcome::Killed => KILLED,
+                Outcome::Done(returned) => exit_of(returned, &guest),
+            }));
+        };
+        let thread = Alone::start(command, cancel.clone(), work, tell)?;
+        Ok(Self { exit, stdin: parking_lot::Mutex::new(near), cancel, place: Place::Alone { thread, meter } })
+    }
+
     /// A process of its own, which `work` starts, looks after until its end, and kills when told to.
     pub(crate) fn outside<F: Future<Output = Exit> + Send + 'static>(
         background: &tokio::runtime::Handle,
@@ -150,11 +171,20 @@ impl Process {
         }
     }
 
+    /// Whether it has a thread of its own, and can have no less than a core.
+    pub fn is_alone(&self) -> bool {
+        matches!(self.place, Place::Alone { .. })
+    }
+
     /// Holds it to other limits from now on: a share of a core in thousandths, and bytes of memory; `None` for no bound. A
-    /// limit on memory below what it uses now is not taken, nor is then the other: false.
+    /// limit on memory below what it uses now is not taken, nor is less than a core where it has a thread of its own; nor is
+    /// then the other: false.
     pub fn limit(&self, cpu_millis: Option<u32>, memory_bytes: Option<u64>) -> bool {
         match &self.place {
             Place::Inside { meter, .. } => meter.limit(cpu_millis, memory_bytes),
+            Place::Alone { meter, .. } => {
+                cpu_millis.is_none_or(own::is_never_held) && meter.limit(cpu_millis, memory_bytes)
+            }
             Place::Outside(it) => it.limit(cpu_millis, memory_bytes),
         }
     }
@@ -164,6 +194,11 @@ impl Process {
         match &self.place {
             Place::Inside { meter, .. } => ProcessStats {
                 cpu: meter.cpu(),
+                memory_bytes: meter.memory_bytes(),
+                memory_peak_bytes: meter.memory_peak_bytes(),
+            },
+            Place::Alone { thread, meter } => ProcessStats {
+                cpu: thread.used(),
                 memory_bytes: meter.memory_bytes(),
                 memory_peak_bytes: meter.memory_peak_bytes(),
             },
@@ -192,9 +227,14 @@ impl fmt::Debug for Process {
 }
 
 async fn run(code: Arc<Code>, guest: Arc<Guest>, stdin: Option<Stdin>) -> Exit {
-    match run_program(&code, Arc::clone(&guest), stdin.map(AsyncStdinStream::new), None).await {
+    exit_of(run_program(&code, Arc::clone(&guest), stdin.map(AsyncStdinStream::new), None).await, &guest)
+}
+
+/// How a command ended that was not killed.
+fn exit_of(returned: wasmtime::Result<i32>, guest: &Guest) -> Exit {
+    match returned {
         Ok(code) => Exit { code, reason: ExitReason::Completed },
-        Err(error) => explain(&error, &guest),
+        Err(error) => explain(&error, guest),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    LoadError, Loaded, LoadedFrom, Program, RuntimeConfig, RuntimeError,
+    LoadError, Loaded, LoadedFrom, NoOwnThread, OwnThread, Program, RuntimeConfig, RuntimeError, Unshared,
     cache::Cache,
     collect,
     compiler::Effort,
@@ -26,6 +26,7 @@ use crate::{
     epoch::Ticker,
     load::{self, Loader},
     machine::Machine,
+    own::Private,
     program::Code,
     reuse::Shelf,
     share::{Crowds, Rooms},
@@ -46,9 +47,8 @@ pub(crate) struct Core {
     pub(crate) background: tokio::runtime::Handle,
     /// Instances that guests keep.
     pub(crate) shelf: Shelf,
-    /// Places for instances that answer requests, and who has them.
-    pub(crate) rooms: Rooms,
-    pub(crate) crowds: Crowds,
+    /// Commands that may have a thread of their own yet.
+    own_threads: Arc<Semaphore>,
     threads: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
@@ -73,6 +73,16 @@ struct Entry {
     /// Held by whoever loads it.
     loading: tokio::sync::Mutex<()>,
     code: Mutex<Weak<Code>>,
+    /// Without checks, as it was loaded last: only to know whether that is in use.
+    unchecked: Mutex<Weak<Code>>,
+    /// Whether it is known that it cannot do without.
+    is_unfit: AtomicBool,
+}
+
+impl Entry {
+    fn is_used(&self) -> bool {
+        [&self.code, &self.unchecked].iter().any(|it| it.lock().strong_count() > 0)
+    }
 }
 
 impl Runtime {
@@ -100,16 +110,9 @@ impl Runtime {
             Ticker::start(vec![engines.http.clone(), engines.command.clone()]).map_err(RuntimeError::Thread)?;
         let threads = background_threads(machine.cores).map_err(RuntimeError::Thread)?;
         let background = threads.handle().clone();
-        let slots = engines.pool.map(|it| it.instances);
-        let core = Arc::new(Core {
-            engines,
-            ticker,
-            background,
-            shelf: Shelf::new(slots),
-            rooms: Rooms::new(slots),
-            crowds: Crowds::default(),
-            threads: Mutex::new(Some(threads)),
-        });
+        let shelf = Shelf::new(engines.pool.map(|it| it.instances));
+        let (own_threads, threads) = (Arc::new(Semaphore::new(machine.cores)), Mutex::new(Some(threads)));
+        let core = Arc::new(Core { engines, ticker, background, shelf, own_threads, threads });
         let loader =
             Loader::new(Arc::clone(&core), &config.cache_dir, http_cache, command_cache).map_err(engine_error)?;
         let inner = Inner {
@@ -148,9 +151,37 @@ impl Runtime {
         Ok(Program { code, loaded: Loaded { from, took: started.elapsed() } })
     }
 
-    /// How many requests failed so far, of all guests: while it stands still, none of them has to be asked.
-    pub fn failures(&self) -> u64 {
-        self.inner.core.failures.load(Ordering::Acquire)
+    /// A thread for one command, to load it for: see [`Runtime::load_unchecked`].
+    ///
+    /// # Errors
+    ///
+    /// When there is none left, or this machine has no way to end what runs there.
+    pub fn own_thread(&self) -> Result<OwnThread, NoOwnThread> {
+        OwnThread::take(&self.inner.core.own_threads)
+    }
+
+    /// Loads a command for `thread` as [`Runtime::load`] does, but without the checks by which guests that share a thread take
+    /// turns, and for one start alone. `None` for what has to have them: services, commands of WASI 0.3, and what uses garbage
+    /// collection, exceptions or tail calls; and for what does not load at all, which [`Runtime::load`] explains.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub async fn load_unchecked(
+        &self,
+        thread: OwnThread,
+        wasm: &Path,
+        digest: &str,
+    ) -> Result<Option<Unshared>, LoadError> {
+        let started = Instant::now();
+        let entry = self.inner.entry(digest);
+        let work = Arc::clone(&self.inner).load_unchecked(entry, wasm.to_owned(), digest.into());
+        let found =
+            tokio::spawn(work).await.map_err(|error| LoadError::Compile(format!("loading failed: {error}")))??;
+        Ok(found.map(|(Private { code, bodies }, from)| {
+            let loaded = Loaded { from, took: started.elapsed() };
+            Unshared { thread, code, bodies, loaded }
+        }))
     }
 
     /// Where what runs long runs.
@@ -171,7 +202,7 @@ impl Inner {
             return Arc::clone(entry);
         }
         // Programs that no guest uses any more leave an empty entry; drop them when the map changes anyway.
-        programs.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.code.lock().strong_count() > 0);
+        programs.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.is_used());
         Arc::clone(programs.entry(digest.into()).or_default())
     }
 
@@ -190,7 +221,7 @@ impl Inner {
     fn collect(&self) {
         let in_use = {
             let programs = self.programs.lock();
-            let live = programs.iter().filter(|(_, it)| it.code.lock().strong_count() > 0);
+            let live = programs.iter().filter(|(_, it)| it.is_used());
             live.flat_map(|(digest, _)| self.loader.places(digest)).collect()
         };
         match collect::collect(&self.cache_dir, self.cache_bytes_max, &in_use) {
@@ -217,6 +248,45 @@ impl Inner {
         };
         *entry.code.lock() = Arc::downgrade(&code);
         Ok((code, from))
+    }
+
+    /// As [`Inner::load`], of code without checks, which is never shared.
+    async fn load_unchecked(
+        self: Arc<Self>,
+        entry: Arc<Entry>,
+        wasm: PathBuf,
+        digest: Arc<str>,
+    ) -> Result<Option<(Private, LoadedFrom)>, LoadError> {
+        let _turn = entry.loading.lock().await;
+        if entry.is_unfit.load(Relaxed) {
+            return Ok(None);
+        }
+        let (inner, name) = (Arc::clone(&self), Arc::clone(&digest));
+        let cached = tokio::task::spawn_blocking(move || inner.loader.cached_unchecked(&name)).await;
+        let found =
+            match cached.map_err(|error| LoadError::Compile(format!("loading from the cache failed: {error}")))? {
+                Some(code) => Some((code, LoadedFrom::Cache)),
+                None => self.compile_unchecked(wasm, digest).await?.map(|it| (it, LoadedFrom::Compiled)),
+            };
+        match &found {
+            Some((it, _)) => *entry.unchecked.lock() = Arc::downgrade(&it.code),
+            None => entry.is_unfit.store(true, Relaxed),
+        }
+        Ok(found)
+    }
+
+    async fn compile_unchecked(
+        self: &Arc<Self>,
+        wasm: PathBuf,
+        digest: Arc<str>,
+    ) -> Result<Option<Private>, LoadError> {
+        let closing = |_| LoadError::Compile("the runtime is closing".into());
+        let _permit = self.compiles.acquire().await.map_err(closing)?;
+        let inner = Arc::clone(self);
+        let work = move || Ok(inner.loader.compile_unchecked(&load::read(&wasm, inner.wasm_bytes_max)?, &digest));
+        let code = Effort::Awaited.run(work).await?;
+        self.collect_behind();
+        Ok(code)
     }
 
     async fn from_cache(self: &Arc<Self>, digest: &Arc<str>) -> Result<Option<Arc<Code>>, LoadError> {
