@@ -4,6 +4,7 @@
 //! Whatever happens changes that value and kicks the owner; a kicked owner has a task that does one needed thing after
 //! another ([`Owner::drive`]) and ends when nothing is needed. So an idle pod has no task, no timer and no queue.
 
+mod alone;
 mod check;
 pub(crate) mod engine;
 mod grpc;

@@ -1,14 +1,15 @@
 //! Changes of a running container's resources.
 //!
 //! Start at [`Machine::resized`]. Limits are the runtime's to change while a guest runs. What the node does not have is
-//! refused until it is asked for less, and a limit on memory below what a guest uses waits until it uses less; both are told in
-//! a condition.
+//! refused until it is asked for less; so is part of a CPU for a command on a thread of its own. A limit on memory below what a
+//! guest uses waits until it uses less. All is told in a condition.
 
 use eyot_instance::{Moment, pod::Role};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use serde_json::{Value, json};
 
 use super::{
+    alone,
     machine::{Machine, Running},
     resume,
     status::time,
@@ -68,7 +69,7 @@ impl Machine {
             self.news |= self.resize.waits.take().is_some();
             return;
         }
-        if let Some(message) = self.too_much(&containers) {
+        if let Some(message) = self.too_much(&containers).or_else(|| self.not_whole(&containers)) {
             self.resize.wait(PENDING, message, now);
             self.news = true;
             return;
@@ -102,6 +103,18 @@ impl Machine {
             () => return None,
         };
         Some(format!("Node didn't have enough capacity: {name}, requested: {asked}, capacity: {has}"))
+    }
+
+    /// Why a command on a thread of its own cannot have what is asked for it: a part of a CPU.
+    fn not_whole(&self, containers: &[&Container]) -> Option<String> {
+        let asked = containers.iter().zip(&self.members).find(|(container, member)| {
+            let wanted = resume::resources(container);
+            matches!(&member.running, Running::Command(process) if process.is_alone())
+                && !restarts(container, member.resources.as_deref(), wanted.as_deref())
+                && fields::limits(container).is_ok_and(|(cpu, _)| cpu.is_some_and(|it| !alone::is_whole(it)))
+        });
+        let name = &asked?.0.name;
+        Some(format!("container {name} has a thread of its own: only a whole number of CPUs is feasible while it runs"))
     }
 
     fn resize_one(&mut self, index: usize, container: &Container, now: Moment) -> Result<(), String> {

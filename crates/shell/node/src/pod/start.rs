@@ -12,12 +12,12 @@ use std::{
 use eyot_dispatch::{Caller, Endpoints, Handler};
 use eyot_instance::{WaitingReason, pod::Role};
 use eyot_registry::{Credential, Image, PullError, PullPolicy};
-use eyot_runtime::{AllowedHosts, GuestSpec, LoadedFrom, LogSink, Mount, Program};
+use eyot_runtime::{AllowedHosts, GuestSpec, LoadError, LoadedFrom, LogSink, Mount, Program};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{
-    Owner, Shared, check,
+    Owner, Shared, alone, check,
     engine::{self, Engine},
     late,
     machine::Running,
@@ -137,9 +137,10 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     if let Engine::WasmEdge(edge) = engine {
         return engine::start(owner, &edge, &pod, container, &image, Begin { ip, run, resumed }).await;
     }
-    let program = owner.shared.runtime.load(&image.wasm, &image.wasm_digest).await.map_err(|error| {
+    let not_loaded = |error: LoadError| {
         Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("{}: {error}", image.reference))
-    })?;
+    };
+    let program = owner.shared.runtime.load(&image.wasm, &image.wasm_digest).await.map_err(not_loaded)?;
     if resumed && program.kind().is_command() && !serve::may_be_served(&pod, index) {
         return Ok(Outcome::Lost);
     }
@@ -155,6 +156,10 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     let program = match &served {
         Some(served) => serve::program(owner, &image, served, program).await?,
         None => program,
+    };
+    let alone = match is_process {
+        true => alone::command(owner, &pod, container, &image).await.map_err(not_loaded)?,
+        false => None,
     };
     let message = match is_process {
         true => Some(message(owner, container, &mut mounts).await?),
@@ -175,17 +180,21 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     if let Some(served) = served {
         serve::answer_by(&mut spec, served);
     }
-    let running = run_guest(owner, &pod, index, container, &program, spec, ip)?;
+    let (loaded, place, running) = match alone {
+        Some(command) => (command.loaded(), ", on a thread of its own", alone::spawn(command, spec)?),
+        None => (program.loaded(), "", run_guest(owner, &pod, index, container, &program, spec, ip)?),
+    };
     if !resumed {
-        let loaded = program.loaded();
         let from = match loaded.from {
             LoadedFrom::Memory => "already loaded",
             LoadedFrom::Cache => "loaded from the cache",
             LoadedFrom::Compiled => "compiled",
             LoadedFrom::CompiledEarly => "compiled for an early answer",
         };
-        let message =
-            format!("Started container {} from {}, {from} in {:?}", container.name, image.reference, loaded.took);
+        let message = format!(
+            "Started container {} from {}, {from} in {:?}{place}",
+            container.name, image.reference, loaded.took
+        );
         owner.note(Some(&container.name), "Started", message);
         post_start(owner, &pod, container, &image, &running, ip).await?;
     }

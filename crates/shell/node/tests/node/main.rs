@@ -1,5 +1,6 @@
 //! A node against the real API server, registry and runtime, in one process.
 
+mod alone;
 mod claims;
 mod commands;
 mod configuration;
