@@ -18,9 +18,13 @@ use eyot_dispatch::{Body, CallError};
 use http::{HeaderValue, Request, Response, header, uri};
 use http_body::{Frame, SizeHint};
 use tokio::{sync::oneshot, task::JoinHandle, time::Sleep};
+use wasmtime::Store;
 use wasmtime_wasi_http::{
     Error, WasiBody, WasiHttpView,
-    p2::bindings::http::types::{ErrorCode, Scheme},
+    p2::bindings::{
+        Proxy,
+        http::types::{ErrorCode, Scheme},
+    },
 };
 
 use crate::{
@@ -32,6 +36,7 @@ use crate::{
     response,
     reuse::{Export, Instance},
     serve::Admission,
+    state::State,
     trap::Ending,
 };
 
@@ -115,16 +120,27 @@ async fn execute(
         Some(kept) => kept,
         None => Instance::new(&code, &guest).await?,
     };
-    instance.begin().await;
-    let (scheme, request) = incoming(request, instance.lend());
-    let store = &mut instance.store;
+    instance.begin();
+    let lent = instance.lend();
     let Export::Proxy(proxy) = &instance.export else { wasmtime::bail!("this program is a service of WASI 0.3") };
+    handle(proxy, &mut instance.store, lent, request, tell).await?;
+    Ok(instance.rest())
+}
+
+/// Has an instance that exports `wasi:http/incoming-handler` answer.
+pub(crate) async fn handle(
+    proxy: &Proxy,
+    store: &mut Store<State>,
+    lent: Option<Arc<()>>,
+    request: Request<Body>,
+    tell: oneshot::Sender<Head>,
+) -> wasmtime::Result<()> {
+    let (scheme, request) = incoming(request, lent);
     let request = store.data_mut().http().new_incoming_request(scheme, request)?;
     // Nobody may be waiting any more.
     let tell = |head: Result<_, ErrorCode>| drop(tell.send(head.map_err(|code| format!("{code:?}"))));
     let outparam = store.data_mut().http().new_response_outparam_from_callback(tell)?;
-    proxy.wasi_http_incoming_handler().call_handle(store, request, outparam).await?;
-    Ok(instance.rest())
+    proxy.wasi_http_incoming_handler().call_handle(store, request, outparam).await
 }
 
 /// A request's body as wasmtime-wasi-http wants it: with its own error.

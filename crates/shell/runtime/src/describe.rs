@@ -149,11 +149,11 @@ mod tests {
     #[test]
     fn what_nobody_offers_is_named() {
         check(
-            r#"(component (import "acme:billing/ledger@1.0.0" (instance)) (import "wasi:http/types@0.3.0" (instance))
+            r#"(component (import "acme:billing/ledger@1.0.0" (instance)) (import "wasi:http/types@0.4.0" (instance))
                 (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
             expect![[r#"
                 unknown import: acme:billing/ledger@1.0.0
-                ["acme:billing/ledger@1.0.0 false", "wasi:http/types@0.3.0 false"]
+                ["acme:billing/ledger@1.0.0 false", "wasi:http/types@0.4.0 false"]
                 []
             "#]],
         );

@@ -170,6 +170,7 @@ impl Seen {
         }
         // Drafts of 0.3, which have a hyphen, are unlike it.
         let exports = |wanted: &str| self.exports.iter().any(|it| it.starts_with(wanted) && !it.contains("@0.3.0-"));
+        let needs_0_3 = || self.component_imports.iter().any(|it| p3::offers(it));
         match self.encoding {
             Some(Encoding::Module) if self.exports.iter().any(|it| it == "_start") => Ok(ProgramKind::CommandModule),
             Some(Encoding::Module) => {
@@ -177,10 +178,9 @@ impl Seen {
             }
             _ if exports("wasi:http/handler@0.3.") => Ok(ProgramKind::ServiceComponent),
             _ if exports("wasi:cli/run@0.3.") => Ok(ProgramKind::ConcurrentCommand),
+            _ if exports("wasi:http/incoming-handler@0.2.") && needs_0_3() => Ok(ProgramKind::ServiceComponent),
             _ if exports("wasi:http/incoming-handler@0.2.") => Ok(ProgramKind::HttpComponent),
-            _ if exports("wasi:cli/run@0.2.") && self.component_imports.iter().any(|it| p3::offers(it)) => {
-                Ok(ProgramKind::ConcurrentCommand)
-            }
+            _ if exports("wasi:cli/run@0.2.") && needs_0_3() => Ok(ProgramKind::ConcurrentCommand),
             _ if exports("wasi:cli/run@0.2.") => Ok(ProgramKind::CommandComponent),
             _ if self.exports.iter().any(|it| it.starts_with("wasi:http/") || it.starts_with("wasi:cli/run")) => {
                 Err(LoadError::NoEntryPoint(format!(
@@ -278,6 +278,10 @@ mod tests {
         check(
             r#"(component (import "wasi:random/random@0.3.0" (instance)) (instance $i) (export "wasi:cli/run@0.2.6" (instance $i)))"#,
             expect![[r#"wasi:cli 0.3 component, 0 bytes, []["wasi:random/random@0.3.0"]"#]],
+        );
+        check(
+            r#"(component (import "wasi:random/random@0.3.0" (instance)) (instance $i) (export "wasi:http/incoming-handler@0.2.4" (instance $i)))"#,
+            expect![[r#"wasi:http 0.3 component, 0 bytes, []["wasi:random/random@0.3.0"]"#]],
         );
         check(
             r#"(component (instance $i) (export "wasi:http/handler@0.3.0-rc-2026-01-06" (instance $i)))"#,

@@ -24,7 +24,7 @@ pub enum ProgramKind {
     CommandComponent,
     /// A core module with `_start` (WASI preview 1).
     CommandModule,
-    /// A component that exports `wasi:http/handler` of WASI 0.3.
+    /// A component that exports `wasi:http/handler` of WASI 0.3, or `wasi:http/incoming-handler` while it imports something of 0.3.
     ServiceComponent,
     /// A component that exports `wasi:cli/run` of WASI 0.3, or that of 0.2 while it imports something of 0.3.
     ConcurrentCommand,
@@ -97,7 +97,7 @@ pub(crate) enum Linked {
     Http(Tiers<ProxyPre<State>>),
     Command(CommandPre<State>),
     Module(wasmtime::InstancePre<ModuleState>),
-    Service(p3::ServicePre<State>),
+    Service(p3::ServicePre),
     ConcurrentCommand(p3::CommandPre),
 }
 

@@ -4,8 +4,11 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::Bench;
-use eyot_runtime::{ExitReason, LoadedFrom, Program, ProgramKind, Runtime, RuntimeConfig};
+use common::{Bench, ask};
+use eyot_dispatch::Handler;
+use eyot_runtime::{ExitReason, LoadedFrom, Program, ProgramKind, Reuse, Runtime, RuntimeConfig};
+use http::Request;
+use http_body_util::BodyExt;
 
 /// A command that does `run`, core instructions that leave whether it failed.
 fn command(run: &str) -> Vec<u8> {
@@ -54,6 +57,74 @@ async fn a_command_of_wasi_0_2_may_import_what_is_of_0_3() {
     let program = bench.load(&wat::parse_str(wat).unwrap()).await.unwrap();
     let exit = program.spawn(bench.spec()).unwrap().wait().await;
     assert_eq!(exit.code, 0, "{:?}", exit.reason);
+}
+
+/// A service of WASI 0.2 whose instances draw a random number of WASI 0.3 when they are made, and then do `handle`.
+async fn service(bench: &Bench, handle: &str) -> Program {
+    let draws = r#"(component
+        (import "wasi:random/random@0.3.0" (instance $late (export "get-random-u64" (func (result u64)))))
+        (core func $draw (canon lower (func $late "get-random-u64")))
+        (core module $drawer
+            (import "late" "draw" (func $draw (result i64)))
+            (func $go (drop (call $draw)))
+            (start $go))
+        (core instance (instantiate $drawer (with "late" (instance (export "draw" (func $draw))))))"#;
+    let wat = include_str!("guests/http.wat").replace(";;HANDLE;;", handle).replacen("(component\n", draws, 1);
+    let program = bench.load(&wat::parse_str(wat).unwrap()).await.unwrap();
+    assert_eq!(program.kind(), ProgramKind::ServiceComponent);
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_wasi_0_2_may_import_what_is_of_0_3() {
+    let bench = Bench::new();
+    let hello = service(&bench, "(call $hello (local.get $outparam))").await.serve(bench.spec()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(ask(&hello).await.unwrap(), (200, "hello, world".into()));
+    }
+    let echo = r#"
+        (call $consume (local.get $request) (i32.const 16))
+        (call $body-in (i32.load (i32.const 20)) (i32.const 16))
+        (local.set $in (i32.load (i32.const 20)))
+        (local.set $body (call $open (local.get $outparam) (i32.const 200)))
+        (local.set $stream (call $stream (local.get $body)))
+        (block $end (loop $next
+            (call $read (local.get $in) (i64.const 4096) (i32.const 48))
+            (br_if $end (i32.load8_u (i32.const 48)))
+            (br_if $end (call $put (local.get $stream) (i32.load (i32.const 52)) (i32.load (i32.const 56))))
+            (br $next)))
+        (call $close (local.get $stream) (local.get $body))"#;
+    let echo = service(&bench, echo).await.serve(bench.spec()).unwrap();
+    let sent = bytes::Bytes::from(vec![7; 1 << 20]);
+    let request = Request::post("http://guest.test/").body(eyot_dispatch::full(sent.clone())).unwrap();
+    let response = echo.clone().handle(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), sent);
+    let spinning = service(&bench, "(loop $again (br $again))").await;
+    let mut spec = bench.spec();
+    spec.request_deadline = Duration::from_millis(100);
+    let spinning = spinning.serve(spec).unwrap();
+    assert!(matches!(ask(&spinning).await, Err(eyot_dispatch::CallError::Deadline)));
+    assert_eq!(spinning.stats().failures, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_wasi_0_2_that_imports_what_is_of_0_3_may_be_reused() {
+    let bench = Bench::new();
+    // Counts in memory: a fresh instance answers 200.
+    let count = r#"(call $drop-request (local.get $request))
+        (i32.store (i32.const 2048) (i32.add (i32.load (i32.const 2048)) (i32.const 1)))
+        (local.set $body (call $open (local.get $outparam) (i32.add (i32.const 199) (i32.load (i32.const 2048)))))
+        (local.set $stream (call $stream (local.get $body)))
+        (drop (call $put (local.get $stream) (i32.const 1024) (i32.const 12)))
+        (call $close (local.get $stream) (local.get $body))"#;
+    let mut spec = bench.spec();
+    spec.reuse = Some(Reuse { requests_max: 2, idle: Duration::from_secs(60) });
+    let guest = service(&bench, count).await.serve(spec).unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(ask(&guest).await.unwrap().0);
+    }
+    assert_eq!(answers, [200, 201, 200, 201]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,10 +20,11 @@ pub(crate) use link::{component_linker, offers};
 pub(crate) use serve::answer;
 use wasmtime::{Engine, Store, component::InstancePre};
 use wasmtime_wasi::{p2, p3};
-pub(crate) use wasmtime_wasi_http::p3::bindings::ServicePre;
+use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings};
 
 use crate::{
     process,
+    reuse::Export,
     state::{CALL_BYTES_MAX, RESOURCES_MAX, State},
 };
 
@@ -69,6 +70,37 @@ impl CommandPre {
             Ok(it) => Ok(CommandPre::Concurrent(it)),
             Err(error) => p2::bindings::CommandPre::new(pre).map(CommandPre::Plain).map_err(|_| error),
         }
+    }
+}
+
+/// A service that needs an engine of WASI 0.3.
+pub(crate) enum ServicePre {
+    /// It is of WASI 0.3 itself.
+    Concurrent(bindings::ServicePre<State>),
+    /// It is one of WASI 0.2 and imports something of 0.3.
+    Plain(ProxyPre<State>),
+}
+
+impl ServicePre {
+    pub(crate) fn new(pre: InstancePre<State>) -> wasmtime::Result<Self> {
+        match bindings::ServicePre::new(pre.clone()) {
+            Ok(it) => Ok(ServicePre::Concurrent(it)),
+            Err(error) => ProxyPre::new(pre).map(ServicePre::Plain).map_err(|_| error),
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        match self {
+            ServicePre::Concurrent(pre) => pre.engine(),
+            ServicePre::Plain(pre) => pre.engine(),
+        }
+    }
+
+    pub(crate) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Export> {
+        Ok(match self {
+            ServicePre::Concurrent(pre) => Export::Service(pre.instantiate_async(store).await?),
+            ServicePre::Plain(pre) => Export::Proxy(pre.instantiate_async(store).await?),
+        })
     }
 }
 

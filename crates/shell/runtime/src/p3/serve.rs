@@ -1,7 +1,8 @@
 //! One request to a service of WASI 0.3, in one instance.
 //!
 //! Start at [`answer`], which [`crate::call`] polls as it polls a call of WASI 0.2. Such a guest returns its response first and
-//! writes the body after, so that its instance lives until the body was taken and nothing in it runs any more.
+//! writes the body after, so that its instance lives until the body was taken and nothing in it runs any more. A service of WASI
+//! 0.2 that imports something of 0.3 has written its body when it returns, as ever.
 
 use std::{
     future::poll_fn,
@@ -28,7 +29,7 @@ use wasmtime_wasi_http::{
 
 use super::looping;
 use crate::{
-    call::{Ended, Head, IncomingBody, incoming},
+    call::{self, Ended, Head, IncomingBody, incoming},
     guest::Guest,
     program::Code,
     reuse::{Export, Instance},
@@ -48,10 +49,17 @@ pub(crate) async fn answer(
         Some(kept) => kept,
         None => Instance::new(&code, &guest).await?,
     };
-    instance.begin().await;
-    let request = absolute(request, instance.lend());
+    instance.begin();
+    let lent = instance.lend();
     let store = &mut instance.store;
-    let Export::Service(service) = &instance.export else { wasmtime::bail!("this program is no service of WASI 0.3") };
+    let service = match &instance.export {
+        Export::Service(service) => service,
+        Export::Proxy(proxy) => {
+            looping(call::handle(proxy, store, lent, request, tell)).await?;
+            return Ok(instance.rest());
+        }
+    };
+    let request = absolute(request, lent);
     // The second is what the guest says of the request once it is done with it, which nobody asked.
     let (request, _) = p3::Request::from_http(store.data_mut().http().hooks, request);
     looping(store.run_concurrent(async |accessor| converse(accessor, service, request, tell).await)).await??;

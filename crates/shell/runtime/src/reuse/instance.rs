@@ -56,8 +56,8 @@ impl Instance {
                 Linked::Service(pre) => {
                     let mut store = p3::new_store(pre.engine(), State::new(Arc::clone(guest), None));
                     store.set_epoch_deadline(2);
-                    match pre.instantiate_async(&mut store).await {
-                        Ok(service) => return Ok(Instance::of(store, Export::Service(service), true)),
+                    match pre.instantiate(&mut store).await {
+                        Ok(export) => return Ok(Instance::of(store, export, true)),
                         Err(error) => code.core.shelf.make_room(pre.engine(), error)?,
                     }
                 }
@@ -117,9 +117,6 @@ impl Instance {
     /// How many resources, streams, futures and tasks it has.
     fn resources(&mut self) -> usize {
         let own = self.store.data_mut().table.iter_mut().count();
-        own + match self.export {
-            Export::Proxy(_) => 0,
-            Export::Service(_) => self.store.concurrent_resource_table().map_or(0, |it| it.iter_mut().count()),
-        }
+        own + self.store.concurrent_resource_table().map_or(0, |it| it.iter_mut().count())
     }
 }
