@@ -55,9 +55,12 @@ pub enum CallError {
     /// The guest did not answer in time.
     #[error("deadline exceeded")]
     Deadline,
-    /// A policy does not let the caller connect there.
+    /// The caller may not ask that host for anything.
     #[error("denied: {0}")]
     Denied(String),
+    /// The caller may not connect to that address.
+    #[error("prohibited: {0}")]
+    Prohibited(String),
     /// The next hop could not be reached.
     #[error("connecting: {0}")]
     Connect(String),
@@ -85,7 +88,8 @@ impl CallError {
     /// Whether no part of the request reached a guest, so that another endpoint may be tried.
     pub fn is_untouched(&self) -> bool {
         match self {
-            CallError::Overloaded(_) | CallError::Draining | CallError::Denied(_) => true,
+            CallError::Overloaded(_) | CallError::Draining => true,
+            CallError::Denied(_) | CallError::Prohibited(_) => true,
             CallError::Connect(_) | CallError::Lookup(_) | CallError::ConnectTimeout(_) => true,
             CallError::Certificate(_) | CallError::Tls(_) => true,
             CallError::Guest(_) | CallError::OutOfMemory | CallError::Deadline => false,
@@ -98,7 +102,7 @@ impl CallError {
         match self {
             CallError::Overloaded(_) | CallError::Draining => http::StatusCode::SERVICE_UNAVAILABLE,
             CallError::Deadline => http::StatusCode::GATEWAY_TIMEOUT,
-            CallError::Denied(_) => http::StatusCode::FORBIDDEN,
+            CallError::Denied(_) | CallError::Prohibited(_) => http::StatusCode::FORBIDDEN,
             CallError::ConnectTimeout(_) => http::StatusCode::GATEWAY_TIMEOUT,
             CallError::Guest(_) | CallError::OutOfMemory | CallError::Protocol(_) | CallError::Broken(_) => {
                 http::StatusCode::BAD_GATEWAY

@@ -150,7 +150,7 @@ struct Holding {
 impl Holding {
     fn check(&self, address: IpAddr) -> Result<(), CallError> {
         let checked = self.egress.check(&self.caller, egress::Protocol::Tcp, SocketAddr::new(address, self.port));
-        checked.map_err(|refusal| CallError::Denied(refusal.to_string()))
+        checked.map_err(|refusal| CallError::Prohibited(refusal.to_string()))
     }
 }
 
@@ -195,7 +195,7 @@ fn why(error: &Error) -> CallError {
 /// Why there is no connection, where a name, a policy or TLS is the cause.
 fn refusal(cause: &(dyn std::error::Error + 'static)) -> Option<CallError> {
     match cause.downcast_ref::<CallError>() {
-        Some(CallError::Denied(why)) => return Some(CallError::Denied(why.clone())),
+        Some(CallError::Prohibited(why)) => return Some(CallError::Prohibited(why.clone())),
         Some(CallError::Lookup(why)) => return Some(CallError::Lookup(why.clone())),
         _ => {}
     }
@@ -277,10 +277,23 @@ impl Service<Name> for Guarded {
                 }
             }
             if allowed.is_empty() {
-                let message = format!("{name} has no address that a guest may reach");
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+                let prohibited = CallError::Prohibited(format!("{name} has no address that a guest may reach"));
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, prohibited));
             }
             Ok(allowed.into_iter())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_of_the_host_alone_is_prohibited() {
+        let mut guarded = Guarded::new(&PodNetworks::default());
+        let refused = guarded.call("localhost".parse().unwrap()).await.unwrap_err();
+        let told = causes(&refused).find_map(refusal);
+        assert!(matches!(&told, Some(CallError::Prohibited(why)) if why.starts_with("localhost has no")), "{told:?}");
     }
 }

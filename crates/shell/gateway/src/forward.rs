@@ -122,7 +122,7 @@ where
     counted.exchange.answered(match &sent {
         Ok(sent) => sent.response.status().as_u16(),
         // Whom policies hold back fails nobody.
-        Err(ForwardError::Call { source: CallError::Denied(_), .. }) => 403,
+        Err(ForwardError::Call { source: CallError::Prohibited(_), .. }) => 403,
         Err(ForwardError::TooLong { .. }) => 413,
         Err(_) => 0,
     });
@@ -154,7 +154,7 @@ where
         let changed = pool.changed();
         let chosen = pool.choose(&tried, client).or_else(|| early::choose(gateway, pool, &tried, is_held));
         let Some(mut busy) = chosen else {
-            let denied = matches!(failure, Some((_, CallError::Denied(_))));
+            let denied = matches!(failure, Some((_, CallError::Prohibited(_))));
             if let Some(hold) = pool.hold.as_ref().filter(|it| !denied && it.is_open()) {
                 match &mut place {
                     Some(place) => place.take_again(),
@@ -179,7 +179,7 @@ where
                 pool.meter.refuse();
                 return Err(ForwardError::Unavailable(pool.name.to_string()));
             };
-            if matches!(source, CallError::Overloaded(_) | CallError::Denied(_)) || !wait.pause(changed).await {
+            if matches!(source, CallError::Overloaded(_) | CallError::Prohibited(_)) || !wait.pause(changed).await {
                 return Err(failed(pool, address, source));
             }
             failure = Some((address, source));

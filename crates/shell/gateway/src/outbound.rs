@@ -138,7 +138,7 @@ impl Gateway {
 
     /// Whether policies let `caller` connect to `address`.
     fn permit(&self, caller: &Caller, address: SocketAddr) -> Result<(), CallError> {
-        self.egress.check(caller, Protocol::Tcp, address).map_err(|refusal| CallError::Denied(refusal.to_string()))
+        self.egress.check(caller, Protocol::Tcp, address).map_err(|refusal| CallError::Prohibited(refusal.to_string()))
     }
 
     async fn leave(&self, caller: &Caller, mut head: Parts, body: Body) -> Result<Response<Body>, CallError> {
@@ -230,7 +230,7 @@ fn refused(error: &forward::ForwardError) -> Response<Body> {
 }
 
 fn out_of_reach(address: impl std::fmt::Display) -> CallError {
-    CallError::Connect(format!("{address} is an address of the host itself, which guests may not reach"))
+    CallError::Prohibited(format!("{address} is an address of the host itself, which guests may not reach"))
 }
 
 /// The URI with the host of an ExternalName Service.
@@ -278,7 +278,8 @@ mod tests {
             match gateway.way("ns", &Authority::from_static("alias"), false) {
                 Ok(Way::Alias(host)) => host.into_string(),
                 Ok(_) => "elsewhere".to_owned(),
-                Err(error) => error.to_string(),
+                Err(CallError::Prohibited(why)) => why,
+                Err(error) => panic!("{error}"),
             }
         };
         for host in ["127.0.0.1", "169.254.169.254", "0.0.0.0"] {

@@ -467,7 +467,7 @@ fn client_text(error: &forward::ForwardError) -> String {
                 CallError::Guest(_) => "failed before it answered; its pod's log says more",
                 CallError::OutOfMemory => "ran out of memory before it answered",
                 CallError::Deadline => "did not answer in time",
-                CallError::Denied(_) => "may not be connected to",
+                CallError::Denied(_) | CallError::Prohibited(_) => "may not be connected to",
                 CallError::Connect(_) | CallError::Lookup(_) | CallError::ConnectTimeout(_) => "could not be reached",
                 CallError::Certificate(_) | CallError::Tls(_) => "could not be reached over TLS",
                 CallError::Protocol(_) => "answered with something that is no HTTP",

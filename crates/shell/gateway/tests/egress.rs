@@ -62,7 +62,7 @@ async fn a_held_guest_reaches_only_what_its_policy_names() {
     }
     assert_eq!(call(&node, "client", "http://ledger/").await.unwrap(), 200, "nobody is held without a policy");
     node.api.put(policy(&json!([{ "podSelector": { "matchLabels": { "app": "stock" } } }])));
-    let denied = |it: &Result<u16, CallError>| matches!(it, Err(CallError::Denied(why)) if why.starts_with("no egress rule of NetworkPolicy held permits "));
+    let denied = |it: &Result<u16, CallError>| matches!(it, Err(CallError::Prohibited(why)) if why.starts_with("no egress rule of NetworkPolicy held permits "));
     until(&node, "client", "http://ledger/", denied).await;
     until(&node, "client", "http://stock/", |it| matches!(it, Ok(200))).await;
     until(&node, "other", "http://ledger/", |it| matches!(it, Ok(200))).await;
@@ -90,6 +90,6 @@ async fn hosts_outside_are_held_by_the_addresses_they_have() {
     let node = Node::start().await;
     node.api.put(pod_object("client", "127.42.0.200"));
     node.api.put(policy(&json!([{ "ipBlock": { "cidr": "192.0.2.0/24" } }])));
-    let denied = |it: &Result<u16, CallError>| matches!(it, Err(CallError::Denied(_)));
+    let denied = |it: &Result<u16, CallError>| matches!(it, Err(CallError::Prohibited(_)));
     until(&node, "client", "http://198.51.100.7/", denied).await;
 }

@@ -170,6 +170,10 @@ fn explain(guest: &Guest, to: &str, error: CallError) -> Error {
             guest.say(&format!("request to {to} denied: {why}"));
             Error::HttpRequestDenied
         }
+        CallError::Prohibited(why) => {
+            guest.say(&format!("request to {to} denied: {why}"));
+            Error::DestinationIpProhibited
+        }
         CallError::Overloaded(_) => Error::ConnectionLimitReached,
         CallError::Draining => Error::DestinationUnavailable,
         CallError::Connect(_) => Error::ConnectionRefused,

@@ -389,24 +389,29 @@ impl Outbound for Recorder {
     }
 }
 
+/// Sends a request; what comes back lies at 256, its result at 272.
+const ASKS: &str = r#"
+    (local.set $other (call $request (call $fields)))
+    (drop (call $set-scheme (local.get $other) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
+    (drop (call $set-authority (local.get $other) (i32.const 1) (i32.const 1040) (i32.const 29)))
+    (drop (call $set-path (local.get $other) (i32.const 1) (i32.const 1072) (i32.const 9)))
+    (call $send (local.get $other) (i32.const 0) (i32.const 0) (i32.const 128))
+    (if (i32.load8_u (i32.const 128)) (then (unreachable)))
+    (local.set $other (i32.load (i32.const 136)))
+    (call $block (call $future-poll (local.get $other)))
+    (call $future-get (local.get $other) (i32.const 256))"#;
+
 #[tokio::test]
 async fn outgoing_requests_leave_through_outbound_as_the_pod() {
     let bench = Bench::new();
     let recorder = Arc::new(Recorder(Default::default()));
-    let calls = r#"
-        (local.set $other (call $request (call $fields)))
-        (drop (call $set-scheme (local.get $other) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
-        (drop (call $set-authority (local.get $other) (i32.const 1) (i32.const 1040) (i32.const 29)))
-        (drop (call $set-path (local.get $other) (i32.const 1) (i32.const 1072) (i32.const 9)))
-        (call $send (local.get $other) (i32.const 0) (i32.const 0) (i32.const 128))
-        (if (i32.load8_u (i32.const 128)) (then (unreachable)))
-        (local.set $other (i32.load (i32.const 136)))
-        (call $block (call $future-poll (local.get $other)))
-        (call $future-get (local.get $other) (i32.const 256))
+    let calls = &format!(
+        r#"{ASKS}
         (if (i32.load8_u (i32.const 272)) (then (unreachable)))
         (local.set $body (call $open (local.get $outparam) (call $status-in (i32.load (i32.const 280)))))
         (local.set $stream (call $stream (local.get $body)))
-        (call $close (local.get $stream) (local.get $body))"#;
+        (call $close (local.get $stream) (local.get $body))"#
+    );
     let outbound = recorder.clone();
     let guest = bench.http_with(calls, |it| it.outbound = outbound).await;
     assert_eq!(ask(&guest).await.unwrap().0, 204);
@@ -414,4 +419,40 @@ async fn outgoing_requests_leave_through_outbound_as_the_pod() {
     assert_eq!(seen, [(common::caller(), "GET http://one.default.svc.cluster.local/path?q=1".to_owned())]);
     let refused = bench.http(calls).await;
     assert!(matches!(ask(&refused).await, Err(CallError::Guest(_))), "the stub refuses, so the guest traps");
+}
+
+/// Carries nothing.
+struct Refuser(fn(String) -> CallError);
+
+impl Outbound for Refuser {
+    fn send(self: Arc<Self>, _: Caller, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        Box::pin(async move { Err(self.0("it is off limits".into())) })
+    }
+}
+
+#[tokio::test]
+async fn a_guest_is_told_a_prohibited_address_from_a_denied_host_and_one_that_is_not_there() {
+    let bench = Bench::new();
+    // Answers with the error's number as its status, from 200 on.
+    let calls = &format!(
+        r#"{ASKS}
+        (if (i32.eqz (i32.load8_u (i32.const 272))) (then (unreachable)))
+        (local.set $body
+            (call $open (local.get $outparam) (i32.add (i32.const 200) (i32.load8_u (i32.const 280)))))
+        (local.set $stream (call $stream (local.get $body)))
+        (call $close (local.get $stream) (local.get $body))"#
+    );
+    // destination-IP-prohibited, connection-refused and HTTP-request-denied, by their places in `error-code`.
+    let cases: [(fn(String) -> CallError, u16); 3] =
+        [(CallError::Prohibited, 204), (CallError::Connect, 206), (CallError::Denied, 215)];
+    for (why, wanted) in cases {
+        let guest = bench.http_with(calls, |it| it.outbound = Arc::new(Refuser(why))).await;
+        assert_eq!(ask(&guest).await.unwrap().0, wanted);
+    }
+    let told = "request to one.default.svc.cluster.local denied: it is off limits\n";
+    assert_eq!(
+        bench.log.text(LogStream::Stderr),
+        told.repeat(2),
+        "what is not allowed is told, what is not there is not"
+    );
 }

@@ -153,7 +153,7 @@ async fn what_holds_a_guests_requests_holds_those_by_https() -> Result<()> {
         Ok(())
     })
     .await?;
-    logged(&node, &[&format!("request to {listed} denied"), "NetworkPolicy held"]).await?;
+    logged(&node, &[&format!("request to {listed} denied"), "NetworkPolicy held", "DestinationIpProhibited"]).await?;
     node.apply_text(&policy(&format!("{ip}/32"))).await?;
     eventually("the policy to permit", SOON, async || {
         ensure!(fetch(&node, listed).await? == (200, "ok".to_owned()));
