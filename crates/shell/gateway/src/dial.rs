@@ -34,6 +34,9 @@ use crate::{egress::Egress, gateway::PodNetworks, resolve::may_dial, services::P
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest time to open a connection to a host outside.
 const CONNECT_OUTSIDE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most headers of a response that comes over a socket: about as many as fit into what a guest in this process may answer with.
+/// Reading a head takes 64 KiB for a moment.
+pub(crate) const HEADERS_MAX: usize = 1000;
 /// Idle connections kept per address, and for how long.
 const IDLE_MAX: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,7 +62,7 @@ impl Dialer {
             connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
             let mut builder = Client::builder(TokioExecutor::new());
             builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(IDLE_MAX);
-            builder.http2_only(h2c).build(connector)
+            builder.http1_max_headers(HEADERS_MAX).http2_only(h2c).build(connector)
         };
         Self { http1: inside(false), h2c: inside(true), tls: OnceLock::new(), outside: OnceLock::new(), pod_networks }
     }
@@ -124,7 +127,7 @@ impl Dialer {
         let https =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
         let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).http1_max_headers(HEADERS_MAX);
         builder.pool_max_idle_per_host(if shared { IDLE_MAX } else { 0 });
         Ok(builder.build(https))
     }

@@ -25,7 +25,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{dial::CONNECT_TIMEOUT, forward::Sent, services::Busy};
+use crate::{
+    dial::{CONNECT_TIMEOUT, HEADERS_MAX},
+    forward::Sent,
+    services::Busy,
+};
 
 /// Longest silence of an upgraded stream, in both directions together.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
@@ -48,8 +52,9 @@ pub(crate) async fn send(busy: Busy, request: Request<Body>, upgrade: &mut Upgra
     let stream = stream.map_err(|error| CallError::Connect(error.to_string()))?;
     let _ = stream.set_nodelay(true);
     let broken = |error: hyper::Error| CallError::Broken(error.to_string());
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(stream)).await.map_err(broken)?;
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    let handshake = builder.max_headers(HEADERS_MAX).handshake::<_, Body>(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(broken)?;
     // Ends with the exchange: when either side closes, or `sender` and the response are gone.
     tokio::spawn(connection.with_upgrades());
     let mut response = sender.send_request(upgrading(request, &upgrade.protocol)?).await.map_err(broken)?;

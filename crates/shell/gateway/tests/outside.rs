@@ -72,6 +72,34 @@ async fn whoever_speaks_no_http_or_says_nothing_is_told_from_one_who_is_not_ther
     }
 }
 
+/// A server that answers one request with so many headers.
+async fn answers_with_headers(count: usize) -> SocketAddr {
+    let listener = TcpListener::bind(SocketAddr::from((ADDRESS, 0))).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+        let headers: String = (1..count).map(|n| format!("x-{n}: {n}\r\n")).collect();
+        socket
+            .write_all(format!("HTTP/1.1 204 No Content\r\n{headers}connection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_response_may_have_a_thousand_headers_and_no_more() {
+    let node = Node::start().await;
+    let many = ask(&node, &format!("http://{}/", answers_with_headers(1000).await), None).await;
+    assert_eq!(many.unwrap(), 204);
+    let more = ask(&node, &format!("http://{}/", answers_with_headers(1001).await), None).await;
+    assert!(matches!(more, Err(CallError::Protocol(_))), "{more:?}");
+}
+
 #[tokio::test]
 async fn connecting_takes_no_longer_than_the_guest_allows() {
     let node = Node::start().await;
