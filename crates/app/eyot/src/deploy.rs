@@ -39,7 +39,7 @@ pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
     let host = match flags.deployment {
         true => {
             let host = flags.host.clone().unwrap_or_else(|| format!("{name}.localhost"));
-            for object in objects(&flags, &name, &image, &host)? {
+            for object in objects(&flags, &name, &image, is_command, &host)? {
                 put(&client, object).await?;
             }
             rolled_out(&client, &flags.namespace, &name, timeout).await?;
@@ -123,7 +123,7 @@ fn opens_no_socket(wasm: &[u8]) -> Result<bool> {
     Ok(told.kind.is_ok_and(eyot_runtime::ProgramKind::is_command) && !listens)
 }
 
-fn objects(flags: &DeployFlags, name: &str, image: &str, host: &str) -> Result<Vec<Value>> {
+fn objects(flags: &DeployFlags, name: &str, image: &str, is_command: bool, host: &str) -> Result<Vec<Value>> {
     let labels = json!({ "app.kubernetes.io/name": name });
     let metadata = json!({ "name": name, "namespace": flags.namespace, "labels": labels });
     let mut container = template::container(flags, name, image, false)?;
@@ -133,7 +133,7 @@ fn objects(flags: &DeployFlags, name: &str, image: &str, host: &str) -> Result<V
         json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {
             "replicas": flags.replicas,
             "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels },
+            "template": { "metadata": { "labels": labels, "annotations": template::reuse(flags, is_command)? },
                 "spec": { "runtimeClassName": "wasm", "containers": [container] } } } }),
         json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {
             "selector": labels, "ports": [{ "name": "http", "port": 80, "targetPort": "http" }] } }),

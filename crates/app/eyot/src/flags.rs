@@ -162,6 +162,11 @@ pub(crate) struct DeployFlags {
     /// An argument of a command that is run for each request.
     #[arg(long = "arg", value_name = "ARGUMENT", allow_hyphen_values = true, conflicts_with = "deployment")]
     pub(crate) args: Vec<String>,
+    /// Requests that one instance of the program answers, one after another; a fresh one for each when absent.
+    ///
+    /// What is given up is the wall between requests: memory and connections that one leaves behind are the next one's.
+    #[arg(long, value_name = "REQUESTS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) reuse: Option<u32>,
     /// Environment variables for the guest, as NAME=VALUE.
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,

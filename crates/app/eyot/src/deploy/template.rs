@@ -8,6 +8,9 @@ use crate::{
     function,
 };
 
+/// How many requests an instance answers.
+const REUSE: &str = "eyot.io/instance-reuse";
+
 /// The Service. `existing` is the one of that name, if there is one; `is_command` tells that the program answers no requests
 /// by itself.
 pub(super) fn service(
@@ -18,7 +21,7 @@ pub(super) fn service(
     existing: Option<&Value>,
 ) -> Result<Value> {
     let mut template = json!({ "spec": { "containers": [container(flags, name, image, is_command)?] } });
-    let annotations = annotations(flags)?;
+    let annotations = annotations(flags, is_command)?;
     if !annotations.is_empty() {
         template["metadata"] = json!({ "annotations": annotations });
     }
@@ -42,8 +45,8 @@ pub(super) fn service(
     }))
 }
 
-fn annotations(flags: &DeployFlags) -> Result<Map<String, Value>> {
-    let mut out = Map::new();
+fn annotations(flags: &DeployFlags, is_command: bool) -> Result<Map<String, Value>> {
+    let mut out = reuse(flags, is_command)?;
     for (key, value) in [
         ("min-scale", flags.min_scale.map(|it| it.to_string())),
         ("max-scale", flags.max_scale.map(|it| it.to_string())),
@@ -57,6 +60,15 @@ fn annotations(flags: &DeployFlags) -> Result<Map<String, Value>> {
         out.insert(key.to_owned(), value.into());
     }
     Ok(out)
+}
+
+/// What has instances reused, as both ways of deploying say it.
+pub(super) fn reuse(flags: &DeployFlags, is_command: bool) -> Result<Map<String, Value>> {
+    ensure!(
+        flags.reuse.is_none() || !is_command,
+        "--reuse: the program is a command, each run of which has an instance of its own"
+    );
+    Ok(flags.reuse.map(|it| (REUSE.to_owned(), it.to_string().into())).into_iter().collect())
 }
 
 /// The container as both ways of deploying have it.
@@ -156,10 +168,10 @@ mod tests {
     fn flags_become_a_template() {
         check(
             "--env A=b=c --env-from secret:s --mount /etc/c=cm:c --memory 64Mi --cpu 500m --min-scale 1 --max-scale 9 \
-             --concurrency 3 --target 2 --window 30s --timeout 20 --annotation k=v",
+             --concurrency 3 --target 2 --window 30s --timeout 20 --annotation k=v --reuse 1000",
             false,
             expect![[
-                r#"{"template":{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"9","autoscaling.knative.dev/min-scale":"1","autoscaling.knative.dev/target":"2","autoscaling.knative.dev/window":"30s","k":"v"}},"spec":{"containerConcurrency":3,"containers":[{"env":[{"name":"A","value":"b=c"}],"envFrom":[{"secretRef":{"name":"s"}}],"image":"r/app:1","resources":{"limits":{"cpu":"500m","memory":"64Mi"}},"volumeMounts":[{"mountPath":"/etc/c","name":"mount-0","readOnly":true}]}],"timeoutSeconds":20,"volumes":[{"configMap":{"name":"c"},"name":"mount-0"}]}},"traffic":[{"latestRevision":true,"percent":100}]}"#
+                r#"{"template":{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"9","autoscaling.knative.dev/min-scale":"1","autoscaling.knative.dev/target":"2","autoscaling.knative.dev/window":"30s","eyot.io/instance-reuse":"1000","k":"v"}},"spec":{"containerConcurrency":3,"containers":[{"env":[{"name":"A","value":"b=c"}],"envFrom":[{"secretRef":{"name":"s"}}],"image":"r/app:1","resources":{"limits":{"cpu":"500m","memory":"64Mi"}},"volumeMounts":[{"mountPath":"/etc/c","name":"mount-0","readOnly":true}]}],"timeoutSeconds":20,"volumes":[{"configMap":{"name":"c"},"name":"mount-0"}]}},"traffic":[{"latestRevision":true,"percent":100}]}"#
             ]],
         );
     }
@@ -189,6 +201,11 @@ mod tests {
             ]]),
         );
         check("--per-request body", false, expect!["--per-request: the program answers requests itself"]);
+        check(
+            "--reuse 5",
+            true,
+            expect!["--reuse: the program is a command, each run of which has an instance of its own"],
+        );
     }
 
     #[test]
