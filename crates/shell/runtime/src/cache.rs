@@ -5,7 +5,8 @@
 //! checksum finds broken disks and foreign files, not attackers: whoever can write here can also write checksums.
 //!
 //! Start at [`Cache::open`]. The directory of each engine is named by what its code depends on (wasmtime's version,
-//! settings, CPU features), so other code is never even looked at.
+//! settings, CPU features), so other code is never even looked at. Code that was compiled elsewhere ([`crate::ahead`]) lies beside
+//! it, under names that hold its architecture and nothing of a processor's features ([`Cache::prepared`]).
 
 use std::{
     collections::HashMap,
@@ -86,11 +87,24 @@ pub(crate) enum CacheError {
 impl Cache {
     /// Makes the directory for code of `engine` under `root`.
     pub(crate) fn open(root: &Path, engine: &Engine) -> io::Result<Self> {
-        let mut hasher = DefaultHasher::new();
-        std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hasher);
-        let dir = root.join(format!("{:016x}", hasher.finish()));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        Ok(Self { dir, checked: Mutex::default() })
+        let cache = Self::at(root.join(format!("{:016x}", hash(engine))));
+        cache.make()?;
+        Ok(cache)
+    }
+
+    /// Code for machines of `architecture`, whatever their processors have, that is compiled as `engine` compiles for the least of
+    /// them. The directory may be absent.
+    pub(crate) fn prepared(root: &Path, architecture: &str, engine: &Engine) -> Self {
+        Self::at(root.join(format!("{architecture}-{:016x}", hash(engine))))
+    }
+
+    fn at(dir: PathBuf) -> Self {
+        Self { dir, checked: Mutex::default() }
+    }
+
+    /// Makes the directory.
+    pub(crate) fn make(&self) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)
     }
 
     /// Whether [`Cache::check`] of a file of at most `bytes` would find it and need not read it.
@@ -173,6 +187,13 @@ impl Cache {
     }
 }
 
+/// What code of `engine` depends on. The same in all processes of a release, on all of its architectures.
+fn hash(engine: &Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hasher);
+    hasher.finish()
+}
+
 /// Notes that a file is used now, for whoever must choose what to remove. Failing that, it goes a little sooner.
 fn note_use(file: &File, metadata: &fs::Metadata) {
     let now = SystemTime::now();
@@ -240,7 +261,7 @@ mod tests {
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache { dir: dir.path().to_owned(), checked: Mutex::default() };
+        let cache = Cache::at(dir.path().to_owned());
         (dir, cache)
     }
 

@@ -16,7 +16,7 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
 };
 
-use crate::{linear::Memories, machine::Machine, share::EARLY_PLACES_MAX};
+use crate::{ProgramKind, linear::Memories, machine::Machine};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -24,6 +24,13 @@ const GIB: u64 = 1 << 30;
 
 /// Address space at and above which 4 GiB can be reserved for every memory.
 const ROOMY: u64 = 1 << 46;
+
+/// Most instances of a pool that nobody asked to be larger. Every instance's stack gets a guard page of its own when the pool is
+/// made: four times as many would cost a start of the node tens of milliseconds.
+const INSTANCES_USUAL: u64 = 1024;
+
+/// Memory of the machine for each instance of a pool.
+const INSTANCE_BYTES: u64 = 4 * MIB;
 
 /// One engine for requests and one for commands.
 pub(crate) struct Engines {
@@ -43,6 +50,8 @@ pub(crate) struct Engines {
 pub(crate) struct Concurrent {
     /// Runs services.
     pub(crate) http: Engine,
+    /// The pool behind it.
+    pub(crate) pool: Option<Pool>,
     /// Runs commands.
     pub(crate) command: Engine,
 }
@@ -92,8 +101,13 @@ impl Engines {
     /// Makes the engines of WASI 0.3; with a pool, which takes milliseconds.
     pub(crate) fn concurrent(&self) -> wasmtime::Result<Concurrent> {
         let command = Engine::new(&concurrent(command_config(self.machine)))?;
-        let (http, _) = pooled(self.machine, self.instances_max, concurrent)?;
-        Ok(Concurrent { http, command })
+        let (http, pool) = pooled(self.machine, self.instances_max, concurrent)?;
+        Ok(Concurrent { http, pool, command })
+    }
+
+    /// What code of programs of `kind` depends on here, where requests have `pool`.
+    pub(crate) fn layout(&self, kind: ProgramKind, pool: Option<Pool>) -> Config {
+        layout(kind, self.machine, pool)
     }
 
     /// Makes the engine of commands on threads of their own.
@@ -133,10 +147,7 @@ fn concurrent(mut config: Config) -> Config {
 /// reserved at most, 16 memory mappings are counted for each instance, and no more instances than RAM can feed.
 fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
     const INSTANCES_FEW: u64 = 256;
-    // Every instance's stack gets a guard page of its own when the pool is made: four times as many would cost a start of
-    // the node tens of milliseconds.
-    const INSTANCES_USUAL: u64 = 1024;
-    let by_machine = (machine.ram_bytes / (4 * MIB)).min(machine.maps_max / 16).clamp(16, 8192);
+    let by_machine = (machine.ram_bytes / INSTANCE_BYTES).min(machine.maps_max / 16).clamp(16, 8192);
     let wanted = instances_max.map_or(by_machine.min(INSTANCES_USUAL), |it| u64::from(it).clamp(1, by_machine));
     let stack_bytes = if machine.space_bytes >= ROOMY { 2 * MIB } else { MIB };
     let sizes = [(4 * GIB, 32 * MIB), (GIB, 64 * KIB), (256 * MIB, 64 * KIB), (128 * MIB, 64 * KIB)];
@@ -149,6 +160,39 @@ fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
             enough.then_some(Pool { instances, memory_bytes, guard_bytes, stack_bytes })
         })
         .collect()
+}
+
+/// What code of programs of `kind` depends on, on a machine whose requests have `pool`: what to compile it with. Without the pool
+/// itself, since nothing runs on it.
+pub(crate) fn layout(kind: ProgramKind, machine: Machine, pool: Option<Pool>) -> Config {
+    let mut config = match kind.is_command() {
+        true => command_config(machine),
+        false => http_config(pool),
+    };
+    if !kind.is_command() && pool.is_none() {
+        confine(&mut config, machine);
+    }
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    if kind.is_concurrent() { concurrent(config) } else { config }
+}
+
+/// The layouts for programs of `kind` of all nodes whose addresses have one of these widths and that have 256 MiB or more.
+pub(crate) fn layouts(kind: ProgramKind, address_bits: &[u32]) -> Vec<Config> {
+    const RAM_LEAST: u64 = 256 * MIB;
+    const MAPS_USUAL: u64 = 65_530;
+    let mut known = Vec::new();
+    for bits in address_bits {
+        for instances in RAM_LEAST / INSTANCE_BYTES..=INSTANCES_USUAL {
+            let (ram_bytes, space_bytes) = (instances * INSTANCE_BYTES, 1u64 << *bits);
+            let machine = Machine { cores: 1, ram_bytes, space_bytes, maps_max: MAPS_USUAL };
+            let pool = pools(machine, None).first().copied().filter(|_| !kind.is_command());
+            let matters = (pool.map(|it| (it.memory_bytes, it.guard_bytes)), pool.is_none() && space_bytes < ROOMY);
+            if !known.iter().any(|(it, _)| *it == matters) {
+                known.push((matters, layout(kind, machine, pool)));
+            }
+        }
+    }
+    known.into_iter().map(|(_, layout)| layout).collect()
 }
 
 /// What both engines share.
@@ -269,6 +313,21 @@ mod tests {
             4095 x 128 MiB + 64 KiB
         "#]],
         );
+    }
+
+    #[test]
+    fn one_layout_serves_all_roomy_machines_and_few_the_others() {
+        let count = |kind, bits: &[u32]| layouts(kind, bits).len();
+        let (service, command) = (ProgramKind::ServiceComponent, ProgramKind::CommandModule);
+        assert_eq!(
+            [[47].as_slice(), &[47, 48, 57]].map(|bits| (count(service, bits), count(command, bits))),
+            [(1, 1); 2]
+        );
+        // Boards of 256 MiB reserve 1 GiB for an instance, those of 512 MiB and more 256 MiB.
+        assert_eq!((count(service, &[39]), count(command, &[39])), (2, 1));
+        assert_eq!((count(service, &[39, 48]), count(command, &[39, 48])), (3, 2));
+        // No pool fits for many instances: memory is mapped on demand.
+        assert_eq!((count(service, &[36]), count(command, &[36])), (2, 1));
     }
 
     #[test]

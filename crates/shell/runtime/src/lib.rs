@@ -3,12 +3,12 @@
 //! Start at [`Runtime::load`]: it turns a file into a [`Program`], compiled once per digest. [`Program::serve`] makes a
 //! [`HttpGuest`] (a `wasi:http` component, a fresh instance per request unless its spec has it reuse them, [`Reuse`]) and [`Program::spawn`] a [`Process`] (a
 //! `wasi:cli` command or preview-1 module with an exit code). [`Runtime::opa_policy`] loads what OPA compiled, and [`describe`]
-//! tells what a file is without loading it. A command may be served too, an instance for each request ([`PerRequest`]), or have a thread
-//! of its own ([`Unshared`]).
+//! tells what a file is without loading it, as [`compile_ahead`] compiles one for other machines. A command may be served too, an instance for each request ([`PerRequest`]).
 //!
 //! Deliberately absent: Kubernetes, images and registries, log files, probes and restarts; those are the node's. Requests
 //! that leave a guest go to [`eyot_dispatch::Outbound`].
 
+mod ahead;
 mod blobstore;
 mod cache;
 mod call;
@@ -51,11 +51,13 @@ mod settings;
 mod share;
 mod spec;
 mod state;
+mod target;
 mod tier;
 mod trap;
 mod turn;
 mod wasmedge;
 
+pub use ahead::{Ahead, AheadError, compile_ahead};
 pub use cgi::{OutputForm, PerRequest};
 pub use config::RuntimeConfig;
 pub use describe::{Description, Import, describe};
@@ -69,4 +71,5 @@ pub use reuse::Reuse;
 pub use runtime::Runtime;
 pub use serve::{Failure, FailureKind, HttpGuest, HttpStats};
 pub use spec::{GuestSpec, LateMounts, LogSink, LogStream, Mount, Names};
+pub use target::{Target, TargetError};
 pub use wasmedge::{WasmEdge, WasmEdgeError};

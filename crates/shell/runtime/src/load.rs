@@ -10,14 +10,14 @@ use std::{
 
 use parking_lot::Mutex;
 use wasmtime::{
-    Engine, Module, Store,
+    Config, Engine, Module, Store,
     component::{Component, Linker},
 };
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::{
-    LoadError, LoadedFrom, ProgramKind, blobstore,
+    LoadError, LoadedFrom, ProgramKind, ahead, blobstore,
     cache::{Cache, Facts},
     debuginfo,
     early::EarlyLinker,
@@ -51,15 +51,24 @@ pub(crate) struct Loader {
 }
 
 /// What belongs to one engine.
-pub(crate) struct Side {
-    pub(crate) engine: Engine,
-    pub(crate) cache: Cache,
-    pub(crate) components: Linker<State>,
+struct Side {
+    engine: Engine,
+    cache: Cache,
+    components: Linker<State>,
+    /// What the engine's code depends on but its processor.
+    layout: Config,
+    /// Code that was compiled elsewhere, once it was looked for.
+    prepared: OnceLock<Option<Cache>>,
 }
 
 impl Side {
-    fn new(engine: &Engine, cache: Cache, components: Linker<State>) -> Side {
-        Side { engine: engine.clone(), cache, components }
+    fn new(engine: &Engine, cache: Cache, components: Linker<State>, layout: Config) -> Side {
+        Side { engine: engine.clone(), cache, components, layout, prepared: OnceLock::new() }
+    }
+
+    /// Where code lies that this engine's was compiled or mapped from, as far as anybody looked.
+    fn caches(&self) -> impl Iterator<Item = &Cache> {
+        [&self.cache].into_iter().chain(self.prepared.get().into_iter().flatten())
     }
 
     /// The cached code of `digest`, and what it is. Damaged code is discarded with a warning, as if it were not there.
@@ -149,11 +158,12 @@ impl Loader {
         let modules = link::module_linker(&core.engines.command)?;
         // The linker lists its names through a store; nothing in it is ever used.
         let module_imports = preview1_names(&core.engines.command)?;
-        let side = |engine: &Engine, cache| -> wasmtime::Result<Side> {
-            Ok(Side::new(engine, cache, link::component_linker(engine)?))
+        let side = |engine: &Engine, cache, kind| -> wasmtime::Result<Side> {
+            let layout = core.engines.layout(kind, core.engines.pool);
+            Ok(Side::new(engine, cache, link::component_linker(engine)?, layout))
         };
-        let http = side(&core.engines.http, http_cache)?;
-        let command = side(&core.engines.command, command_cache)?;
+        let http = side(&core.engines.http, http_cache, ProgramKind::HttpComponent)?;
+        let command = side(&core.engines.command, command_cache, ProgramKind::CommandComponent)?;
         let (concurrent, making, cache_dir) = (OnceLock::new(), Mutex::new(()), cache_dir.to_owned());
         let (early, unchecked) = (OnceLock::new(), OnceLock::new());
         Ok(Self { core, cache_dir, http, command, concurrent, making, modules, module_imports, early, unchecked })
@@ -176,11 +186,13 @@ impl Loader {
         }
         let failed = |error: wasmtime::Error| LoadError::Compile(format!("preparing for WASI 0.3: {error:#}"));
         let engines = self.core.engines.concurrent().map_err(failed)?;
-        let side = |engine: &Engine| {
+        let side = |engine: &Engine, kind| {
             let cache = Cache::open(&self.cache_dir, engine).and_then(|it| it.sweep().map(|()| it));
-            Ok(Side::new(engine, cache?, p3::component_linker(engine)?))
+            let layout = self.core.engines.layout(kind, engines.pool);
+            Ok(Side::new(engine, cache?, p3::component_linker(engine)?, layout))
         };
-        let sides = [side(&engines.http).map_err(failed)?, side(&engines.command).map_err(failed)?];
+        let http = side(&engines.http, ProgramKind::ServiceComponent).map_err(failed)?;
+        let sides = [http, side(&engines.command, ProgramKind::ConcurrentCommand).map_err(failed)?];
         for engine in [engines.http, engines.command] {
             self.core.ticker.add(engine);
         }
@@ -200,29 +212,45 @@ impl Loader {
     /// Whether [`Loader::cached`] takes no longer than a turn of a guest: the file is small and was read before.
     pub(crate) fn is_quick(&self, digest: &str) -> bool {
         const BYTES_MAX: u64 = 8 << 20;
-        self.sides().any(|it| it.cache.is_checked(digest, BYTES_MAX))
+        self.sides().flat_map(|it| it.caches()).any(|it| it.is_checked(digest, BYTES_MAX))
     }
 
     /// Where the code of `digest` lies or would lie.
     pub(crate) fn places(&self, digest: &str) -> Vec<PathBuf> {
-        self.sides().map(|it| it.cache.path(digest)).chain(self.unchecked_place(digest)).collect()
+        self.sides().flat_map(|it| it.caches()).map(|it| it.path(digest)).collect()
     }
 
-    /// Links the code of `digest` from the cache. Damaged code is discarded with a warning, as if it were not there. Code
-    /// for WASI 0.3 is found here once any was loaded, and else by [`Loader::compile`], which knows that it is some.
+    /// Links the code of `digest` from the cache: that which was compiled here, else that which was compiled elsewhere for machines
+    /// like this one. Damaged code is discarded with a warning, as if it were not there. Code for WASI 0.3 is found here once any was
+    /// loaded, and else by [`Loader::compile`], which knows that it is some.
     pub(crate) fn cached(&self, digest: &Arc<str>) -> Option<Arc<Code>> {
-        self.sides().find_map(|side| self.cached_by(side, digest))
+        let own = self.sides().find_map(|side| self.cached_in(&side.cache, digest));
+        own.or_else(|| self.sides().find_map(|side| self.prepared(side, digest)))
     }
 
-    fn cached_by(&self, side: &Side, digest: &Arc<str>) -> Option<Arc<Code>> {
-        let (path, facts) = side.find(digest)?;
+    /// Links code that was compiled elsewhere.
+    fn prepared(&self, side: &Side, digest: &Arc<str>) -> Option<Arc<Code>> {
+        let cache = side.prepared.get_or_init(|| ahead::prepared(&self.cache_dir, &side.layout));
+        self.cached_in(cache.as_ref()?, digest)
+    }
+
+    fn cached_in(&self, cache: &Cache, digest: &Arc<str>) -> Option<Arc<Code>> {
+        let found = match cache.check(digest) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%digest, %error, "compiled code in the cache is unusable, compiling again");
+                cache.discard(digest);
+                None
+            }
+        };
+        let (path, facts) = found?;
         // Engines whose code is alike share a directory: its kind tells whose this is.
         let mapped = self.side(facts.kind).and_then(|side| side.map(&path, facts.kind));
         match mapped.and_then(|code| self.link(code, facts, digest)) {
             Ok(code) => Some(code),
             Err(error) => {
                 tracing::warn!(%digest, %error, "compiled code in the cache does not load, compiling again");
-                side.cache.discard(digest);
+                cache.discard(digest);
                 None
             }
         }
@@ -235,12 +263,21 @@ impl Loader {
         let Inspection { kind, memory_initial_bytes, .. } = inspection;
         let facts = Facts { kind, memory_initial_bytes };
         let side = self.side(kind)?;
+        let known = || self.cached_in(&side.cache, digest).or_else(|| self.prepared(side, digest));
         if kind.is_concurrent()
-            && let Some(code) = self.cached_by(side, digest)
+            && let Some(code) = known()
         {
             return Ok((code, LoadedFrom::Cache));
         }
-        let loaded = side.build(&debuginfo::bounded(wasm, kind), digest, facts)?;
+        let wasm = &*debuginfo::bounded(wasm, kind);
+        let code = precompile(&side.engine, wasm, kind)?;
+        let loaded = match side.cache.write(digest, &code, facts) {
+            Ok(path) => map(side, &path, kind)?,
+            Err(error) => {
+                tracing::warn!(%digest, %error, "compiled code cannot be cached and will be compiled again next time");
+                compile_in_memory(side, wasm, kind)?
+            }
+        };
         let code = self.link(loaded, facts, digest).inspect_err(|_| side.cache.discard(digest))?;
         Ok((code, LoadedFrom::Compiled))
     }
@@ -278,25 +315,20 @@ pub(crate) fn offers(kind: ProgramKind, name: &str) -> bool {
     link::offers(name) || (kind.is_concurrent() && p3::offers(name))
 }
 
-/// Resolves the imports of `loaded` by linkers of its engine, and tells whether it keeps values.
-pub(crate) fn link_with(
-    components: &Linker<State>,
-    modules: &wasmtime::Linker<ModuleState>,
-    loaded: Loaded,
-    kind: ProgramKind,
-) -> Result<(Linked, bool), LoadError> {
-    let (linked, keeps_values) = match loaded {
-        Loaded::Module(it) => (modules.instantiate_pre(&it).map(Linked::Module), false),
-        Loaded::Component(it) => {
-            let keeps_values = keyvalue::is_imported(&it) || blobstore::is_imported(&it);
-            let linked = components.instantiate_pre(&it).and_then(|it| match kind {
-                ProgramKind::HttpComponent => ProxyPre::new(it).map(Tiers::optimised).map(Linked::Http),
-                ProgramKind::ServiceComponent => p3::ServicePre::new(it).map(Linked::Service),
-                ProgramKind::ConcurrentCommand => p3::CommandPre::new(it).map(Linked::ConcurrentCommand),
-                _ => CommandPre::new(it).map(Linked::Command),
-            });
-            (linked, keeps_values)
-        }
+/// Compiles `wasm`, a program of `kind`, for what `engine` compiles for.
+pub(crate) fn precompile(engine: &Engine, wasm: &[u8], kind: ProgramKind) -> Result<Vec<u8>, LoadError> {
+    let code = match kind {
+        ProgramKind::CommandModule => engine.precompile_module(wasm),
+        _ => engine.precompile_component(wasm),
+    };
+    code.map_err(|error| explain_compile(&error))
+}
+
+/// For a cache that cannot be written. Compiles once more: code in memory that skipped a file is not worth more unsafe.
+fn compile_in_memory(side: &Side, wasm: &[u8], kind: ProgramKind) -> Result<Loaded, LoadError> {
+    let compiled = match kind {
+        ProgramKind::CommandModule => Module::from_binary(&side.engine, wasm).map(Loaded::Module),
+        _ => Component::from_binary(&side.engine, wasm).map(Loaded::Component),
     };
     Ok((linked.map_err(|error| explain_link(&error))?, keeps_values))
 }

@@ -82,6 +82,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// A crate of others, and which of ours may name it.
 const KNOWN_ONLY_TO: &[(&str, &[&str])] = &[
     ("wasmtime", &["eyot-runtime", "eyot-bench"]),
+    ("cranelift-codegen", &["eyot-runtime"]),
     ("wasmtime-wasi", &["eyot-runtime", "eyot-bench"]),
     ("wasmtime-wasi-http", &["eyot-runtime", "eyot-bench"]),
     ("rusqlite", &["eyot-bucket", "eyot-store"]),

@@ -39,17 +39,23 @@ pub(crate) struct InspectFlags {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PrecompileFlags {
     /// .wasm files and image references. Images are pulled into the node's store and stay there; the node must be stopped.
-    #[arg(required = true)]
-    targets: Vec<String>,
-    /// The node's directory, as `eyot up` is given it.
-    #[arg(long, env = "EYOT_DATA_DIR", default_value = "/var/lib/eyot")]
+    #[arg(required = true, value_name = "FILE|IMAGE")]
+    programs: Vec<String>,
+    /// The node's directory, as `eyot up` is given it; with --target one to be brought to other machines.
+    #[arg(long, short = 'o', env = "EYOT_DATA_DIR", default_value = "/var/lib/eyot")]
     data_dir: PathBuf,
     /// Address of the node's registry, whose images are read without a socket.
     #[arg(long, env = "EYOT_REGISTRY_LISTEN", default_value = "127.0.0.1:5000")]
     registry_listen: SocketAddr,
-    /// Machine to compile for; only this one's own.
+    /// Machines to compile for, such as aarch64-unknown-linux-gnu, with any processor; this one with all its processor has when absent.
     #[arg(long)]
     target: Option<String>,
+    /// What the processors of these machines all have, such as lse or x86-64-v3. Others compile again.
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',', requires = "target")]
+    cpu_features: Vec<String>,
+    /// How wide addresses of a process are on these machines, such as 39; all usual widths when absent.
+    #[arg(long, value_name = "BITS", value_delimiter = ',', requires = "target")]
+    address_bits: Vec<u32>,
     #[command(flatten)]
     registry: RegistryFlags,
 }
