@@ -97,8 +97,8 @@ pub(crate) struct PushFlags {
     pub(crate) file: PathBuf,
     /// Where to, for example `localhost:5000/hello:v1`.
     pub(crate) reference: String,
-    /// A component whose exports the file imports, or another such component does. Once for each; they are linked where the
-    /// image is pulled.
+    /// A component whose exports the file imports, or another such component does. Once for each, chains in their order; they are
+    /// linked where the image is pulled.
     #[arg(long, value_name = "LIBRARY")]
     pub(crate) link: Vec<PathBuf>,
     /// User name for the registry.

@@ -1,7 +1,8 @@
 //! Several components into one, linked by the interfaces that they import and export.
 //!
-//! Start at [`compose`]: the first part is the program, the others are libraries. What the program imports and exactly one
-//! library exports is taken from that library, and so on for what libraries import; what no library has is left to the host.
+//! Start at [`compose`]: the first part is the program, the others are libraries. What the program imports and one
+//! library exports is taken from that library, and so on for what libraries import; what no library has is left to the host. Libraries
+//! that import what they export make a chain with the one that only exports it: each part takes it from the next.
 //! [`links`] tells the same without making anything. [`plan`] decides by names alone; [`graph`] carries it out.
 //!
 //! Deliberately absent: files, images, running anything, and linking by hand: whoever wants another wiring composes with a

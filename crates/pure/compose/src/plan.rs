@@ -95,7 +95,7 @@ pub(crate) fn links(faces: &[Face]) -> Result<Vec<Link>, ComposeError> {
     Ok(out)
 }
 
-/// The one library that has what a part imports: under the very name, else in a version that is compatible.
+/// The library that has what a part imports: under the very name, else in a version that is compatible.
 fn find<'a>(faces: &'a [Face], importer: usize, import: &str) -> Result<Option<(usize, &'a str)>, ComposeError> {
     let libraries = || faces.iter().enumerate().skip(1).filter(|(at, _)| *at != importer);
     let all = |fits: &dyn Fn(&str) -> bool| -> Vec<(usize, &'a str)> {
@@ -108,17 +108,32 @@ fn find<'a>(faces: &'a [Face], importer: usize, import: &str) -> Result<Option<(
     match found.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(*one)),
-        many => {
-            let candidate = |(at, export): &(usize, &str)| match *export == import {
-                true => faces[*at].name.clone(),
-                false => format!("{} ({export})", faces[*at].name),
-            };
-            Err(ComposeError::Ambiguous {
-                importer: faces[importer].name.clone(),
-                import: import.to_owned(),
-                candidates: many.iter().map(candidate).collect::<Vec<_>>().join(" and "),
-            })
-        }
+        many => match next_link(faces, importer, import, many) {
+            Some(next) => Ok(Some(next)),
+            None => Err(ambiguous(faces, importer, import, many)),
+        },
+    }
+}
+
+/// Which of `many` a part takes `import` from if they are a chain, each of which but the last imports what it exports: the next.
+fn next_link<'a>(faces: &[Face], importer: usize, import: &str, many: &[(usize, &'a str)]) -> Option<(usize, &'a str)> {
+    let has = |names: &[String]| names.iter().any(|it| it == import || are_semver_compatible(it, import));
+    let mut after = many.iter().filter(|(at, _)| *at > importer);
+    let next = after.next()?;
+    let is_link = importer == 0 || has(&faces[importer].exports);
+    let leads_on = after.next().is_none() || has(&faces[next.0].imports);
+    (is_link && leads_on).then_some(*next)
+}
+
+fn ambiguous(faces: &[Face], importer: usize, import: &str, many: &[(usize, &str)]) -> ComposeError {
+    let candidate = |(at, export): &(usize, &str)| match *export == import {
+        true => faces[*at].name.clone(),
+        false => format!("{} ({export})", faces[*at].name),
+    };
+    ComposeError::Ambiguous {
+        importer: faces[importer].name.clone(),
+        import: import.to_owned(),
+        candidates: many.iter().map(candidate).collect::<Vec<_>>().join(" and "),
     }
 }
 
@@ -209,6 +224,40 @@ mod tests {
             expect![
                 "app imports acme:a/x@1.0.0, which one (acme:a/x@1.0.1) and two (acme:a/x@1.2.0) export: leave one of them out"
             ],
+        );
+    }
+
+    #[test]
+    fn each_link_of_a_chain_takes_from_the_next() {
+        let handler = "wasi:http/handler@0.3.0";
+        check(
+            &[
+                &format!("auth: {handler} -> {handler}"),
+                &format!("log: {handler} -> {handler}"),
+                &format!("gzip: {handler} -> {handler}"),
+                &format!("app: -> {handler}"),
+            ],
+            expect![[r#"
+                auth.wasi:http/handler@0.3.0 <- log.wasi:http/handler@0.3.0
+                log.wasi:http/handler@0.3.0 <- gzip.wasi:http/handler@0.3.0
+                gzip.wasi:http/handler@0.3.0 <- app.wasi:http/handler@0.3.0"#]],
+        );
+        check(
+            &["app: x y -> run", "one: -> x", "two: -> x y"],
+            expect!["app imports x, which one and two export: leave one of them out"],
+        );
+        check(
+            &["app: z -> run", "one: -> x", "aside: x -> z", "two: -> x"],
+            expect!["aside imports x, which one and two export: leave one of them out"],
+        );
+        // Nobody comes after the first that answers by itself.
+        check(
+            &[
+                &format!("auth: {handler} -> {handler}"),
+                &format!("app: -> {handler}"),
+                &format!("log: {handler} -> {handler}"),
+            ],
+            expect!["auth imports wasi:http/handler@0.3.0, which app and log export: leave one of them out"],
         );
     }
 

@@ -63,6 +63,31 @@ fn a_program_and_its_library_become_one_valid_component_that_asks_the_host_for_t
 }
 
 #[test]
+fn a_chain_of_libraries_becomes_one_valid_component() {
+    // Takes `acme:calc/add@0.1.0` from the next, and adds one.
+    let more = r#"(component
+        (import "acme:calc/add@0.1.0" (instance $calc
+            (export "add" (func (param "a" u32) (param "b" u32) (result u32)))))
+        (core func $add (canon lower (func $calc "add")))
+        (core module $m (import "calc" "add" (func $add (param i32 i32) (result i32)))
+            (func (export "add") (param i32 i32) (result i32)
+                (i32.add (i32.const 1) (call $add (local.get 0) (local.get 1)))))
+        (core instance $i (instantiate $m (with "calc" (instance (export "add" (func $add))))))
+        (func $more (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add")))
+        (instance $face (export "add" (func $more)))
+        (export "acme:calc/add@0.1.0" (instance $face)))"#;
+    let (app, more, lib) = (wasm(TWICE), wasm(more), wasm(ADDER));
+    let part = |name, wasm| Part { name, wasm };
+    let parts = [part("app", &app), part("one", &more), part("two", &more), part("adder", &lib)];
+    let takes: Vec<_> = links(&parts).unwrap().into_iter().map(|it| (it.importer, it.exporter)).collect();
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(takes, [pair("app", "one"), pair("one", "two"), pair("two", "adder")]);
+    let composed = compose(&parts).unwrap();
+    Validator::new_with_features(WasmFeatures::all()).validate_all(&composed).unwrap();
+    assert_eq!(faces(&composed).0, ["wasi:cli/exit@0.2.0"]);
+}
+
+#[test]
 fn parts_that_mean_different_things_by_one_name_are_told_where_they_differ() {
     let (app, lib) = (wasm(TWICE), wasm(&ADDER.replace("(param \"b\" u32)", "(param \"b\" s32)")));
     let error = compose(&[Part { name: "app", wasm: &app }, Part { name: "lib", wasm: &lib }]).unwrap_err();
