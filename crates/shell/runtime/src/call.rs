@@ -37,7 +37,7 @@ use crate::{
     reuse::{Export, Instance},
     serve::Admission,
     state::State,
-    trap::Ending,
+    trap::{Ending, told},
 };
 
 /// A response, or the error that the guest gave in its place, in words.
@@ -138,7 +138,7 @@ pub(crate) async fn handle(
     let (scheme, request) = incoming(request, lent);
     let request = store.data_mut().http().new_incoming_request(scheme, request)?;
     // Nobody may be waiting any more.
-    let tell = |head: Result<_, ErrorCode>| drop(tell.send(head.map_err(|code| format!("{code:?}"))));
+    let tell = |head: Result<_, ErrorCode>| drop(tell.send(head.map_err(|code| told(&format!("{code:?}")))));
     let outparam = store.data_mut().http().new_response_outparam_from_callback(tell)?;
     proxy.wasi_http_incoming_handler().call_handle(store, request, outparam).await
 }

@@ -25,6 +25,8 @@ pub(crate) struct Guest {
     pub(crate) meter: Arc<Meter>,
     /// Outgoing requests under way.
     pub(crate) outgoing: Arc<AtomicUsize>,
+    /// Contents of objects that are being read or written.
+    pub(crate) contents: Arc<AtomicUsize>,
     /// Its idle instances, where they are reused. They hold this guest: whoever ends it closes this.
     pub(crate) keep: Option<Arc<Keep>>,
 }
@@ -46,6 +48,7 @@ impl Guest {
             log: spec.log,
             meter: Arc::new(Meter::new(spec.cpu_millis, spec.memory_bytes)),
             outgoing: Arc::default(),
+            contents: Arc::default(),
             keep: None,
         })
     }

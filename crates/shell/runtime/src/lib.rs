@@ -48,7 +48,7 @@ mod reuse;
 mod runtime;
 mod serve;
 mod settings;
-mod share;
+mod slot;
 mod spec;
 mod state;
 mod target;

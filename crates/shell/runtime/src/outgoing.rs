@@ -3,10 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, LazyLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,7 +18,7 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
 };
 
-use crate::{guest::Guest, net::NOT_ALLOWED};
+use crate::{guest::Guest, net::NOT_ALLOWED, slot::Slot};
 
 /// How long a guest that sets no timeout waits for a response to begin, and for each next piece of its body.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -29,9 +26,33 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Most outgoing requests of one guest under way at once, response bodies included.
 const REQUESTS_MAX: usize = 256;
 
+/// Bodies of one request that may be written in large pieces, each of which the host holds until it is taken.
+const WIDE_BODIES_MAX: u32 = 64;
+const WIDE_BYTES: usize = 256 << 10;
+/// Pieces of further ones: whoever has so many gives most of them to nobody.
+const NARROW_BYTES: usize = 4 << 10;
+
 /// What wasmtime-wasi-http asks the host.
 pub(crate) struct Hooks {
     pub(crate) guest: Arc<Guest>,
+    /// Bodies that were begun, without those of requests that were sent.
+    bodies: u32,
+}
+
+impl Hooks {
+    pub(crate) fn new(guest: Arc<Guest>) -> Self {
+        Hooks { guest, bodies: 0 }
+    }
+
+    /// Gets ready for another request.
+    pub(crate) fn begin(&mut self) {
+        self.bodies = 0;
+    }
+}
+
+/// How much of a body the host takes at once when as many were begun before it.
+fn piece_bytes(bodies: u32) -> usize {
+    if bodies < WIDE_BODIES_MAX { WIDE_BYTES } else { NARROW_BYTES }
 }
 
 type Work = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -48,11 +69,18 @@ impl WasiHttpHooks for Hooks {
         FILTER.clone()
     }
 
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        let bytes = piece_bytes(self.bodies);
+        self.bodies = self.bodies.saturating_add(1);
+        bytes
+    }
+
     fn send_request(&mut self, request: http::Request<WasiBody>, options: Option<RequestOptions>, _: Work) -> Sent {
+        self.bodies = self.bodies.saturating_sub(1);
         let guest = Arc::clone(&self.guest);
         let options = options.unwrap_or_default();
         Box::new(async move {
-            let slot = Slot::take(&guest.outgoing)?;
+            let slot = Slot::take(&guest.outgoing, REQUESTS_MAX).ok_or(Error::ConnectionLimitReached)?;
             // Connecting is the carrier's business, which keeps the timeout for it; from here it extends the other.
             let begin = options.first_byte_timeout.map(|it| it + options.connect_timeout.unwrap_or_default());
             let to = request.uri().authority().map(ToString::to_string).unwrap_or_default();
@@ -73,23 +101,6 @@ impl WasiHttpHooks for Hooks {
             let response = response.map(|body| Paced { body, limit, timer: None, _slot: slot }.boxed_unsync());
             Ok((response, Box::new(std::future::ready(Ok(()))) as Work))
         })
-    }
-}
-
-/// One of a guest's outgoing requests, until dropped.
-struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    fn take(count: &Arc<AtomicUsize>) -> Result<Self, Error> {
-        let before = count.fetch_add(1, Relaxed);
-        let slot = Slot(Arc::clone(count));
-        if before < REQUESTS_MAX { Ok(slot) } else { Err(Error::ConnectionLimitReached) }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -209,4 +220,19 @@ fn cut_short(error: BoxError) -> Error {
 /// A body of either direction that ended early.
 pub(crate) fn broken(error: BoxError) -> Error {
     Error::InternalError(Some(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::RESOURCES_MAX;
+
+    #[test]
+    fn bodies_that_nobody_takes_hold_little_however_many_there_are() {
+        // A response, its body and the stream into it; two pieces may be on their way and one before them.
+        let most = u32::try_from(RESOURCES_MAX / 3).unwrap();
+        let held: usize = (0..most).map(|before| 3 * piece_bytes(before)).sum();
+        assert!(held < 128 << 20, "{held}");
+        assert_eq!(piece_bytes(0), 256 << 10);
+    }
 }

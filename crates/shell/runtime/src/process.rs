@@ -19,7 +19,7 @@ use crate::{
     own::{self, Alone, Outcome, Unshared},
     p3,
     program::{Code, Linked},
-    state::{CALL_BYTES_MAX, Limits, ModuleState, State},
+    state::{CALL_BYTES_MAX, Limits, ModuleState, State, Task},
     trap::Ending,
     wasmedge::Outside,
 };
@@ -249,12 +249,17 @@ pub(crate) async fn run_program(
         Linked::Command(pre) => run_component(pre, guest, stdin, invocation).await,
         Linked::Module(pre) => run_module(pre, &guest, stdin, invocation).await,
         Linked::ConcurrentCommand(pre) => {
-            let mut state = State::new(guest, stdin);
+            let mut state = State::new(guest, stdin, task(invocation.as_deref()));
             state.invocation = invocation;
             p3::run(pre, state).await
         }
         Linked::Http(_) | Linked::Service(_) => Err(wasmtime::format_err!("a wasi:http component is no command")),
     }
+}
+
+/// What an instance is made for that has `invocation`, if it has one.
+fn task(invocation: Option<&Invocation>) -> Task {
+    invocation.map_or(Task::Command, |_| Task::Request)
 }
 
 async fn run_component(
@@ -263,7 +268,7 @@ async fn run_component(
     stdin: Option<AsyncStdinStream>,
     invocation: Option<Box<Invocation>>,
 ) -> wasmtime::Result<i32> {
-    let mut state = State::new(guest, stdin);
+    let mut state = State::new(guest, stdin, task(invocation.as_deref()));
     state.invocation = invocation;
     let mut store = new_store(pre.engine(), state);
     store.limiter_async(|it| &mut it.limits);
@@ -282,6 +287,7 @@ async fn run_module(
     if files::are_seen_by(pre.module()) {
         guest.files.complete(|why| guest.say(why)).await;
     }
+    let resources_max = task(invocation.as_deref()).resources_max();
     let mut builder = WasiCtxBuilder::new();
     builder.args(&guest.args).stderr(guest.output(LogStream::Stderr));
     match invocation {
@@ -297,7 +303,9 @@ async fn run_module(
         builder.stdin(stdin);
     }
     let mut wasi = builder.build_p1();
-    *wasmtime_wasi::WasiView::ctx(&mut wasi).ctx.filesystem() = guest.files.context().clone();
+    let view = wasmtime_wasi::WasiView::ctx(&mut wasi);
+    view.table.set_max_capacity(resources_max);
+    *view.ctx.filesystem() = guest.files.context().clone();
     let mut store = new_store(pre.module().engine(), ModuleState { wasi, limits: Limits::new(guest) });
     store.limiter_async(|it| &mut it.limits);
     let instance = pre.instantiate_async(&mut store).await?;

@@ -1,11 +1,6 @@
 //! What a store holds for one instance, and the limits on its memory.
 
-use std::{
-    future::{Future, ready},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::{ResourceLimiterAsync, component::ResourceTable};
 use wasmtime_wasi::{
@@ -22,14 +17,54 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{LogStream, cgi::Invocation, foreground, guest::Guest, outgoing::Hooks};
 
-/// Most resources (streams, bodies, sockets, descriptors) an instance may hold at once.
+/// Most resources (streams, bodies, sockets, descriptors) that a command may hold at once.
 pub(crate) const RESOURCES_MAX: usize = 16_384;
+
+/// Most that an instance may hold which answers a request: enough for all the outgoing requests that a guest may have under way.
+const REQUEST_RESOURCES_MAX: usize = 2_048;
+
+/// What an instance is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// To answer a request; there may be a thousand of them.
+    Request,
+    /// To run until it ends.
+    Command,
+}
+
+impl Task {
+    /// Most resources that an instance for it may hold at once.
+    pub(crate) fn resources_max(self) -> usize {
+        static OPEN_FILES: OnceLock<usize> = OnceLock::new();
+        let open_files = OPEN_FILES.get_or_init(|| {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+            limit.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX)
+        });
+        self.share(*open_files)
+    }
+
+    /// Each resource may be a file or a socket of the node's process: the 256 requests that a pod may have inside hold half of
+    /// them at most, and a command a sixteenth, where there are as many as usual.
+    fn share(self, open_files: usize) -> usize {
+        const LEAST: usize = 256;
+        match self {
+            Task::Request => (open_files / 512).clamp(LEAST, REQUEST_RESOURCES_MAX),
+            Task::Command => (open_files / 16).clamp(LEAST, RESOURCES_MAX),
+        }
+    }
+}
 
 /// Most bytes that a component may hand over in one call: they are copied, and not counted with its memory.
 pub(crate) const CALL_BYTES_MAX: usize = 16 << 20;
 
-/// Most elements one table may have; each costs the host 8 to 16 bytes.
+/// Most elements one table may have.
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+
+/// Elements that all tables of an instance may have before they count as memory: more than most programs have functions.
+const TABLE_ELEMENTS_FREE: u64 = 32_768;
+
+/// What an element costs the host.
+const ELEMENT_BYTES: u64 = 8;
 
 /// An instance of a component. What a request does not use is never made.
 pub(crate) struct State {
@@ -50,15 +85,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(guest: Arc<Guest>, stdin: Option<AsyncStdinStream>) -> Self {
+    pub(crate) fn new(guest: Arc<Guest>, stdin: Option<AsyncStdinStream>, task: Task) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES_MAX);
+        table.set_max_capacity(task.resources_max());
         Self {
             table,
             limits: Limits::new(&guest),
             stdin: stdin.map(|it| Input(Arc::new(it))),
             invocation: None,
-            hooks: Hooks { guest },
+            hooks: Hooks::new(guest),
             http: WasiHttpCtx::new(),
             cli: WasiCliCtx::default(),
             whole_cli: None,
@@ -67,6 +102,11 @@ impl State {
             files: None,
             sockets: None,
         }
+    }
+
+    /// Gets ready for another request.
+    pub(crate) fn begin(&mut self) {
+        self.hooks.begin();
     }
 
     pub(crate) fn guest(&self) -> &Arc<Guest> {
@@ -161,9 +201,9 @@ pub(crate) struct ModuleState {
 /// comes to have much leaves the threads that serve before it touches it.
 pub(crate) struct Limits {
     guest: Arc<Guest>,
+    /// Of its memories, and of tables beyond what is free.
     memory_bytes: u64,
-    /// Of those, how many it has gained since it began.
-    grown_bytes: u64,
+    table_elements: u64,
 }
 
 /// The guest asked for more memory than its limit.
@@ -183,20 +223,23 @@ pub(crate) struct MemoryTaken {
 
 impl Limits {
     pub(crate) fn new(guest: &Arc<Guest>) -> Self {
-        Self { guest: Arc::clone(guest), memory_bytes: 0, grown_bytes: 0 }
+        Self { guest: Arc::clone(guest), memory_bytes: 0, table_elements: 0 }
     }
 
-    /// Whether it has so much memory that no thread that serves should touch it.
-    fn are_heavy(&self) -> bool {
-        foreground::is_heavy(self.memory_bytes, self.grown_bytes)
-    }
-
-    /// The instance begins anew: what it has is old now. One with much goes on elsewhere than on a thread that serves.
-    pub(crate) async fn begin(&mut self) {
-        self.grown_bytes = 0;
-        if self.are_heavy() {
-            foreground::leave().await;
+    /// Counts `by` more bytes for an instance that runs, or one that `is_new` and has not run yet.
+    fn charge(&mut self, by: u64, is_new: bool) -> wasmtime::Result<()> {
+        let asked = self.memory_bytes.saturating_add(by);
+        let limit = self.guest.meter.memory_bytes_max();
+        if asked <= limit && self.take_room(by, asked, limit) {
+            self.memory_bytes = asked;
+            return Ok(());
         }
+        if asked <= limit && is_new {
+            // Not its fault, and another time or place may do.
+            return Err(MemoryTaken { limit }.into());
+        }
+        let asked = asked.max(self.guest.meter.memory_bytes().saturating_add(by));
+        Err(MemoryExceeded { limit, asked }.into())
     }
 
     /// Counts `by` more bytes of memory. Idle instances of the guest make room.
@@ -217,76 +260,23 @@ impl Limits {
             // The module's own maximum: growing fails as the guest expects.
             return Ok(false);
         }
-        let by = desired.saturating_sub(current) as u64;
-        let asked = self.memory_bytes.saturating_add(by);
-        let limit = self.guest.meter.memory_bytes_max();
-        if asked <= limit && self.take_room(by, asked, limit) {
-            self.memory_bytes = asked;
-            if current > 0 {
-                self.grown_bytes += by;
-            }
-            return Ok(true);
-        }
-        if asked <= limit && current == 0 {
-            // It has not run yet: not its fault, and another time or place may do.
-            return Err(MemoryTaken { limit }.into());
-        }
-        let asked = asked.max(self.guest.meter.memory_bytes().saturating_add(by));
-        Err(MemoryExceeded { limit, asked }.into())
+        self.charge(desired.saturating_sub(current) as u64, current == 0)?;
+        Ok(true)
     }
 }
 
-/// That a guest may grow. Of no size, so that boxing it costs nothing.
-struct Granted;
-
-impl Future for Granted {
-    type Output = wasmtime::Result<bool>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<wasmtime::Result<bool>> {
-        Poll::Ready(Ok(true))
-    }
-}
-
-/// What `async fn` returns in a trait of wasmtime's.
-type Growing<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<bool>> + Send + 'a>>;
-
-// Its functions are asked at every start of an instance. Written out, they allocate nothing where there is nothing to wait for.
-impl ResourceLimiterAsync for Limits {
-    fn memory_growing<'a, 'async_trait>(
-        &'a mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Growing<'async_trait>
-    where
-        'a: 'async_trait,
-        Self: 'async_trait,
-    {
-        match self.grow(current, desired, maximum) {
-            Ok(true) if self.are_heavy() => Box::pin(async {
-                foreground::leave().await;
-                Ok(true)
-            }),
-            Ok(true) => Box::pin(Granted),
-            refused => Box::pin(ready(refused)),
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > maximum.unwrap_or(usize::MAX).min(TABLE_ELEMENTS_MAX) {
+            return Ok(false);
         }
-    }
-
-    fn table_growing<'a, 'async_trait>(
-        &'a mut self,
-        _: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Growing<'async_trait>
-    where
-        'a: 'async_trait,
-        Self: 'async_trait,
-    {
-        if desired <= maximum.unwrap_or(usize::MAX).min(TABLE_ELEMENTS_MAX) {
-            Box::pin(Granted)
-        } else {
-            Box::pin(ready(Ok(false)))
+        let elements = self.table_elements.saturating_add(desired.saturating_sub(current) as u64);
+        let counted = |elements: u64| elements.saturating_sub(TABLE_ELEMENTS_FREE).saturating_mul(ELEMENT_BYTES);
+        let by = counted(elements) - counted(self.table_elements);
+        if by > 0 {
+            self.charge(by, current == 0)?;
         }
+        self.table_elements = elements;
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
@@ -305,5 +295,19 @@ impl ResourceLimiterAsync for Limits {
 impl Drop for Limits {
     fn drop(&mut self) {
         self.guest.meter.memory_released(self.memory_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_commands_leave_files_for_the_node() {
+        let usual = 1 << 20;
+        assert_eq!((Task::Request.share(usual), Task::Command.share(usual)), (2_048, 16_384));
+        assert_eq!(256 * Task::Request.share(usual), usual / 2);
+        assert_eq!((Task::Request.share(65_536), Task::Command.share(65_536)), (256, 4_096));
+        assert_eq!((Task::Request.share(1_024), Task::Command.share(1_024)), (256, 256));
     }
 }

@@ -5,6 +5,15 @@ use wasmtime_wasi::I32Exit;
 
 use crate::state::{MemoryExceeded, MemoryTaken};
 
+/// Longest name that is told, in bytes; guests choose theirs.
+const NAME_BYTES_MAX: usize = 512;
+
+/// Longest name that is read: written out it may be much longer or shorter.
+const MANGLED_BYTES_MAX: usize = 8 << 10;
+
+/// Longest message about a guest, in bytes.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
 /// How a call into a guest ended, other than by returning.
 #[derive(Debug)]
 pub(crate) enum Ending {
@@ -37,10 +46,10 @@ impl Ending {
         if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
             return Ending::NoRoom("the node has no room for another instance".into());
         }
-        let message = match error.downcast_ref::<Trap>() {
+        let message = told(&match error.downcast_ref::<Trap>() {
             Some(trap) => trap.to_string(),
             None => error.root_cause().to_string(),
-        };
+        });
         match error.downcast_ref::<WasmBacktrace>() {
             None => Ending::Trap { message, backtrace: String::new() },
             Some(it) => {
@@ -73,7 +82,7 @@ struct Line {
 impl Call {
     fn new(frame: &FrameInfo) -> Self {
         Call {
-            module: frame.module().name().map(str::to_owned),
+            module: frame.module().name().map(|it| clipped(it, NAME_BYTES_MAX)),
             function: frame.func_name().map(readable).ok_or(frame.func_index()),
             offset: frame.module_offset().unwrap_or(0),
             lines: frame.symbols().iter().filter_map(Line::new).collect(),
@@ -91,13 +100,32 @@ impl Call {
 impl Line {
     fn new(symbol: &FrameSymbol) -> Option<Self> {
         let numbers = [symbol.line(), symbol.column()].into_iter().map_while(|it| it.map(|it| format!(":{it}")));
-        let place = numbers.fold(symbol.file()?.to_owned(), |text, it| text + &it);
+        let file = clipped(symbol.file()?, NAME_BYTES_MAX);
+        let place = numbers.fold(file, |text, it| text + &it);
         Some(Line { function: symbol.name().map(readable), place })
+    }
+}
+
+/// A message that a guest had a hand in, no longer than anybody reads: it goes into logs, events and status.
+pub(crate) fn told(message: &str) -> String {
+    clipped(message, MESSAGE_BYTES_MAX)
+}
+
+fn clipped(text: &str, max: usize) -> String {
+    match text.get(..text.floor_char_boundary(max)) {
+        Some(start) if start.len() < text.len() => format!("{start}…"),
+        _ => text.to_owned(),
     }
 }
 
 /// A function's name as its author wrote it.
 fn readable(name: &str) -> String {
+    // No compiler writes longer ones, and this may be the thread that serves others.
+    let name = &clipped(name, MANGLED_BYTES_MAX);
+    clipped(&demangled(name), NAME_BYTES_MAX)
+}
+
+fn demangled(name: &str) -> String {
     let plain = format!("{:#}", rustc_demangle::demangle(name));
     // Linkers undo the mangling in names that they leave, but not the hash at their end.
     match plain.rsplit_once("::h") {
@@ -152,6 +180,14 @@ mod tests {
     #[track_caller]
     fn check(calls: &[Call], want: Expect) {
         want.assert_eq(&format!("{:?}\n{}", place(calls), render(calls)));
+    }
+
+    #[test]
+    fn names_and_messages_are_no_longer_than_anybody_reads() {
+        let long = "ä".repeat(1 << 20);
+        let told_of = [readable(&long), readable(&format!("_ZN{}{long}E", long.len())), told(&long)];
+        assert_eq!(told_of.map(|it| it.len()), [512 + 3, 512 + 3, 4096 + 3]);
+        assert_eq!((readable("main"), told("short")), ("main".to_owned(), "short".to_owned()));
     }
 
     #[test]

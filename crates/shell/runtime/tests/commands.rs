@@ -151,6 +151,49 @@ async fn mounts_are_preopened_and_read_only_ones_stay_unwritten() {
 }
 
 #[tokio::test]
+async fn a_module_has_no_more_files_open_than_a_component_may() {
+    let bench = Bench::new();
+    let host = bench.dir.path().join("volume");
+    std::fs::create_dir(&host).unwrap();
+    std::fs::write(host.join("file.txt"), "").unwrap();
+    // Opens one file 20,000 times, and exits with 1 when it is told that it cannot.
+    let opens = command(
+        "(local.set $i (i32.const 20000))
+        (loop $again
+            (if (call $open (i32.const 3) (i32.const 0) (i32.const 32) (i32.const 8) (i32.const 0)
+                    (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 64))
+                (then (call $exit (i32.const 1))))
+            (br_if $again (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))",
+    );
+    let mount = Mount { host, guest: "/data".into(), read_only: true };
+    let exit = bench.spawn_with(&opens, |it| it.mounts = vec![mount]).await.wait().await;
+    assert!([1, 134].contains(&exit.code), "{exit:?}");
+}
+
+#[tokio::test]
+async fn large_tables_count_as_memory() {
+    let bench = Bench::new();
+    let grows = |elements: u32| {
+        format!(
+            r#"(module (table 0 funcref) (memory (export "memory") 1)
+                (func (export "_start")
+                    (if (i32.eq (table.grow 0 (ref.null func) (i32.const {elements})) (i32.const -1)) (then (unreachable)))))"#
+        )
+    };
+    let within = bench.spawn_with(&grows(32_768), |it| it.memory_bytes = Some(65_536)).await;
+    assert_eq!((within.wait().await, within.stats().memory_peak_bytes), (completed(0), 65_536));
+    let beyond = bench.spawn_with(&grows(500_000), |it| it.memory_bytes = Some(1 << 20)).await;
+    assert_eq!(beyond.wait().await.reason, ExitReason::OutOfMemory);
+    let allowed = bench.spawn_with(&grows(500_000), |it| it.memory_bytes = Some(8 << 20)).await;
+    assert_eq!(allowed.wait().await, completed(0));
+    assert_eq!(allowed.stats().memory_peak_bytes, 65_536 + (500_000 - 32_768) * 8);
+    // A hundred tables that the module has from its start.
+    let many = format!(r#"(module {} (func (export "_start")))"#, "(table 1000000 funcref)".repeat(100));
+    let many = bench.spawn_with(&many, |it| it.memory_bytes = Some(64 << 20)).await;
+    assert_eq!(many.wait().await.reason, ExitReason::OutOfMemory);
+}
+
+#[tokio::test]
 async fn standard_input_reaches_the_guest() {
     let bench = Bench::new();
     // Reads six bytes over "hello\n", prints what came.

@@ -64,6 +64,20 @@ async fn a_large_object_streams_in_and_out_and_is_no_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_writes_a_bounded_number_of_contents_at_once() {
+    let bench = Bench::new();
+    let tenant = tenant(&bench, "one");
+    // Begins contents until it may not, and exits with their number.
+    let begin = "(loop $more
+            (call $body (call $new) (i32.const 96))
+            (if (i32.eqz (i32.load8_u (i32.const 96)))
+                (then (local.set $it (i32.add (local.get $it) (i32.const 1))) (br $more))))
+        (i32.ne (local.get $it) (i32.const 128))";
+    assert_eq!(code(&bench, Some(&tenant), begin).await, 0);
+    assert_eq!(code(&bench, Some(&tenant), begin).await, 0, "what an instance had ends with it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn copies_lists_and_containers_that_go() {
     let bench = Bench::new();
     let tenant = tenant(&bench, "one");

@@ -16,10 +16,10 @@ use wasmtime::{
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use self::{
-    stream::{Reader, Writer},
+    stream::{CONTENTS_MAX, Reader, Writer},
     types::{Container, ContainerMetadata, Incoming, Names, ObjectId, ObjectMetadata, Outgoing},
 };
-use crate::state::State;
+use crate::{slot::Slot, state::State};
 
 /// Every interface offered.
 pub(crate) const INTERFACES: [&str; 3] = [
@@ -61,12 +61,13 @@ fn add_outgoing(l: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         "[method]outgoing-value.outgoing-value-write-body",
         |mut cx: Cx<'_>, (value,): (Resource<Outgoing>,)| {
             let Some(tenant) = cx.data().guest().buckets.clone() else { return Ok((Err(()),)) };
+            let slot = slot(&cx);
             let state = cx.data_mut();
             let value = state.table.get_mut(&value)?;
-            if value.body.is_some() {
+            if value.body.is_some() || slot.is_none() {
                 return Ok((Err(()),));
             }
-            let writer = Writer::new(tenant);
+            let writer = Writer::new(tenant, slot);
             value.body = Some(writer.clone());
             let stream: DynOutputStream = Box::new(writer);
             Ok((Ok::<_, ()>(state.table.push(stream)?),))
@@ -77,7 +78,7 @@ fn add_outgoing(l: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
             let Outgoing { body, target } = cx.data_mut().table.delete(value)?;
             let Some((container, name)) = target else { return text("the value was given to no container") };
             let Some(tenant) = tenant(&cx) else { return denied() };
-            let body = body.unwrap_or_else(|| Writer::new(tenant));
+            let body = body.unwrap_or_else(|| Writer::new(tenant, None));
             answer(body.finish(&container, name)).await
         })
     })
@@ -94,16 +95,20 @@ fn add_incoming(l: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
                     let (has, max) = (value.size(), WHOLE_BYTES_MAX);
                     return text(&format!("the value has {has} bytes; more than {max} are read as a stream"));
                 }
-                answer(Reader::new(value).whole()).await
+                let Some(slot) = slot(&cx) else { return too_many() };
+                answer(Reader::new(value, slot).whole()).await
             })
         },
     )?;
     l.func_wrap(
         "[static]incoming-value.incoming-value-consume-async",
         |mut cx: Cx<'_>, (value,): (Resource<Incoming>,)| {
+            let slot = slot(&cx);
             let table = &mut cx.data_mut().table;
-            let stream: DynInputStream = Box::new(Reader::new(table.delete(value)?));
-            Ok((Ok::<_, String>(table.push(stream)?),))
+            let value = table.delete(value)?;
+            let Some(slot) = slot else { return too_many() };
+            let stream: DynInputStream = Box::new(Reader::new(value, slot));
+            Ok((Ok(table.push(stream)?),))
         },
     )?;
     l.func_wrap("[method]incoming-value.size", |cx: Cx<'_>, (value,): (Resource<Incoming>,)| {
@@ -305,6 +310,15 @@ fn tenant(cx: &Cx<'_>) -> Option<Arc<Tenant>> {
 
 fn held(cx: &Cx<'_>, container: &Resource<Container>) -> wasmtime::Result<Container> {
     Ok(cx.data().table.get(container)?.clone())
+}
+
+/// The place of one content more.
+fn slot(cx: &Cx<'_>) -> Option<Slot> {
+    Slot::take(&cx.data().guest().contents, CONTENTS_MAX)
+}
+
+fn too_many<T>() -> Answer<T> {
+    text(&format!("{CONTENTS_MAX} contents are being read and written already"))
 }
 
 fn denied<T>() -> Answer<T> {

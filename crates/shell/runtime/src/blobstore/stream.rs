@@ -15,6 +15,10 @@ use wasmtime_wasi::{
 };
 
 use super::types::Incoming;
+use crate::slot::Slot;
+
+/// Most contents that a guest reads and writes at once; each holds two pieces in the host's memory.
+pub(super) const CONTENTS_MAX: usize = 128;
 
 /// Content that a guest writes. Clones are the same: one is the guest's stream, one is kept to finish it.
 #[derive(Clone)]
@@ -25,6 +29,8 @@ pub(super) struct Writer {
 
 #[derive(Default)]
 struct Filling {
+    /// Absent where nothing is written but an empty object.
+    _slot: Option<Slot>,
     /// What is less than a piece.
     rest: Vec<u8>,
     /// The piece on its way into the store; the next is filled when it is there.
@@ -38,8 +44,8 @@ struct Filling {
 type Storing = Shared<BoxFuture<'static, ()>>;
 
 impl Writer {
-    pub(super) fn new(tenant: Arc<Tenant>) -> Writer {
-        Writer { tenant, state: Arc::default() }
+    pub(super) fn new(tenant: Arc<Tenant>, slot: Option<Slot>) -> Writer {
+        Writer { tenant, state: Arc::new(Mutex::new(Filling { _slot: slot, ..Filling::default() })) }
     }
 
     /// Starts storing what there is.
@@ -135,11 +141,12 @@ pub(super) struct Reader {
     value: Incoming,
     piece: Bytes,
     failed: Option<BucketError>,
+    _slot: Slot,
 }
 
 impl Reader {
-    pub(super) fn new(value: Incoming) -> Reader {
-        Reader { value, piece: Bytes::new(), failed: None }
+    pub(super) fn new(value: Incoming, slot: Slot) -> Reader {
+        Reader { value, piece: Bytes::new(), failed: None, _slot: slot }
     }
 
     /// Reads the next piece.

@@ -25,7 +25,7 @@ use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings};
 use crate::{
     process,
     reuse::Export,
-    state::{CALL_BYTES_MAX, RESOURCES_MAX, State},
+    state::{CALL_BYTES_MAX, State},
 };
 
 thread_local! {
@@ -131,6 +131,7 @@ pub(crate) fn new_store(engine: &Engine, state: State) -> Store<State> {
     store.limiter_async(|it| &mut it.limits);
     store.set_hostcall_fuel(CALL_BYTES_MAX);
     // Tasks, streams and futures are handles too, and cost the host more than resources do.
-    store.set_max_component_handles(RESOURCES_MAX);
+    let handles_max = store.data().table.max_capacity();
+    store.set_max_component_handles(handles_max);
     store
 }

@@ -34,6 +34,7 @@ use crate::{
     program::Code,
     reuse::{Export, Instance},
     state::State,
+    trap::told,
 };
 
 /// The guest's side: instantiate if there is no instance, call, tell the response, and once nobody needs it let everything go
@@ -83,7 +84,7 @@ async fn converse(
         }
         Err(code) => {
             taken.cancel();
-            Err(format!("{code:?}"))
+            Err(told(&format!("{code:?}")))
         }
     };
     // When nobody waits any more the body goes with the response, and this call with whoever polls it.

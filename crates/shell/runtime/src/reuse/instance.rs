@@ -10,7 +10,7 @@ use crate::{
     guest::Guest,
     p3,
     program::{Code, Linked},
-    state::{CALL_BYTES_MAX, State},
+    state::{CALL_BYTES_MAX, State, Task},
 };
 
 /// A store with one instance in it.
@@ -42,8 +42,8 @@ impl Instance {
                     // Asked first: what is final then stays the best.
                     let lasts = tiers.is_optimised();
                     let pre = tiers.best();
-                    let mut store = Store::new(pre.engine(), State::new(Arc::clone(guest), None));
-                    store.limiter_async(|it| &mut it.limits);
+                    let mut store = Store::new(pre.engine(), State::new(Arc::clone(guest), None, Task::Request));
+                    store.limiter(|it| &mut it.limits);
                     store.set_hostcall_fuel(CALL_BYTES_MAX);
                     store.set_epoch_deadline(2);
                     store.epoch_deadline_async_yield_and_update(1);
@@ -54,7 +54,7 @@ impl Instance {
                     }
                 }
                 Linked::Service(pre) => {
-                    let mut store = p3::new_store(pre.engine(), State::new(Arc::clone(guest), None));
+                    let mut store = p3::new_store(pre.engine(), State::new(Arc::clone(guest), None, Task::Request));
                     store.set_epoch_deadline(2);
                     match pre.instantiate(&mut store).await {
                         Ok(export) => return Ok(Instance::of(store, export, true)),
@@ -75,6 +75,7 @@ impl Instance {
     pub(crate) async fn begin(&mut self) {
         self.store.data_mut().limits.begin().await;
         self.requests += 1;
+        self.store.data_mut().begin();
         // The next tick may be only microseconds away: the first turn lasts one to two of them, later ones one.
         self.store.set_epoch_deadline(2);
     }
