@@ -1,7 +1,7 @@
 //! What a guest prints, handed to a client that watches while it is printed.
 //!
 //! Start at [`pair`]. Nothing is lost and little is held: a guest whose client does not keep up waits, without a thread, and a
-//! client that takes nothing for [`PATIENCE`] is left behind.
+//! client that takes nothing for [`PATIENCE`], or lets [`HELD_MAX`] pile up, is left behind.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -13,6 +13,9 @@ use tokio::sync::Notify;
 
 /// Bytes held for a client before the guest waits.
 const BYTES_MAX: usize = 256 << 10;
+/// Bytes held at most: what is said about a guest waits for no client, and a piece of each of its instances is on its way when the
+/// first of them has to wait.
+const HELD_MAX: usize = 32 << 20;
 /// How long a guest waits for a client that takes nothing: its other clients and its log wait with it.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
 
@@ -101,7 +104,12 @@ impl LogSink for Tap {
         }
         state.bytes += bytes.len();
         state.chunks.push_back((stream, Bytes::copy_from_slice(bytes)));
+        let is_too_much = state.bytes > HELD_MAX;
         drop(state);
+        if is_too_much {
+            tracing::debug!("a client that watches a guest takes too little and is left behind");
+            return self.shared.close();
+        }
         self.shared.filled.notify_one();
     }
 
@@ -151,6 +159,22 @@ mod tests {
         assert_eq!(reader.next().await, Some((LogStream::Stdout, Bytes::from_static(b"one"))));
         assert_eq!(reader.next().await, Some((LogStream::Stderr, Bytes::from_static(b"two"))));
         assert_eq!(reader.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_said_without_waiting_is_held_up_to_a_bound() {
+        let (tap, mut reader) = pair();
+        let mut written = 0;
+        while !tap.is_closed() {
+            assert!(written <= HELD_MAX, "it is held without a bound");
+            tap.write(LogStream::Stderr, &[b'x'; 64 << 10]);
+            written += 64 << 10;
+        }
+        let mut read = 0;
+        while let Some((_, bytes)) = reader.next().await {
+            read += bytes.len();
+        }
+        assert_eq!(read, written, "what is held can still be read");
     }
 
     #[tokio::test]
