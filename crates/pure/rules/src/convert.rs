@@ -32,8 +32,8 @@ pub fn json(value: &Json) -> Value {
     }
 }
 
-/// A value as its schema reads it: times, durations and bytes are such, numbers are floats, and names of fields are
-/// escaped as identifiers.
+/// A value as its schema reads it: times, durations and bytes are such, numbers are floats, names of fields are escaped as
+/// identifiers, and a field of an object that is null is not there. In lists and maps null is a value.
 pub fn typed(value: &Json, schema: &Schema) -> Value {
     match value {
         Json::Number(number) if schema.of_type == Type::Number => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
@@ -51,7 +51,9 @@ pub fn typed(value: &Json, schema: &Schema) -> Value {
         }
         Json::Object(map) => {
             let is_map = schema.additional != Additional::Absent;
-            self::map(map.iter().map(|(name, it)| {
+            let is_object = !is_map && !schema.properties.is_empty();
+            let fields = map.iter().filter(|it| !(is_object && it.1.is_null()));
+            self::map(fields.map(|(name, it)| {
                 let value = schema.property(name).map_or_else(|| json(it), |property| typed(it, property));
                 (if is_map { name.clone() } else { escape(name) }, value)
             }))
@@ -232,6 +234,30 @@ mod tests {
             names,
             json!({"a-b": "x", "namespace": "y", "m": {"a-b": "z"}}),
         );
+    }
+
+    #[test]
+    fn a_field_that_is_null_is_not_there() {
+        let text = json!({"type": "string", "nullable": true});
+        let schema = json!({"f": text, "o": {"type": "object", "nullable": true, "properties": {"f": text}},
+            "l": {"type": "array", "items": text}, "m": {"type": "object", "additionalProperties": text},
+            "any": {"x-kubernetes-preserve-unknown-fields": true}});
+        check(
+            "!has(self.f) && !has(self.o) && self.?f.orValue('none') == 'none' && !('f' in self)",
+            schema.clone(),
+            json!({"f": null, "o": null}),
+        );
+        check(
+            "has(self.o) && !has(self.o.f) && self.o.?f == optional.none()",
+            schema.clone(),
+            json!({"o": {"f": null}}),
+        );
+        check(
+            "self.l == [null, 'a'] && self.l[0] == null && 'k' in self.m && has(self.m.k) && self.m.k == null",
+            schema.clone(),
+            json!({"l": [null, "a"], "m": {"k": null}}),
+        );
+        check("self.any.f == null", schema, json!({"any": {"f": null}}));
     }
 
     #[test]

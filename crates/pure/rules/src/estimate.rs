@@ -5,7 +5,7 @@
 //! there; what is let through is measured when it runs.
 
 use eyot_model::custom::schema::{Additional, Schema, Type};
-use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 
 use crate::convert::escape;
 
@@ -103,18 +103,24 @@ impl<'s> Walk<'s> {
     fn schema_of(&self, expression: &IdedExpr) -> Option<&'s Schema> {
         match &expression.expr {
             Expr::Ident(name) => self.names.iter().rev().find(|it| it.0 == *name)?.1,
-            Expr::Select(select) => {
-                let schema = self.schema_of(&select.operand)?;
-                let named = |it: &(&'s String, &'s Schema)| *it.0 == select.field || escape(it.0) == select.field;
-                match schema.properties.iter().find(named) {
-                    Some(found) => Some(found.1),
-                    None => element(schema),
+            Expr::Select(select) => field(self.schema_of(&select.operand)?, &select.field),
+            // Fields are looked up by their names.
+            Expr::Call(call) if call.func_name == "_[_]" => match call.args.as_slice() {
+                [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }] => {
+                    field(self.schema_of(of)?, name.inner())
                 }
-            }
-            Expr::Call(call) if call.func_name == "_[_]" => element(self.schema_of(call.args.first()?)?),
+                [of, _] => element(self.schema_of(of)?),
+                _ => None,
+            },
             _ => None,
         }
     }
+}
+
+/// The schema of a field, under its own name or as an identifier, or of what a map has under that name.
+fn field<'s>(schema: &'s Schema, name: &str) -> Option<&'s Schema> {
+    let found = schema.properties.iter().find(|it| it.0 == name || escape(it.0) == name);
+    found.map(|it| it.1).or_else(|| element(schema))
 }
 
 /// The schema of a list's items, or of a map's values.

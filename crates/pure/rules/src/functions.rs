@@ -14,7 +14,7 @@ use kube_cel::{
 use crate::{
     authorize,
     budget::{self, Excess, MADE_BYTES_MAX},
-    convert, expand, frame, regexes, semver, text,
+    convert, expand, frame, numbers, regexes, semver, text,
 };
 
 /// Charges a round of a loop.
@@ -69,6 +69,7 @@ pub(crate) fn context() -> Context<'static> {
     authorize::register(&mut context);
     semver::register(&mut context);
     frame::register(&mut context);
+    numbers::register(&mut context);
     regexes::register(&mut context);
     context
 }
@@ -82,7 +83,7 @@ fn select(value: Value, key: Value) -> Result<Value, ExecutionError> {
         },
         _ => Some(value),
     };
-    let found = match (inner, key) {
+    let found = match (inner, numbers::key(key)) {
         (None | Some(Value::Null), _) => None,
         (Some(Value::Map(map)), key) => {
             let key: Key = key.try_into().map_err(|_| ExecutionError::NoSuchOverload)?;
@@ -157,7 +158,7 @@ fn entries(pairs: Arc<Vec<Value>>) -> Result<Value, ExecutionError> {
     for pair in pairs.iter() {
         let Value::List(pair) = pair else { return Err(ExecutionError::NoSuchOverload) };
         let [key, value] = pair.as_slice() else { return Err(ExecutionError::NoSuchOverload) };
-        let key: Key = key.clone().try_into().map_err(|_| ExecutionError::NoSuchOverload)?;
+        let key: Key = numbers::key(key.clone()).try_into().map_err(|_| ExecutionError::NoSuchOverload)?;
         map.insert(key, value.clone());
     }
     Ok(Value::Map(Map { map: Arc::new(map) }))

@@ -20,6 +20,7 @@ mod frame;
 mod functions;
 mod instrument;
 mod library;
+mod numbers;
 mod path;
 mod program;
 mod regexes;

@@ -12,7 +12,7 @@ use crate::{
     functions,
     instrument::instrument,
     library::{self, Library},
-    path, regexes,
+    numbers, path, regexes,
     scope::{self, Scope},
     semver,
 };
@@ -86,7 +86,7 @@ impl Program {
     pub fn compile_as(text: &str, dialect: &Dialect<'_>) -> Result<Program, CompileError> {
         let variables = dialect.variables.iter().map(|it| it.name.as_str()).collect();
         let scope = Scope::new(dialect.names).composed(variables, dialect.messages).with_library(dialect.library);
-        let mut program = Program::compile_in(text, &scope)?;
+        let mut program = Program::prepare(text, &scope)?;
         path::lift(&mut program.expression, &ROOTS);
         path::look_up(&mut program.expression);
         let variables: Vec<&str> = dialect.variables.iter().map(|it| it.name.as_str()).collect();
@@ -95,7 +95,14 @@ impl Program {
         Ok(program)
     }
 
+    /// Compiles an expression for the interpreter alone.
     pub(crate) fn compile_in(text: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
+        let mut program = Program::prepare(text, scope)?;
+        path::look_up(&mut program.expression);
+        Ok(program)
+    }
+
+    fn prepare(text: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
         let mut expression = parse(text)?;
         expand::expand(&mut expression, scope.takes_messages()).map_err(CompileError)?;
         semver::lift(&mut expression);
@@ -103,6 +110,7 @@ impl Program {
         regexes::check(&mut expression).map_err(|why| CompileError(one_line(&why)))?;
         let variables = scope::check(&expression, scope).map_err(CompileError)?;
         instrument(&mut expression);
+        numbers::lift(&mut expression);
         Ok(Program { expression, variables, library: scope.library(), plan: None })
     }
 

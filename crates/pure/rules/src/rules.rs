@@ -381,6 +381,25 @@ mod tests {
     }
 
     #[test]
+    fn a_field_of_what_is_not_there_or_has_none_fails_the_rule() {
+        let any = json!({"x-kubernetes-preserve-unknown-fields": true});
+        let spec = json!({"type": "object", "properties": {
+            "o": {"type": "object", "nullable": true, "properties": {"f": {"type": "boolean"}}}, "any": any,
+            "n": {"type": "string", "nullable": true, "x-kubernetes-validations": [{"rule": "self.size() > 1"}]},
+        }, "x-kubernetes-validations": [{"rule": "!self.o.f"}, {"rule": "!self.any.f"}]});
+        check(spec.clone(), json!({"o": {"f": false}, "any": {"f": false}, "n": null}), None, expect![""]);
+        check(
+            spec,
+            json!({"o": null, "any": "text"}),
+            None,
+            expect![[r#"
+                FieldValueInvalid spec: Invalid value: "object": no such key: o evaluating rule: !self.o.f
+                FieldValueInvalid spec: Invalid value: "object": no such overload evaluating rule: !self.any.f
+            "#]],
+        );
+    }
+
+    #[test]
     fn what_stays_as_it_was_is_not_judged_again() {
         let spec = json!({"type": "object", "properties": {"n": {"type": "integer", "x-kubernetes-validations": [{"rule": "self > 5"}]}, "m": {"type": "integer"}}});
         check(spec, json!({"n": 1, "m": 2}), Some(json!({"n": 1, "m": 1})), expect![""]);

@@ -179,8 +179,7 @@ impl Item {
         !matches!(self, Item::Optional(_))
     }
 
-    /// Whether two values are equal as the interpreter has it: those of two types never are. `None` where it has its own
-    /// opinion.
+    /// Whether two values are equal: numbers are whatever their type. `None` where the interpreter has its own opinion.
     pub(crate) fn equals(&self, other: &Item) -> Option<bool> {
         use Item::{Bool, Float, Int, List, Map, Null, Text, UInt};
         Some(match (self, other) {
@@ -188,9 +187,7 @@ impl Item {
             | (_, Item::Optional(_) | Item::Boxed(_) | Item::Other(_)) => return None,
             (Null, Null) => true,
             (Bool(a), Bool(b)) => a == b,
-            (Int(a), Int(b)) => a == b,
-            (UInt(a), UInt(b)) => a == b,
-            (Float(a), Float(b)) => a == b,
+            (Int(_) | UInt(_) | Float(_), Int(_) | UInt(_) | Float(_)) => self.compare(other) == Some(Ordering::Equal),
             (Text(a), Text(b)) => a == b,
             (List(a), List(b)) => {
                 if a.len() != b.len() {
@@ -215,6 +212,12 @@ impl Item {
             (Item::Int(a), Item::Int(b)) => Some(a.cmp(b)),
             (Item::UInt(a), Item::UInt(b)) => Some(a.cmp(b)),
             (Item::Float(a), Item::Float(b)) => a.partial_cmp(b),
+            (Item::Int(a), Item::UInt(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+            (Item::UInt(a), Item::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+            (Item::Int(a), Item::Float(b)) => (*a as f64).partial_cmp(b),
+            (Item::Float(a), Item::Int(b)) => a.partial_cmp(&(*b as f64)),
+            (Item::UInt(a), Item::Float(b)) => (*a as f64).partial_cmp(b),
+            (Item::Float(a), Item::UInt(b)) => a.partial_cmp(&(*b as f64)),
             (Item::Text(a), Item::Text(b)) => Some(a.cmp(b)),
             _ => None,
         }

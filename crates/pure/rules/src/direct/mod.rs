@@ -5,7 +5,7 @@
 //! when an expression is compiled, [`Run::plan`] when it is evaluated.
 //!
 //! What is not decided here — every failure, optional values in places where the interpreter has its own way with them,
-//! values of two types that are compared — is left to the interpreter, which then evaluates the expression from its
+//! values that have no order — is left to the interpreter, which then evaluates the expression from its
 //! beginning. Its results and messages are therefore the only ones there are; `tests` hold both to that. Functions that are
 //! not done here are the interpreter's.
 

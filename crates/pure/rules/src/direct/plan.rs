@@ -15,6 +15,7 @@ use crate::{
     expand::{BOX, OPT_SELECT, UNBOX},
     functions::{CHARGE, CHARGE_SQUARE, GROWN},
     library::Library,
+    numbers::{AMONG, EQUAL, KEY, UNEQUAL},
     path::{GET, HAS, VARIABLE},
 };
 
@@ -270,8 +271,8 @@ impl Maker<'_> {
             "_?_:_" => self.each(args).map(Node::If),
             "_&&_" => self.each(args).map(Node::And),
             "_||_" => self.each(args).map(Node::Or),
-            "_==_" => self.each(args).map(|it| Node::Equal(it, true)),
-            "_!=_" => self.each(args).map(|it| Node::Equal(it, false)),
+            "_==_" | EQUAL => self.each(args).map(|it| Node::Equal(it, true)),
+            "_!=_" | UNEQUAL => self.each(args).map(|it| Node::Equal(it, false)),
             "_<_" => order(self, Relation::Less),
             "_<=_" => order(self, Relation::LessEqual),
             "_>_" => order(self, Relation::Greater),
@@ -282,7 +283,9 @@ impl Maker<'_> {
             "_/_" => arith(self, Arith::Divide),
             "_%_" => arith(self, Arith::Modulo),
             "_[_]" => self.each(args).map(Node::Index),
-            "@in" => self.each(args).map(Node::In),
+            "@in" | AMONG => self.each(args).map(Node::In),
+            // Numbers are keys here whatever their type.
+            KEY => self.each(args).map(|it: Box<[Node; 1]>| (*it).into_only()),
             OPT_SELECT => self.each(args).map(Node::OptSelect),
             "!_" => self.each(args).map(|it: Box<[Node; 1]>| Node::Not(Box::new((*it).into_only()))),
             "-_" => self.each(args).map(|it: Box<[Node; 1]>| Node::Negative(Box::new((*it).into_only()))),

@@ -9,7 +9,7 @@ use super::{
     item::Item,
     plan::{Arith, Fold, Method, Node, Plan, Relation},
 };
-use crate::{budget, regexes};
+use crate::{budget, numbers::whole, regexes};
 
 /// The interpreter has to decide.
 #[derive(Debug)]
@@ -259,6 +259,7 @@ fn index(of: &Item, key: &Item) -> Option<Item> {
         (Item::Map(fields), Item::Text(name)) => Item::field(fields, name).cloned(),
         (Item::List(items), Item::Int(at)) => items.get(usize::try_from(*at).ok()?).cloned(),
         (Item::List(items), Item::UInt(at)) => items.get(usize::try_from(*at).ok()?).cloned(),
+        (Item::List(items), Item::Float(at)) => items.get(usize::try_from(whole(*at)?).ok()?).cloned(),
         _ => None,
     }
 }
@@ -273,6 +274,7 @@ fn optional_field(of: Item, key: &Item) -> Option<Item> {
         (Item::Null, _) => None,
         (Item::Map(fields), Item::Text(name)) => Item::field(fields, name).cloned(),
         (Item::List(items), Item::Int(at)) => usize::try_from(*at).ok().and_then(|at| items.get(at).cloned()),
+        // Numbers of other types are left to the interpreter.
         _ => return None,
     };
     Some(Item::Optional(found.map(Arc::new)))
