@@ -6,7 +6,6 @@ use kube_cel::{
     KubeCelExt,
     cel::{
         Context, ExecutionError, Value,
-        extractors::{Arguments, This},
         objects::{Key, Map, Opaque, OptionalValue},
     },
 };
@@ -14,7 +13,7 @@ use kube_cel::{
 use crate::{
     authorize,
     budget::{self, Excess, MADE_BYTES_MAX},
-    convert, expand, frame, numbers, regexes, semver, text,
+    convert, expand, frame, numbers, quantities, regexes, semver, strings, text,
 };
 
 /// Charges a round of a loop.
@@ -23,8 +22,6 @@ pub(crate) const CHARGE: &str = "@charge";
 pub(crate) const CHARGE_SQUARE: &str = "@charge_square";
 /// `@grown(value)`: the value, once it is charged for.
 pub(crate) const GROWN: &str = "@grown";
-/// Most bytes of a text that a function makes.
-const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Most items of a list that a function makes out of nothing.
 const RANGE_MAX: i64 = 100_000;
 
@@ -55,8 +52,6 @@ pub(crate) fn context() -> Context<'static> {
     context.add_function(CHARGE_SQUARE, charge_square);
     context.add_function(GROWN, grown);
     context.add_function("lists.range", range);
-    context.add_function("replace", replace);
-    context.add_function("join", join);
     context.add_function(expand::OPT_SELECT, select);
     context.add_function(expand::BOX, |value: Value| Ok::<_, ExecutionError>(Value::Opaque(Arc::new(Boxed(value)))));
     context.add_function(expand::UNBOX, unbox);
@@ -67,6 +62,8 @@ pub(crate) fn context() -> Context<'static> {
     context.add_function(expand::ENTRIES, entries);
     context.add_function(expand::MERGE, merge);
     authorize::register(&mut context);
+    strings::register(&mut context);
+    quantities::register(&mut context);
     semver::register(&mut context);
     frame::register(&mut context);
     numbers::register(&mut context);
@@ -213,45 +210,6 @@ fn range(end: i64) -> Result<Value, ExecutionError> {
         return Err(ExecutionError::function_error("range", format!("more than {RANGE_MAX} items")));
     }
     Ok(Value::List(Arc::new((0..end).map(Value::Int).collect())))
-}
-
-/// `text.replace(from, to)`, and with the most replacements as a third argument.
-fn replace(This(text): This<Arc<String>>, Arguments(args): Arguments) -> Result<Value, ExecutionError> {
-    let (from, to, most) = match args.as_slice() {
-        [Value::String(from), Value::String(to)] => (from, to, usize::MAX),
-        // Below zero means all.
-        [Value::String(from), Value::String(to), Value::Int(most)] => {
-            (from, to, usize::try_from(*most).unwrap_or(usize::MAX))
-        }
-        _ => return Err(ExecutionError::NoSuchOverload),
-    };
-    let count = text.matches(from.as_str()).take(most).count();
-    if text.len().saturating_add(count.saturating_mul(to.len())) > TEXT_BYTES_MAX {
-        return Err(too_long("replace"));
-    }
-    Ok(Value::String(Arc::new(text.replacen(from.as_str(), to, count))))
-}
-
-fn join(This(list): This<Arc<Vec<Value>>>, Arguments(args): Arguments) -> Result<Value, ExecutionError> {
-    let separator = match args.as_slice() {
-        [] => "",
-        [Value::String(separator)] => separator.as_str(),
-        _ => return Err(ExecutionError::NoSuchOverload),
-    };
-    let mut joined = String::new();
-    for (i, item) in list.iter().enumerate() {
-        let Value::String(item) = item else { return Err(ExecutionError::NoSuchOverload) };
-        if joined.len() + separator.len() + item.len() > TEXT_BYTES_MAX {
-            return Err(too_long("join"));
-        }
-        joined.push_str(if i == 0 { "" } else { separator });
-        joined.push_str(item);
-    }
-    Ok(Value::String(Arc::new(joined)))
-}
-
-fn too_long(function: &str) -> ExecutionError {
-    ExecutionError::function_error(function, format!("the text would have more than {TEXT_BYTES_MAX} bytes"))
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ use crate::{
     regexes,
 };
 
-/// Functions whose results may be larger than what they are given, and which have no bound of their own.
-const GROWING: [&str; 6] = ["encode", "findAll", "format", "marshal", "quote", "split"];
+/// Functions whose results may be larger than what they are given.
+const GROWING: [&str; 9] = ["encode", "findAll", "format", "join", "marshal", "quote", "range", "replace", "split"];
+/// Bytes of a text that cost as much as a node: it is copied and gone through as often as it is come across.
+const LITERAL_BYTES_PER_NODE: usize = 64;
 /// What compiling a regular expression costs that is worked out: about a millisecond's worth.
 const PATTERN_STEPS: i64 = 10_000;
 
@@ -152,6 +154,8 @@ fn count(expression: &IdedExpr) -> usize {
         Expr::List(list) => all(&list.elements),
         Expr::Map(map) => map.entries.len() * 2,
         Expr::Select(select) => count(&select.operand),
+        Expr::Literal(LiteralValue::String(text)) => text.inner().len() / LITERAL_BYTES_PER_NODE,
+        Expr::Literal(LiteralValue::Bytes(bytes)) => bytes.inner().len() / LITERAL_BYTES_PER_NODE,
         _ => 0,
     }
 }

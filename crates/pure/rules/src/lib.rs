@@ -23,10 +23,12 @@ mod library;
 mod numbers;
 mod path;
 mod program;
+mod quantities;
 mod regexes;
 mod rules;
 mod scope;
 mod semver;
+mod strings;
 mod text;
 pub mod types;
 

@@ -14,7 +14,6 @@ use crate::{
     library::{self, Library},
     numbers, path, regexes,
     scope::{self, Scope},
-    semver,
 };
 
 /// Deepest nesting of an expression: evaluation recurses.
@@ -105,7 +104,6 @@ impl Program {
     fn prepare(text: &str, scope: &Scope<'_>) -> Result<Program, CompileError> {
         let mut expression = parse(text)?;
         expand::expand(&mut expression, scope.takes_messages()).map_err(CompileError)?;
-        semver::lift(&mut expression);
         expand::name_types(&mut expression);
         regexes::check(&mut expression).map_err(|why| CompileError(one_line(&why)))?;
         let variables = scope::check(&expression, scope).map_err(CompileError)?;

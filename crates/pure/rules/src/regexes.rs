@@ -19,7 +19,7 @@ use crate::expand::children;
 const COMPILED_BYTES_MAX: usize = 4 << 20;
 /// How many a thread keeps.
 const KEPT_MAX: usize = 64;
-/// Functions whose first argument is one.
+/// Functions that are given a text and one.
 pub(crate) const FUNCTIONS: [&str; 3] = ["find", "findAll", "matches"];
 
 type Compiled = Result<Rc<Regex>, String>;
@@ -81,7 +81,10 @@ fn find_all(This(text): This<Arc<String>>, Arguments(args): Arguments) -> Result
 /// The pattern that a call names, if it is a call of one of [`FUNCTIONS`].
 pub(crate) fn pattern_of(expression: &IdedExpr) -> Option<&IdedExpr> {
     match &expression.expr {
-        Expr::Call(call) if call.target.is_some() && FUNCTIONS.contains(&call.func_name.as_str()) => call.args.first(),
+        // The text is what it is called on, or the first argument.
+        Expr::Call(call) if FUNCTIONS.contains(&call.func_name.as_str()) => {
+            call.args.get(usize::from(call.target.is_none()))
+        }
         _ => None,
     }
 }
@@ -131,7 +134,10 @@ mod tests {
         let error = run("self.text.matches(self.bomb)").unwrap_err();
         assert!(error.contains("not a valid regex"), "{error}");
         // Each round has another one.
-        let error = run("lists.range(100000).all(i, 'x'.matches('a' + string(i)) || true)").unwrap_err();
-        assert_eq!(error, RunError::Cost.to_string());
+        for call in ["'x'.matches('a' + string(i))", "matches('x', 'a' + string(i))"] {
+            let error = run(&format!("lists.range(100000).all(i, {call} || true)")).unwrap_err();
+            assert_eq!(error, RunError::Cost.to_string(), "{call}");
+        }
+        assert!(run("matches('x', '(')").unwrap_err().contains("compilation failed"));
     }
 }

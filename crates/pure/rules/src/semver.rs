@@ -1,27 +1,17 @@
 //! Semantic versions: `semver(text)`, `isSemver(text)` and what can be asked of one. Entry point: [`register`].
 //!
-//! Comparisons share their names with those of quantities, which the interpreter's library has. Expressions that make
-//! versions call ours instead ([`lift`]), which hand everything else on.
+//! Their comparisons share their names with those of [amounts](crate::quantities), which know both.
 
 use std::{cmp::Ordering, sync::Arc};
 
 use kube_cel::cel::{
     Context, ExecutionError, Value,
-    common::ast::{CallExpr, Expr, IdedExpr},
     extractors::{Arguments, This},
     objects::Opaque,
 };
 
-use crate::{
-    expand::{calls, children},
-    program::Program,
-};
-
 /// Names of the functions below.
 pub(crate) const KNOWN: &str = " isSemver major minor patch semver ";
-
-/// Comparisons that quantities have too.
-const SHARED: [&str; 3] = ["compareTo", "isGreaterThan", "isLessThan"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Version {
@@ -100,11 +90,6 @@ pub(crate) fn register(context: &mut Context<'_>) {
     context.add_function("major", |this: This<Value>| part(&this.0, 0));
     context.add_function("minor", |this: This<Value>| part(&this.0, 1));
     context.add_function("patch", |this: This<Value>| part(&this.0, 2));
-    for name in SHARED {
-        context.add_function(&format!("@{name}"), move |this: This<Value>, args: Arguments| {
-            compare(name, &this.0, &args.0)
-        });
-    }
 }
 
 fn text_of(args: &[Value]) -> Result<(Arc<String>, bool), ExecutionError> {
@@ -127,45 +112,15 @@ fn part(value: &Value, at: usize) -> Result<Value, ExecutionError> {
     i64::try_from(version.numbers[at]).map(Value::Int).map_err(|_| ExecutionError::NoSuchOverload)
 }
 
-fn compare(name: &str, this: &Value, args: &[Value]) -> Result<Value, ExecutionError> {
-    let [other] = args else { return Err(ExecutionError::NoSuchOverload) };
-    let Some(left) = version(this) else {
-        let plain =
-            Program::compile(&format!("a.{name}(b)"), &["a", "b"]).map_err(|_| ExecutionError::NoSuchOverload)?;
-        return plain.resolve(&[("a", this), ("b", other)]);
-    };
-    let order = left.order(version(other).ok_or(ExecutionError::NoSuchOverload)?);
-    Ok(match name {
-        "isGreaterThan" => Value::Bool(order.is_gt()),
-        "isLessThan" => Value::Bool(order.is_lt()),
-        _ => Value::Int(order as i64),
-    })
-}
-
-/// Has an expression that makes versions compare by the functions above.
-pub(crate) fn lift(expression: &mut IdedExpr) {
-    if calls(expression, "semver") {
-        rename(expression);
-    }
-}
-
-fn rename(expression: &mut IdedExpr) {
-    if let Expr::Call(CallExpr { func_name, target: Some(_), .. }) = &mut expression.expr
-        && SHARED.contains(&func_name.as_str())
-    {
-        *func_name = format!("@{func_name}");
-    }
-    let done: Result<(), std::convert::Infallible> = children(expression, &mut |it| {
-        rename(it);
-        Ok(())
-    });
-    let Ok(()) = done;
+/// How two versions are ordered; `None` for what is none.
+pub(crate) fn order(a: &Value, b: &Value) -> Option<Ordering> {
+    Some(version(a)?.order(version(b)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::{Budget, Program};
 
     fn check(text: &str) {
         let program = Program::compile(text, &[]).unwrap_or_else(|it| panic!("{text}: {it}"));

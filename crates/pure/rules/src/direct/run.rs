@@ -9,7 +9,7 @@ use super::{
     item::Item,
     plan::{Arith, Fold, Method, Node, Plan, Relation},
 };
-use crate::{budget, numbers::whole, regexes};
+use crate::{budget, numbers::whole, regexes, strings::characters};
 
 /// The interpreter has to decide.
 #[derive(Debug)]
@@ -315,7 +315,7 @@ fn call(method: Method, target: Item, arg: Option<Item>) -> Option<Item> {
         (Method::StartsWith, Item::Text(text), Some(Item::Text(part))) => Item::Bool(text.starts_with(&*part)),
         (Method::EndsWith, Item::Text(text), Some(Item::Text(part))) => Item::Bool(text.ends_with(&*part)),
         (Method::Contains, Item::Text(text), Some(Item::Text(part))) => Item::Bool(text.contains(&*part)),
-        (Method::Size, Item::Text(text), None) => Item::Int(i64::try_from(text.len()).ok()?),
+        (Method::Size, Item::Text(text), None) => Item::Int(i64::try_from(characters(&text)).ok()?),
         (Method::Size, Item::List(items), None) => Item::Int(i64::try_from(items.len()).ok()?),
         (Method::Size, Item::Map(fields), None) => Item::Int(i64::try_from(fields.len()).ok()?),
         (Method::String, Item::Text(text), None) => Item::Text(text),
