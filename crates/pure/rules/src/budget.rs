@@ -18,7 +18,7 @@ const PART_BYTES: usize = 8;
 
 thread_local! {
     static LEFT: Cell<i64> = const { Cell::new(0) };
-    /// Bytes of the input at hand.
+    /// Bytes of the input at hand, and of what was made of it.
     static INPUT: Cell<i64> = const { Cell::new(0) };
 }
 
@@ -26,6 +26,8 @@ thread_local! {
 #[derive(Debug)]
 pub struct Budget {
     left: i64,
+    /// Bytes of the values that the last expression put together.
+    made: i64,
 }
 
 impl Budget {
@@ -34,7 +36,7 @@ impl Budget {
 
     /// A budget of that many steps.
     pub fn new(steps: i64) -> Budget {
-        Budget { left: steps }
+        Budget { left: steps, made: 0 }
     }
 
     /// Whether nothing is left.
@@ -47,6 +49,11 @@ impl Budget {
         self.left
     }
 
+    /// Bytes of the values that the last expression put together.
+    pub(crate) fn made(&self) -> i64 {
+        self.made
+    }
+
     /// Goes back to what was left before something that counts as not having happened.
     pub(crate) fn restore(&mut self, left: i64) {
         self.left = left;
@@ -55,12 +62,13 @@ impl Budget {
     /// Runs something that charges, given the size of its input in bytes. What runs around it has its own budget back
     /// afterwards.
     pub(crate) fn within<T>(&mut self, input_bytes: usize, run: impl FnOnce() -> T) -> T {
-        let around = (LEFT.replace(self.left), INPUT.replace(i64::try_from(input_bytes).unwrap_or(i64::MAX)));
+        let input = i64::try_from(input_bytes).unwrap_or(i64::MAX);
+        let around = (LEFT.replace(self.left), INPUT.replace(input));
         // What is looked at is copied once even without loops.
         spend(size());
         let result = run();
         self.left = LEFT.replace(around.0);
-        INPUT.set(around.1);
+        self.made = INPUT.replace(around.1).saturating_sub(input);
         result
     }
 }
@@ -68,6 +76,11 @@ impl Budget {
 /// What is left to the expression that runs.
 pub(crate) fn left() -> i64 {
     LEFT.get()
+}
+
+/// Bytes that a round looks at, as far as is known.
+pub(crate) fn input() -> i64 {
+    INPUT.get()
 }
 
 fn size() -> i64 {
@@ -99,11 +112,14 @@ pub(crate) enum Excess {
     Cost,
 }
 
-/// Charges a value that was put together, whose parts `take` their room.
+/// Charges a value that was put together, whose parts `take` their room. From then on rounds pay for it as they do for the
+/// input: they may look at it, too.
 pub(crate) fn charge_made(take: impl FnOnce(&mut usize) -> Option<()>) -> Result<(), Excess> {
     let mut room = MADE_BYTES_MAX;
     take(&mut room).ok_or(Excess::Size)?;
-    let steps = (MADE_BYTES_MAX - room) / MADE_BYTES_PER_STEP;
+    let bytes = MADE_BYTES_MAX - room;
+    INPUT.set(INPUT.get().saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)));
+    let steps = bytes / MADE_BYTES_PER_STEP;
     if spend(i64::try_from(steps).unwrap_or(i64::MAX)) { Ok(()) } else { Err(Excess::Cost) }
 }
 

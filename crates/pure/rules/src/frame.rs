@@ -74,8 +74,11 @@ struct Frame {
     known: RefCell<Vec<Option<Result<Item, ExecutionError>>>>,
     /// How deep variables name each other at this moment.
     depth: Cell<usize>,
-    /// What was paid for variables that are known now, whatever becomes of the expression that named them.
-    kept: Cell<i64>,
+    /// What was paid for variables that are known now, whatever becomes of the expression that named them, and the bytes of
+    /// what they put together.
+    kept: Cell<(i64, i64)>,
+    /// Bytes of what the expressions before this one put together: variables stay.
+    made: Cell<i64>,
 }
 
 /// Paths that are remembered.
@@ -203,27 +206,32 @@ impl Environment {
             return Err(RunError::Cost);
         }
         let (before, left) = (CURRENT.replace(Some(self.0.clone())), budget.left());
-        self.0.kept.set(0);
+        self.0.kept.set((0, 0));
         // Functions are the interpreter's, which has a few places that give up in the hardest way.
         let run = || catch_unwind(AssertUnwindSafe(|| Run::plan(plan, &*self.0)));
-        let found = budget.within(self.0.bytes, run);
+        let found = budget.within(self.0.input(), run);
         CURRENT.set(before);
         if budget.is_spent() {
+            self.0.keep(budget.made());
             return Err(RunError::Cost);
         }
         if let Ok(Ok(item)) = found {
+            self.0.keep(budget.made());
             return Ok(Some(item));
         }
         self.0.depth.set(0);
-        budget.restore(left.saturating_sub(self.0.kept.get()));
+        let (paid, made) = self.0.kept.get();
+        self.0.keep(made);
+        budget.restore(left.saturating_sub(paid));
         Ok(None)
     }
 
     /// The same by the interpreter.
     pub(crate) fn interpret(&self, program: &Program, budget: &mut Budget) -> Result<Value, RunError> {
         let before = CURRENT.replace(Some(self.0.clone()));
-        let result = program.run(&self.0.values(), self.0.bytes, budget);
+        let result = program.run(&self.0.values(), self.0.input(), budget);
         CURRENT.set(before);
+        self.0.keep(budget.made());
         result
     }
 }
@@ -309,6 +317,16 @@ impl Frame {
         if in_params { &self.found } else { &self.around.found }
     }
 
+    /// Bytes that an expression may look at.
+    fn input(&self) -> usize {
+        self.bytes.saturating_add(usize::try_from(self.made.get()).unwrap_or(0))
+    }
+
+    /// Notes what an expression put together.
+    fn keep(&self, made: i64) {
+        self.made.set(self.made.get().saturating_add(made));
+    }
+
     fn values(&self) -> Vec<(&str, &Value)> {
         self.around.values.iter().map(|it| (it.0, &it.1)).collect()
     }
@@ -350,13 +368,14 @@ impl Surroundings for Frame {
             return known.ok();
         }
         let plan = variable.program.plan.as_ref().filter(|_| self.depth.get() < DEPTH_MAX)?;
-        let (left, kept) = (budget::left(), self.kept.get());
+        let (left, input, kept) = (budget::left(), budget::input(), self.kept.get());
         self.depth.set(self.depth.get() + 1);
         let found = Run::plan(plan, self);
         self.depth.set(self.depth.get() - 1);
         let item = found.ok()?;
         // What the variables in it cost is part of this.
-        self.kept.set(kept.saturating_add(left.saturating_sub(budget::left())));
+        let paid = kept.0.saturating_add(left.saturating_sub(budget::left()));
+        self.kept.set((paid, kept.1.saturating_add(budget::input().saturating_sub(input))));
         self.know(at, Ok(item.clone()));
         Some(item)
     }

@@ -5,10 +5,10 @@ use serde_json::{Value as Json, json};
 
 use crate::{Budget, Environment, Program, ROOTS, RunError, Value, Variable};
 
-/// What an expression comes to, and what is left of the budget.
-type Told = (Result<Value, RunError>, i64);
+/// What an expression comes to, what is left of the budget, and whether it was decided without the interpreter.
+type Told = (Result<Value, RunError>, i64, bool);
 
-const BUDGET: i64 = 20_000;
+const BUDGET: i64 = 1_000_000;
 
 /// Compiles an expression and its variables, with plans or without.
 fn compiled(variables: &[String], text: &str, with_plans: bool) -> Option<(Vec<Variable>, Program)> {
@@ -23,8 +23,8 @@ fn compiled(variables: &[String], text: &str, with_plans: bool) -> Option<(Vec<V
     Some((known, program))
 }
 
-/// An expression evaluated twice in one environment, in which variables are known the second time; and whether it was
-/// decided without the interpreter.
+/// An expression evaluated twice in one environment, in which variables are known the second time; and whether it is
+/// decided without the interpreter then.
 fn told(object: &Json, variables: &[String], text: &str, with_plans: bool) -> Option<(Vec<Told>, bool)> {
     let (known, program) = compiled(variables, text, with_plans)?;
     let environment = Environment::new()
@@ -34,17 +34,21 @@ fn told(object: &Json, variables: &[String], text: &str, with_plans: bool) -> Op
     let mut all = Vec::new();
     for _ in 0..2 {
         let mut budget = Budget::new(BUDGET);
-        let found = environment.run(&program, &mut budget);
-        all.push((found, budget.left()));
+        let decided = environment.decide(&program, &mut budget).map(|it| it.map(|it| it.to_cel()));
+        let is_decided = matches!(decided, Ok(Some(_)));
+        let found = decided.and_then(|it| it.map_or_else(|| environment.interpret(&program, &mut budget), Ok));
+        all.push((found, budget.left(), is_decided));
     }
     let decided = environment.decide(&program, &mut Budget::new(BUDGET)).is_ok_and(|it| it.is_some());
     Some((all, decided))
 }
 
-/// What must be the same without plans: what a failure cost is left out, for a variable may have been evaluated directly to
-/// which the interpreter, that says why it failed, does not come.
-fn settled((found, left): Told) -> Result<(Value, i64), RunError> {
-    found.map(|it| (it, left))
+/// What must be the same without plans. What a failure cost is left out, for a variable may have been evaluated directly to
+/// which the interpreter, that says why it failed, does not come; and so is what it cost where the interpreter began after
+/// variables were there.
+fn settled(told: Told, is_decided: bool) -> Result<(Value, Option<i64>), RunError> {
+    let (found, left, _) = told;
+    found.map(|it| (it, is_decided.then_some(left)))
 }
 
 /// JSON whose maps have one entry at most: the interpreter goes over more of them in any order.
@@ -188,8 +192,12 @@ fn what_is_decided_directly_is_what_the_interpreter_says() {
         compiled.set(compiled.get() + 1);
         decided.set(decided.get() + u32::from(is_decided));
         // A value that JSON cannot say, such as a time, is compared by how it is shown.
-        let shown =
-            |all: Option<Vec<Told>>| format!("{:?}", all.map(|it| it.into_iter().map(settled).collect::<Vec<_>>()));
+        let were_decided: Vec<bool> = with.iter().map(|it| it.2).collect();
+        let shown = |all: Option<Vec<Told>>| {
+            let settled =
+                |it: Vec<Told>| it.into_iter().zip(&were_decided).map(|it| settled(it.0, *it.1)).collect::<Vec<_>>();
+            format!("{:?}", all.map(settled))
+        };
         prop_assert_eq!(shown(Some(with)), shown(without), "{} {:?} {}", text, variables, object);
         Ok(())
     });
@@ -234,9 +242,13 @@ fn what_a_variable_costs_is_paid_once_whoever_evaluates_it() {
     let variables = ["object.list.map(x, x + 1).size()".to_owned()];
     // The second expression fails after the variable was evaluated.
     for text in ["variables.v0 == 50", "variables.v0 / 0 == 1", "variables.v0 == 50 && object.gone.more"] {
-        let with = told(&list, &variables, text, true).map(|it| it.0);
-        let without = told(&list, &variables, text, false).map(|it| it.0);
-        assert_eq!(format!("{with:?}"), format!("{without:?}"), "{text}");
+        let all = [true, false].map(|with_plans| told(&list, &variables, text, with_plans).unwrap_or_default().0);
+        assert_eq!(all[0].len(), 2, "{text} does not compile");
+        for (with, without) in all[0].iter().zip(&all[1]) {
+            assert_eq!(format!("{:?}", with.0), format!("{:?}", without.0), "{text}");
+            // The variable's loop takes far more steps.
+            assert!(with.1.abs_diff(without.1) < 100, "{text}: {all:?}");
+        }
     }
     let short = ["object.list.all(x, object.list.all(y, object.list.all(z, x + y + z >= 0)))".to_owned()];
     for text in ["variables.v0", "variables.v0 || true"] {
@@ -272,6 +284,24 @@ fn what_is_put_together_of_itself_again_and_again_is_stopped() {
             let told = found.map(drop).map_err(|it| it.to_string());
             let is_stopped = told.as_ref().is_err_and(|it| it.contains("take more than") || it.contains("cost limit"));
             assert!(is_stopped, "{step}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn rounds_pay_for_what_they_look_at_whoever_made_it() {
+    let object = json!({"a": "x".repeat(1_000)});
+    let variables = chain("$ + $ + $ + $")[..6].to_vec();
+    for text in [
+        "lists.range(100000).all(i, variables.v5.contains('y') || true)",
+        "cel.bind(x, variables.v5, lists.range(100000).all(i, x.contains('y') || true))",
+        "lists.range(100000).all(i, lists.range(100000).size() > 0)",
+        "lists.range(100000).all(i, 'aaaa'.replace('a', object.a).replace('x', object.a) != '')",
+    ] {
+        for with_plans in [true, false] {
+            let (all, _) =
+                told(&object, &variables, text, with_plans).unwrap_or_else(|| panic!("{text} does not compile"));
+            assert!(all.iter().all(|it| it.0 == Err(RunError::Cost)), "{text}: {all:?}");
         }
     }
 }
