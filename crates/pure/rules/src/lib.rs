@@ -13,6 +13,7 @@
 mod authorize;
 mod budget;
 mod convert;
+mod correlate;
 mod direct;
 mod estimate;
 mod expand;

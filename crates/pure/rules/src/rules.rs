@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use crate::{
     budget::Budget,
-    convert,
+    convert, correlate,
     estimate::{self, Share},
     program::{CompileError, Program, RunError},
     scope::Scope,
@@ -233,7 +233,10 @@ impl Walk<'_> {
             return;
         }
         let now = convert::typed(value, schema);
-        let before = old.map(|it| convert::typed(it, schema));
+        let before = old.map(|it| match correlate::has_unordered(schema) {
+            true => convert::typed(&correlate::aligned(it, value, schema), schema),
+            false => convert::typed(it, schema),
+        });
         let bytes = convert::size(value) + old.map_or(0, convert::size);
         for it in wanted {
             let before = match (it.rule.optional_old_self, &before) {
@@ -354,6 +357,8 @@ mod tests {
             "list": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
                 "items": {"type": "object", "properties": {"k": {"type": "string"}, "n": {"type": "integer"}},
                 "x-kubernetes-validations": [{"rule": "self.n >= oldSelf.n"}]}},
+            "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"},
+                "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "members stay"}]},
             "once": {"type": "integer", "x-kubernetes-validations": [
                 {"rule": "oldSelf.hasValue() || self == 1", "optionalOldSelf": true, "message": "must begin with 1"}]},
         }});
@@ -364,6 +369,15 @@ mod tests {
             None,
             expect![[r#"
             FieldValueInvalid spec.once: Invalid value: 2: must begin with 1
+        "#]],
+        );
+        check(spec.clone(), json!({"set": ["b", "a"]}), Some(json!({"set": ["a", "b"]})), expect![""]);
+        check(
+            spec.clone(),
+            json!({"set": ["a", "c"]}),
+            Some(json!({"set": ["a", "b"]})),
+            expect![[r#"
+            FieldValueInvalid spec.set: Invalid value: "array": members stay
         "#]],
         );
         let old = json!({"fixed": "a", "once": 1, "list": [{"k": "a", "n": 5}, {"k": "b", "n": 1}]});
