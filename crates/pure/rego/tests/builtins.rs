@@ -83,6 +83,35 @@ fn networks_graphs_patches_and_hashes() {
 }
 
 #[test]
+fn expressions_in_schemas_are_bounded_checked_and_paid_for() {
+    check(
+        &[
+            r#"json.match_schema({"a1": "x"}, {"patternProperties": {"^a[0-9]$": {"type": "string"}}, "additionalProperties": false})[0]"#,
+            r#"json.match_schema({"a1": 1}, {"patternProperties": {"^a[0-9]$": {"type": "string"}}})[0]"#,
+            r#"json.match_schema({"a": "x1"}, {"properties": {"a": {"pattern": "^x[0-9]$"}}})[0]"#,
+            r#"json.match_schema({"a": "y1"}, {"properties": {"a": {"pattern": "^x[0-9]$"}}})[1][0].desc"#,
+            r#"json.match_schema({"a": 1}, {"patternProperties": {"(": {"type": "string"}}})"#,
+            r#"json.verify_schema({"patternProperties": {"(": {}}})[0]"#,
+            r#"json.verify_schema({"pattern": "((a{100}){100}){100}"})[0]"#,
+            r#"[x | some n in numbers.range(1, 1000); x := json.verify_schema({"pattern": sprintf("(a{%d}){300}", [n])})]"#,
+            r#"json.match_schema(numbers.range(1, 5000), {"uniqueItems": true})"#,
+            r#"json.match_schema([1, 2, 1.0], {"uniqueItems": true})[0]"#,
+        ],
+        expect![[r#"
+            true
+            false
+            true
+            "Does not match pattern '^x[0-9]$'"
+            undefined
+            false
+            false
+            query:1:45: evaluation stopped after 5000000 steps
+            query:1:1: evaluation stopped after 5000000 steps
+            false"#]],
+    );
+}
+
+#[test]
 fn times_are_moved_compared_and_written() {
     check(
         &[

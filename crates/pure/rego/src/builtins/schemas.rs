@@ -3,10 +3,9 @@
 //! Known are types, properties, items, bounds, patterns, enumerations, combinations and references inside the schema.
 //! Keywords that are not known make the schema an error instead of being passed over.
 
-use regex::Regex;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Cx, Failure, Made, Row, wrong_type};
+use super::{Cx, Failure, Made, Row, regexes::compiled, wrong_type};
 use crate::value::Value;
 
 pub(super) const TABLE: &[Row] = &[("json.match_schema", 2, match_schema), ("json.verify_schema", 1, verify_schema)];
@@ -59,22 +58,25 @@ const KNOWN: [&str; 26] = [
 const DEPTH_MAX: usize = 64;
 
 /// A document given as it is, or as text.
-fn document(args: &[Value], at: usize) -> Result<Json, Failure> {
+fn document(cx: &mut Cx, args: &[Value], at: usize) -> Result<Json, Failure> {
     match &args[at] {
-        Value::String(text) => serde_json::from_str(text).map_err(|error| Failure::Error(error.to_string())),
+        Value::String(text) => {
+            cx.step(text.len() as u64 / 16)?;
+            serde_json::from_str(text).map_err(|error| Failure::Error(error.to_string()))
+        }
         value => Ok(value.to_json()),
     }
 }
 
-fn schema(args: &[Value], at: usize) -> Result<Json, Failure> {
+fn schema(cx: &mut Cx, args: &[Value], at: usize) -> Result<Json, Failure> {
     if !matches!(args[at], Value::String(_) | Value::Object(_)) {
         return Err(wrong_type(args, at, "one of {object, string}"));
     }
-    document(args, at)
+    document(cx, args, at)
 }
 
 fn verify_schema(cx: &mut Cx, args: &[Value]) -> Made {
-    let checked = schema(args, 0).and_then(|schema| check(cx, &schema, 0));
+    let checked = schema(cx, args, 0).and_then(|schema| check(cx, &schema, 0));
     match checked {
         Ok(()) => Ok(Value::array(vec![Value::Bool(true), Value::Null])),
         Err(Failure::Error(why)) => {
@@ -85,10 +87,11 @@ fn verify_schema(cx: &mut Cx, args: &[Value]) -> Made {
 }
 
 fn match_schema(cx: &mut Cx, args: &[Value]) -> Made {
-    let schema = schema(args, 1)?;
+    let schema = schema(cx, args, 1)?;
     check(cx, &schema, 0)?;
+    let document = document(cx, args, 0)?;
     let mut judge = Judge { cx, root: &schema, errors: Vec::new() };
-    judge.judge(&schema, &document(args, 0)?, "", 0)?;
+    judge.judge(&schema, &document, "", 0)?;
     let errors = judge.errors;
     let listed = errors.iter().map(|(field, kind, desc)| {
         let field = if field.is_empty() { "(root)" } else { field };
@@ -121,6 +124,9 @@ fn check(cx: &mut Cx, schema: &Json, depth: usize) -> Result<(), Failure> {
             }
             "properties" | "patternProperties" | "definitions" | "$defs" => {
                 let parts = value.as_object().ok_or_else(|| Failure::Error(format!("{keyword} must be an object")))?;
+                if keyword == "patternProperties" {
+                    parts.keys().try_for_each(|it| compiled(cx, it).map(drop))?;
+                }
                 parts.values().try_for_each(|it| check(cx, it, depth + 1))?;
             }
             "allOf" | "anyOf" | "oneOf" => {
@@ -130,8 +136,7 @@ fn check(cx: &mut Cx, schema: &Json, depth: usize) -> Result<(), Failure> {
             "items" if value.is_array() => return Err("items as an array is not supported".into()),
             "additionalProperties" | "items" | "not" => check(cx, value, depth + 1)?,
             "pattern" => {
-                let pattern = value.as_str().ok_or("pattern must be a string")?;
-                Regex::new(pattern).map_err(|error| Failure::Error(format!("pattern: {error}")))?;
+                compiled(cx, value.as_str().ok_or("pattern must be a string")?)?;
             }
             "$ref" if !value.as_str().is_some_and(|it| it.starts_with('#')) => {
                 return Err("references to other schemas are not supported".into());
@@ -188,9 +193,7 @@ impl<'a> Judge<'a, '_> {
             Json::Object(parts) => self.object(fields, parts, at, depth)?,
             Json::Array(items) => {
                 self.length(fields, items.len(), ["minItems", "maxItems"], at);
-                if fields.get("uniqueItems") == Some(&Json::Bool(true))
-                    && items.iter().enumerate().any(|(n, it)| items[..n].contains(it))
-                {
+                if fields.get("uniqueItems") == Some(&Json::Bool(true)) && !self.are_unique(items)? {
                     self.say(at, "unique", "array items must be unique".to_owned());
                 }
                 if let Some(schema) = fields.get("items") {
@@ -202,7 +205,7 @@ impl<'a> Judge<'a, '_> {
             Json::String(text) => {
                 self.length(fields, text.chars().count(), ["minLength", "maxLength"], at);
                 if let Some(pattern) = fields.get("pattern").and_then(Json::as_str)
-                    && !Regex::new(pattern).is_ok_and(|it| it.is_match(text))
+                    && !self.matches(pattern, text)?
                 {
                     self.say(at, "pattern", format!("Does not match pattern '{pattern}'"));
                 }
@@ -211,6 +214,23 @@ impl<'a> Judge<'a, '_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether a text matches an expression, which the schema was checked to have right.
+    fn matches(&mut self, pattern: &str, text: &str) -> Result<bool, Failure> {
+        self.cx.step(1 + text.len() as u64 / 16)?;
+        Ok(compiled(self.cx, pattern)?.is_match(text))
+    }
+
+    /// Whether no two items are the same; each is compared with all before it.
+    fn are_unique(&mut self, items: &[Json]) -> Result<bool, Failure> {
+        for (n, item) in items.iter().enumerate() {
+            self.cx.step(1 + n as u64)?;
+            if items[..n].contains(item) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn kinds(&mut self, fields: &Map<String, Json>, value: &Json, at: &str) {
@@ -291,7 +311,7 @@ impl<'a> Judge<'a, '_> {
                 self.judge(schema, part, &at, depth + 1)?;
             }
             for (pattern, schema) in patterns.into_iter().flatten() {
-                if Regex::new(pattern).is_ok_and(|it| it.is_match(name)) {
+                if self.matches(pattern, name)? {
                     known = true;
                     self.judge(schema, part, &at, depth + 1)?;
                 }
