@@ -159,7 +159,7 @@ fn evaluate(case: &Case, dialect: Dialect) -> Result<Outcome, Failed> {
     let request = Request {
         input,
         data,
-        now_ns: 1_700_000_000_000_000_000,
+        now_ns: 1_760_000_000_000_000_000,
         bounds: Bounds::default(),
         strict: case.strict_error,
     };

@@ -6,6 +6,7 @@
 mod aggregates;
 mod arith;
 mod aws;
+mod chains;
 mod collections;
 mod compare;
 mod convert;
@@ -124,10 +125,11 @@ impl Cx {
 pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
     static ALL: OnceLock<HashMap<&'static str, Builtin>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
-        let tables: [&[Row]; 23] = [
+        let tables: [&[Row]; 24] = [
             aggregates::TABLE,
             arith::TABLE,
             aws::TABLE,
+            chains::TABLE,
             collections::TABLE,
             compare::TABLE,
             convert::TABLE,

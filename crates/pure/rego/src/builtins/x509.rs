@@ -1,7 +1,8 @@
 //! Certificates, requests for them, and RSA keys, in the fields that Go gives them.
 //!
-//! Absent, and so unknown to the compiler: verification of chains, key pairs. Of a certificate the public key's numbers and
-//! what only authorities look at (policies, name constraints, distribution points) are left out.
+//! Of a certificate the public key's numbers and what only authorities look at (policies, name constraints, distribution
+//! points) are left out. Absent, and so unknown to the compiler: `crypto.parse_private_keys`, which shows nothing but numbers
+//! that are longer than those of Rego here.
 
 use std::net::IpAddr;
 
@@ -53,7 +54,7 @@ pub(super) const TABLE: &[Row] = &[
 ];
 
 /// The blocks of a text in PEM, or DER itself; either may be in base64.
-fn ders(cx: &mut Cx, given: &str, kind: &str) -> Result<Vec<Vec<u8>>, Failure> {
+pub(super) fn ders(cx: &mut Cx, given: &str, kind: &str) -> Result<Vec<Vec<u8>>, Failure> {
     cx.charge_bytes(given.len().saturating_mul(2))?;
     let decoded;
     let mut pem = given;
@@ -76,7 +77,8 @@ fn ders(cx: &mut Cx, given: &str, kind: &str) -> Result<Vec<Vec<u8>>, Failure> {
     Ok(out)
 }
 
-fn certificate(parsed: &X509Certificate<'_>) -> Value {
+/// A certificate in the fields that Go gives it.
+pub(super) fn certificate(parsed: &X509Certificate<'_>) -> Value {
     let serial = parsed.tbs_certificate.serial.to_string();
     let mut fields = json!({
         "Raw": STANDARD.encode(parsed.as_raw()),
@@ -286,9 +288,9 @@ fn key_algorithm(algorithm: &AlgorithmIdentifier<'_>) -> u8 {
 }
 
 /// Tags of DER.
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
-const OCTETS: u8 = 0x04;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OCTETS: u8 = 0x04;
 
 /// The numbers of an RSA key in PKCS #1 or PKCS #8, from the modulus to the coefficient.
 fn rsa(der: &[u8]) -> Option<Vec<&[u8]>> {
@@ -314,7 +316,7 @@ fn numbers(mut rest: &[u8]) -> Option<Vec<&[u8]>> {
 }
 
 /// What follows an element of DER, and its content.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (length, rest) = rest.split_first()?;
     if *found != tag {
