@@ -133,7 +133,14 @@ impl Gatekeeper {
     }
 
     fn put_template(&self, object: &Value) {
-        let Ok(template) = Template::read(object) else { return };
+        let template = match Template::read(object) {
+            Ok(template) => template,
+            // The one before it stays. After a start there is none.
+            Err(causes) => match Template::unreadable(object, &causes) {
+                Some(it) if !self.state.load().templates.contains_key(&it.kind) => it,
+                _ => return,
+            },
+        };
         self.change(|state| {
             let template = Arc::new(template);
             // Defaults of parameters come from the template.

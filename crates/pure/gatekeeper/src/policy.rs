@@ -22,6 +22,8 @@ pub(crate) struct Breach {
 pub(crate) enum Policy {
     Rego(Box<Module>),
     Cel(Box<Cel>),
+    /// What was stored and cannot be read, and why: nothing can be judged by it.
+    Unreadable(String),
 }
 
 /// A template's module and its libraries.
@@ -107,6 +109,7 @@ impl Policy {
         match self {
             Policy::Rego(module) => module.judge(constraint, case),
             Policy::Cel(cel) => cel.judge(constraint, case),
+            Policy::Unreadable(why) => Err(why.clone()),
         }
     }
 }

@@ -79,6 +79,21 @@ impl Template {
         })
     }
 
+    /// A template that an older server stored and that cannot be read: what its constraints are about cannot be judged, and
+    /// is not let pass. Nothing where it does not say whose template it is.
+    pub(crate) fn unreadable(object: &Value, causes: &[Cause]) -> Option<Template> {
+        let kind = object.pointer("/spec/crd/spec/names/kind")?.as_str().filter(|it| !it.is_empty())?;
+        let told: Vec<String> = causes.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
+        let operations = object.pointer("/spec/targets/0/operations").map(crate::matching::texts);
+        Some(Template {
+            kind: kind.to_owned(),
+            policy: Policy::Unreadable(format!("the template of {kind} cannot be read: {}", told.join("; "))),
+            requires: Vec::new(),
+            operations: operations.unwrap_or_default(),
+            parameters: None,
+        })
+    }
+
     /// A constraint's parameters, with what the schema gives by default.
     pub(crate) fn parameters(&self, constraint: &Value) -> Value {
         let mut parameters = constraint.pointer("/spec/parameters").cloned().unwrap_or_else(|| json!({}));

@@ -95,6 +95,25 @@ fn pod(labels: Value) -> Value {
 }
 
 #[test]
+fn what_a_stored_template_judges_that_cannot_be_read_does_not_pass() {
+    let engine = Gatekeeper::new();
+    // As an older server may have taken it.
+    engine.put(&template("Labels", json!({"rego": "package labels\nviolation[{\"msg\": msg}] { msg := gone(1) }"})));
+    let spec = |action: &str| json!({"enforcementAction": action, "match": {"kinds": [{"kinds": ["Pod"]}]}});
+    engine.put(&constraint("Labels", "a", spec("deny")));
+    engine.put(&constraint("Labels", "b", spec("warn")));
+    let told = asked(&engine, Operation::Create, &pod(json!({})), None, Vec::new());
+    let why = "could not be evaluated: the template of Labels cannot be read: spec.targets[0].rego: line 2, column 34: \
+        rego_type_error: undefined function gone";
+    assert_eq!(
+        told,
+        format!("admission webhook \"validation.gatekeeper.sh\" denied the request: [a] {why}\nwarning: [b] {why}")
+    );
+    engine.put(&template("Labels", json!({"rego": LABELS})));
+    check(&engine, &pod(json!({})), expect!["allowed"]);
+}
+
+#[test]
 fn constraints_deny_warn_and_stay_silent() {
     let spec = |action: &str| {
         json!({"enforcementAction": action, "match": {"kinds": [{"apiGroups": [""], "kinds": ["Pod"]}]},

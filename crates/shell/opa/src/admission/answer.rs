@@ -42,14 +42,24 @@ fn object(value: &Value) -> Result<Answer, String> {
         let mut answer =
             if *allowed { Answer::default() } else { denied(message.unwrap_or("the policy does not allow it")) };
         answer.warnings = response.field("warnings").map_or(Ok(Vec::new()), messages)?;
+        // A package may have more to say than whether it allows.
+        answer.denials.extend(listed(value, &["deny", "violation"])?.unwrap_or_default());
         return Ok(answer);
     }
-    let listed = |names: &[&str]| names.iter().find_map(|it| value.field(it)).map(messages).transpose();
-    let (denials, warnings) = (listed(&["deny", "violation"])?, listed(&["warn"])?);
+    let (denials, warnings) = (listed(value, &["deny", "violation"])?, listed(value, &["warn"])?);
     if denials.is_none() && warnings.is_none() {
         return Err("the decision is an object without allowed, response, deny, violation or warn".to_owned());
     }
     Ok(Answer { denials: denials.unwrap_or_default(), warnings: warnings.unwrap_or_default() })
+}
+
+/// The messages of all of these fields; nothing where there are none of them.
+fn listed(value: &Value, names: &[&str]) -> Result<Option<Vec<String>>, String> {
+    let mut all: Option<Vec<String>> = None;
+    for found in names.iter().filter_map(|it| value.field(it)) {
+        all.get_or_insert_default().extend(messages(found)?);
+    }
+    Ok(all)
 }
 
 /// The messages of a set or array: texts, or objects that have one as `msg` or `message`.
@@ -88,6 +98,8 @@ mod tests {
             json!([]),
             json!(["no root", {"msg": "no latest", "details": {}}]),
             json!({"deny": ["x"], "warn": ["y"]}),
+            json!({"deny": [], "violation": [{"msg": "z"}]}),
+            json!({"allowed": true, "deny": ["x"]}),
             json!({"warn": []}),
             json!({"response": {"allowed": false, "status": {"message": "why"}, "warnings": ["w"]}}),
             json!({"allowed": true}),
@@ -103,6 +115,8 @@ mod tests {
             [] []
             ["no root", "no latest"] []
             ["x"] ["y"]
+            ["z"] []
+            ["x"] []
             [] []
             ["why"] ["w"]
             [] []
