@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::load::{Sources, told};
 
 /// Longest that a query is timed, however often that is.
 const TIME_MAX: Duration = Duration::from_secs(10);
+/// Room for samples that is made before the first.
+const SAMPLES_AT_ONCE: u32 = 100_000;
 
 /// Flags of `eyot policy bench`.
 #[derive(Debug, clap::Args)]
@@ -32,10 +34,14 @@ pub(super) fn run(flags: &BenchFlags) -> Result<()> {
     // The first evaluations fill caches, and tell an error before anything is timed.
     let mut steps = 0;
     for _ in 0..(flags.count / 10).clamp(1, 1000) {
-        steps = loaded.program.eval(&query, &loaded.request)?.steps;
+        let outcome = loaded.program.eval(&query, &loaded.request)?;
+        if outcome.results.is_empty() {
+            bail!("{} is undefined: there is nothing to time", flags.query);
+        }
+        steps = outcome.steps;
     }
     let began = Instant::now();
-    let mut samples = Vec::with_capacity(flags.count as usize);
+    let mut samples = Vec::with_capacity(flags.count.min(SAMPLES_AT_ONCE) as usize);
     while samples.len() < flags.count.max(1) as usize && began.elapsed() < TIME_MAX {
         let started = Instant::now();
         let outcome = loaded.program.eval(&query, &loaded.request)?;

@@ -28,7 +28,7 @@ pub(crate) struct EvalFlags {
 enum Format {
     /// Everything, with the places of expressions.
     Json,
-    /// The values alone, for people.
+    /// For people: the variables of a query that has some, else the values.
     Pretty,
     /// The values alone; texts without quotes.
     Raw,
@@ -80,7 +80,9 @@ fn print(format: Format, results: &[Value]) -> Result<()> {
         }
         Format::Pretty if results.is_empty() => println!("undefined"),
         Format::Pretty => {
-            for value in results.iter().flat_map(values) {
+            for value in
+                results.iter().flat_map(|it| it.get("bindings").map_or_else(|| values(it), |it| vec![it.clone()]))
+            {
                 println!("{}", serde_json::to_string_pretty(&value)?);
             }
         }

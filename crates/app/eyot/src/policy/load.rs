@@ -19,12 +19,15 @@ pub(crate) struct Sources {
     /// File or directory of policies (.rego) and data (.json, .yaml); may be given several times.
     #[arg(long, short, value_name = "PATH")]
     data: Vec<PathBuf>,
-    /// Bundle (.tar.gz); may be given several times.
-    #[arg(long, short, value_name = "FILE")]
+    /// Bundle: an archive (.tar.gz) or the directory of its files; may be given several times.
+    #[arg(long, short, value_name = "PATH")]
     bundle: Vec<PathBuf>,
     /// File of the input document, in JSON or YAML.
     #[arg(long, short, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Read the input document from standard input.
+    #[arg(long, short = 'I', conflicts_with = "input")]
+    stdin_input: bool,
     /// Read policies as Rego v0.
     #[arg(long)]
     v0_compatible: bool,
@@ -46,12 +49,10 @@ impl Sources {
         let dialect = if self.v0_compatible { Dialect::V0 } else { Dialect::V1 };
         let mut tree = Tree::default();
         for path in &self.data {
-            tree.add(path, dialect)?;
+            tree.add(path, dialect, DataFiles::All)?;
         }
         for path in &self.bundle {
-            let archive = fs::read(path).with_context(|| path.display().to_string())?;
-            let bundle = Bundle::read(&archive, None, bundle::Bounds::default());
-            tree.add_bundle(bundle.with_context(|| path.display().to_string())?)?;
+            tree.add_bundle(bundle_at(path).with_context(|| path.display().to_string())?)?;
         }
         let mut request = Request::new(None, now_ns());
         request.strict = self.strict_builtin_errors;
@@ -60,7 +61,44 @@ impl Sources {
         if let Some(path) = &self.input {
             request.input = Some(Value::from(&document(path)?));
         }
+        if self.stdin_input {
+            let text = std::io::read_to_string(std::io::stdin()).context("standard input")?;
+            let parsed: Result<serde_json::Value, _> =
+                serde_json::from_str(&text).or_else(|_| serde_saphyr::from_str(&text));
+            request.input = Some(Value::from(&parsed.context("standard input")?));
+        }
         Ok(Loaded { program: compile(&tree.modules)?, request, dialect })
+    }
+}
+
+/// A bundle that is packed, or lies in a directory.
+fn bundle_at(path: &Path) -> Result<Bundle> {
+    if !path.is_dir() {
+        return Ok(Bundle::read(&fs::read(path)?, None, bundle::Bounds::default())?);
+    }
+    let read = |file: PathBuf| {
+        let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
+        Ok((name, fs::read(&file).with_context(|| file.display().to_string())?))
+    };
+    let files: Result<BTreeMap<String, Vec<u8>>> = files(path)?.into_iter().map(read).collect();
+    Ok(Bundle::from_files(files?, None)?)
+}
+
+/// Which files below a directory are data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DataFiles {
+    /// Those called `data`: beside policies of other engines lie other documents.
+    Named,
+    /// All in JSON and YAML, as OPA reads a directory.
+    All,
+}
+
+impl DataFiles {
+    fn take(self, name: &str) -> bool {
+        match self {
+            DataFiles::Named => ["data.json", "data.yaml", "data.yml"].contains(&name),
+            DataFiles::All => [".json", ".yaml", ".yml"].iter().any(|it| name.ends_with(it)),
+        }
     }
 }
 
@@ -73,16 +111,14 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Takes a file, or everything below a directory.
-    pub(crate) fn add(&mut self, path: &Path, dialect: Dialect) -> Result<()> {
+    pub(crate) fn add(&mut self, path: &Path, dialect: Dialect, data: DataFiles) -> Result<()> {
         if !path.is_dir() {
             return self.add_file(path, path, dialect);
         }
         for file in files(path)? {
             let relative = file.strip_prefix(path).unwrap_or(&file).to_owned();
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            // Below a directory only these names are data: other files may be anything.
-            let is_data = ["data.json", "data.yaml", "data.yml"].contains(&&*name);
-            if is_data || name.ends_with(".rego") {
+            if data.take(&name) || name.ends_with(".rego") {
                 self.add_file(&file, &relative, dialect)?;
             }
         }
@@ -133,7 +169,8 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && !hidden => waiting.push(entry.path()),
-                Ok(kind) if kind.is_file() => found.push(entry.path()),
+                // Mounted ConfigMaps link to their files. Directories that are links may lead anywhere.
+                Ok(kind) if kind.is_file() || (kind.is_symlink() && entry.path().is_file()) => found.push(entry.path()),
                 _ => {}
             }
         }
@@ -183,4 +220,50 @@ pub(crate) fn by_directory(modules: &[Source]) -> BTreeMap<PathBuf, Vec<Source>>
         groups.entry(dir).or_default().push(module.clone());
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn lay(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+            fs::write(path, text).expect("a file");
+        }
+        dir
+    }
+
+    #[test]
+    fn a_directory_is_read_as_opa_reads_it() {
+        let dir = lay(&[
+            ("a.rego", "package a"),
+            ("top.yaml", "n: 1"),
+            ("users/list.json", r#"{"admins": ["ann"]}"#),
+            ("users/data.json", r#"{"more": 2}"#),
+            ("users/readme.md", "-"),
+        ]);
+        let read = |data| {
+            let mut tree = Tree::default();
+            tree.add(dir.path(), Dialect::V1, data).expect("it is read");
+            (tree.modules.len(), tree.data)
+        };
+        assert_eq!(read(DataFiles::All), (1, json!({"n": 1, "users": {"admins": ["ann"], "more": 2}})));
+        assert_eq!(read(DataFiles::Named), (1, json!({"users": {"more": 2}})));
+    }
+
+    #[test]
+    fn a_bundle_may_lie_in_a_directory() {
+        let manifest = r#"{"revision": "7", "roots": ["a", "users"]}"#;
+        let dir = lay(&[("a/a.rego", "package a"), ("users/data.json", r#"{"n": 1}"#), (".manifest", manifest)]);
+        let bundle = bundle_at(dir.path()).expect("it is one");
+        assert_eq!((bundle.modules.len(), bundle.manifest.revision.as_str()), (1, "7"));
+        assert_eq!(bundle.data, json!({"users": {"n": 1}}));
+        let other = lay(&[("b/data.json", "{}"), (".manifest", manifest)]);
+        assert!(bundle_at(other.path()).is_err(), "it holds more than its roots");
+    }
 }

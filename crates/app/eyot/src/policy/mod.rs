@@ -19,18 +19,16 @@ pub(crate) enum PolicyCommand {
     Bench(bench::BenchFlags),
 }
 
-/// Runs one command. Its exit code tells failed tests (2) from what could not be run (1), as OPA's does.
+/// Runs one command. Its exit code is OPA's: of tests, 2 when one failed and 1 when they could not be run; of an evaluation,
+/// 1 where `--fail` asks for it and 2 for an error.
 pub(crate) fn run(command: PolicyCommand) -> ExitCode {
-    let outcome = match command {
-        PolicyCommand::Test(flags) => test::run(&flags).map(|passed| if passed { 0 } else { 2 }),
-        PolicyCommand::Eval(flags) => eval::run(&flags),
-        PolicyCommand::Bench(flags) => bench::run(&flags).map(|()| 0),
+    let (outcome, failure) = match command {
+        PolicyCommand::Test(flags) => (test::run(&flags).map(|passed| if passed { 0 } else { 2 }), 1),
+        PolicyCommand::Eval(flags) => (eval::run(&flags), 2),
+        PolicyCommand::Bench(flags) => (bench::run(&flags).map(|()| 0), 1),
     };
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("eyot: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ExitCode::from(outcome.unwrap_or_else(|error| {
+        eprintln!("eyot: {error:#}");
+        failure
+    }))
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 /// Flags of `eyot policy test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestFlags {
-    /// Directory of policies and their tests.
+    /// Directory of policies and their tests, or a file of tests (suite.yaml, kyverno-test.yaml).
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// List every test, not only those that failed.

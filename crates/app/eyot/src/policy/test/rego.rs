@@ -6,13 +6,13 @@ use anyhow::Result;
 use eyot_rego::{Bounds, Dialect, Program, Request, RuleInfo, Source, Value};
 
 use super::{End, Options, Report, Row};
-use crate::policy::load::{Tree, by_directory, compile, now_ns, timed};
+use crate::policy::load::{DataFiles, Tree, by_directory, compile, now_ns, timed};
 
 /// Runs the tests below `dir`. All modules are compiled together, or, where that is not possible because directories are
 /// policies of their own, each directory with tests by itself.
 pub(super) fn run(dir: &Path, options: &Options) -> Result<Vec<Report>> {
     let mut tree = Tree::default();
-    tree.add(dir, if options.v0 { Dialect::V0 } else { Dialect::V1 })?;
+    tree.add(dir, if options.v0 { Dialect::V0 } else { Dialect::V1 }, DataFiles::Named)?;
     if !tree.modules.iter().any(|it| has_tests(it)) {
         return Ok(Vec::new());
     }
