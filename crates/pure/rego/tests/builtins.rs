@@ -96,6 +96,7 @@ fn expressions_in_schemas_are_bounded_checked_and_paid_for() {
             r#"[x | some n in numbers.range(1, 1000); x := json.verify_schema({"pattern": sprintf("(a{%d}){300}", [n])})]"#,
             r#"json.match_schema(numbers.range(1, 5000), {"uniqueItems": true})"#,
             r#"json.match_schema([1, 2, 1.0], {"uniqueItems": true})[0]"#,
+            r#"[regex.match(p, s) | some [p, s] in [["^\\w$", "é"], ["^[\\d]$", "١"], ["^{a}$", "{a}"], ["^\\Qa.\\E$", "a."]]]"#,
         ],
         expect![[r#"
             true
@@ -107,7 +108,8 @@ fn expressions_in_schemas_are_bounded_checked_and_paid_for() {
             false
             query:1:45: evaluation stopped after 5000000 steps
             query:1:1: evaluation stopped after 5000000 steps
-            false"#]],
+            false
+            [false, false, true, true]"#]],
     );
 }
 

@@ -1,4 +1,4 @@
-//! Regular expressions: `matches`, `find`, `findAll`. They run in linear time. Entry points: [`register`], [`check`].
+//! Regular expressions: `matches`, `find`, `findAll`. They mean what they mean in Go, and run in linear time. Entry points: [`register`], [`check`].
 //!
 //! The interpreter compiles one at each call, as large as it may become. Here a compiled one is bounded, and each thread
 //! keeps the last ones, those that do not compile among them. One that an expression writes down must compile with it;
@@ -6,6 +6,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
+use eyot_pattern::translate;
 use kube_cel::cel::{
     Context, ExecutionError, Value,
     common::ast::{Expr, IdedExpr, LiteralValue},
@@ -30,7 +31,7 @@ thread_local! {
 
 /// Compiles one.
 pub(crate) fn build(pattern: &str) -> Result<Regex, String> {
-    let built = RegexBuilder::new(pattern).size_limit(COMPILED_BYTES_MAX).build();
+    let built = RegexBuilder::new(&translate(pattern)).size_limit(COMPILED_BYTES_MAX).build();
     built.map_err(|why| format!("'{pattern}' is not a valid regex: {why}"))
 }
 
@@ -120,6 +121,7 @@ mod tests {
             "self.text.findAll('[0-9]+') == ['1', '22'] && self.text.findAll('[0-9]+', 1) == ['1']",
             "self.text.findAll('[0-9]', -1).size() == 3",
             "self.text.matches(self.text.find('b2'))",
+            "!'é'.matches('^\\\\w$') && !'١'.matches('^[\\\\d]$') && '{a}'.matches('^{a}$')",
         ] {
             assert_eq!(run(text), Ok(Value::Bool(true)), "{text}");
         }

@@ -6,17 +6,18 @@ use serde_json::Value;
 
 /// Each crate of ours, and which others of ours it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("eyot-model", &[]),
+    ("eyot-pattern", &[]),
+    ("eyot-model", &["eyot-pattern"]),
     ("eyot-plan", &["eyot-model"]),
     ("eyot-route", &[]),
     ("eyot-instance", &[]),
     ("eyot-compose", &[]),
     ("eyot-glossary", &[]),
     ("eyot-advise", &["eyot-model"]),
-    ("eyot-rules", &["eyot-model"]),
+    ("eyot-rules", &["eyot-model", "eyot-pattern"]),
     ("eyot-policy", &["eyot-model"]),
     ("eyot-kyverno", &["eyot-model", "eyot-policy", "eyot-rules", "eyot-vap"]),
-    ("eyot-rego", &[]),
+    ("eyot-rego", &["eyot-pattern"]),
     ("eyot-gatekeeper", &["eyot-model", "eyot-policy", "eyot-rego", "eyot-rules"]),
     ("eyot-serving", &["eyot-model", "eyot-policy"]),
     ("eyot-vap", &["eyot-model", "eyot-policy", "eyot-rules"]),

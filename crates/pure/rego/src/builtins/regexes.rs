@@ -1,8 +1,9 @@
-//! Regular expressions. They run in time linear to the text, and their size is bounded, so none can be a bomb.
+//! Regular expressions, as Go reads them. They run in time linear to the text, and their size is bounded, so none can be a bomb.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use eyot_pattern::translate;
 use parking_lot::Mutex;
 use regex::{Regex, RegexBuilder};
 
@@ -94,7 +95,7 @@ pub(super) fn compiled(cx: &mut Cx, pattern: &str) -> Result<Arc<Regex>, Failure
 }
 
 fn build(pattern: &str, bytes_max: usize) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(bytes_max).dfa_size_limit(bytes_max).build()
+    RegexBuilder::new(&translate(pattern)).size_limit(bytes_max).dfa_size_limit(bytes_max).build()
 }
 
 fn invalid(error: regex::Error) -> Failure {

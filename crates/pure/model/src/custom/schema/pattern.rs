@@ -1,10 +1,10 @@
 //! Regular expressions as Go reads them, matched in linear time.
 //!
-//! Entry point: [`Pattern::new`]. The expression is compiled at first use. Go's classes `\d \w \s` are ASCII, and inside
-//! of brackets Go knows neither nesting nor set operators; both are put in terms of the `regex` crate.
+//! Entry point: [`Pattern::new`]. The expression is compiled at first use.
 
 use std::sync::OnceLock;
 
+use eyot_pattern::translate;
 use regex::{Regex, RegexBuilder};
 
 /// Most bytes of one compiled expression.
@@ -59,66 +59,6 @@ fn compile(text: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&translate(text)).size_limit(COMPILED_BYTES_MAX).build()
 }
 
-/// Puts a Go expression in terms of the `regex` crate.
-fn translate(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    let mut chars = text.chars().peekable();
-    // Inside of brackets; whether the next character is the first there.
-    let (mut inside, mut first) = (false, false);
-    while let Some(it) = chars.next() {
-        let leads = std::mem::replace(&mut first, false);
-        match it {
-            '\\' => escape(&mut out, chars.next()),
-            '[' if !inside => {
-                (inside, first) = (true, true);
-                out.push('[');
-                if chars.next_if_eq(&'^').is_some() {
-                    out.push('^');
-                }
-            }
-            '[' if chars.peek() == Some(&':') => {
-                // A class such as `[:alpha:]`, up to its end.
-                out.push('[');
-                while let Some(it) = chars.next() {
-                    out.push(it);
-                    if it == ':' && chars.next_if_eq(&']').is_some() {
-                        out.push(']');
-                        break;
-                    }
-                }
-            }
-            ']' if inside && !leads => {
-                inside = false;
-                out.push(']');
-            }
-            '[' | ']' | '&' | '~' if inside => {
-                out.push('\\');
-                out.push(it);
-            }
-            '-' if inside && (leads || chars.peek() == Some(&'-') || chars.peek() == Some(&']')) => out.push_str("\\-"),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-fn escape(out: &mut String, escaped: Option<char>) {
-    match escaped {
-        Some('d') => out.push_str("[0-9]"),
-        Some('D') => out.push_str("[^0-9]"),
-        Some('w') => out.push_str("[0-9A-Za-z_]"),
-        Some('W') => out.push_str("[^0-9A-Za-z_]"),
-        Some('s') => out.push_str("[\\t\\n\\f\\r ]"),
-        Some('S') => out.push_str("[^\\t\\n\\f\\r ]"),
-        Some('b') => out.push_str("(?-u:\\b)"),
-        Some(other) => {
-            out.push('\\');
-            out.push(other);
-        }
-        None => out.push('\\'),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,14 +72,8 @@ mod tests {
     #[test]
     fn expressions_mean_what_they_mean_in_go() {
         check(r"^\d+$", &["12"], &["", "1a", "١"]);
-        check("b", &["abc"], &["xyz"]);
-        check(r"^[[\]a-]+$", &["[", "]", "a-"], &["b"]);
-        check(r"^[]x]$", &["]", "x"], &["y"]);
-        check(r"^[a&&b]+$", &["a&b"], &["c"]);
         check(r"^[\w.-]+$", &["a_b.c-9"], &["é", " "]);
-        check(r"^[[:alpha:]_]+$", &["ab_"], &["1"]);
         check(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", &["a.b-c"], &["a..b", "-a"]);
-        check(r"^\/a\-b$", &["/a-b"], &["ab"]);
     }
 
     #[test]
