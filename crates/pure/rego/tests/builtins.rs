@@ -58,6 +58,8 @@ fn networks_graphs_patches_and_hashes() {
             r#"graph.reachable_paths({"a": ["b", "c"], "b": [], "c": ["a"]}, ["a"])"#,
             r#"json.patch({"a": [1]}, [{"op": "add", "path": "/a/-", "value": 2}, {"op": "remove", "path": "a/0"}])"#,
             r#"json.patch({"a": {1}}, [{"op": "add", "path": ["a", 2], "value": 2}])"#,
+            r#"json.filter({"a": [{"b": 7, "c": 8}, {"d": 9}], "e": {"f": 1}}, {"a/0/b", "a/1", "e/g"})"#,
+            r#"json.filter({"a": {"b": 1, "c": 2}, "d": 3, "s": {1, 2}}, ["a/b", "a", "d/x", ["s", 2], "gone"])"#,
             r#"json.match_schema({"a": 1}, {"type": "object", "properties": {"a": {"type": "string"}}})[0]"#,
             r#"json.verify_schema({"types": 1})[1]"#,
             r#"crypto.md5("a")"#,
@@ -73,6 +75,8 @@ fn networks_graphs_patches_and_hashes() {
             {["a", "b"], ["a", "c"]}
             {"a": [2]}
             {"a": {1, 2}}
+            {"a": [{"b": 7}, {"d": 9}], "e": {}}
+            {"a": {"b": 1, "c": 2}, "d": 3, "s": {2}}
             false
             "jsonschema: keyword \"types\" is not supported"
             "0cc175b9c0f1b6a831c399e269772661"
@@ -93,7 +97,6 @@ fn expressions_in_schemas_are_bounded_checked_and_paid_for() {
             r#"json.match_schema({"a": 1}, {"patternProperties": {"(": {"type": "string"}}})"#,
             r#"json.verify_schema({"patternProperties": {"(": {}}})[0]"#,
             r#"json.verify_schema({"pattern": "((a{100}){100}){100}"})[0]"#,
-            r#"[x | some n in numbers.range(1, 1000); x := json.verify_schema({"pattern": sprintf("(a{%d}){300}", [n])})]"#,
             r#"json.match_schema(numbers.range(1, 5000), {"uniqueItems": true})"#,
             r#"json.match_schema([1, 2, 1.0], {"uniqueItems": true})[0]"#,
             r#"[regex.match(p, s) | some [p, s] in [["^\\w$", "é"], ["^[\\d]$", "١"], ["^{a}$", "{a}"], ["^\\Qa.\\E$", "a."]]]"#,
@@ -106,10 +109,44 @@ fn expressions_in_schemas_are_bounded_checked_and_paid_for() {
             undefined
             false
             false
-            query:1:45: evaluation stopped after 5000000 steps
             query:1:1: evaluation stopped after 5000000 steps
             false
             [false, false, true, true]"#]],
+    );
+}
+
+#[test]
+fn each_expression_of_a_schema_is_paid_for() {
+    let text =
+        r#"[x | some n in numbers.range(1, 100); x := json.verify_schema({"pattern": sprintf("(a{%d}){300}", [n])})]"#;
+    let program = Program::compile(&[]).expect("nothing compiles");
+    let query = program.query(text, Dialect::V1).expect("it compiles");
+    let mut request = Request::new(None, 0);
+    request.bounds.steps = 100_000;
+    let error = program.eval(&query, &request).expect_err("a hundred of them are more").to_string();
+    assert!(error.contains("stopped after 100000 steps"), "{error}");
+}
+
+#[test]
+fn what_goes_through_long_texts_again_and_again_is_paid_for() {
+    check(
+        &[
+            r#"indexof_n("aäaäa", "a")"#,
+            r#"indexof_n("äääb", "ää")"#,
+            r#"indexof_n("abc", "d")"#,
+            r#"[trim("äxä", "ä"), trim_left("--a-", "-"), trim_right("-a--", "-")]"#,
+            r#"long := concat("", [x | numbers.range(1, 200000)[_]; x := "aaaaaaaa"]); count(indexof_n(long, long))"#,
+            r#"long := concat("", [x | numbers.range(1, 200000)[_]; x := "aaaaaaaa"]); indexof_n(long, substring(long, 0, 800000))"#,
+            r#"long := concat("", [x | numbers.range(1, 200000)[_]; x := "aaaaaaaa"]); every n in numbers.range(1, 100000) { not contains(long, sprintf("b%d", [n])) }"#,
+        ],
+        expect![[r#"
+            [0, 2, 4]
+            [0, 1]
+            []
+            ["x", "a-", "-a"]
+            1
+            query:1:73: evaluation stopped after 5000000 steps
+            query:1:115: evaluation stopped after 5000000 steps"#]],
     );
 }
 

@@ -49,13 +49,13 @@ pub(super) const TABLE: &[Row] = &[
         paths(a, 1)?.iter().try_fold(a[0].clone(), |out, path| without(cx, &out, path))
     }),
     ("json.filter", 2, |cx, a| {
-        let mut out = Value::object([]);
+        object(a, 0)?;
+        let mut parts = BTreeMap::new();
         for path in paths(a, 1)? {
-            if let Some(kept) = only(cx, &a[0], &path)? {
-                out = merged(cx, &out, &kept)?;
-            }
+            cx.step(path.len() as u64)?;
+            wish(&mut parts, path)?;
         }
-        Ok(out)
+        filtered(cx, &a[0], &parts)
     }),
 ];
 
@@ -115,6 +115,7 @@ fn nested(cx: &mut Cx, args: &[Value], join: Join) -> Made {
     for member in set(args, 0)? {
         let Value::Set(next) = member else { return Err(wrong_type(args, 0, "set of sets")) };
         cx.charge_bytes(next.len() * size_of::<Value>())?;
+        cx.step(out.as_ref().map_or(0, |it| it.len() as u64))?;
         out = Some(out.map_or_else(|| (**next).clone(), |out| join(&out, next)));
     }
     Ok(Value::Set(Arc::new(out.unwrap_or_default())))
@@ -138,6 +139,9 @@ fn chosen(cx: &mut Cx, args: &[Value], keep: fn(bool) -> bool) -> Made {
         _ => Err(wrong_type(args, 1, "array, set or object")),
     };
     cx.charge_bytes(fields.len() * 2 * size_of::<Value>())?;
+    if let Value::Array(items) = &args[1] {
+        cx.step(fields.len().saturating_mul(items.len()) as u64)?;
+    }
     let mut out = BTreeMap::new();
     for (key, value) in fields {
         if keep(listed(key)?) {
@@ -236,16 +240,68 @@ fn without(cx: &mut Cx, value: &Value, path: &[Value]) -> Made {
     })
 }
 
-/// The part of `value` that `path` leads to, in the collections around it.
-fn only(cx: &mut Cx, value: &Value, path: &[Value]) -> Result<Option<Value>, Failure> {
-    cx.step(1)?;
-    let Some((first, rest)) = path.split_first() else { return Ok(Some(value.clone())) };
-    let key = key_for(value, first);
-    let Some(inner) = value.get(&key) else { return Ok(None) };
-    let Some(inner) = only(cx, inner, rest)? else { return Ok(None) };
-    Ok(Some(match value {
-        Value::Array(_) => Value::array(vec![inner]),
-        Value::Set(_) => Value::set([inner]),
-        _ => Value::object([(key, inner)]),
-    }))
+/// What of a value is wanted.
+enum Wanted {
+    All,
+    Parts(BTreeMap<Value, Wanted>),
+}
+
+/// More parts of a path than a value is deep.
+const PATH_PARTS_MAX: usize = 256;
+
+/// Adds a path to what is wanted; a longer one than another that is wanted as a whole adds nothing.
+fn wish(mut parts: &mut BTreeMap<Value, Wanted>, mut path: Vec<Value>) -> Result<(), Failure> {
+    if path.len() > PATH_PARTS_MAX {
+        return Err(format!("a path has more than {PATH_PARTS_MAX} parts").into());
+    }
+    let Some(last) = path.pop() else { return Ok(()) };
+    for key in path {
+        match parts.entry(key).or_insert_with(|| Wanted::Parts(BTreeMap::new())) {
+            Wanted::All => return Ok(()),
+            Wanted::Parts(inner) => parts = inner,
+        }
+    }
+    parts.insert(last, Wanted::All);
+    Ok(())
+}
+
+/// What is wanted of a value; one without parts stays as it is.
+fn filtered(cx: &mut Cx, value: &Value, parts: &BTreeMap<Value, Wanted>) -> Made {
+    cx.charge_bytes((value.len().unwrap_or(0).min(parts.len()) + 1) * 2 * size_of::<Value>())?;
+    let mut kept = |wanted: &Wanted, it: &Value| match wanted {
+        Wanted::All => Ok(it.clone()),
+        Wanted::Parts(parts) => filtered(cx, it, parts),
+    };
+    match value {
+        Value::Object(fields) => {
+            let found = parts.iter().filter_map(|(key, wanted)| Some((key, wanted, fields.get(key)?)));
+            let made: Result<BTreeMap<Value, Value>, Failure> =
+                found.map(|(key, wanted, it)| Ok((key.clone(), kept(wanted, it)?))).collect();
+            Ok(Value::Object(Arc::new(made?)))
+        }
+        Value::Array(items) => {
+            let mut found: Vec<(usize, &Wanted)> =
+                parts.iter().filter_map(|(key, wanted)| Some((place(key)?, wanted))).collect();
+            found.sort_by_key(|it| it.0);
+            found.dedup_by_key(|it| it.0);
+            let made: Result<Vec<Value>, Failure> =
+                found.into_iter().filter_map(|(at, wanted)| Some(kept(wanted, items.get(at)?))).collect();
+            Ok(Value::array(made?))
+        }
+        Value::Set(members) => {
+            let found = parts.iter().filter_map(|(key, wanted)| Some((wanted, members.get(key)?)));
+            let made: Result<Vec<Value>, Failure> = found.map(|(wanted, it)| kept(wanted, it)).collect();
+            Ok(Value::set(made?))
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+/// The place in an array that a part of a path names.
+fn place(key: &Value) -> Option<usize> {
+    match key {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => usize::try_from(number.as_whole()?).ok(),
+        _ => None,
+    }
 }

@@ -44,6 +44,7 @@ fn sprintf(cx: &mut Cx, args: &[Value]) -> Made {
             out.push('%');
             continue;
         }
+        let before = out.len();
         match values.get(next) {
             Some(value) => out.push_str(&padded(&verb, written(&verb, value))),
             None => {
@@ -51,7 +52,7 @@ fn sprintf(cx: &mut Cx, args: &[Value]) -> Made {
             }
         }
         next += 1;
-        cx.charge_bytes(out.len().min(1 << 16))?;
+        cx.charge_bytes(out.len() - before)?;
     }
     if next < values.len() {
         out.push_str("%!(EXTRA ");

@@ -20,23 +20,25 @@ pub(super) const TABLE: &[Row] = &[
         let key: Json = serde_json::from_str(text(a, 2)?).map_err(|error| Failure::Error(error.to_string()))?;
         encode(cx, text(a, 0)?, text(a, 1)?, &key)
     }),
-    ("io.jwt.verify_eddsa", 2, |_, a| verify("EdDSA", a)),
-    ("io.jwt.verify_es256", 2, |_, a| verify("ES256", a)),
-    ("io.jwt.verify_es384", 2, |_, a| verify("ES384", a)),
-    ("io.jwt.verify_es512", 2, |_, a| verify("ES512", a)),
-    ("io.jwt.verify_hs256", 2, |_, a| verify("HS256", a)),
-    ("io.jwt.verify_hs384", 2, |_, a| verify("HS384", a)),
-    ("io.jwt.verify_hs512", 2, |_, a| verify("HS512", a)),
-    ("io.jwt.verify_ps256", 2, |_, a| verify("PS256", a)),
-    ("io.jwt.verify_ps384", 2, |_, a| verify("PS384", a)),
-    ("io.jwt.verify_ps512", 2, |_, a| verify("PS512", a)),
-    ("io.jwt.verify_rs256", 2, |_, a| verify("RS256", a)),
-    ("io.jwt.verify_rs384", 2, |_, a| verify("RS384", a)),
-    ("io.jwt.verify_rs512", 2, |_, a| verify("RS512", a)),
+    ("io.jwt.verify_eddsa", 2, |cx, a| verify(cx, "EdDSA", a)),
+    ("io.jwt.verify_es256", 2, |cx, a| verify(cx, "ES256", a)),
+    ("io.jwt.verify_es384", 2, |cx, a| verify(cx, "ES384", a)),
+    ("io.jwt.verify_es512", 2, |cx, a| verify(cx, "ES512", a)),
+    ("io.jwt.verify_hs256", 2, |cx, a| verify(cx, "HS256", a)),
+    ("io.jwt.verify_hs384", 2, |cx, a| verify(cx, "HS384", a)),
+    ("io.jwt.verify_hs512", 2, |cx, a| verify(cx, "HS512", a)),
+    ("io.jwt.verify_ps256", 2, |cx, a| verify(cx, "PS256", a)),
+    ("io.jwt.verify_ps384", 2, |cx, a| verify(cx, "PS384", a)),
+    ("io.jwt.verify_ps512", 2, |cx, a| verify(cx, "PS512", a)),
+    ("io.jwt.verify_rs256", 2, |cx, a| verify(cx, "RS256", a)),
+    ("io.jwt.verify_rs384", 2, |cx, a| verify(cx, "RS384", a)),
+    ("io.jwt.verify_rs512", 2, |cx, a| verify(cx, "RS512", a)),
 ];
 
 /// How deeply tokens may lie inside of tokens.
 const DEPTH_MAX: usize = 8;
+/// What checking or making a signature costs.
+const SIGNATURE_STEPS: u64 = 500;
 
 fn failed(error: impl ToString) -> Failure {
     Failure::Error(error.to_string())
@@ -70,7 +72,8 @@ fn decode(cx: &mut Cx, encoded: &str, depth: usize) -> Made {
     Ok(Value::array(vec![Value::from(&token.header), payload, signature]))
 }
 
-fn verify(algorithm: &str, args: &[Value]) -> Made {
+fn verify(cx: &mut Cx, algorithm: &str, args: &[Value]) -> Made {
+    cx.step(SIGNATURE_STEPS)?;
     let token = Token::parse(text(args, 0)?).map_err(failed)?;
     let keys = match algorithm.starts_with("HS") {
         true => vec![(None, Key::parse(algorithm, text(args, 1)?).map_err(failed)?)],
@@ -140,6 +143,7 @@ fn decode_verify(cx: &mut Cx, args: &[Value]) -> Made {
         readable(cert)?;
     }
     for _ in 0..DEPTH_MAX {
+        cx.step(SIGNATURE_STEPS)?;
         let token = Token::parse(&encoded).map_err(failed)?;
         if !has_plain_header(&token) || constraints.alg.is_some_and(|it| it != token.algorithm()) {
             return Ok(unverified());
@@ -225,6 +229,7 @@ fn encode(cx: &mut Cx, header: &str, payload: &str, key: &Json) -> Made {
         Some(keys) => keys.first().ok_or("the key set is empty")?,
         None => key,
     };
+    cx.step(SIGNATURE_STEPS)?;
     let token = sign(algorithm, header, payload, key).map_err(failed)?;
     cx.text(&token)
 }

@@ -105,6 +105,14 @@ impl Cx {
         if self.bytes > self.bounds.bytes { Err(Failure::Bytes(self.bounds.bytes)) } else { Ok(()) }
     }
 
+    /// Accounts for the texts that a function is given: most go through them once.
+    pub(crate) fn look_at(&mut self, args: &[Value]) -> Result<(), Failure> {
+        /// Bytes that are gone through in the time of a step.
+        const BYTES_PER_STEP: usize = 512;
+        let bytes: usize = args.iter().filter_map(Value::as_str).map(str::len).sum();
+        if bytes < BYTES_PER_STEP { Ok(()) } else { self.step((bytes / BYTES_PER_STEP) as u64) }
+    }
+
     /// Accounts for a string and makes it a value.
     pub(crate) fn text(&mut self, text: &str) -> Made {
         self.charge_bytes(text.len() + 16)?;

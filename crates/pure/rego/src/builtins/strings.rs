@@ -34,8 +34,7 @@ pub(super) const TABLE: &[Row] = &[
     ("indexof_n", 2, |cx, a| {
         let s = text(a, 0)?;
         let part = Some(text(a, 1)?).filter(|part| !part.is_empty()).ok_or("empty search character")?;
-        cx.step(s.len() as u64)?;
-        Ok(Value::array(overlapping(s, part).map(|at| Value::int(s[..at].chars().count() as i128)).collect()))
+        indexes(cx, s, part)
     }),
     ("lower", 1, |cx, a| cx.text(&text(a, 0)?.to_lowercase())),
     ("upper", 1, |cx, a| cx.text(&text(a, 0)?.to_uppercase())),
@@ -55,9 +54,9 @@ pub(super) const TABLE: &[Row] = &[
         }))
     }),
     ("substring", 3, substring),
-    ("trim", 2, |cx, a| cx.text(text(a, 0)?.trim_matches(|c| text(a, 1).is_ok_and(|set| set.contains(c))))),
-    ("trim_left", 2, |cx, a| cx.text(text(a, 0)?.trim_start_matches(|c| text(a, 1).is_ok_and(|set| set.contains(c))))),
-    ("trim_right", 2, |cx, a| cx.text(text(a, 0)?.trim_end_matches(|c| text(a, 1).is_ok_and(|set| set.contains(c))))),
+    ("trim", 2, |cx, a| trimmed(cx, a, |s, is_in| s.trim_matches(is_in))),
+    ("trim_left", 2, |cx, a| trimmed(cx, a, |s, is_in| s.trim_start_matches(is_in))),
+    ("trim_right", 2, |cx, a| trimmed(cx, a, |s, is_in| s.trim_end_matches(is_in))),
     ("trim_prefix", 2, |cx, a| {
         let (s, part) = (text(a, 0)?, text(a, 1)?);
         cx.text(s.strip_prefix(part).unwrap_or(s))
@@ -69,8 +68,27 @@ pub(super) const TABLE: &[Row] = &[
     ("trim_space", 1, |cx, a| cx.text(text(a, 0)?.trim())),
 ];
 
-fn overlapping<'a>(s: &'a str, part: &'a str) -> impl Iterator<Item = usize> + 'a {
-    s.char_indices().map(|(at, _)| at).filter(move |at| s[*at..].starts_with(part))
+/// Where a part begins, in characters, also inside of where it began before.
+fn indexes(cx: &mut Cx, s: &str, part: &str) -> Made {
+    let mut found = Vec::new();
+    let (mut from, mut characters) = (0, 0);
+    while let Some(step) = s[from..].find(part) {
+        cx.step(1 + (step + part.len()) as u64 / 16)?;
+        cx.charge_bytes(size_of::<Value>())?;
+        characters += s[from..from + step].chars().count();
+        found.push(Value::int(characters as i128));
+        // The next may begin one character later.
+        from += step + s[from + step..].chars().next().map_or(1, char::len_utf8);
+        characters += 1;
+    }
+    Ok(Value::array(found))
+}
+
+/// A text without the characters of a set at its ends; each character is looked for in the set.
+fn trimmed<'a>(cx: &mut Cx, args: &'a [Value], trim: fn(&'a str, &dyn Fn(char) -> bool) -> &'a str) -> Made {
+    let (s, set) = (text(args, 0)?, text(args, 1)?);
+    cx.step(s.len().saturating_mul(set.len()) as u64 / 256)?;
+    cx.text(trim(s, &|c| set.contains(c)))
 }
 
 fn any_match(cx: &mut Cx, args: &[Value], fits: fn(&str, &str) -> bool) -> Made {
@@ -91,7 +109,7 @@ fn replace_n(cx: &mut Cx, args: &[Value]) -> Made {
     let mut rest = text(args, 1)?;
     let mut out = String::new();
     while let Some(c) = rest.chars().next() {
-        cx.step(1)?;
+        cx.step(1 + pairs.len() as u64 / 8)?;
         match pairs.iter().find(|(old, _)| !old.is_empty() && rest.starts_with(old)) {
             Some((old, new)) => {
                 cx.charge_bytes(new.len())?;

@@ -160,7 +160,7 @@ impl<'p> Eval<'p> {
         if let Some(mocked) = self.mocked_builtin(builtin.name, &args, position)? {
             return Ok(mocked);
         }
-        match (builtin.call)(&mut self.cx, &args) {
+        match self.cx.look_at(&args).and_then(|()| (builtin.call)(&mut self.cx, &args)) {
             Ok(value) => Ok(Some(value)),
             Err(Failure::Error(_) | Failure::Type(_)) if !self.strict => Ok(None),
             Err(failure) => Err(self.fault(failure, position)),

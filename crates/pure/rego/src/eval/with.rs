@@ -140,7 +140,7 @@ impl<'p> Eval<'p> {
         let value = match mock {
             Mock::Value(value) => Ok(Some(value)),
             Mock::Function(group) => self.function(group, args.to_vec(), position),
-            Mock::Builtin(builtin) => match (builtin.call)(&mut self.cx, args) {
+            Mock::Builtin(builtin) => match self.cx.look_at(args).and_then(|()| (builtin.call)(&mut self.cx, args)) {
                 Ok(value) => Ok(Some(value)),
                 Err(Failure::Error(_) | Failure::Type(_)) => Ok(None),
                 Err(failure) => Err(self.fault(failure, position)),
