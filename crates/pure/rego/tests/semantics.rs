@@ -209,3 +209,42 @@ fn metadata_is_what_comments_say() {
         ]],
     );
 }
+
+#[test]
+fn what_has_too_many_levels_is_refused_and_does_not_exhaust_the_stack() {
+    let chain = |sign: &str| format!("package a\nx := {}", vec!["1"; 20_000].join(sign));
+    let texts = [
+        chain(" + "),
+        chain(" * "),
+        chain(" | "),
+        chain(" == "),
+        chain(" in "),
+        format!("package a\nx := [{}]", vec!["1 + 2"; 2_000].join(", ")),
+        format!("package a{}\nx := 1", ".b".repeat(20_000)),
+        format!("package a\nx{} := 1", ".b".repeat(20_000)),
+        format!("package a\nimport data{}\nx := 1", ".b".repeat(20_000)),
+        format!("package a\nx if {{ {} }}", "input.a; ".repeat(20_000)),
+        format!("package a\nx := {}", vec!["1"; 160].join(" + ")),
+        format!("package a\nx if {{ {} }}", "input.a; ".repeat(1_000)),
+    ];
+    let told = texts.iter().map(|text| {
+        let source = Source { name: "a.rego".into(), text: text.clone(), dialect: Dialect::V1 };
+        let told = Program::compile(&[source]).map_or_else(|flaws| flaws[0].message.clone(), |_| "compiles".to_owned());
+        told + "\n"
+    });
+    expect_test::expect![[r#"
+        a term has more than 160 operators, or parts in each other
+        a term has more than 160 operators, or parts in each other
+        a term has more than 160 operators, or parts in each other
+        a term has more than 160 operators, or parts in each other
+        a term has more than 160 operators, or parts in each other
+        compiles
+        a path has more than 100 parts
+        a path has more than 100 parts
+        a path has more than 100 parts
+        a body has more than 1000 statements
+        compiles
+        compiles
+    "#]]
+    .assert_eq(&told.collect::<String>());
+}

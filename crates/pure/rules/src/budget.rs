@@ -13,6 +13,8 @@ const BYTES_PER_STEP: i64 = 64;
 const MADE_BYTES_PER_STEP: usize = 16;
 /// Most bytes of a value that an expression puts together; five times the largest object of a request.
 pub(crate) const MADE_BYTES_MAX: usize = 16 << 20;
+/// How deeply a value may be nested that an expression puts together: what goes through it recurses.
+pub(crate) const MADE_DEPTH_MAX: usize = 200;
 /// What each part of a value takes beside its text.
 const PART_BYTES: usize = 8;
 

@@ -100,24 +100,30 @@ pub(crate) fn size(value: &Json) -> usize {
     }
 }
 
-/// Takes the room of a value, part by part.
+/// Takes the room of a value, part by part; `None` where there is not enough, or it is nested too deeply.
 pub(crate) fn take(value: &Value, room: &mut usize) -> Option<()> {
+    take_at(value, room, budget::MADE_DEPTH_MAX)
+}
+
+/// The same for a part that has only so many levels.
+pub(crate) fn take_at(value: &Value, room: &mut usize, levels: usize) -> Option<()> {
+    let levels = levels.checked_sub(1)?;
     match value {
         Value::String(text) => budget::take(room, text.len()),
         Value::Bytes(bytes) => budget::take(room, bytes.len()),
         Value::List(list) => {
             budget::take(room, 0)?;
-            list.iter().try_for_each(|it| take(it, room))
+            list.iter().try_for_each(|it| take_at(it, room, levels))
         }
         Value::Map(map) => {
             budget::take(room, 0)?;
             map.map.iter().try_for_each(|(key, it)| {
                 budget::take(room, if let Key::String(name) = key { name.len() } else { 0 })?;
-                take(it, room)
+                take_at(it, room, levels)
             })
         }
         Value::Opaque(it) => match it.downcast_ref::<OptionalValue>().and_then(OptionalValue::value) {
-            Some(inner) => take(inner, room),
+            Some(inner) => take_at(inner, room, levels),
             None => budget::take(room, 0),
         },
         _ => budget::take(room, 0),

@@ -12,7 +12,7 @@ use kube_cel::{
 
 use crate::{
     authorize,
-    budget::{self, Excess, MADE_BYTES_MAX},
+    budget::{self, Excess, MADE_BYTES_MAX, MADE_DEPTH_MAX},
     convert, expand, frame, numbers, quantities, regexes, semver, strings, text,
 };
 
@@ -195,7 +195,9 @@ fn grown(value: Value) -> Result<Value, ExecutionError> {
         Ok(()) => Ok(value),
         Err(Excess::Cost) => Err(exceeded()),
         Err(Excess::Size) => {
-            let why = format!("the value would take more than {MADE_BYTES_MAX} bytes");
+            let why = format!(
+                "the value would take more than {MADE_BYTES_MAX} bytes, or be nested more than {MADE_DEPTH_MAX} levels deep"
+            );
             Err(ExecutionError::function_error("size", why))
         }
     }

@@ -19,6 +19,7 @@ mod estimate;
 mod expand;
 mod frame;
 mod functions;
+mod height;
 mod instrument;
 mod library;
 mod numbers;

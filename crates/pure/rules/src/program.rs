@@ -10,6 +10,7 @@ use crate::{
     expand,
     frame::{ROOTS, Variable},
     functions,
+    height::height,
     instrument::instrument,
     library::{self, Library},
     numbers, path, regexes,
@@ -18,6 +19,8 @@ use crate::{
 
 /// Deepest nesting of an expression: evaluation recurses.
 const DEPTH_MAX: u16 = 64;
+/// Most levels of an expression, those of operators that follow each other among them, which the parser does not count.
+const HEIGHT_MAX: usize = 128;
 /// Most bytes of an expression.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
@@ -166,6 +169,9 @@ pub(crate) fn parse(text: &str) -> Result<IdedExpr, CompileError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(CompileError(format!("the expression has more than {TEXT_BYTES_MAX} bytes")));
     }
+    if height(text) > HEIGHT_MAX {
+        return Err(CompileError(format!("the expression is nested more than {HEIGHT_MAX} levels deep")));
+    }
     let parsed = catch_unwind(|| Parser::new().enable_optional_syntax(true).max_recursion_depth(DEPTH_MAX).parse(text));
     let parsed = parsed.map_err(|_| CompileError("the parser gave up".to_owned()))?;
     parsed.map_err(|it| CompileError(one_line(&it.to_string())))
@@ -232,6 +238,10 @@ mod tests {
         }
         let deep = format!("{}1{}", "(".repeat(5000), ")".repeat(5000));
         assert!(Program::compile(&deep, &[]).is_err());
+        for part in ["1+", "true==", "self.", "self.a[0].", "-", "!", "1 in ", "self.?"] {
+            let error = Program::compile(&format!("{}self", part.repeat(8_000)), &["self"]).unwrap_err().to_string();
+            assert!(error.contains("nested more than") || error.contains("more than 65536 bytes"), "{part}: {error}");
+        }
         assert!(Program::compile(&"x".repeat(TEXT_BYTES_MAX + 1), &[]).is_err());
     }
 
@@ -261,6 +271,14 @@ mod tests {
         }
         let list: Vec<String> = (0..100_000).map(|it| it.to_string()).collect();
         assert!(run("self.distinct().size() > 0", json!(list), &mut Budget::new(Budget::WRITE)).is_err());
+    }
+
+    #[test]
+    fn expressions_as_high_as_they_may_be_are_evaluated() {
+        let terms = HEIGHT_MAX - 2;
+        check(&format!("{} == {terms}", vec!["1"; terms].join(" + ")), json!({}));
+        check(&vec!["true"; 2_000].join(" && "), json!({}));
+        check(&format!("[{}].size() == 2000", vec!["'a.b.c.d' + 'e'"; 2_000].join(", ")), json!({}));
     }
 
     #[test]

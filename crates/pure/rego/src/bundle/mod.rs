@@ -23,6 +23,8 @@ use crate::jwt::JwtError;
 
 /// Name of the file that holds the signature.
 const SIGNATURES: &str = ".signatures.json";
+/// Most directories that a data document lies in: each is a level of the data.
+const DIRECTORIES_MAX: usize = 100;
 /// Name of the manifest.
 const MANIFEST: &str = ".manifest";
 
@@ -193,6 +195,9 @@ impl Bundle {
     fn mount(&mut self, path: &str, directory: &str, value: Value) -> Result<(), BundleError> {
         if directory.is_empty() && !value.is_object() {
             return Err(file_error(path, "the root document must be an object"));
+        }
+        if directory.split('/').count() > DIRECTORIES_MAX {
+            return Err(file_error(path, format!("lies in more than {DIRECTORIES_MAX} directories")));
         }
         let mut wrapped = value;
         for name in directory.split('/').filter(|it| !it.is_empty()).rev() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Parser, Wrong};
+use super::{Parser, STATEMENTS_MAX, Wrong};
 use crate::ast::{Expr, ExprKind, Term, TermKind};
 use crate::lexer::Kind;
 
@@ -26,6 +26,9 @@ impl Parser {
                 break;
             }
             out.push(self.statement()?);
+            if out.len() > STATEMENTS_MAX {
+                return Err((self.position(), format!("a body has more than {STATEMENTS_MAX} statements")));
+            }
             let ended = self.is(";") || self.token().newline || *self.peek() == Kind::End;
             if !ended && !close.is_some_and(|close| self.is(close)) {
                 return Err(self.unexpected("a new line, `;` or the end of the body"));
@@ -144,6 +147,7 @@ impl Parser {
     fn membership(&mut self, key: Option<Term>, value: Term) -> Result<Term, Wrong> {
         let position = key.as_ref().unwrap_or(&value).position;
         let of = self.operators(0)?;
+        self.higher()?;
         Ok(match key {
             None => call(position, "internal.member_2", vec![value, of]),
             Some(key) => call(position, "internal.member_3", vec![key, value, of]),
@@ -161,6 +165,7 @@ impl Parser {
             }
             self.next();
             let right = self.operators(level + 1)?;
+            self.higher()?;
             left = call(left.position, function, vec![left, right]);
         }
     }

@@ -21,6 +21,12 @@ pub(crate) type Wrong = (Position, String);
 
 /// How deep terms may be nested: far more than anyone writes, far less than the stack holds.
 const DEPTH_MAX: usize = 120;
+/// How high the tree of a term may be: operators that follow each other add a level each.
+const HEIGHT_MAX: usize = 160;
+/// Most parts of the path of a package or a rule.
+const PATH_PARTS_MAX: usize = 100;
+/// Most statements of a body: they are put into an order by comparing each with the others.
+const STATEMENTS_MAX: usize = 1_000;
 
 /// Words that can not be names.
 const RESERVED: [&str; 12] =
@@ -36,6 +42,8 @@ pub(crate) struct Parser {
     every: bool,
     v1: bool,
     depth: usize,
+    /// The height of the highest term so far at this depth.
+    height: usize,
     /// Whether `|` separates the head of a comprehension here instead of joining sets.
     bar_ends: bool,
 }
@@ -62,7 +70,18 @@ impl Parser {
     fn new(text: &str, dialect: Dialect) -> Result<Parser, Wrong> {
         let tokens = tokens(text)?;
         let v1 = dialect == Dialect::V1;
-        Ok(Parser { tokens, at: 0, if_: v1, in_: v1, contains: v1, every: v1, v1, depth: 0, bar_ends: false })
+        Ok(Parser {
+            tokens,
+            at: 0,
+            if_: v1,
+            in_: v1,
+            contains: v1,
+            every: v1,
+            v1,
+            depth: 0,
+            height: 0,
+            bar_ends: false,
+        })
     }
 
     /// Makes every keyword of v1 one.
@@ -168,8 +187,22 @@ impl Parser {
             return Err((self.position(), format!("terms are nested more than {DEPTH_MAX} deep")));
         }
         self.depth += 1;
+        let around = std::mem::take(&mut self.height);
         let out = parse(self);
         self.depth -= 1;
+        self.height = around.max(self.height + 1);
         out
+    }
+
+    /// Notes that a term was made of those at this depth.
+    fn higher(&mut self) -> Result<(), Wrong> {
+        self.height += 1;
+        if self.height > HEIGHT_MAX {
+            return Err((
+                self.position(),
+                format!("a term has more than {HEIGHT_MAX} operators, or parts in each other"),
+            ));
+        }
+        Ok(())
     }
 }

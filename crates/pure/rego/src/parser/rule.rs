@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Parser, Wrong};
+use super::{PATH_PARTS_MAX, Parser, Wrong};
 use crate::ast::{Expr, HeadKind, Import, Module, Rule, Term, TermKind};
 use crate::lexer::Kind;
 use crate::value::Value;
@@ -37,6 +37,7 @@ impl Parser {
             if self.token().newline || !self.token().adjacent {
                 return Ok(path);
             }
+            self.check_path(path.len())?;
             if self.take(".") {
                 let Kind::Name(name) = self.peek().clone() else { return Err(self.unexpected("a name")) };
                 path.push(name);
@@ -52,6 +53,14 @@ impl Parser {
                 return Ok(path);
             }
         }
+    }
+
+    /// Paths are trees when they are compiled.
+    fn check_path(&self, parts: usize) -> Result<(), Wrong> {
+        if parts > PATH_PARTS_MAX {
+            return Err((self.position(), format!("a path has more than {PATH_PARTS_MAX} parts")));
+        }
+        Ok(())
     }
 
     /// An import, or nothing if it only chose keywords.
@@ -95,6 +104,7 @@ impl Parser {
         let name = self.name()?;
         let mut path = Vec::new();
         self.steps(&mut path)?;
+        self.check_path(path.len())?;
         let params = if self.is("(") && self.token().adjacent {
             self.next();
             Some(self.terms(")")?)

@@ -84,9 +84,10 @@ impl Parser {
     /// `{x | x = EXPRESSION}`.
     fn expression_set(&mut self, tokens: Vec<Token>) -> Result<Term, Wrong> {
         let Parser { if_, in_, contains, every, v1, depth, .. } = *self;
-        let mut inner = Parser { tokens, at: 0, if_, in_, contains, every, v1, depth, bar_ends: false };
+        let mut inner = Parser { tokens, at: 0, if_, in_, contains, every, v1, depth, height: 0, bar_ends: false };
         let position = inner.position();
         let mut statement = inner.statement()?;
+        self.height = self.height.max(inner.height);
         if *inner.peek() != Kind::End {
             return Err(inner.unexpected("the end of the template expression"));
         }

@@ -141,21 +141,26 @@ impl Item {
 
     /// Takes its room, part by part, as [`convert::take`] does for the same value.
     pub(crate) fn take(&self, room: &mut usize) -> Option<()> {
+        self.take_at(room, budget::MADE_DEPTH_MAX)
+    }
+
+    fn take_at(&self, room: &mut usize, levels: usize) -> Option<()> {
+        let levels = levels.checked_sub(1)?;
         match self {
             Item::Text(it) => budget::take(room, it.len()),
             Item::List(it) => {
                 budget::take(room, 0)?;
-                it.iter().try_for_each(|it| it.take(room))
+                it.iter().try_for_each(|it| it.take_at(room, levels))
             }
             Item::Map(it) => {
                 budget::take(room, 0)?;
                 it.iter().try_for_each(|(name, it)| {
                     budget::take(room, name.len())?;
-                    it.take(room)
+                    it.take_at(room, levels)
                 })
             }
-            Item::Optional(Some(it)) | Item::Boxed(it) => it.take(room),
-            Item::Other(it) => convert::take(it, room),
+            Item::Optional(Some(it)) | Item::Boxed(it) => it.take_at(room, levels),
+            Item::Other(it) => convert::take_at(it, room, levels + 1),
             _ => budget::take(room, 0),
         }
     }

@@ -307,6 +307,27 @@ fn rounds_pay_for_what_they_look_at_whoever_made_it() {
 }
 
 #[test]
+fn what_is_put_into_itself_again_and_again_is_stopped() {
+    for step in ["[$]", "{'a': $}", "[[[[[[[[$]]]]]]]]"] {
+        let before = |at: usize| if at == 0 { "1".to_owned() } else { format!("variables.v{}", at - 1) };
+        let variables: Vec<String> = (0..400).map(|at| step.replace('$', &before(at))).collect();
+        for with_plans in [true, false] {
+            let (known, program) = compiled(&variables, "variables.v399 == 1", with_plans).expect("it compiles");
+            let known: std::sync::Arc<[Variable]> = known.into();
+            let environment = Environment::new().with_variables(known.clone());
+            // Each is named by itself, so that it is there for the next.
+            for variable in known.iter() {
+                let _ = environment.run(&variable.program, &mut Budget::new(Budget::WRITE));
+                let named = Program::compile_for(&format!("variables.{} == 1", variable.name), &ROOTS, &known, true);
+                let _ = environment.run(&named.expect("it compiles"), &mut Budget::new(Budget::WRITE));
+            }
+            let told = environment.run(&program, &mut Budget::new(Budget::WRITE)).map_err(|it| it.to_string());
+            assert!(told.as_ref().is_err_and(|it| it.contains("nested")), "{step}: {told:?}");
+        }
+    }
+}
+
+#[test]
 fn large_objects_are_put_into_lists_and_maps() {
     let object = json!({"list": vec![0; 500_000], "a": "x".repeat(1 << 20)});
     for text in ["[object.list].size() == 1 && {'a': object.a}.size() == 1", "(object.a + 'y').size() == 1048577"] {

@@ -9,6 +9,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::answer::Failure;
 
+/// Most parts of the path of a document that is put in: each is a level of the data.
+const PATH_PARTS_MAX: usize = 100;
+
 /// Modules and data of one moment.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -99,6 +102,9 @@ impl Workspace {
 
 /// Puts a document at a path, making the objects on the way. `replace` says whether one that is there may go.
 pub(super) fn put(data: &mut Json, path: &[String], value: Json) -> Result<(), Failure> {
+    if path.len() > PATH_PARTS_MAX {
+        return Err(Failure::bad(format!("a path has more than {PATH_PARTS_MAX} parts")));
+    }
     let Some((last, parents)) = path.split_last() else {
         if !value.is_object() {
             return Err(Failure::bad("the root document must be an object"));
