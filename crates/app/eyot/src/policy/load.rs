@@ -160,15 +160,26 @@ impl Tree {
     }
 }
 
-/// All files below a directory, in order.
+/// All files below a directory, in order. What lies in hidden directories is left out.
 pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    walk(dir, |name| !name.starts_with('.'))
+}
+
+/// The same with hidden directories, in which Kyverno's policies keep their tests.
+pub(crate) fn files_of_tests(dir: &Path) -> Result<Vec<PathBuf>> {
+    // Mounted ConfigMaps have all of their files in `..data`, too.
+    walk(dir, |name| name != ".git" && !name.starts_with(".."))
+}
+
+/// Goes through a directory and those below it whose names are taken.
+fn walk(dir: &Path, takes: fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let (mut found, mut waiting) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(dir) = waiting.pop() {
         for entry in fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
             let entry = entry.with_context(|| dir.display().to_string())?;
-            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            let is_taken = takes(&entry.file_name().to_string_lossy());
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() && !hidden => waiting.push(entry.path()),
+                Ok(kind) if kind.is_dir() && is_taken => waiting.push(entry.path()),
                 // Mounted ConfigMaps link to their files. Directories that are links may lead anywhere.
                 Ok(kind) if kind.is_file() || (kind.is_symlink() && entry.path().is_file()) => found.push(entry.path()),
                 _ => {}
@@ -254,6 +265,18 @@ mod tests {
         };
         assert_eq!(read(DataFiles::All), (1, json!({"n": 1, "users": {"admins": ["ann"], "more": 2}})));
         assert_eq!(read(DataFiles::Named), (1, json!({"users": {"more": 2}})));
+    }
+
+    #[test]
+    fn tests_may_lie_in_hidden_directories() {
+        let dir =
+            lay(&[(".kyverno-test/kyverno-test.yaml", ""), (".git/config", ""), ("..data/a.yaml", ""), ("b.yaml", "")]);
+        let names = |found: Result<Vec<PathBuf>>| {
+            let found = found.expect("it is read").into_iter();
+            found.map(|it| it.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(files_of_tests(dir.path())), ["kyverno-test.yaml", "b.yaml"]);
+        assert_eq!(names(files(dir.path())), ["b.yaml"]);
     }
 
     #[test]

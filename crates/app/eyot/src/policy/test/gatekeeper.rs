@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use eyot_gatekeeper::suite;
 
 use super::{End, Options, Report, Row};
-use crate::policy::load::{files, now_ns};
+use crate::policy::load::{files_of_tests, now_ns};
 
 /// Runs the suites at or below `dir`.
 pub(super) fn run(dir: &Path, options: &Options) -> Result<Vec<Report>> {
-    let all = if dir.is_dir() { files(dir)? } else { vec![dir.to_owned()] };
+    let all = if dir.is_dir() { files_of_tests(dir)? } else { vec![dir.to_owned()] };
     let mut reports = Vec::new();
     for path in all.into_iter().filter(|it| it.extension().is_some_and(|it| it == "yaml" || it == "yml")) {
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use eyot_kyverno::suite::{self, Files};
 
 use super::{End, Options, Report, Row};
-use crate::policy::load::{files, timed};
+use crate::policy::load::{files, files_of_tests, timed};
 
 /// Files beside a test.
 struct Directory(PathBuf);
@@ -30,7 +30,7 @@ impl Files for Directory {
 
 /// Runs the tests below `dir`.
 pub(super) fn run(dir: &Path, options: &Options) -> Result<Vec<Report>> {
-    let all = if dir.is_dir() { files(dir)? } else { vec![dir.to_owned()] };
+    let all = if dir.is_dir() { files_of_tests(dir)? } else { vec![dir.to_owned()] };
     let tests = all.into_iter().filter(|it| it.file_name().is_some_and(|it| it == "kyverno-test.yaml"));
     tests.map(|path| one(&path, options)).collect()
 }
