@@ -197,7 +197,8 @@ impl Bundle {
             return Err(file_error(path, "the root document must be an object"));
         }
         if directory.split('/').count() > DIRECTORIES_MAX {
-            return Err(file_error(path, format!("lies in more than {DIRECTORIES_MAX} directories")));
+            let shown: String = path.chars().take(64).collect();
+            return Err(file_error(&format!("{shown}…"), format!("lies in more than {DIRECTORIES_MAX} directories")));
         }
         let mut wrapped = value;
         for name in directory.split('/').filter(|it| !it.is_empty()).rev() {
