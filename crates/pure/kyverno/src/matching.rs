@@ -112,8 +112,12 @@ impl KindPattern {
 
     /// Whether it names a kind itself, not a subresource of it.
     pub fn names(&self, group: &str, version: &str, kind: &str) -> bool {
-        (self.sub.is_empty() || self.sub == "*")
-            && wildcard::matches(&self.kind, kind)
+        (self.sub.is_empty() || self.sub == "*") && self.is_about(group, version, kind)
+    }
+
+    /// Whether it names a kind, or a subresource of it.
+    pub(crate) fn is_about(&self, group: &str, version: &str, kind: &str) -> bool {
+        wildcard::matches(&self.kind, kind)
             && wildcard::matches(&self.group, group)
             && wildcard::matches(&self.version, version)
     }
@@ -121,9 +125,7 @@ impl KindPattern {
     fn fits(&self, subject: &Subject<'_>) -> bool {
         let is_ephemeral =
             subject.subresource == "ephemeralcontainers" && subject.kind == "Pod" && subject.group.is_empty();
-        wildcard::matches(&self.kind, subject.kind)
-            && wildcard::matches(&self.group, subject.group)
-            && wildcard::matches(&self.version, subject.version)
+        self.is_about(subject.group, subject.version, subject.kind)
             && (is_ephemeral || wildcard::matches(&self.sub, subject.subresource))
     }
 }

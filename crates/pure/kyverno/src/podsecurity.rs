@@ -56,6 +56,23 @@ pub(crate) fn standard(security: &PodSecurity) -> Result<Standard, String> {
     }
 }
 
+/// Why a control cannot be let pass like that, in Kyverno's words: those of containers go by image, those of pods do not.
+pub(crate) fn misplaced(exclude: &PodSecurityExclude, is_baseline: bool) -> Option<&'static str> {
+    const OF_CONTAINERS: [&str; 5] =
+        ["Capabilities", "Privileged Containers", "Host Ports", "/proc Mount Type", "Privilege Escalation"];
+    const OF_PODS: [&str; 4] = ["Host Namespaces", "HostPath Volumes", "Sysctls", "Volume Types"];
+    const RESTRICTED_ONLY: [&str; 4] =
+        ["Volume Types", "Privilege Escalation", "Running as Non-root", "Running as Non-root user"];
+    let is_one_of = |names: &[&str]| names.contains(&exclude.control_name.as_str());
+    if is_one_of(&OF_CONTAINERS) && exclude.images.is_empty() {
+        return Some("exclude.images must be specified for the container level control");
+    }
+    if is_one_of(&OF_PODS) && !exclude.images.is_empty() {
+        return Some("exclude.images must not be specified for the pod level control");
+    }
+    (is_baseline && is_one_of(&RESTRICTED_ONLY)).then_some("Invalid control name defined at the given level")
+}
+
 /// Judges a pod, or the template of a controller.
 pub(crate) fn judge(rule: &Rule, security: &PodSecurity, object: &Value, excused: &[Arc<Exception>]) -> RuleResult {
     let made = |status: Status, message: String| RuleResult::new(rule, RuleKind::Validation, status, message);

@@ -36,6 +36,7 @@ pub use judge::conditions;
 pub use matching::{Matching, Version};
 pub use policy::{Expression, Language, Policy, Validation};
 pub use request::{Request, Shown};
+pub use types::check as type_check;
 
 use binding::Binding;
 use state::State;

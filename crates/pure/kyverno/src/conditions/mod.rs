@@ -94,8 +94,8 @@ fn condition(value: &Value, path: &str) -> Result<Condition, (String, String)> {
         return Err((format!("{path}.{key}"), "unknown field".to_owned()));
     }
     let name = fields.get("operator").and_then(Value::as_str).unwrap_or_default();
-    let operator =
-        Operator::parse(name).ok_or_else(|| (format!("{path}.operator"), format!("unknown operator {name:?}")))?;
+    let unknown = || (format!("{path}.operator"), format!("entered value of `operator` is invalid: {name:?}"));
+    let operator = Operator::parse(name).ok_or_else(unknown)?;
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let message = fields.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(Condition { key: field("key"), operator, value: field("value"), message })

@@ -6,11 +6,13 @@
 use std::sync::LazyLock;
 
 use eyot_model::status::{Cause, CauseReason};
+use eyot_policy::Data;
 use regex::Regex;
 use serde_json::{Value, json};
 
+use super::{caution, validity};
 use crate::{
-    Cleanup, Exception, Flaw, Policy, assertion, celpolicy, generate,
+    Cleanup, Exception, Flaw, Policy, assertion, autogen, celpolicy, generate,
     jmespath::Expression,
     mutate, podsecurity,
     spec::{ContextEntry, EntrySource, Rule, ValidateEach},
@@ -18,13 +20,15 @@ use crate::{
 };
 
 /// Checks an object and gives a policy its status.
-pub(super) fn check(object: &mut Value) -> Result<Vec<String>, Vec<Cause>> {
+pub(super) fn check(object: &mut Value, old: Option<&Value>, data: &dyn Data) -> Result<Vec<String>, Vec<Cause>> {
     if is_cel(object) {
         return celpolicy::check::check(object);
     }
+    // What was stored once is not refused for what an older server let pass.
+    let is_new = old.is_none_or(|old| old.get("spec") != object.get("spec"));
     let (flaws, warnings) = match object["kind"].as_str().unwrap_or_default() {
-        "ClusterPolicy" | "Policy" => policy(object),
-        "PolicyException" => (Exception::compile(object).err().into_iter().collect(), Vec::new()),
+        "ClusterPolicy" | "Policy" => policy(object, is_new, data),
+        "PolicyException" => (exception(object, is_new), Vec::new()),
         "GlobalContextEntry" => (global(object), Vec::new()),
         "ClusterCleanupPolicy" | "CleanupPolicy" => (cleanup(object), Vec::new()),
         _ => (Vec::new(), Vec::new()),
@@ -66,7 +70,12 @@ fn cleanup(object: &Value) -> Vec<Flaw> {
     flaws
 }
 
-fn policy(object: &mut Value) -> (Vec<Flaw>, Vec<String>) {
+fn exception(object: &Value, is_new: bool) -> Vec<Flaw> {
+    let compiled = Exception::compile(object).err().into_iter();
+    compiled.chain(is_new.then(|| validity::exception(object)).into_iter().flatten()).collect()
+}
+
+fn policy(object: &mut Value, is_new: bool, data: &dyn Data) -> (Vec<Flaw>, Vec<String>) {
     let compiled = match Policy::compile(object) {
         Ok(it) => it,
         Err(flaws) => return (flaws, Vec::new()),
@@ -85,13 +94,14 @@ fn policy(object: &mut Value) -> (Vec<Flaw>, Vec<String>) {
             flaws.push(Flaw::new(path, format!("{asked}: {why}")));
         }
     }
-    let mut warnings = Vec::new();
-    if let Some(action @ ("enforce" | "audit")) = object["spec"]["validationFailureAction"].as_str() {
-        warnings.push(format!("Validation failure action {action} is deprecated, use Enforce or Audit instead."));
+    if is_new {
+        flaws.extend(validity::policy(object, &compiled, own, &data.kinds()));
     }
-    if flaws.is_empty() {
-        settle(object, &compiled, own);
+    if !flaws.is_empty() {
+        return (flaws, Vec::new());
     }
+    let warnings = caution::warnings(object, &compiled, own, data);
+    settle(object, &compiled, own);
     (flaws, warnings)
 }
 
@@ -107,7 +117,7 @@ fn settle(object: &mut Value, policy: &Policy, own: usize) {
         spec["validationFailureAction"] = "Audit".into();
     }
     let count = |test: fn(&Rule) -> bool| policy.rules.iter().filter(|it| test(&it.rule)).count();
-    let made: Vec<&str> = policy.rules.iter().skip(own).map(|it| it.rule.name.as_str()).collect();
+    let made = made(object, policy, own);
     object["status"] = json!({
         "ready": true,
         "conditions": [{ "type": "Ready", "status": "True", "reason": "Succeeded", "message": "Ready" }],
@@ -117,8 +127,18 @@ fn settle(object: &mut Value, policy: &Policy, own: usize) {
             "generate": count(|it| it.generate.is_some()),
             "verifyimages": count(|it| !it.verify_images.is_empty()),
         },
-        "autogen": { "rules": made.iter().map(|it| json!({ "name": it })).collect::<Vec<_>>() },
+        "autogen": { "rules": made },
     });
+}
+
+/// The rules that were made for controllers of pods, as somebody would have written them.
+fn made(object: &Value, policy: &Policy, own: usize) -> Vec<Value> {
+    let is_in_force = |it: &Value| policy.rules.iter().skip(own).any(|rule| it["name"] == *rule.rule.name);
+    let mut made: Vec<Value> = autogen::rules(object).into_iter().skip(own).filter(is_in_force).collect();
+    for rule in made.iter_mut().filter(|it| it.get("skipBackgroundRequests").is_none()) {
+        rule["skipBackgroundRequests"] = true.into();
+    }
+    made
 }
 
 /// What a rule of a policy of a namespace names that lies elsewhere.

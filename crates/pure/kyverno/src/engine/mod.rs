@@ -8,6 +8,7 @@
 //! business of who asks.
 
 mod background;
+mod caution;
 mod cel;
 mod check;
 mod definitions;
@@ -17,6 +18,7 @@ mod message;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod validity;
 mod work;
 #[cfg(test)]
 mod work_tests;
@@ -99,8 +101,8 @@ impl Engine for Kyverno {
         }
     }
 
-    fn check(&self, object: &mut Value, _: Option<&Value>, _: &dyn Data) -> Result<Vec<String>, Vec<Cause>> {
-        check::check(object)
+    fn check(&self, object: &mut Value, old: Option<&Value>, data: &dyn Data) -> Result<Vec<String>, Vec<Cause>> {
+        check::check(object, old, data)
     }
 
     fn put(&self, object: &Value) {

@@ -255,13 +255,43 @@ fn a_policy_is_refused_with_every_flaw_and_its_place() {
         spec.rules[0].validate.deny.conditions.all[0].key: {{ request.object. }}: Incomplete expression at position 15
         spec.rules[0].validate.deny.conditions.all[0].key: {{ nope(@) }}: unknown function: nope at position 0
         spec.rules[0]: variable {{request.userInfo}} is not allowed: only select variables are allowed in background mode. Set spec.background=false to disable background mode for this policy rule
-        spec.rules[0].validate.deny.conditions: conditions.all[0].operator: unknown operator "Is"
+        spec.rules[0].validate.deny.conditions: conditions.all[0].operator: entered value of `operator` is invalid: "Is"
         spec.rules[0].validate.podSecurity: level: unknown level "strict"
         spec.rules[0].validate.cel.expressions[0].expression: compilation failed: ERROR: <input>:1:13: Syntax error: no viable alternative at input '.' | object.spec. | ............^
         spec.rules[0].mutate.patchesJson6902: failed to decode patches: a patch is a list of operations
         spec.rules[0].context: i: imageRegistry is not available: registries are not asked while a write waits
     "#]]
     .assert_eq(&all.concat());
+}
+
+#[test]
+fn the_status_shows_the_rules_that_were_made_for_controllers() {
+    let mut policy = team("Enforce");
+    policy["metadata"]["annotations"] = json!({"pod-policies.kyverno.io/autogen-controllers": "Deployment"});
+    Kyverno::new().check(&mut policy, None, &Objects::new([])).unwrap();
+    assert_eq!(
+        policy["status"]["autogen"]["rules"],
+        json!([{
+            "name": "autogen-rule",
+            "match": {"any": [{"resources": {"kinds": ["apps/v1/Deployment"]}}]},
+            "skipBackgroundRequests": true,
+            "validate": {"message": "team is needed",
+                "pattern": {"spec": {"template": {"metadata": {"labels": {"team": "?*"}}}}}},
+        }])
+    );
+}
+
+#[test]
+fn a_policy_that_is_stored_is_not_refused_for_what_was_let_pass_then() {
+    let mut old = team("Enforce");
+    old["spec"]["webhookTimeoutSeconds"] = 60.into();
+    let data = Objects::new([]);
+    assert!(Kyverno::new().check(&mut old.clone(), None, &data).is_err());
+    let mut labelled = old.clone();
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    assert!(Kyverno::new().check(&mut labelled, Some(&old), &data).is_ok());
+    labelled["spec"]["background"] = false.into();
+    assert!(Kyverno::new().check(&mut labelled, Some(&old), &data).is_err());
 }
 
 #[test]
