@@ -85,6 +85,9 @@ pub(crate) struct UpFlags {
     /// Seconds from one audit of Gatekeeper's constraints to the next.
     #[arg(long, env = "EYOT_AUDIT_INTERVAL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     audit_interval_seconds: u64,
+    /// Namespace whose Kyverno PolicyExceptions count, perhaps with `*`; without it none does.
+    #[arg(long, env = "EYOT_KYVERNO_EXCEPTIONS", value_name = "NAMESPACE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    kyverno_exceptions: Option<String>,
     /// How log lines on stderr look. `RUST_LOG` chooses what is logged.
     #[arg(long, env = "EYOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -231,6 +234,7 @@ pub(crate) struct Config {
     pub(crate) service_cidr: Cidr,
     pub(crate) token_auth_file: Option<PathBuf>,
     pub(crate) audit_interval: Duration,
+    pub(crate) kyverno: eyot_kyverno::Settings,
 }
 
 impl TryFrom<UpFlags> for Config {
@@ -269,6 +273,7 @@ impl TryFrom<UpFlags> for Config {
             service_cidr: flags.service_cidr,
             token_auth_file: flags.token_auth_file,
             audit_interval: Duration::from_secs(flags.audit_interval_seconds),
+            kyverno: eyot_kyverno::Settings { exceptions: flags.kyverno_exceptions },
         })
     }
 }

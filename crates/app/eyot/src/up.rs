@@ -157,7 +157,7 @@ impl Island {
             .with_context(|| format!("--data-dir {}", dir.display()))?;
         let server = eyot_apiserver::Config { service_cidr: config.service_cidr, api_port: api_address.port() };
         let gatekeeper = Arc::new(Gatekeeper::new());
-        let kyverno = Arc::new(Kyverno::new());
+        let kyverno = Arc::new(Kyverno::with(config.kyverno.clone()));
         let blobs = Blobs::open(dir.join("oci")).context("opening the image store")?;
         let port = registry_address.port();
         let own_hosts = [format!("localhost:{port}"), format!("127.0.0.1:{port}"), registry_address.to_string()];

@@ -46,7 +46,7 @@ mod wildcard;
 mod yaml;
 
 pub use cleanup::Cleanup;
-pub use engine::{Background, Generator, Kyverno, Work};
+pub use engine::{Background, Generator, Kyverno, Settings, Work};
 pub use exception::Exception;
 pub use flaw::Flaw;
 pub use policy::{Policy, Request, RuleKind, RuleResult, Status};

@@ -26,7 +26,15 @@ pub use wait::eventually;
 /// # Panics
 /// When the node does not start or the test returns an error; the end of the node's log is printed first.
 pub async fn with_node(test: impl AsyncFnOnce(&mut Node) -> anyhow::Result<()>) {
-    let mut node = match Node::start().await {
+    with_node_of(Options::default(), test).await;
+}
+
+/// The same for a node that is started in another way.
+///
+/// # Panics
+/// As [`with_node`].
+pub async fn with_node_of(options: Options, test: impl AsyncFnOnce(&mut Node) -> anyhow::Result<()>) {
+    let mut node = match Node::start_with(options).await {
         Ok(node) => node,
         Err(error) => panic!("starting a node: {error:#}"),
     };

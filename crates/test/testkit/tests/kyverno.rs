@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use eyot_testkit::{eventually, with_node};
+use eyot_testkit::{Options, eventually, with_node, with_node_of};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -160,7 +160,8 @@ spec:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_in_cel_refuse_change_look_up_and_report() {
-    with_node(async |node| {
+    let options = Options { args: vec!["--kyverno-exceptions=def*".to_owned()], ..Options::default() };
+    with_node_of(options, async |node| {
         node.apply_text(IN_CEL).await?;
         let refused = node.kubectl_outcome(&["create", "configmap", "bad"]).await?;
         let words =

@@ -29,21 +29,32 @@ use std::sync::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use eyot_model::status::Cause;
+use eyot_model::{meta, status::Cause};
 use eyot_policy::{Data, Denial, Engine, Finding, Mutation, Operation, Review, Turns, Verdict};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::celpolicy::{self, Role};
+use crate::{
+    celpolicy::{self, Role},
+    wildcard,
+};
 
 pub use background::{Background, Generator, Work};
 pub(crate) use snapshot::Snapshot;
 
 type Tell = Box<dyn Fn() + Send + Sync>;
 
+/// What whoever runs the server decides about policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Where PolicyExceptions must lie to count: a namespace, or a glob such as `*`. Without one none counts.
+    pub exceptions: Option<String>,
+}
+
 /// Kyverno's policies in force.
 #[derive(Default)]
 pub struct Kyverno {
+    settings: Settings,
     snapshot: ArcSwap<Snapshot>,
     /// Makes what is left to chance differ between requests.
     requests: AtomicU64,
@@ -56,9 +67,31 @@ const KINDS: [&str; 6] =
     ["ClusterPolicy", "Policy", "PolicyException", "GlobalContextEntry", "ClusterCleanupPolicy", "CleanupPolicy"];
 
 impl Kyverno {
-    /// An engine without policies.
+    /// An engine without policies, whose exceptions do not count.
     pub fn new() -> Kyverno {
         Kyverno::default()
+    }
+
+    /// An engine without policies.
+    pub fn with(settings: Settings) -> Kyverno {
+        let snapshot = Snapshot::with(settings.exceptions.clone());
+        Kyverno { settings, snapshot: ArcSwap::from_pointee(snapshot), ..Kyverno::default() }
+    }
+
+    /// Why an exception in a namespace does not count, in Kyverno's words and ours; nothing where it does.
+    fn uncounted(&self, namespace: &str) -> Option<String> {
+        match &self.settings.exceptions {
+            None => Some(
+                "PolicyException resources would not be processed until it is enabled: no namespace is named by \
+                 --kyverno-exceptions"
+                    .to_owned(),
+            ),
+            Some(it) if wildcard::matches(it, namespace) => None,
+            Some(it) => Some(format!(
+                "PolicyException resource namespace must match the defined namespace: exceptions count in {it:?} only \
+                 (--kyverno-exceptions)"
+            )),
+        }
     }
 
     /// Has `tell` called whenever something else is in force. It must not block.
@@ -102,7 +135,11 @@ impl Engine for Kyverno {
     }
 
     fn check(&self, object: &mut Value, old: Option<&Value>, data: &dyn Data) -> Result<Vec<String>, Vec<Cause>> {
-        check::check(object, old, data)
+        let mut warnings = check::check(object, old, data)?;
+        if object["kind"] == "PolicyException" {
+            warnings.extend(self.uncounted(meta::namespace(object).unwrap_or_default()));
+        }
+        Ok(warnings)
     }
 
     fn put(&self, object: &Value) {

@@ -22,6 +22,8 @@ pub(crate) struct Snapshot {
     /// By kind, namespace and name: `ClusterPolicy` comes first.
     pub(crate) policies: BTreeMap<(String, String, String), Arc<Policy>>,
     exceptions: BTreeMap<Key, Arc<Exception>>,
+    /// Where exceptions count, as a glob; nowhere without.
+    exceptions_in: Option<String>,
     /// What deletes, by kind, namespace and name.
     pub(crate) cleanups: BTreeMap<(String, String, String), Arc<Cleanup>>,
     /// Those in CEL, by kind, namespace and name.
@@ -53,6 +55,11 @@ fn key(object: &Value) -> (String, String, String) {
 }
 
 impl Snapshot {
+    /// A snapshot without policies, whose exceptions count in namespaces that fit a glob.
+    pub(crate) fn with(exceptions_in: Option<String>) -> Snapshot {
+        Snapshot { exceptions_in, ..Snapshot::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.policies.is_empty() && self.cel.is_empty()
     }
@@ -137,8 +144,11 @@ impl Snapshot {
 
     /// Finds out what rules are about.
     pub(crate) fn index(&mut self) {
-        self.all_exceptions = self.exceptions.values().cloned().collect();
-        self.all_cel_exceptions = self.cel_exceptions.values().cloned().collect();
+        let counts = |it: &str| self.exceptions_in.as_ref().is_some_and(|glob| wildcard::matches(glob, it));
+        let counting = self.exceptions.values().filter(|it| counts(&it.namespace)).cloned();
+        self.all_exceptions = counting.collect();
+        let counting = self.cel_exceptions.values().filter(|it| counts(&it.namespace)).cloned();
+        self.all_cel_exceptions = counting.collect();
         self.plurals = self.cel.values().flat_map(|it| it.plurals()).map(str::to_owned).collect();
         self.kinds.clear();
         self.globs.clear();

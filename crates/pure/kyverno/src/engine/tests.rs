@@ -5,10 +5,14 @@ use eyot_model::kinds;
 use eyot_policy::{Data, Engine, Objects, Operation, Options, Outcome, Review, Turns, User};
 use serde_json::{Value, json};
 
-use super::Kyverno;
+use super::{Kyverno, Settings};
 
 fn engine(policies: &[Value]) -> Kyverno {
-    let engine = Kyverno::new();
+    engine_with(Settings { exceptions: Some("*".to_owned()) }, policies)
+}
+
+fn engine_with(settings: Settings, policies: &[Value]) -> Kyverno {
+    let engine = Kyverno::with(settings);
     for policy in policies {
         let mut policy = policy.clone();
         let checked = engine.check(&mut policy, None, &Objects::new([]));
@@ -178,21 +182,39 @@ fn an_update_may_keep_what_was_wrong_before() {
     assert_eq!(denials(pod(json!({})), pod(json!({"team": "a"}))), 1);
 }
 
-#[test]
-fn an_exception_lets_an_object_pass() {
-    let exception = json!({
+fn exception() -> Value {
+    json!({
         "apiVersion": "kyverno.io/v2",
         "kind": "PolicyException",
-        "metadata": {"name": "e", "namespace": "n"},
+        "metadata": {"name": "e", "namespace": "n", "uid": "7"},
         "spec": {
             "match": {"any": [{"resources": {"kinds": ["Pod"], "names": ["p*"]}}]},
             "exceptions": [{"policyName": "team", "ruleNames": ["rule"]}],
         },
-    });
-    let engine = engine(&[team("Enforce"), exception]);
+    })
+}
+
+#[test]
+fn an_exception_lets_an_object_pass() {
+    let engine = engine(&[team("Enforce"), exception()]);
     assert_eq!(judged(&engine, &pod(json!({})), &Objects::new([])), "");
     engine.remove("kyverno.io", "PolicyException", "n", "e");
     assert!(judged(&engine, &pod(json!({})), &Objects::new([])).contains("blocked"));
+}
+
+#[test]
+fn an_exception_counts_only_where_the_server_was_told_and_says_so() {
+    for (counts_in, told) in [
+        (None, "until it is enabled: no namespace is named by --kyverno-exceptions"),
+        (Some("security"), "exceptions count in \"security\" only"),
+        (Some("n*"), ""),
+    ] {
+        let settings = Settings { exceptions: counts_in.map(str::to_owned) };
+        let warnings = Kyverno::with(settings.clone()).check(&mut exception(), None, &Objects::new([])).unwrap();
+        assert!(warnings.len() == usize::from(!told.is_empty()) && warnings.concat().contains(told), "{warnings:?}");
+        let said = judged(&engine_with(settings, &[team("Enforce"), exception()]), &pod(json!({})), &Objects::new([]));
+        assert_eq!(said.contains("blocked"), !told.is_empty(), "{said}");
+    }
 }
 
 #[test]

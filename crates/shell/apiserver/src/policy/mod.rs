@@ -61,10 +61,18 @@ impl Policies {
     fn doubt(&self, server: &Shared, kind: &Kind, key: &Key, stored: &Value) {
         for engine in self.of(kind) {
             let checked = guarded(engine, || engine.check(&mut stored.clone(), Some(stored), &Live(server)));
-            if let Ok(Err(causes)) = checked {
-                let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
-                let causes = causes.join("; ");
-                tracing::error!(policy = %key, causes, "a stored policy would be refused now, and may not be in force");
+            match checked {
+                Ok(Err(causes)) => {
+                    let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+                    let causes = causes.join("; ");
+                    tracing::error!(policy = %key, causes, "a stored policy would be refused now, and may not be in force");
+                }
+                Ok(Ok(warnings)) => {
+                    for warning in warnings {
+                        tracing::warn!(policy = %key, warning, "a stored policy");
+                    }
+                }
+                Err(_) => {}
             }
         }
     }
