@@ -88,6 +88,15 @@ pub(crate) struct UpFlags {
     /// Namespace whose Kyverno PolicyExceptions count, perhaps with `*`; without it none does.
     #[arg(long, env = "EYOT_KYVERNO_EXCEPTIONS", value_name = "NAMESPACE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     kyverno_exceptions: Option<String>,
+    /// For which reasons Events tell of Kyverno's policies: PolicyViolation, PolicyError, PolicySkipped, PolicyApplied,
+    /// with commas between them, or none.
+    #[arg(
+        long,
+        env = "EYOT_KYVERNO_EVENTS",
+        value_name = "REASONS",
+        default_value = "PolicyViolation,PolicyError,PolicySkipped"
+    )]
+    kyverno_events: eyot_kyverno::Reasons,
     /// How log lines on stderr look. `RUST_LOG` chooses what is logged.
     #[arg(long, env = "EYOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -273,7 +282,7 @@ impl TryFrom<UpFlags> for Config {
             service_cidr: flags.service_cidr,
             token_auth_file: flags.token_auth_file,
             audit_interval: Duration::from_secs(flags.audit_interval_seconds),
-            kyverno: eyot_kyverno::Settings { exceptions: flags.kyverno_exceptions },
+            kyverno: eyot_kyverno::Settings { exceptions: flags.kyverno_exceptions, events: flags.kyverno_events },
         })
     }
 }
@@ -336,6 +345,12 @@ mod tests {
             "--cluster-cidr 10.0.0.1/8",
             expect![[
                 r#"error: invalid value '10.0.0.1/8' for '--cluster-cidr <CLUSTER_CIDR>': "10.0.0.1/8" is not an aligned IPv4 range with a prefix from /8 to /29, such as 10.42.0.0/16"#
+            ]],
+        );
+        check(
+            "--kyverno-events PolicyViolation,Oops",
+            expect![[
+                r#"error: invalid value 'PolicyViolation,Oops' for '--kyverno-events <REASONS>': "Oops" is none of PolicyViolation, PolicyApplied, PolicyError, PolicySkipped"#
             ]],
         );
         check("--node-name a --manifests /absent", expect!["--manifests /absent: no such directory"]);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    Flaw, Policy, Request, Status,
+    Flaw, Policy, Reference, Request, Status,
     celpolicy::{CelDeleter, GROUP},
     conditions::Conditions,
     context::Context,
@@ -29,6 +29,8 @@ pub struct Cleanup {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// Identity, once it is stored.
+    pub(crate) uid: String,
     /// When it runs.
     pub schedule: Schedule,
     /// How dependents go: `Foreground`, `Background`, `Orphan`, or as the kind has it.
@@ -113,6 +115,7 @@ impl Cleanup {
                 kind: text(&object["kind"]),
                 namespace: text(&metadata["namespace"]),
                 name: text(&metadata["name"]),
+                uid: text(&metadata["uid"]),
                 schedule,
                 propagation,
                 demand,
@@ -138,6 +141,18 @@ impl Cleanup {
         match self.demand {
             Demand::Rule(_) => ("kyverno.io", "v2"),
             Demand::Cel(_) => (GROUP, "v1"),
+        }
+    }
+
+    /// The policy, as events name it.
+    pub(crate) fn reference(&self) -> Reference {
+        let (group, version) = self.api_version();
+        Reference {
+            api_version: format!("{group}/{version}"),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
         }
     }
 

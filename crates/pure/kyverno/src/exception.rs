@@ -24,6 +24,8 @@ pub struct Exception {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Its identity, once it is stored.
+    pub(crate) uid: String,
     spec: Spec,
 }
 
@@ -63,7 +65,7 @@ impl Exception {
                        spec.background to false";
             return Err(Flaw::new("spec.match", why));
         }
-        Ok(Exception { namespace: text("namespace"), name: text("name"), spec })
+        Ok(Exception { namespace: text("namespace"), name: text("name"), uid: text("uid"), spec })
     }
 
     /// `namespace/name`.

@@ -29,6 +29,8 @@ pub struct Policy {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// Identity, once it is stored.
+    pub(crate) uid: String,
     /// Annotations: category, severity and so on.
     pub annotations: Map<String, Value>,
     /// Everything but the rules.
@@ -225,6 +227,7 @@ impl Policy {
                 kind: text("/kind"),
                 namespace: if policy["kind"] == "Policy" { text("/metadata/namespace") } else { String::new() },
                 name: text("/metadata/name"),
+                uid: text("/metadata/uid"),
                 annotations: policy["metadata"]["annotations"].as_object().cloned().unwrap_or_default(),
                 spec: Spec { rules: Vec::new(), ..spec },
                 rules,

@@ -53,9 +53,10 @@ pub(crate) fn confine(generator: &Generator, look: &dyn Look, object: &Value) ->
     }
 }
 
-/// Makes an object, or brings it up to date where it follows its source. `adopts` tells whether one that somebody else
-/// made under that name becomes the rule's; one who does not adopt always brings its own up to date.
-pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made, adopts: bool) -> Result<(), String> {
+/// Makes an object, or brings it up to date where it follows its source; returns whether anything was written. `adopts`
+/// tells whether one that somebody else made under that name becomes the rule's; one who does not adopt always brings its
+/// own up to date.
+pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made, adopts: bool) -> Result<bool, String> {
     let (api_version, kind, namespace, name) = place(&made.object);
     let (resource, namespaced) =
         resource(api_version, kind, look).ok_or_else(|| format!("no kind {kind} is served in {api_version}"))?;
@@ -64,25 +65,25 @@ pub(crate) async fn settle(client: &Client, look: &dyn Look, made: &Made, adopts
     let wanted: DynamicObject = serde_json::from_value(made.object.clone()).map_err(|it| it.to_string())?;
     let Some(existing) = api.get_opt(name).await.map_err(failed)? else {
         return match api.create(&PostParams::default(), &wanted).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             // Somebody was faster.
-            Err(kube::Error::Api(it)) if it.code == 409 => Ok(()),
+            Err(kube::Error::Api(it)) if it.code == 409 => Ok(false),
             Err(why) => Err(failed(why)),
         };
     };
     if !made.synchronize && adopts {
-        return Ok(());
+        return Ok(false);
     }
     let mut current = serde_json::to_value(&existing).map_err(|it| it.to_string())?;
     if !adopts && !is_of_same(&current, &made.object) {
         tracing::info!(kind, namespace, name, "not generated: somebody else made an object of that name");
-        return Ok(());
+        return Ok(false);
     }
     if !bring_up_to_date(&mut current, &made.object) {
-        return Ok(());
+        return Ok(false);
     }
     let updated: DynamicObject = serde_json::from_value(current).map_err(|it| it.to_string())?;
-    api.replace(name, &PostParams::default(), &updated).await.map(drop).map_err(failed)
+    api.replace(name, &PostParams::default(), &updated).await.map(|_| true).map_err(failed)
 }
 
 /// Whether one policy made both objects for one trigger.

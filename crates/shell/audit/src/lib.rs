@@ -1,12 +1,14 @@
 //! What policies do without a request: reports about stored objects, objects that they generate, change or delete.
 //!
-//! Entry points: [`run`] for Kyverno's policies and its label of when an object goes, and [`Violations`] for Gatekeeper's constraints. For the first everything is
-//! watched, nothing polled: policies tell which kinds matter, and only those are watched. A change of a policy starts anew
-//! with the kinds that matter then, which lists all of their objects once. The second lists in chunks, at an interval.
+//! Entry points: [`run`] for Kyverno's policies, their events and the label of when an object goes, and [`Violations`] for
+//! Gatekeeper's constraints. For the first everything is watched, nothing polled: policies tell which kinds matter, and only
+//! those are watched. A change of a policy starts anew with the kinds that matter then, which lists all of their objects
+//! once. The second lists in chunks, at an interval.
 //!
 //! Objects and reports are read and written through a [`kube::Client`]; what a policy looks up beside its object comes
 //! through [`Look`]. Deliberately absent: any policy's meaning, which is the engines' business.
 
+mod events;
 mod generate;
 mod pages;
 mod plan;
@@ -48,10 +50,13 @@ enum Event {
 /// Works until it is told to stop.
 pub async fn run(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, stop: CancellationToken) {
     let (tell, mut changes) = watch::channel(());
-    let sweeper = Sweeper::new(client.clone(), kyverno.clone(), look.clone()).run(tell.subscribe());
+    let (recorder, writer) = events::recorder(client.clone(), kyverno.settings().events.clone());
+    let sweeper = Sweeper::new(client.clone(), kyverno.clone(), look.clone(), recorder.clone()).run(tell.subscribe());
+    let listener = recorder.clone();
+    kyverno.on_note(move |note| listener.tell(note));
     kyverno.on_change(move || tell.send_replace(()));
     let work = async {
-        let mut worker = Worker::new(client.clone(), kyverno.clone(), look.clone());
+        let mut worker = Worker::new(client.clone(), kyverno.clone(), look.clone(), recorder);
         loop {
             // What comes after this is not in the plan.
             changes.mark_unchanged();
@@ -69,6 +74,7 @@ pub async fn run(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, sto
         () = stop.cancelled() => {}
         () = reaper => {}
         () = sweeper => {}
+        () = writer => {}
         () = work => {}
     }
 }

@@ -15,7 +15,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::{generate, work::namespace_of};
+use crate::{events::Recorder, generate, work::namespace_of};
 
 /// How long to sleep at most: clocks are set.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
@@ -28,13 +28,14 @@ pub(crate) struct Sweeper {
     client: Client,
     kyverno: Arc<Kyverno>,
     look: Arc<dyn Look>,
+    recorder: Recorder,
     /// When each policy ran last, or began to be.
     ran: HashMap<String, Timestamp>,
 }
 
 impl Sweeper {
-    pub(crate) fn new(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>) -> Sweeper {
-        Sweeper { client, kyverno, look, ran: HashMap::new() }
+    pub(crate) fn new(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, recorder: Recorder) -> Sweeper {
+        Sweeper { client, kyverno, look, recorder, ran: HashMap::new() }
     }
 
     /// Works until it is dropped.
@@ -122,7 +123,9 @@ impl Sweeper {
                     return Ok(deleted);
                 }
                 if deleted < room && self.goes(policy, kind, object, now) {
-                    match self.delete(policy, kind, object).await {
+                    let done = self.delete(policy, kind, object).await;
+                    self.tell(policy, kind, object, done.as_ref().err().map(String::as_str));
+                    match done {
                         Ok(()) => deleted += 1,
                         // One that is protected does not protect the others.
                         Err(error) => tracing::warn!(error, policy = policy.key(), kind = kind.kind, "cleaning up"),
@@ -134,6 +137,16 @@ impl Sweeper {
                 return Ok(deleted);
             }
         }
+    }
+
+    /// Tells that an object was deleted, or why it was not.
+    fn tell(&self, policy: &Cleanup, kind: &ApiResource, object: &DynamicObject, why: Option<&str>) {
+        let metadata = &object.metadata;
+        let object = json!({
+            "apiVersion": kind.api_version, "kind": kind.kind,
+            "metadata": {"namespace": metadata.namespace, "name": metadata.name, "uid": metadata.uid},
+        });
+        self.recorder.tell_all(Background::cleaned_up(policy, &object, why));
     }
 
     /// Whether an object is to go.

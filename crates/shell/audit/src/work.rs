@@ -23,7 +23,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::{
-    EVENTS_MAX, Event, generate,
+    EVENTS_MAX, Event,
+    events::Recorder,
+    generate,
     plan::{Kind, Learned, Plan, PolicyKey, key_of},
     report,
 };
@@ -41,6 +43,7 @@ pub(crate) struct Worker {
     client: Client,
     kyverno: Arc<Kyverno>,
     look: Arc<dyn Look>,
+    recorder: Recorder,
     /// What each report says, by uid of its object.
     reports: HashMap<String, u64>,
     /// The rules that were in force before.
@@ -60,10 +63,21 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>) -> Worker {
-        let (reports, generators, made) = (HashMap::new(), Vec::new(), HashSet::new());
-        let (learned, own, done) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Worker { client, kyverno, look, reports, generators, made, learned, is_stale: false, own, done, left: None }
+    pub(crate) fn new(client: Client, kyverno: Arc<Kyverno>, look: Arc<dyn Look>, recorder: Recorder) -> Worker {
+        Worker {
+            client,
+            kyverno,
+            look,
+            recorder,
+            reports: HashMap::new(),
+            generators: Vec::new(),
+            made: HashSet::new(),
+            learned: HashMap::new(),
+            is_stale: false,
+            own: HashMap::new(),
+            done: HashSet::new(),
+            left: None,
+        }
     }
 
     /// What policies in CEL turned out to make and to look at.
@@ -287,6 +301,8 @@ impl Worker {
         if known == Some(&hash) || (known.is_none() && report.is_none()) {
             return;
         }
+        let reasons = &self.kyverno.settings().events;
+        self.recorder.tell_all(self.kyverno.background().scanned(object, &findings, reasons));
         match write_report(&self.client, &uid, namespace, report.as_ref()).await {
             Ok(()) if self.reports.len() < REPORTS_MAX => drop(self.reports.insert(uid, hash)),
             Ok(()) => {}
@@ -311,6 +327,7 @@ impl Worker {
         };
         if let Some(error) = &work.error {
             tracing::warn!(error, policy, rule, "a policy cannot do its work in the background");
+            self.recorder.tell(background.failed(generator, trigger, error));
         }
         let is_cel = !generator.plurals.is_empty();
         for made in &work.made {
@@ -320,8 +337,13 @@ impl Worker {
                 Ok(()) => generate::settle(&self.client, &*self.look, made, !is_cel).await,
                 Err(why) => Err(why),
             };
-            if let Err(error) = settled {
-                tracing::warn!(error, policy, rule, "generating an object");
+            match settled {
+                Ok(true) => self.recorder.tell_all(background.worked(generator, &made.object)),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(error, policy, rule, "generating an object");
+                    self.recorder.tell(background.failed(generator, trigger, &error));
+                }
             }
         }
         for object in &work.changed {
@@ -330,9 +352,16 @@ impl Worker {
                 Err(why) => Err(why),
             };
             match written {
-                Ok((uid, version)) if self.own.len() < OWN_MAX => drop(self.own.insert(uid, version)),
-                Ok(_) => {}
-                Err(error) => tracing::warn!(error, policy, rule, "changing an object"),
+                Ok((uid, version)) => {
+                    self.recorder.tell_all(background.worked(generator, object));
+                    if self.own.len() < OWN_MAX {
+                        self.own.insert(uid, version);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error, policy, rule, "changing an object");
+                    self.recorder.tell(background.failed(generator, object, &error));
+                }
             }
         }
         if is_cel && generator.synchronize && work.error.is_none() {

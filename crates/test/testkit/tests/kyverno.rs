@@ -88,6 +88,29 @@ async fn policies_refuse_warn_change_report_and_generate() {
         })
         .await?;
 
+        for (about, wanted) in [
+            (
+                "involvedObject.name=require-team",
+                "kyverno-admission PolicyViolation ConfigMap default/bad: [team] fail (blocked);",
+            ),
+            (
+                "involvedObject.name=good",
+                "kyverno-admission PolicyViolation policy want-owner/owner fail: validation error:",
+            ),
+            (
+                "involvedObject.name=good",
+                "kyverno-scan PolicyViolation policy want-owner/owner fail: validation error:",
+            ),
+        ] {
+            let template = "go-template={{range .items}}{{.source.component}} {{.reason}} {{.message}}\n{{end}}";
+            eventually(wanted, SOON, async || {
+                let told = node.kubectl(&["get", "events", "--field-selector", about, "-o", template]).await?;
+                ensure!(told.contains(wanted), "{told}");
+                Ok(())
+            })
+            .await?;
+        }
+
         node.kubectl(&["create", "namespace", "team-a"]).await?;
         eventually("the defaults are made", SOON, async || {
             let made = ["-n", "team-a", "get", "configmap", "defaults", "-o", "jsonpath={.data.made-for}"];

@@ -26,6 +26,8 @@ pub(crate) struct CelGenerator {
     /// Empty for one that is about all namespaces.
     pub(crate) namespace: String,
     pub(crate) name: String,
+    /// Identity, once it is stored.
+    pub(crate) uid: String,
     /// What it is about, its conditions and variables.
     pub(crate) policy: Policy,
     steps: Vec<Result<Step, String>>,
@@ -110,6 +112,7 @@ impl CelGenerator {
             kind: text(&object["kind"]),
             namespace: text(&object["metadata"]["namespace"]),
             name: text(&object["metadata"]["name"]),
+            uid: text(&object["metadata"]["uid"]),
             steps: meta::list(spec.get("generate")).iter().map(|it| step(it, &policy.variables)).collect(),
             admission: enabled("admission", true),
             existing: enabled("generateExisting", false),

@@ -92,6 +92,8 @@ pub(crate) struct CelPolicy {
     pub(crate) namespace: String,
     /// Name.
     pub(crate) name: String,
+    /// Identity, once it is stored.
+    pub(crate) uid: String,
     /// Annotations: category, severity and so on.
     pub(crate) annotations: Map<String, Value>,
     /// Whether it changes objects instead of demanding something of them.
@@ -124,6 +126,7 @@ impl CelPolicy {
             kind: kind.to_owned(),
             namespace: text("namespace"),
             name: text("name"),
+            uid: text("uid"),
             annotations: object["metadata"]["annotations"].as_object().cloned().unwrap_or_default(),
             mutates,
             actions: Actions { denies: actions.is_empty() || acts("Deny"), warns: acts("Warn") },

@@ -31,7 +31,7 @@ fn team(actions: &[&str]) -> Value {
 }
 
 fn engine(objects: &[Value]) -> Kyverno {
-    let engine = Kyverno::with(Settings { exceptions: Some("*".to_owned()) });
+    let engine = Kyverno::with(Settings { exceptions: Some("*".to_owned()), ..Settings::default() });
     for object in objects {
         let mut object = object.clone();
         engine.check(&mut object, None, &Objects::new([])).unwrap_or_else(|it| panic!("{it:?}"));

@@ -9,14 +9,15 @@ use eyot_policy::{Data, Finding, Outcome};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{GROUP, Snapshot, lookup::Live, snapshot, work};
+use super::{GROUP, Snapshot, account, lookup::Live, snapshot, work};
 use crate::{
-    Cleanup, Policy, Request, RuleResult, Status,
+    Cleanup, Component, Note, Policy, Reasons, Reference, Request, RuleResult, Status,
     cleanup::{self, Demand},
     context::Context,
     generate::Made,
     jmespath::Env,
     matching::KindPattern,
+    note::Meeting,
     source::Source,
     spec::{Action, Generate, GeneratePattern},
 };
@@ -235,6 +236,38 @@ impl Background {
     /// Whether objects of a kind are judged at all.
     pub fn judges(&self, kind: &str) -> bool {
         !snapshot::is_left_alone_kind(kind, "")
+    }
+
+    /// What is to be told of a stored object after it was judged, for these reasons.
+    pub fn scanned(&self, object: &Value, findings: &[Finding], reasons: &Reasons) -> Vec<Note> {
+        account::scanned(&self.snapshot, &Reference::of(object), findings, reasons)
+    }
+
+    /// What is to be told when a rule made or changed an object.
+    pub fn worked(&self, generator: &Generator, object: &Value) -> Vec<Note> {
+        self.at_work(generator, object, |it| it.worked(&generator.rule))
+    }
+
+    /// What is to be told when a rule could not do its work for a trigger.
+    pub fn failed(&self, generator: &Generator, trigger: &Value, why: &str) -> Note {
+        self.at_work(generator, trigger, |it| it.failed(&generator.rule, why))
+    }
+
+    fn at_work<T>(&self, generator: &Generator, object: &Value, tell: impl FnOnce(&Meeting<'_>) -> T) -> T {
+        let (namespace, name) = generator.policy.split_once('/').unwrap_or(("", &generator.policy));
+        let policy = account::named(&self.snapshot, [generator.of.0, &generator.of.2, namespace, name]);
+        let component = if generator.changes { Component::Mutate } else { Component::Generate };
+        tell(&Meeting { policy: &policy, object: &Reference::of(object), component })
+    }
+
+    /// What is to be told when a policy deleted an object, or `why` it could not.
+    pub fn cleaned_up(cleanup: &Cleanup, object: &Value, why: Option<&str>) -> Vec<Note> {
+        let policy = cleanup.reference();
+        let meeting = Meeting { policy: &policy, object: &Reference::of(object), component: Component::Cleanup };
+        match why {
+            None => meeting.worked(""),
+            Some(why) => vec![meeting.failed("", why)],
+        }
     }
 
     /// All policies that delete.

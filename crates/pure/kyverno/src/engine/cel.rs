@@ -9,7 +9,7 @@ use eyot_vap::Request;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Snapshot, background::Teller, judge::denial, lookup::Held, snapshot};
+use super::{Snapshot, account::Account, background::Teller, judge::denial, lookup::Held, snapshot};
 use crate::{
     RuleResult, Status,
     celpolicy::{
@@ -55,6 +55,7 @@ pub(super) fn mutate(
     turns: &mut Turns,
     data: &dyn Data,
     seed: u64,
+    account: &mut Account<'_>,
 ) -> Result<bool, Denial> {
     const ID: &str = "kyverno-cel";
     let policies = concerned(snapshot, review, true);
@@ -68,11 +69,14 @@ pub(super) fn mutate(
     };
     let mut changed = false;
     let run = |place: &Place<'_>| {
-        for policy in &policies {
+        for policy in policies.iter().copied() {
             let (results, made) = judge::mutate(policy, &Review { object, ..*review }, place);
-            let error = results.into_iter().flatten().find(|it| it.status == Status::Error);
-            if let Some(it) = error.filter(|_| !policy.ignores_failures()) {
-                return Err(refused(&policy.name, &it.message));
+            let results: Vec<RuleResult> = results.into_iter().flatten().collect();
+            let error = results.iter().find(|it| it.status == Status::Error && !policy.ignores_failures());
+            let refusal = error.map(|it| refused(&policy.name, &it.message));
+            account.add_cel(policy, results, false);
+            if let Some(refusal) = refusal {
+                return Err(refusal);
             }
             if let Some(made) = made {
                 *object = made;
@@ -93,6 +97,7 @@ pub(super) fn validate(
     data: &dyn Data,
     seed: u64,
     verdict: &mut Verdict,
+    account: &mut Account<'_>,
 ) {
     let policies = concerned(snapshot, review, false);
     if policies.is_empty() {
@@ -103,7 +108,10 @@ pub(super) fn validate(
     let judged = with_place(snapshot, data, (review.now, seed), |place| {
         let request = Request::new(review, data);
         for policy in policies {
-            for result in judge::validate(policy, &request, review, place).into_iter().flatten() {
+            let results = judge::validate(policy, &request, review, place).into_iter().flatten();
+            let results: Vec<RuleResult> = results.collect();
+            let before = reasons.len();
+            for result in &results {
                 let word = match result.status {
                     Status::Fail => "failed",
                     Status::Error if !policy.ignores_failures() => "error",
@@ -118,6 +126,7 @@ pub(super) fn validate(
                     reasons.push(told);
                 }
             }
+            account.add_cel(policy, results, reasons.len() > before);
         }
     });
     if let Err(why) = judged {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     Snapshot,
+    account::Account,
     lookup::{self, Live},
     message::{self, Reasons},
 };
@@ -76,6 +77,7 @@ pub(super) fn mutate(
     turns: &mut Turns,
     data: &dyn Data,
     seed: u64,
+    account: &mut Account<'_>,
 ) -> Result<Mutation, Denial> {
     let live = Live { data, snapshot };
     let scene = Scene::new(review, &live, seed).map_err(|it| denial("", format!("{}{it}", message::MUTATE)))?;
@@ -95,6 +97,7 @@ pub(super) fn mutate(
             .filter(|it| it.status == Status::Error)
             .map(|it| format!("{}: {}", it.rule, it.message))
             .collect();
+        account.add(policy, results, false, true);
         if !failed.is_empty() && !policy.ignores_errors() {
             let key = policy.key();
             let failed = failed.join("; ");
@@ -107,7 +110,13 @@ pub(super) fn mutate(
     Ok(mutation)
 }
 
-pub(super) fn validate(snapshot: &Snapshot, review: &Review<'_>, data: &dyn Data, seed: u64) -> Verdict {
+pub(super) fn validate(
+    snapshot: &Snapshot,
+    review: &Review<'_>,
+    data: &dyn Data,
+    seed: u64,
+    account: &mut Account<'_>,
+) -> Verdict {
     let live = Live { data, snapshot };
     let mut verdict = Verdict::default();
     let scene = match Scene::new(review, &live, seed) {
@@ -130,7 +139,7 @@ pub(super) fn validate(snapshot: &Snapshot, review: &Review<'_>, data: &dyn Data
         let results = policy.validate(&request, &mut context, &snapshot.all_exceptions);
         let mut told = BTreeMap::new();
         let mut blocks = false;
-        for result in results {
+        for result in &results {
             let action = policy.action(&result.rule, namespace_of(review, &scene));
             match result.status {
                 Status::Pass | Status::Skip => continue,
@@ -142,8 +151,9 @@ pub(super) fn validate(snapshot: &Snapshot, review: &Review<'_>, data: &dyn Data
                 }
                 _ => continue,
             }
-            told.insert(result.rule, result.message);
+            told.insert(result.rule.clone(), result.message.clone());
         }
+        account.add(policy, results, blocks, false);
         if blocks {
             blocking.get_or_insert_with(|| policy.key());
             reasons.insert(policy.name.clone(), told);

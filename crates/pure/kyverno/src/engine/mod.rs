@@ -7,6 +7,7 @@
 //! What a policy generates, and which other objects it changes, is told by [`Kyverno::background`]; doing it is the
 //! business of who asks.
 
+mod account;
 mod background;
 mod caution;
 mod cel;
@@ -35,9 +36,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    Note, Reasons,
     celpolicy::{self, Role},
     wildcard,
 };
+use account::{Account, Listener};
 
 pub use background::{Background, Generator, Work};
 pub(crate) use snapshot::Snapshot;
@@ -49,6 +52,8 @@ type Tell = Box<dyn Fn() + Send + Sync>;
 pub struct Settings {
     /// Where PolicyExceptions must lie to count: a namespace, or a glob such as `*`. Without one none counts.
     pub exceptions: Option<String>,
+    /// What is told of policies.
+    pub events: Reasons,
 }
 
 /// Kyverno's policies in force.
@@ -59,6 +64,7 @@ pub struct Kyverno {
     /// Makes what is left to chance differ between requests.
     requests: AtomicU64,
     tell: ArcSwapOption<Tell>,
+    listener: ArcSwapOption<Listener>,
 }
 
 /// Group of policies.
@@ -97,6 +103,18 @@ impl Kyverno {
     /// Has `tell` called whenever something else is in force. It must not block.
     pub fn on_change(&self, tell: impl Fn() + Send + Sync + 'static) {
         self.tell.store(Some(Arc::new(Box::new(tell))));
+    }
+
+    /// Has `tell` called with what is told of policies, as far as the settings ask for it. It must not block: requests
+    /// wait for it.
+    pub fn on_note(&self, tell: impl Fn(Note) + Send + Sync + 'static) {
+        let listener = Listener { reasons: self.settings.events.clone(), tell: Box::new(tell) };
+        self.listener.store(Some(Arc::new(listener)));
+    }
+
+    /// What whoever runs the server decided.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     fn seed(&self, now: Timestamp) -> u64 {
@@ -179,16 +197,22 @@ impl Engine for Kyverno {
         if !matches!(review.operation, Operation::Create | Operation::Update) {
             return Ok(Mutation::default());
         }
-        let (snapshot, seed) = (self.snapshot.load_full(), self.seed(review.now));
-        let mut made = judge::mutate(&snapshot, review, object, turns, data, seed)?;
-        made.changed |= cel::mutate(&snapshot, review, object, turns, data, seed)?;
-        Ok(made)
+        let (snapshot, seed, listener) = (self.snapshot.load_full(), self.seed(review.now), self.listener.load());
+        let mut account = Account::new(listener.as_deref(), review);
+        let made = judge::mutate(&snapshot, review, object, turns, data, seed, &mut account).and_then(|mut made| {
+            made.changed |= cel::mutate(&snapshot, review, object, turns, data, seed, &mut account)?;
+            Ok(made)
+        });
+        account.tell(review, &snapshot);
+        made
     }
 
     fn validate(&self, review: &Review<'_>, data: &dyn Data) -> Verdict {
-        let (snapshot, seed) = (self.snapshot.load_full(), self.seed(review.now));
-        let mut verdict = judge::validate(&snapshot, review, data, seed);
-        cel::validate(&snapshot, review, data, seed, &mut verdict);
+        let (snapshot, seed, listener) = (self.snapshot.load_full(), self.seed(review.now), self.listener.load());
+        let mut account = Account::new(listener.as_deref(), review);
+        let mut verdict = judge::validate(&snapshot, review, data, seed, &mut account);
+        cel::validate(&snapshot, review, data, seed, &mut verdict, &mut account);
+        account.tell(review, &snapshot);
         verdict
     }
 

@@ -175,6 +175,11 @@ impl Snapshot {
         self.needs_roles |= self.policies.values().any(|it| it.names_roles);
     }
 
+    /// An exception by its names.
+    pub(crate) fn exception(&self, namespace: &str, name: &str) -> Option<&Exception> {
+        self.exceptions.get(&(namespace.to_owned(), name.to_owned())).map(AsRef::as_ref)
+    }
+
     /// Whether a policy in CEL may be about a resource.
     pub(crate) fn concerns_plural(&self, plural: &str) -> bool {
         self.plurals.contains(plural) || self.plurals.contains("*")

@@ -1,4 +1,7 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use expect_test::{Expect, expect};
 use eyot_model::kinds;
@@ -8,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Kyverno, Settings};
 
 fn engine(policies: &[Value]) -> Kyverno {
-    engine_with(Settings { exceptions: Some("*".to_owned()) }, policies)
+    engine_with(Settings { exceptions: Some("*".to_owned()), ..Settings::default() }, policies)
 }
 
 fn engine_with(settings: Settings, policies: &[Value]) -> Kyverno {
@@ -209,12 +212,67 @@ fn an_exception_counts_only_where_the_server_was_told_and_says_so() {
         (Some("security"), "exceptions count in \"security\" only"),
         (Some("n*"), ""),
     ] {
-        let settings = Settings { exceptions: counts_in.map(str::to_owned) };
+        let settings = Settings { exceptions: counts_in.map(str::to_owned), ..Settings::default() };
         let warnings = Kyverno::with(settings.clone()).check(&mut exception(), None, &Objects::new([])).unwrap();
         assert!(warnings.len() == usize::from(!told.is_empty()) && warnings.concat().contains(told), "{warnings:?}");
         let said = judged(&engine_with(settings, &[team("Enforce"), exception()]), &pod(json!({})), &Objects::new([]));
         assert_eq!(said.contains("blocked"), !told.is_empty(), "{said}");
     }
+}
+
+/// What is told of a request, and beside it whether it was refused.
+fn noted(policies: &[Value], object: &Value, dry_run: bool) -> String {
+    let events = "PolicyViolation,PolicyApplied,PolicySkipped".parse().unwrap();
+    let engine = engine_with(Settings { exceptions: Some("*".to_owned()), events }, policies);
+    let notes = Arc::new(Mutex::new(String::new()));
+    let heard = notes.clone();
+    engine.on_note(move |note| heard.lock().unwrap().push_str(&format!("{note}\n")));
+    let verdict = with_review(object, None, |review| {
+        let options = Options { dry_run, ..Options::default() };
+        engine.validate(&Review { options, ..*review }, &Objects::new([]))
+    });
+    let notes = notes.lock().unwrap().clone();
+    format!("{notes}refused: {}\n", !verdict.denials.is_empty())
+}
+
+#[test]
+fn what_became_of_a_request_is_told_once_it_is_known() {
+    let owner = policy("owner", "Audit", team("Audit")["spec"]["rules"][0].clone());
+    let (free, owned) = (pod(json!({})), pod(json!({"team": "a"})));
+    let all = [
+        noted(&[team("Enforce"), owner.clone()], &free, false),
+        noted(&[owner.clone()], &free, false),
+        noted(&[owner.clone()], &free, true),
+        noted(&[owner], &owned, false),
+        noted(&[team("Enforce"), exception()], &free, false),
+    ];
+    let why = "validation error: team is needed. rule rule failed at path /metadata/labels/team/";
+    let expected = expect![[r#"
+        kyverno-admission PolicyViolation ClusterPolicy/team (Resource Blocked): Pod n/p: [rule] fail (blocked); WHY
+        refused: true
+        kyverno-admission PolicyViolation ClusterPolicy/owner (Resource Passed): Pod n/p: [rule] fail; WHY
+        kyverno-admission PolicyViolation Pod/n/p (Resource Passed): policy owner/rule fail: WHY
+        refused: false
+        refused: false
+        kyverno-admission PolicyApplied ClusterPolicy/owner (Resource Passed): Pod n/p: pass
+        refused: false
+        kyverno-admission PolicySkipped PolicyException/n/e (Resource Passed): resource Pod/n/p was skipped from policy rule team/rule
+        kyverno-admission PolicySkipped ClusterPolicy/team (Resource Passed): resource Pod/n/p was skipped from rule rule due to policy exceptions n/e
+        refused: false
+    "#]];
+    expected.assert_eq(&all.concat().replace(why, "WHY"));
+}
+
+#[test]
+fn a_stored_object_that_breaks_a_rule_is_told_of_with_its_policy() {
+    let mut policy = team("Audit");
+    policy["metadata"]["uid"] = "9".into();
+    let (engine, object) = (engine(&[policy]), pod(json!({})));
+    let findings = engine.audit(&object, None, "2024-05-06T07:08:09Z".parse().unwrap(), &Objects::new([]));
+    let notes = engine.background().scanned(&object, &findings, &"PolicyViolation".parse().unwrap());
+    let told: Vec<(&str, &str)> = notes.iter().map(|it| (it.about.kind.as_str(), it.about.uid.as_str())).collect();
+    assert_eq!(told, [("ClusterPolicy", "9"), ("Pod", "")]);
+    assert!(notes.iter().all(|it| it.component.as_str() == "kyverno-scan" && it.reason.severity() == "Warning"));
 }
 
 #[test]
