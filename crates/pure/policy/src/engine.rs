@@ -84,6 +84,21 @@ pub struct Finding {
     pub details: Value,
 }
 
+/// Something that a policy does by itself once it is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Power {
+    /// `create`, `delete`, …, or `*` for all.
+    pub verb: &'static str,
+    /// API group, or `*` for all.
+    pub group: String,
+    /// Plural, or `*` for all.
+    pub resource: String,
+    /// Empty for all namespaces, and for kinds without.
+    pub namespace: String,
+    /// The policy's field that asks for it.
+    pub field: String,
+}
+
 /// An engine of policies. One object of it serves all requests at once.
 ///
 /// The server calls [`check`](Engine::check) before it stores an object that the engine [`governs`](Engine::governs), and
@@ -111,6 +126,12 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// Everything that is wrong with it, by field path.
     fn check(&self, object: &mut Value, old: Option<&Value>, data: &dyn Data) -> Result<Vec<String>, Vec<Cause>>;
+
+    /// What a checked object would do by itself, with the rights of the server. Whoever writes it must be allowed all of it.
+    fn powers(&self, object: &Value, data: &dyn Data) -> Vec<Power> {
+        let _ = (object, data);
+        Vec::new()
+    }
 
     /// Definitions that an object brings along, such as the kind of a template's constraints. They are written right after
     /// it, owned by it, and go with it.

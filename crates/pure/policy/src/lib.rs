@@ -16,7 +16,7 @@ pub mod rule;
 mod turns;
 
 pub use data::{Authorizer, Data, DataError, Decision, Look};
-pub use engine::{Denial, Engine, Finding, Mutation, Outcome, Verdict};
+pub use engine::{Denial, Engine, Finding, Mutation, Outcome, Power, Verdict};
 pub use objects::Objects;
 pub use review::{Operation, Options, Review, User, between};
 pub use turns::Turns;

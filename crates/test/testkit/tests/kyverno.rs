@@ -343,3 +343,51 @@ async fn policies_in_cel_make_and_change_objects_and_labels_delete_them() {
     })
     .await;
 }
+
+const AUTHOR: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: author, namespace: default}
+rules:
+- {apiGroups: [kyverno.io], resources: [policies], verbs: [create, get, patch, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: author, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: author}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: eve}]
+"#;
+
+const BY_EVE: &str = r#"
+apiVersion: kyverno.io/v1
+kind: Policy
+metadata: {name: defaults, namespace: default}
+spec:
+  rules:
+  - name: defaults
+    match: {any: [{resources: {kinds: [Secret]}}]}
+    generate: {apiVersion: v1, kind: ConfigMap, name: made, namespace: default, data: {data: {a: b}}}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_a_policy_do_what_they_may_not() {
+    with_node(async |node| {
+        node.apply_text(AUTHOR).await?;
+        let as_eve = ["--as=eve", "-n", "default", "apply", "-f", "-"];
+        let refused = node.kubectl_stdin(&as_eve, BY_EVE).await?;
+        let words =
+            "spec.rules[0].generate: the server would create configmaps in namespace \"default\" for this policy";
+        assert!(refused.code != 0 && refused.stderr.contains(words), "{}", refused.stderr);
+        let more = "rules:\n- {apiGroups: [\"\"], resources: [configmaps], verbs: [create]}";
+        node.apply_text(&AUTHOR.replacen("rules:", more, 1)).await?;
+        let taken = node.kubectl_stdin(&as_eve, BY_EVE).await?;
+        assert_eq!(taken.code, 0, "{}", taken.stderr);
+        node.kubectl(&["create", "secret", "generic", "trigger"]).await?;
+        eventually("an object is generated", SOON, async || {
+            ensure!(node.kubectl(&["get", "configmap", "made", "-o", "jsonpath={.data.a}"]).await? == "b");
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}

@@ -16,6 +16,7 @@ mod definitions;
 mod judge;
 mod lookup;
 mod message;
+mod powers;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ use std::sync::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use eyot_model::{meta, status::Cause};
-use eyot_policy::{Data, Denial, Engine, Finding, Mutation, Operation, Review, Turns, Verdict};
+use eyot_policy::{Data, Denial, Engine, Finding, Mutation, Operation, Power, Review, Turns, Verdict};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -158,6 +159,10 @@ impl Engine for Kyverno {
             warnings.extend(self.uncounted(meta::namespace(object).unwrap_or_default()));
         }
         Ok(warnings)
+    }
+
+    fn powers(&self, object: &Value, data: &dyn Data) -> Vec<Power> {
+        powers::powers(object, &data.kinds())
     }
 
     fn put(&self, object: &Value) {

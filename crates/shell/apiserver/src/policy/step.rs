@@ -6,9 +6,10 @@ use std::sync::Arc;
 use eyot_model::{
     kinds::Kind,
     meta,
+    rbac::{Ask, Resource},
     status::{ApiError, Cause, CauseReason},
 };
-use eyot_policy::{Denial, Engine, Options as How, Review, User};
+use eyot_policy::{Denial, Engine, Options as How, Power, Review, User};
 use eyot_store::Key;
 use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use super::{Live, guarded};
 use crate::{
+    access,
     admit::{self, Admitted, Attempt, Mutate, Operation, Options, Validate},
     object,
     server::Shared,
@@ -209,6 +211,32 @@ pub(crate) fn check(
         let checked = guarded(engine, || engine.check(object, attempt.old, &data))?;
         let warnings = checked.map_err(|causes| ApiError::invalid(attempt.kind, attempt.name, causes))?;
         admitted.warnings.extend(warnings);
+        entitled(server, attempt, object, engine)?;
     }
     Ok(())
+}
+
+/// Refuses a policy that would do by itself what its writer may not.
+fn entitled(server: &Shared, attempt: &Attempt<'_>, object: &Value, engine: &Arc<dyn Engine>) -> Result<(), ApiError> {
+    let is_new = attempt.old.is_none_or(|old| old.get("spec") != object.get("spec"));
+    if !is_new || attempt.identity.is_master() {
+        return Ok(());
+    }
+    for power in guarded(engine, || engine.powers(object, &Live(server)))? {
+        let Power { verb, group, resource, namespace, field } = &power;
+        let ask = Resource { verb, group, resource, namespace, ..Resource::default() };
+        if !access::may(server, attempt.identity, &Ask::Resource(ask)) {
+            let (user, place) = (&attempt.identity.user, place(namespace));
+            let what = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
+            let why = format!(
+                "{field}: the server would {verb} {what} {place} for this policy, and its author, user {user:?}, may not"
+            );
+            return Err(ApiError::forbidden(attempt.kind, attempt.name, &why));
+        }
+    }
+    Ok(())
+}
+
+fn place(namespace: &str) -> String {
+    if namespace.is_empty() { "anywhere".to_owned() } else { format!("in namespace {namespace:?}") }
 }
