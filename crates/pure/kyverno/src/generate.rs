@@ -70,12 +70,23 @@ pub mod label {
     pub const TRIGGER_UID: &str = "generate.kyverno.io/trigger-uid";
     /// Marks a copy.
     pub const CLONE_SOURCE: &str = "generate.kyverno.io/clone-source";
-    /// Identity of what an expression copied.
+    /// Identity of what was copied.
     pub const SOURCE_UID: &str = "generate.kyverno.io/source-uid";
+}
+
+/// Labels and annotations are texts, whatever a variable came to.
+fn as_texts(object: &mut Value) {
+    for place in ["/metadata/labels", "/metadata/annotations"] {
+        let all = object.pointer_mut(place).and_then(Value::as_object_mut);
+        for (_, value) in all.into_iter().flatten().filter(|it| it.1.is_number() || it.1.is_boolean()) {
+            *value = value.to_string().into();
+        }
+    }
 }
 
 /// Says on an object who made it (policy, its namespace, rule), and for which trigger.
 pub(crate) fn mark(object: &mut Value, [policy, namespace, rule]: [&str; 3], trigger: &Value) {
+    as_texts(object);
     if !object["metadata"]["labels"].is_object() {
         object["metadata"]["labels"] = json!({});
     }
@@ -253,6 +264,9 @@ impl Maker<'_, '_> {
         }
         self.label(&mut object);
         object["metadata"]["labels"][label::CLONE_SOURCE] = "".into();
+        if let Some(uid) = metadata["uid"].as_str() {
+            object["metadata"]["labels"][label::SOURCE_UID] = uid.into();
+        }
         Made { object, source: Some(place), synchronize: self.synchronize }
     }
 

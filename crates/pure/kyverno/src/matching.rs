@@ -192,6 +192,12 @@ impl Match {
         nested.chain(&self.resources.kinds)
     }
 
+    /// Whether a filter asks for an operation in so many words.
+    pub(crate) fn names_operation(&self, operation: &str) -> bool {
+        let nested = self.any.iter().chain(&self.all).flat_map(|it| &it.resources.operations);
+        nested.chain(&self.resources.operations).any(|it| it == operation)
+    }
+
     /// Whether a filter is about every kind.
     pub fn has_any_kind(&self) -> bool {
         let nested = self.any.iter().chain(&self.all).any(|it| it.resources.kinds.is_empty());

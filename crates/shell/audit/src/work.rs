@@ -1,7 +1,7 @@
 //! Takes events one by one and does what policies want done about them. Entry point: [`Worker::follow`].
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -135,8 +135,10 @@ impl Worker {
     }
 
     async fn remove(&self, generator: &Generator, more: Option<(&str, &str)>, wanted: &[Made]) {
+        // What an earlier run made is of the kinds that the rule names, or of none that is known any more.
+        let kinds: BTreeSet<_> = self.made.iter().chain(&generator.products).collect();
         let kinds =
-            self.made.iter().filter_map(|(api_version, kind)| generate::resource(api_version, kind, &*self.look));
+            kinds.into_iter().filter_map(|(api_version, kind)| generate::resource(api_version, kind, &*self.look));
         let kinds: Vec<(ApiResource, bool)> = kinds.collect();
         if let Err(error) = generate::remove_for(&self.client, &kinds, generator, more, wanted).await {
             tracing::warn!(error, policy = generator.policy, rule = generator.rule, "removing what was generated");
@@ -231,7 +233,7 @@ impl Worker {
             // What goes with its trigger stays away.
             Some(it) if it["metadata"]["deletionTimestamp"].is_string() => {}
             Some(it) if is_new => drop(self.work(generator, &it, false).await),
-            None if is_known && !is_new && !uid.is_empty() => {
+            None if is_known && !is_new && !uid.is_empty() && !generator.on_delete => {
                 self.remove(generator, Some((label::TRIGGER_UID, uid)), &[]).await
             }
             _ => {}
@@ -248,14 +250,14 @@ impl Worker {
             if generator.synchronize && !generator.changes {
                 self.remove_all(generator, object).await;
             }
-            if is_gone && !generator.plurals.is_empty() {
+            if is_gone && generator.on_delete {
                 self.work(generator, object, true).await;
             }
         }
         // Nor does a copy outlive what it was copied from.
         for at in kind.sources.iter().filter(|_| is_gone) {
             let generator = &plan.generators[*at];
-            if !generator.plurals.is_empty() && self.reads(generator, object) {
+            if self.reads(generator, object) {
                 self.remove(generator, Some((label::SOURCE_UID, uid)), &[]).await;
             }
         }

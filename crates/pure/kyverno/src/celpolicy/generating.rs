@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     CelException, GENERATING,
     exception::{Excused, excused},
+    is_about_deletes,
     template::Template,
 };
 use crate::{
@@ -39,6 +40,8 @@ pub(crate) struct CelGenerator {
     pub(crate) synchronize: bool,
     /// Whether what it made outlives the policy.
     pub(crate) orphans: bool,
+    /// Whether it is about triggers that are deleted.
+    pub(crate) on_delete: bool,
 }
 
 /// One of the things to do for a trigger.
@@ -118,6 +121,7 @@ impl CelGenerator {
             existing: enabled("generateExisting", false),
             synchronize: enabled("synchronize", false),
             orphans: enabled("orphanDownstreamOnPolicyDelete", false),
+            on_delete: is_about_deletes(spec),
             policy,
         }
     }

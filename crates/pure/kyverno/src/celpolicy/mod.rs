@@ -76,6 +76,13 @@ impl Role {
     }
 }
 
+/// Whether a policy is about objects that are deleted.
+fn is_about_deletes(spec: &Value) -> bool {
+    let rules = meta::list(spec.pointer("/matchConstraints/resourceRules"));
+    let mut operations = rules.iter().flat_map(|it| meta::list(it.get("operations")));
+    operations.any(|it| it == "DELETE" || it == "*")
+}
+
 /// What follows from a demand that is not met.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Actions {
@@ -107,6 +114,8 @@ pub(crate) struct CelPolicy {
     pub(crate) forms: Vec<Policy>,
     /// How it changes objects that are there, if it does.
     pub(crate) existing: Option<Existing>,
+    /// Whether it is about objects that are deleted.
+    pub(crate) on_delete: bool,
 }
 
 impl CelPolicy {
@@ -134,6 +143,7 @@ impl CelPolicy {
             background: enabled("background"),
             forms: forms.map(|it| Policy::compile(&it, mutates, language)).collect(),
             existing: Existing::compile(object).filter(|_| mutates),
+            on_delete: is_about_deletes(spec),
         })
     }
 

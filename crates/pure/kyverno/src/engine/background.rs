@@ -45,17 +45,17 @@ pub(super) fn audit(
             policy.validate(request, context, &snapshot.all_exceptions)
         };
         let namespace = namespace.cloned().unwrap_or_default();
-        for result in with_request(snapshot, object, &namespace, now, data, seed, judge) {
+        for result in with_request(snapshot, (object, "CREATE"), &namespace, now, data, seed, judge) {
             findings.push(finding(policy, result, &namespace));
         }
     }
     findings
 }
 
-/// Runs something on an object as if it were created now, by nobody.
+/// Runs something on an object as if this were done to it now, by nobody. One that is deleted is seen as what it was.
 fn with_request<T>(
     snapshot: &Snapshot,
-    object: &Value,
+    (object, operation): (&Value, &str),
     namespace: &Value,
     now: Timestamp,
     data: &dyn Data,
@@ -69,12 +69,12 @@ fn with_request<T>(
         "kind": { "group": group, "version": version, "kind": kind },
         "name": text("/metadata/name"),
         "namespace": text("/metadata/namespace"),
-        "operation": "CREATE",
+        "operation": operation,
     });
     let request = Request {
         object,
-        old: None,
-        operation: "CREATE",
+        old: (operation == "DELETE").then_some(object),
+        operation,
         group,
         version,
         kind,
@@ -187,6 +187,8 @@ pub struct Generator {
     pub products: Vec<(String, String)>,
     /// Whether it changes objects instead of making some.
     pub changes: bool,
+    /// Whether a trigger that is deleted may be its business, and not only that it is gone.
+    pub on_delete: bool,
     /// Whether it changes the same objects whatever triggers it.
     pub same_for_all: bool,
 }
@@ -303,7 +305,8 @@ impl Background {
             Demand::Cel(policy) => return work::deletes(&self.snapshot, policy, object, namespace, now, data),
         };
         let run = |request: &Request<'_>, context: &mut Context<'_>| cleanup::takes(policy, request, context);
-        with_request(&self.snapshot, object, namespace, now, data, now.as_nanosecond() as u64, run)
+        let seed = now.as_nanosecond() as u64;
+        with_request(&self.snapshot, (object, "CREATE"), namespace, now, data, seed, run)
     }
 
     /// All rules that work in the background.
@@ -338,10 +341,13 @@ impl Background {
                     kinds: rule.matches.kinds().map(|it| it.as_str().to_owned()).collect(),
                     existing,
                     synchronize: generate.is_some_and(|it| it.synchronize),
-                    orphans: generate.is_some_and(|it| it.orphan_downstream_on_policy_delete),
+                    // As in Kyverno, what was copied by name stays when the rule goes, and lists of it do not.
+                    orphans: generate.is_some_and(|it| it.orphan_downstream_on_policy_delete)
+                        || patterns.iter().any(|it| it.clone.is_some()),
                     sources: clones.map(own).chain(listed.iter().cloned()).collect(),
                     products: patterns.iter().map(own).filter(|it| !it.1.is_empty()).chain(listed).collect(),
                     changes,
+                    on_delete: rule.matches.names_operation("DELETE"),
                     same_for_all: false,
                 });
             }
@@ -362,7 +368,7 @@ impl Background {
         if generator.of.0 != GROUP {
             return work::work(&self.snapshot, generator, (trigger, is_gone), namespace, now, data);
         }
-        if is_gone {
+        if is_gone && !generator.on_delete {
             return None;
         }
         let policy = self.snapshot.policies.values().find(|it| it.key() == generator.policy)?;
@@ -374,7 +380,8 @@ impl Background {
             }
             false => policy.generate(request, context, &self.snapshot.all_exceptions),
         };
-        let results = with_request(&self.snapshot, trigger, namespace, now, data, seed, run);
+        let operation = if is_gone { "DELETE" } else { "CREATE" };
+        let results = with_request(&self.snapshot, (trigger, operation), namespace, now, data, seed, run);
         let result = results.into_iter().find(|it| it.rule == generator.rule)?;
         if result.status == Status::Skip {
             return None;

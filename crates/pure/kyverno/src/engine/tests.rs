@@ -412,6 +412,46 @@ fn rules_that_generate_say_what_they_make() {
     assert_eq!(work.made[0].object["metadata"]["labels"]["generate.kyverno.io/trigger-uid"], "1");
 }
 
+#[test]
+fn a_trigger_that_is_deleted_makes_objects_where_the_rule_says_so() {
+    let of = |operations: Value| {
+        let mut rule = policy(
+            "farewell",
+            "Audit",
+            json!({"generate": {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "namespace": "n",
+                "data": {"metadata": {"labels": {"length": "{{ length(request.object.metadata.name) }}"}},
+                    "data": {"name": "{{ request.object.metadata.name }}"}}}}),
+        );
+        rule["spec"]["rules"][0]["match"] =
+            json!({"any": [{"resources": {"kinds": ["Namespace"], "operations": operations}}]});
+        let background = engine(&[rule]).background();
+        let [generator] = background.generators().try_into().unwrap();
+        let trigger = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "uid": "1"}});
+        let now = "2024-05-06T07:08:09Z".parse().unwrap();
+        [false, true].map(|is_gone| {
+            let work = background.work(&generator, (&trigger, is_gone), &Value::Null, now, &Objects::new([]));
+            work.map(|it| it.made[0].object.clone())
+        })
+    };
+    let [there, gone] = of(json!(["DELETE"]));
+    assert!(there.is_none());
+    let gone = gone.unwrap();
+    assert_eq!(gone["data"]["name"], "team");
+    // Labels are texts, whatever their expressions come to.
+    assert_eq!(gone["metadata"]["labels"]["length"], "4");
+    assert!(matches!(of(json!(["CREATE"])), [Some(_), None]));
+}
+
+#[test]
+fn what_is_copied_by_name_outlives_its_rule_and_knows_its_source() {
+    let copied = json!({"generate": {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "namespace": "team",
+        "synchronize": true, "clone": {"name": "source", "namespace": "team"}}});
+    let background = engine(&[of_team(copied.clone())]).background();
+    assert!(background.generators()[0].orphans);
+    let work = works(of_team(copied), &[config_map("team", "source")]);
+    assert_eq!(work.made[0].object["metadata"]["labels"]["generate.kyverno.io/source-uid"], "source");
+}
+
 /// A rule about ConfigMaps in a policy of the namespace `team`.
 fn of_team(rule: Value) -> Value {
     let mut policy = policy("p", "Audit", rule);

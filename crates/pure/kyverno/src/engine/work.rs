@@ -37,6 +37,7 @@ pub(super) fn generators(snapshot: &Snapshot) -> Vec<Generator> {
         sources: Vec::new(),
         products: Vec::new(),
         changes: false,
+        on_delete: it.on_delete,
         same_for_all: false,
     });
     let changed = snapshot.cel.values().filter(|it| it.existing.is_some()).map(|it| Generator {
@@ -51,6 +52,7 @@ pub(super) fn generators(snapshot: &Snapshot) -> Vec<Generator> {
         sources: Vec::new(),
         products: Vec::new(),
         changes: true,
+        on_delete: it.on_delete,
         same_for_all: it.existing.as_ref().is_some_and(|it| it.listing.is_none()),
     });
     made.chain(changed).collect()
