@@ -328,6 +328,15 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
+    /// An expression that may hold variables, which come to a text.
+    fn substituted_path(&mut self, name: &str, path: &str) -> Result<String, String> {
+        match variables::substitute(self, &path.into()) {
+            Ok(Value::String(it)) => Ok(it),
+            Ok(_) => Err(format!("jmespath value must be a string {name} {path}")),
+            Err(why) => Err(why.to_string()),
+        }
+    }
+
     fn variable(
         &mut self,
         name: &str,
@@ -335,7 +344,7 @@ impl<'a> Context<'a> {
         path: Option<&str>,
         default: Option<&Value>,
     ) -> Result<Value, String> {
-        let path = path.filter(|it| !it.is_empty()).map(|it| self.substituted_text(it)).transpose()?;
+        let path = path.filter(|it| !it.is_empty()).map(|it| self.substituted_path(name, it)).transpose()?;
         let default = match default {
             Some(it) => variables::substitute(self, it).map_err(|it| it.to_string())?,
             None => Value::Null,
