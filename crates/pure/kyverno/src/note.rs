@@ -321,7 +321,7 @@ mod tests {
     fn reasons_are_named_or_none() {
         let reasons: Reasons = "PolicyViolation, PolicyError".parse().unwrap();
         assert!(reasons.has(Reason::Error) && !reasons.has(Reason::Applied));
-        assert_eq!("none".parse(), Ok(Reasons::default()));
+        assert_eq!("none".parse::<Reasons>(), Ok(Reasons::default()));
         assert!("PolicyViolation,Oops".parse::<Reasons>().unwrap_err().starts_with("\"Oops\" is none of"));
     }
 }
