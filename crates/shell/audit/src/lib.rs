@@ -13,6 +13,7 @@ mod generate;
 mod pages;
 mod plan;
 mod report;
+mod seen;
 mod sweep;
 mod ttl;
 mod violations;

@@ -7,10 +7,10 @@ use std::{
 };
 
 use eyot_kyverno::{
-    Generator, Kyverno, Work,
+    Background, Generator, Kyverno, Work,
     generate::{Made, label},
 };
-use eyot_policy::{Engine, Finding, Look};
+use eyot_policy::{Engine, Finding, Look, Operation};
 use futures::{StreamExt, stream::SelectAll};
 use jiff::Timestamp;
 use kube::{
@@ -28,6 +28,7 @@ use crate::{
     generate,
     plan::{Kind, Learned, Plan, PolicyKey, key_of},
     report,
+    seen::Seen,
 };
 
 /// Reports whose content is remembered, so that the same one is not written again.
@@ -56,6 +57,8 @@ pub(crate) struct Worker {
     is_stale: bool,
     /// Versions that rules wrote themselves, by identity: these lead to no further work.
     own: HashMap<String, String>,
+    /// What triggers were like.
+    seen: Seen,
     /// Rules that had their turn since the watches began, and would do the same for every trigger that was there.
     done: HashSet<usize>,
     /// Until when there was a watch, and for which rules.
@@ -75,6 +78,7 @@ impl Worker {
             learned: HashMap::new(),
             is_stale: false,
             own: HashMap::new(),
+            seen: Seen::default(),
             done: HashSet::new(),
             left: None,
         }
@@ -89,6 +93,7 @@ impl Worker {
     pub(crate) async fn follow(&mut self, plan: &Plan) {
         self.is_stale = false;
         self.done.clear();
+        self.seen.clear();
         self.retire(plan).await;
         if plan.kinds.is_empty() {
             return std::future::pending().await;
@@ -163,6 +168,10 @@ impl Worker {
                 self.report(&object).await;
             }
             let is_own = self.is_own(&object);
+            let operation = match kind.triggers.is_empty() {
+                true => Operation::Create,
+                false => self.seen.note(&object, is_new),
+            };
             for at in &kind.triggers {
                 let generator = &plan.generators[*at];
                 let is_due = is_new || generator.existing || self.is_younger(&object, generator);
@@ -170,7 +179,7 @@ impl Worker {
                 if is_due
                     && !again
                     && !(is_own && generator.changes)
-                    && self.work(generator, &object, false).await
+                    && self.work(generator, &object, operation).await
                     && generator.same_for_all
                 {
                     self.done.insert(*at);
@@ -232,7 +241,7 @@ impl Worker {
         match trigger {
             // What goes with its trigger stays away.
             Some(it) if it["metadata"]["deletionTimestamp"].is_string() => {}
-            Some(it) if is_new => drop(self.work(generator, &it, false).await),
+            Some(it) if is_new => drop(self.work(generator, &it, Operation::Create).await),
             None if is_known && !is_new && !uid.is_empty() && !generator.on_delete => {
                 self.remove(generator, Some((label::TRIGGER_UID, uid)), &[]).await
             }
@@ -245,13 +254,14 @@ impl Worker {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         // The report goes with its owner.
         self.reports.remove(uid);
+        self.seen.forget(object);
         for at in &kind.triggers {
             let generator = &plan.generators[*at];
             if generator.synchronize && !generator.changes {
                 self.remove_all(generator, object).await;
             }
             if is_gone && generator.on_delete {
-                self.work(generator, object, true).await;
+                self.work(generator, object, Operation::Delete).await;
             }
         }
         // Nor does a copy outlive what it was copied from.
@@ -312,17 +322,31 @@ impl Worker {
         }
     }
 
-    /// Does what a rule wants for a trigger, which is gone where `is_gone`; returns whether it is about that at all.
-    async fn work(&mut self, generator: &Generator, trigger: &Value, is_gone: bool) -> bool {
-        let background = self.kyverno.background();
-        let mut work: Option<Work> = None;
+    /// What a rule wants for a trigger to which something is done.
+    fn wanted(&self, background: &Background, generator: &Generator, trigger: &Value, done: Operation) -> Option<Work> {
+        let mut work = None;
         self.look.look(&mut |data| {
             let namespace = namespace_of(trigger, data).unwrap_or_default();
-            work = background.work(generator, (trigger, is_gone), &namespace, Timestamp::now(), data);
+            work = background.work(generator, (trigger, done), &namespace, Timestamp::now(), data);
         });
+        work
+    }
+
+    /// Does what a rule wants for a trigger to which something is done; returns whether it is about that at all.
+    async fn work(&mut self, generator: &Generator, trigger: &Value, done: Operation) -> bool {
+        let background = self.kyverno.background();
+        let (is_gone, is_cel) = (done == Operation::Delete, !generator.plurals.is_empty());
+        let mut work = self.wanted(&background, generator, trigger, done);
+        if work.is_none() && done == Operation::Update && !is_cel {
+            // What follows from that an object is there holds on.
+            work = self.wanted(&background, generator, trigger, Operation::Create);
+        }
         let (policy, rule) = (&generator.policy, &generator.rule);
         let Some(work) = work else {
-            if generator.synchronize && !generator.changes && !is_gone {
+            let may_remove = generator.synchronize && !generator.changes && !is_gone;
+            // A rule that is about changes only says nothing of what is just there.
+            let waits = || self.wanted(&background, generator, trigger, Operation::Update).is_some();
+            if may_remove && (is_cel || !waits()) {
                 self.remove_all(generator, trigger).await;
             }
             return false;
@@ -331,7 +355,6 @@ impl Worker {
             tracing::warn!(error, policy, rule, "a policy cannot do its work in the background");
             self.recorder.tell(background.failed(generator, trigger, error));
         }
-        let is_cel = !generator.plurals.is_empty();
         for made in &work.made {
             let text = |field: &str| made.object[field].as_str().unwrap_or_default().to_owned();
             self.made.insert((text("apiVersion"), text("kind")));
@@ -410,7 +433,7 @@ impl Worker {
                 object["kind"] = kind.resource.kind.clone().into();
                 let generator = &plan.generators[at];
                 if generator.existing || self.is_younger(&object, generator) {
-                    self.work(generator, &object, false).await;
+                    self.work(generator, &object, Operation::Create).await;
                 }
             }
         }

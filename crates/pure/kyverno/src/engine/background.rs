@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use eyot_model::kinds::Kind;
-use eyot_policy::{Data, Finding, Outcome};
+use eyot_policy::{Data, Finding, Operation, Outcome};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -356,15 +356,16 @@ impl Background {
         all
     }
 
-    /// What one rule makes of a trigger, which is gone where `is_gone`; nothing where the rule is not about it.
+    /// What one rule makes of a trigger to which something is done; nothing where the rule is not about it.
     pub fn work(
         &self,
         generator: &Generator,
-        (trigger, is_gone): (&Value, bool),
+        (trigger, done): (&Value, Operation),
         namespace: &Value,
         now: Timestamp,
         data: &dyn Data,
     ) -> Option<Work> {
+        let is_gone = done == Operation::Delete;
         if generator.of.0 != GROUP {
             return work::work(&self.snapshot, generator, (trigger, is_gone), namespace, now, data);
         }
@@ -380,8 +381,7 @@ impl Background {
             }
             false => policy.generate(request, context, &self.snapshot.all_exceptions),
         };
-        let operation = if is_gone { "DELETE" } else { "CREATE" };
-        let results = with_request(&self.snapshot, (trigger, operation), namespace, now, data, seed, run);
+        let results = with_request(&self.snapshot, (trigger, done.as_str()), namespace, now, data, seed, run);
         let result = results.into_iter().find(|it| it.rule == generator.rule)?;
         if result.status == Status::Skip {
             return None;

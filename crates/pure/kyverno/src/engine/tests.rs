@@ -406,14 +406,15 @@ fn rules_that_generate_say_what_they_make() {
     assert_eq!((generator.policy.as_str(), generator.kinds.as_slice()), ("quota", ["Namespace".to_owned()].as_slice()));
     let trigger = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "uid": "1"}});
     let now = "2024-05-06T07:08:09Z".parse().unwrap();
-    let work = background.work(&generator, (&trigger, false), &Value::Null, now, &Objects::new([])).unwrap();
+    let work =
+        background.work(&generator, (&trigger, Operation::Create), &Value::Null, now, &Objects::new([])).unwrap();
     assert_eq!(work.made[0].object["metadata"]["namespace"], "team");
     assert_eq!(work.made[0].object["data"], json!({"a": "b"}));
     assert_eq!(work.made[0].object["metadata"]["labels"]["generate.kyverno.io/trigger-uid"], "1");
 }
 
 #[test]
-fn a_trigger_that_is_deleted_makes_objects_where_the_rule_says_so() {
+fn what_is_done_to_a_trigger_makes_objects_where_the_rule_says_so() {
     let of = |operations: Value| {
         let mut rule = policy(
             "farewell",
@@ -428,18 +429,20 @@ fn a_trigger_that_is_deleted_makes_objects_where_the_rule_says_so() {
         let [generator] = background.generators().try_into().unwrap();
         let trigger = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "uid": "1"}});
         let now = "2024-05-06T07:08:09Z".parse().unwrap();
-        [false, true].map(|is_gone| {
-            let work = background.work(&generator, (&trigger, is_gone), &Value::Null, now, &Objects::new([]));
+        [Operation::Create, Operation::Update, Operation::Delete].map(|done| {
+            let work = background.work(&generator, (&trigger, done), &Value::Null, now, &Objects::new([]));
             work.map(|it| it.made[0].object.clone())
         })
     };
-    let [there, gone] = of(json!(["DELETE"]));
-    assert!(there.is_none());
+    let [there, changed, gone] = of(json!(["DELETE"]));
+    assert!(there.is_none() && changed.is_none());
     let gone = gone.unwrap();
     assert_eq!(gone["data"]["name"], "team");
     // Labels are texts, whatever their expressions come to.
     assert_eq!(gone["metadata"]["labels"]["length"], "4");
-    assert!(matches!(of(json!(["CREATE"])), [Some(_), None]));
+    assert!(matches!(of(json!(["CREATE"])), [Some(_), None, None]));
+    assert!(matches!(of(json!(["UPDATE"])), [None, Some(_), None]));
+    assert!(matches!(of(json!([])), [Some(_), Some(_), None]));
 }
 
 #[test]
@@ -471,7 +474,7 @@ fn works(policy: Value, stored: &[Value]) -> super::Work {
     let [generator] = background.generators().try_into().unwrap();
     let now = "2024-05-06T07:08:09Z".parse().unwrap();
     let data = Objects::new(stored.iter().cloned());
-    background.work(&generator, (&config_map("team", "trigger"), false), &Value::Null, now, &data).unwrap()
+    background.work(&generator, (&config_map("team", "trigger"), Operation::Create), &Value::Null, now, &data).unwrap()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What policies in CEL do in the background.
 
-use eyot_policy::{Engine, Objects};
+use eyot_policy::{Engine, Objects, Operation};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -33,7 +33,8 @@ fn store(objects: &[Value]) -> Objects {
 fn worked(policy: &Value, trigger: &Value, is_gone: bool, objects: &[Value]) -> Option<Work> {
     let background = engine(policy).background();
     let [generator] = background.generators().try_into().unwrap();
-    background.work(&generator, (trigger, is_gone), &Value::Null, now(), &store(objects))
+    let done = if is_gone { Operation::Delete } else { Operation::Create };
+    background.work(&generator, (trigger, done), &Value::Null, now(), &store(objects))
 }
 
 fn namespace(name: &str) -> Value {
