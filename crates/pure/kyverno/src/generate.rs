@@ -74,6 +74,12 @@ pub mod label {
     pub const SOURCE_UID: &str = "generate.kyverno.io/source-uid";
 }
 
+/// Whether a rule made an object.
+pub(crate) fn is_made(object: &Value) -> bool {
+    let labels = &object["metadata"]["labels"];
+    labels[label::MANAGED_BY] == label::KYVERNO && labels[label::POLICY].is_string()
+}
+
 /// Labels and annotations are texts, whatever a variable came to.
 fn as_texts(object: &mut Value) {
     for place in ["/metadata/labels", "/metadata/annotations"] {

@@ -143,9 +143,8 @@ pub struct Rule {
     /// Signatures of images.
     #[serde(default)]
     pub verify_images: Vec<Value>,
-    /// Whether requests of background controllers are left alone.
-    #[serde(default, rename = "skipBackgroundRequests")]
-    pub _skip_background_requests: Option<bool>,
+    /// Whether a trigger that a rule made leads to nothing further, as it does unless this is false.
+    pub skip_background_requests: Option<bool>,
     /// What reports say in addition.
     #[serde(default)]
     pub report_properties: Map<String, Value>,

@@ -14,7 +14,7 @@ use crate::{
     Cleanup, Component, Note, Policy, Reasons, Reference, Request, RuleResult, Status,
     cleanup::{self, Demand},
     context::Context,
-    generate::Made,
+    generate::{self, Made},
     jmespath::Env,
     matching::KindPattern,
     note::Meeting,
@@ -373,6 +373,10 @@ impl Background {
             return None;
         }
         let policy = self.snapshot.policies.values().find(|it| it.key() == generator.policy)?;
+        let rule = policy.rules.iter().map(|it| &it.rule).find(|it| it.name == generator.rule)?;
+        if rule.generate.is_some() && generate::is_made(trigger) && rule.skip_background_requests != Some(false) {
+            return None;
+        }
         let seed = now.as_nanosecond() as u64;
         let run = |request: &Request<'_>, context: &mut Context<'_>| match generator.changes {
             true => {

@@ -446,6 +446,23 @@ fn what_is_done_to_a_trigger_makes_objects_where_the_rule_says_so() {
 }
 
 #[test]
+fn what_a_rule_made_makes_nothing_further_unless_the_rule_says_so() {
+    let of = |skips: Value| {
+        let mut policy = of_team(json!({"generate": {"apiVersion": "v1", "kind": "ConfigMap", "name": "c",
+            "namespace": "team", "data": {}}}));
+        policy["spec"]["rules"][0]["skipBackgroundRequests"] = skips;
+        let background = engine(&[policy]).background();
+        let [generator] = background.generators().try_into().unwrap();
+        let mut trigger = config_map("team", "trigger");
+        trigger["metadata"]["labels"] =
+            json!({"app.kubernetes.io/managed-by": "kyverno", "generate.kyverno.io/policy-name": "other"});
+        let now = "2024-05-06T07:08:09Z".parse().unwrap();
+        background.work(&generator, (&trigger, Operation::Create), &Value::Null, now, &Objects::new([])).is_some()
+    };
+    assert!(!of(Value::Null) && !of(true.into()) && of(false.into()));
+}
+
+#[test]
 fn what_is_copied_by_name_outlives_its_rule_and_knows_its_source() {
     let copied = json!({"generate": {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "namespace": "team",
         "synchronize": true, "clone": {"name": "source", "namespace": "team"}}});
