@@ -36,7 +36,9 @@ impl Seen {
 
     /// Takes note that an object is gone.
     pub(crate) fn forget(&mut self, object: &Value) {
-        meta::uid(object).map(|it| self.hashes.remove(it));
+        if let Some(uid) = meta::uid(object) {
+            self.hashes.remove(uid);
+        }
     }
 
     /// Forgets everything: what is there is about to be found again.
