@@ -288,11 +288,20 @@ impl Worker {
         let mut policy = None;
         self.look.look(&mut |data| {
             let (group, version, kind) = (generator.of.0, generator.of.1, generator.of.2.as_str());
-            let found = data.get((group, version, kind), namespace, name).ok().flatten();
-            policy = found.and_then(|it| created(&it));
+            policy = data.get((group, version, kind), namespace, name).ok().flatten();
         });
-        // Times are of whole seconds: what came in the same one counts as after it.
-        matches!((created(object), policy), (Some(object), Some(policy)) if object >= policy)
+        let Some(policy) = policy else { return false };
+        match (created(object), created(&policy)) {
+            // Times are of whole seconds. Within one versions tell, as long as the policy has that of its beginning;
+            // what cannot be told came after it.
+            (Some(object_at), Some(policy_at)) if object_at == policy_at => {
+                let version = |it: &Value| it["metadata"]["resourceVersion"].as_str()?.parse::<u64>().ok();
+                let began = version(&policy).filter(|_| policy["metadata"]["generation"] == 1);
+                !matches!((version(object), began), (Some(object), Some(policy)) if object < policy)
+            }
+            (Some(object), Some(policy)) => object > policy,
+            _ => false,
+        }
     }
 
     /// Judges an object and writes its report, if that says something new.
