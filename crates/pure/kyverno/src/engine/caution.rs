@@ -25,6 +25,30 @@ pub(super) fn warnings(raw: &Value, policy: &Policy, own: usize, data: &dyn Data
     all
 }
 
+/// What rules say of where their objects lie, and from what they are copied; what they hold may change.
+fn targets(policy: &Value) -> Vec<Value> {
+    let rules = policy["spec"]["rules"].as_array().into_iter().flatten();
+    let generate = rules.filter_map(|it| it.get("generate")?.as_object());
+    let kept = generate.map(|it| {
+        const CHANGING: [&str; 5] =
+            ["data", "foreach", "synchronize", "orphanDownstreamOnPolicyDelete", "generateExisting"];
+        Value::Object(it.iter().filter(|it| !CHANGING.contains(&it.0.as_str())).map(owned).collect())
+    });
+    kept.collect()
+}
+
+fn owned((field, value): (&String, &Value)) -> (String, Value) {
+    (field.clone(), value.clone())
+}
+
+/// What a policy made stays where its rules do not look any more.
+pub(super) fn stale(old: &Value, new: &Value) -> Option<String> {
+    let targets = (targets(old), targets(new));
+    let why = "no synchronization will be performed to the old target resource upon policy updates: changes in the generate \
+               rule pattern could result in stale targets";
+    targets.0.iter().any(|it| !targets.1.contains(it)).then(|| why.to_owned())
+}
+
 /// Kinds that nothing serves: a slip of the pen, or a definition that is still to come.
 fn unserved(rule: &Rule, table: &Table, all: &mut Vec<String>) {
     let excluded = rule.exclude.iter().flat_map(|it| it.kinds());
@@ -121,6 +145,13 @@ mod tests {
         let raw = json!({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {"rules": [rule]}});
         let policy = Policy::compile(&raw).unwrap_or_else(|it| panic!("{it:?}"));
         warnings(&raw, &policy, 1, &Objects::new([])).iter().map(|it| format!("{it}\n")).collect()
+    }
+
+    #[test]
+    fn a_change_of_where_objects_lie_is_warned_about() {
+        let of = |name: &str, data: &str| json!({"spec": {"rules": [{"name": "r", "generate": {"kind": "Secret", "name": name, "data": data}}]}});
+        assert_eq!(stale(&of("a", "x"), &of("a", "y")), None);
+        assert!(stale(&of("a", "x"), &of("b", "x")).is_some_and(|it| it.contains("stale targets")));
     }
 
     #[test]

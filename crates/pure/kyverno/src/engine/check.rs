@@ -27,7 +27,7 @@ pub(super) fn check(object: &mut Value, old: Option<&Value>, data: &dyn Data) ->
     // What was stored once is not refused for what an older server let pass.
     let is_new = old.is_none_or(|old| old.get("spec") != object.get("spec"));
     let (flaws, warnings) = match object["kind"].as_str().unwrap_or_default() {
-        "ClusterPolicy" | "Policy" => policy(object, is_new, data),
+        "ClusterPolicy" | "Policy" => policy(object, old.filter(|_| is_new), is_new, data),
         "PolicyException" => (exception(object, is_new), Vec::new()),
         "GlobalContextEntry" => (global(object), Vec::new()),
         "ClusterCleanupPolicy" | "CleanupPolicy" => (cleanup(object), Vec::new()),
@@ -75,7 +75,7 @@ fn exception(object: &Value, is_new: bool) -> Vec<Flaw> {
     compiled.chain(is_new.then(|| validity::exception(object)).into_iter().flatten()).collect()
 }
 
-fn policy(object: &mut Value, is_new: bool, data: &dyn Data) -> (Vec<Flaw>, Vec<String>) {
+fn policy(object: &mut Value, before: Option<&Value>, is_new: bool, data: &dyn Data) -> (Vec<Flaw>, Vec<String>) {
     let compiled = match Policy::compile(object) {
         Ok(it) => it,
         Err(flaws) => return (flaws, Vec::new()),
@@ -100,7 +100,8 @@ fn policy(object: &mut Value, is_new: bool, data: &dyn Data) -> (Vec<Flaw>, Vec<
     if !flaws.is_empty() {
         return (flaws, Vec::new());
     }
-    let warnings = caution::warnings(object, &compiled, own, data);
+    let mut warnings = caution::warnings(object, &compiled, own, data);
+    warnings.extend(before.and_then(|it| caution::stale(it, object)));
     settle(object, &compiled, own);
     (flaws, warnings)
 }

@@ -40,9 +40,8 @@ pub(super) fn policy(raw: &Value, policy: &Policy, own: usize, kinds: &Table) ->
         if let Some(mutate) = &rule.mutate {
             of_targets(mutate, policy, rule, raw, &path, &mut flaws);
         }
-        if rule.generate.as_ref().is_some_and(|it| ways(it) > 1) {
-            let why = "only one of generate patterns(data, clone, cloneList and foreach) can be specified";
-            flaws.push(Flaw::new(format!("{path}.generate"), why));
+        if let Some(generate) = &rule.generate {
+            of_generate(generate, &format!("{path}.generate"), kinds, &mut flaws);
         }
     }
     flaws
@@ -206,6 +205,26 @@ fn names_target(value: &Value) -> bool {
     }
 }
 
+fn of_generate(generate: &Generate, path: &str, kinds: &Table, flaws: &mut Vec<Flaw>) {
+    if ways(generate) > 1 {
+        let why = "only one of generate patterns(data, clone, cloneList and foreach) can be specified";
+        flaws.push(Flaw::new(path, why));
+    }
+    let each = generate.foreach.iter().map(|it| &it.pattern);
+    for pattern in std::iter::once(&generate.pattern).chain(each) {
+        let why = match kinds.by_api_version(&pattern.api_version, &pattern.kind) {
+            Some(kind) if kind.namespaced && pattern.namespace.is_empty() => {
+                "target namespace must be set for a namespaced resource"
+            }
+            Some(kind) if !kind.namespaced && !pattern.namespace.is_empty() => {
+                "target namespace must not be set for a cluster-wide resource"
+            }
+            _ => continue,
+        };
+        flaws.push(Flaw::new(format!("{path}.namespace"), why));
+    }
+}
+
 /// In how many ways a rule says what it makes.
 fn ways(generate: &Generate) -> usize {
     let pattern = &generate.pattern;
@@ -277,6 +296,10 @@ mod tests {
         let secure = |exclude: Value| json!({"validate": {"podSecurity": {"level": "baseline", "exclude": [exclude]}}});
         let conditions = json!([{"name": "c", "expression": "true"}]);
         let target = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "t"});
+        let made = |api_version: &str, kind: &str, namespace: &str| {
+            json!({"generate":
+            {"apiVersion": api_version, "kind": kind, "name": "n", "namespace": namespace, "data": {}}})
+        };
         let all = [
             one(of_kind("Scale"), deny()),
             one(of_kind("*/*"), deny()),
@@ -316,6 +339,8 @@ mod tests {
             spec.rules[0].validate.podSecurity.exclude[0].values: values is required
             spec.rules[0].preconditions: variable target is not known there: it is what mutate.targets find afterwards
             spec.rules[0].generate: only one of generate patterns(data, clone, cloneList and foreach) can be specified
+            spec.rules[0].generate.namespace: target namespace must be set for a namespaced resource
+            spec.rules[0].generate.namespace: target namespace must not be set for a cluster-wide resource
         "#]]
         .assert_eq(&all.concat());
     }
