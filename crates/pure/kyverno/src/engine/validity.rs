@@ -324,6 +324,8 @@ mod tests {
                 json!({"generate": {"apiVersion": "v1", "kind": "Secret", "name": "s",
                 "namespace": "n", "data": {}, "clone": {"name": "a", "namespace": "b"}}}),
             ),
+            one(of_kind("Namespace"), made("v1", "Secret", "")),
+            one(of_kind("Namespace"), made("v1", "Namespace", "n")),
         ];
         expect![[r#"
             spec.rules[0].match: background scan enabled with subresource Scale
