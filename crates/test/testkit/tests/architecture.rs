@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("eyot-advise", &["eyot-model"]),
     ("eyot-rules", &["eyot-model", "eyot-pattern"]),
     ("eyot-policy", &["eyot-model"]),
-    ("eyot-kyverno", &["eyot-model", "eyot-policy", "eyot-rules", "eyot-vap"]),
+    ("eyot-kyverno", &["eyot-model", "eyot-pattern", "eyot-policy", "eyot-rules", "eyot-vap"]),
     ("eyot-rego", &["eyot-pattern"]),
     ("eyot-gatekeeper", &["eyot-model", "eyot-policy", "eyot-rego", "eyot-rules"]),
     ("eyot-serving", &["eyot-model", "eyot-policy"]),

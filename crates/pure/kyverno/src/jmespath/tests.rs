@@ -120,6 +120,7 @@ fn functions_of_kyverno() {
             "trim_prefix('v1.2', 'v')",
             "split('a/b', '/')",
             "regex_match('^[0-9]+$', `12`)",
+            r"regex_match('^\w+$', 'münchen')",
             "regex_replace_all('a(x*)b', '-ab-axxb-', 'T${1}S')",
             "regex_replace_all_literal('a(x*)b', '-ab-', '${1}')",
             "pattern_match('nginx:*', 'nginx:1')",
@@ -168,6 +169,7 @@ fn functions_of_kyverno() {
             trim_prefix('v1.2', 'v')  =>  "1.2"
             split('a/b', '/')  =>  ["a","b"]
             regex_match('^[0-9]+$', `12`)  =>  true
+            regex_match('^\w+$', 'münchen')  =>  false
             regex_replace_all('a(x*)b', '-ab-axxb-', 'T${1}S')  =>  "-TS-TxxS-"
             regex_replace_all_literal('a(x*)b', '-ab-', '${1}')  =>  "-${1}-"
             pattern_match('nginx:*', 'nginx:1')  =>  true

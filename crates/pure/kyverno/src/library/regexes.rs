@@ -23,7 +23,7 @@ pub(super) fn register(context: &mut Context<'static>) {
 }
 
 fn compile(function: &str, pattern: &str) -> Result<Regex, ExecutionError> {
-    let built = RegexBuilder::new(pattern).size_limit(COMPILED_BYTES_MAX).build();
+    let built = RegexBuilder::new(&eyot_pattern::translate(pattern)).size_limit(COMPILED_BYTES_MAX).build();
     built.map_err(|it| fails(function, format!("given regex is invalid: {it}")))
 }
 

@@ -76,6 +76,8 @@ fn values_are_made_of_values() {
         r"regex.replace('docker.io/a', '^docker\\.io/(.*)', 'x.io/\\1') == 'x.io/a' && regex.replace('aaa', 'a', 'b', 2) == 'bba'",
     );
     check("regex.extract('k=v', '=(.*)').value() == 'v' && regex.extractAll('a1b2', '[0-9]') == ['1', '2']");
+    // As in Go, digits are those of ASCII.
+    check(r"!regex.extract('٣', '\\d').hasValue() && regex.extract('3', '\\d').value() == '3'");
     assert!(run("regex.replace('a', '(a', '')", "").unwrap_err().contains("given regex is invalid"));
     check("math.round(1.256, 2) == 1.26 && math.round(1.5) == 2.0");
     check("[1].orValue([2]) == [1] && object.?gone.orValue(3) == 3 && object.metadata.?name.orValue('') == 'p'");

@@ -59,7 +59,7 @@ fn split(call: &Call<'_>) -> Made {
 }
 
 fn regex(call: &Call<'_>) -> Result<Regex, SearchError> {
-    let regex = RegexBuilder::new(call.text(0)?).size_limit(REGEX_BYTES_MAX).build();
+    let regex = RegexBuilder::new(&eyot_pattern::translate(call.text(0)?)).size_limit(REGEX_BYTES_MAX).build();
     // Compiling costs more than most matches.
     call.env.charge(1_000)?;
     regex.map_err(|it| call.fails(it))
