@@ -120,7 +120,7 @@ async fn execute(
         Some(kept) => kept,
         None => Instance::new(&code, &guest).await?,
     };
-    instance.begin();
+    instance.begin().await;
     let lent = instance.lend();
     let Export::Proxy(proxy) = &instance.export else { wasmtime::bail!("this program is a service of WASI 0.3") };
     handle(proxy, &mut instance.store, lent, request, tell).await?;

@@ -16,7 +16,7 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
 };
 
-use crate::{ProgramKind, linear::Memories, machine::Machine};
+use crate::{ProgramKind, linear::Memories, machine::Machine, share::EARLY_PLACES_MAX};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -110,9 +110,10 @@ impl Engines {
         layout(kind, self.machine, pool)
     }
 
-    /// Makes the engine of commands on threads of their own.
-    pub(crate) fn unchecked(&self) -> wasmtime::Result<Engine> {
-        Engine::new(&unchecked_config(self.machine))
+    /// Makes the engine of commands on threads of their own. With what its code depends on.
+    pub(crate) fn unchecked(&self) -> wasmtime::Result<(Engine, Config)> {
+        let config = unchecked_config(self.machine);
+        Ok((Engine::new(&config)?, config))
     }
 }
 

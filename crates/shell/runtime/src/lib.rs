@@ -3,7 +3,8 @@
 //! Start at [`Runtime::load`]: it turns a file into a [`Program`], compiled once per digest. [`Program::serve`] makes a
 //! [`HttpGuest`] (a `wasi:http` component, a fresh instance per request unless its spec has it reuse them, [`Reuse`]) and [`Program::spawn`] a [`Process`] (a
 //! `wasi:cli` command or preview-1 module with an exit code). [`Runtime::opa_policy`] loads what OPA compiled, and [`describe`]
-//! tells what a file is without loading it, as [`compile_ahead`] compiles one for other machines. A command may be served too, an instance for each request ([`PerRequest`]).
+//! tells what a file is without loading it, as [`compile_ahead`] compiles one for other machines. A command may be served too, an
+//! instance for each request ([`PerRequest`]), or have a thread of its own ([`Unshared`]).
 //!
 //! Deliberately absent: Kubernetes, images and registries, log files, probes and restarts; those are the node's. Requests
 //! that leave a guest go to [`eyot_dispatch::Outbound`].
@@ -48,6 +49,7 @@ mod reuse;
 mod runtime;
 mod serve;
 mod settings;
+mod share;
 mod slot;
 mod spec;
 mod state;

@@ -51,10 +51,10 @@ pub(crate) struct Loader {
 }
 
 /// What belongs to one engine.
-struct Side {
-    engine: Engine,
-    cache: Cache,
-    components: Linker<State>,
+pub(crate) struct Side {
+    pub(crate) engine: Engine,
+    pub(crate) cache: Cache,
+    pub(crate) components: Linker<State>,
     /// What the engine's code depends on but its processor.
     layout: Config,
     /// Code that was compiled elsewhere, once it was looked for.
@@ -62,7 +62,7 @@ struct Side {
 }
 
 impl Side {
-    fn new(engine: &Engine, cache: Cache, components: Linker<State>, layout: Config) -> Side {
+    pub(crate) fn new(engine: &Engine, cache: Cache, components: Linker<State>, layout: Config) -> Side {
         Side { engine: engine.clone(), cache, components, layout, prepared: OnceLock::new() }
     }
 
@@ -71,25 +71,9 @@ impl Side {
         [&self.cache].into_iter().chain(self.prepared.get().into_iter().flatten())
     }
 
-    /// The cached code of `digest`, and what it is. Damaged code is discarded with a warning, as if it were not there.
-    pub(crate) fn find(&self, digest: &str) -> Option<(PathBuf, Facts)> {
-        match self.cache.check(digest) {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(%digest, %error, "compiled code in the cache is unusable, compiling again");
-                self.cache.discard(digest);
-                None
-            }
-        }
-    }
-
     /// Compiles `wasm` into the cache.
     pub(crate) fn build(&self, wasm: &[u8], digest: &str, facts: Facts) -> Result<Loaded, LoadError> {
-        let code = match facts.kind {
-            ProgramKind::CommandModule => self.engine.precompile_module(wasm),
-            _ => self.engine.precompile_component(wasm),
-        };
-        let code = code.map_err(|error| explain_compile(&error))?;
+        let code = precompile(&self.engine, wasm, facts.kind)?;
         match self.cache.write(digest, &code, facts) {
             Ok(path) => self.map(&path, facts.kind),
             Err(error) => {
@@ -217,7 +201,8 @@ impl Loader {
 
     /// Where the code of `digest` lies or would lie.
     pub(crate) fn places(&self, digest: &str) -> Vec<PathBuf> {
-        self.sides().flat_map(|it| it.caches()).map(|it| it.path(digest)).collect()
+        let made_or_found = self.sides().flat_map(|it| it.caches()).map(|it| it.path(digest));
+        made_or_found.chain(self.unchecked_place(digest)).collect()
     }
 
     /// Links the code of `digest` from the cache: that which was compiled here, else that which was compiled elsewhere for machines
@@ -235,15 +220,7 @@ impl Loader {
     }
 
     fn cached_in(&self, cache: &Cache, digest: &Arc<str>) -> Option<Arc<Code>> {
-        let found = match cache.check(digest) {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(%digest, %error, "compiled code in the cache is unusable, compiling again");
-                cache.discard(digest);
-                None
-            }
-        };
-        let (path, facts) = found?;
+        let (path, facts) = find(cache, digest)?;
         // Engines whose code is alike share a directory: its kind tells whose this is.
         let mapped = self.side(facts.kind).and_then(|side| side.map(&path, facts.kind));
         match mapped.and_then(|code| self.link(code, facts, digest)) {
@@ -269,15 +246,7 @@ impl Loader {
         {
             return Ok((code, LoadedFrom::Cache));
         }
-        let wasm = &*debuginfo::bounded(wasm, kind);
-        let code = precompile(&side.engine, wasm, kind)?;
-        let loaded = match side.cache.write(digest, &code, facts) {
-            Ok(path) => map(side, &path, kind)?,
-            Err(error) => {
-                tracing::warn!(%digest, %error, "compiled code cannot be cached and will be compiled again next time");
-                compile_in_memory(side, wasm, kind)?
-            }
-        };
+        let loaded = side.build(&debuginfo::bounded(wasm, kind), digest, facts)?;
         let code = self.link(loaded, facts, digest).inspect_err(|_| side.cache.discard(digest))?;
         Ok((code, LoadedFrom::Compiled))
     }
@@ -315,6 +284,18 @@ pub(crate) fn offers(kind: ProgramKind, name: &str) -> bool {
     link::offers(name) || (kind.is_concurrent() && p3::offers(name))
 }
 
+/// The code of `digest` in `cache`, and what it is. Damaged code is discarded with a warning, as if it were not there.
+pub(crate) fn find(cache: &Cache, digest: &str) -> Option<(PathBuf, Facts)> {
+    match cache.check(digest) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%digest, %error, "compiled code in the cache is unusable, compiling again");
+            cache.discard(digest);
+            None
+        }
+    }
+}
+
 /// Compiles `wasm`, a program of `kind`, for what `engine` compiles for.
 pub(crate) fn precompile(engine: &Engine, wasm: &[u8], kind: ProgramKind) -> Result<Vec<u8>, LoadError> {
     let code = match kind {
@@ -324,11 +305,25 @@ pub(crate) fn precompile(engine: &Engine, wasm: &[u8], kind: ProgramKind) -> Res
     code.map_err(|error| explain_compile(&error))
 }
 
-/// For a cache that cannot be written. Compiles once more: code in memory that skipped a file is not worth more unsafe.
-fn compile_in_memory(side: &Side, wasm: &[u8], kind: ProgramKind) -> Result<Loaded, LoadError> {
-    let compiled = match kind {
-        ProgramKind::CommandModule => Module::from_binary(&side.engine, wasm).map(Loaded::Module),
-        _ => Component::from_binary(&side.engine, wasm).map(Loaded::Component),
+/// Resolves the imports of `loaded` by linkers of its engine, and tells whether it keeps values.
+pub(crate) fn link_with(
+    components: &Linker<State>,
+    modules: &wasmtime::Linker<ModuleState>,
+    loaded: Loaded,
+    kind: ProgramKind,
+) -> Result<(Linked, bool), LoadError> {
+    let (linked, keeps_values) = match loaded {
+        Loaded::Module(it) => (modules.instantiate_pre(&it).map(Linked::Module), false),
+        Loaded::Component(it) => {
+            let keeps_values = keyvalue::is_imported(&it) || blobstore::is_imported(&it);
+            let linked = components.instantiate_pre(&it).and_then(|it| match kind {
+                ProgramKind::HttpComponent => ProxyPre::new(it).map(Tiers::optimised).map(Linked::Http),
+                ProgramKind::ServiceComponent => p3::ServicePre::new(it).map(Linked::Service),
+                ProgramKind::ConcurrentCommand => p3::CommandPre::new(it).map(Linked::ConcurrentCommand),
+                _ => CommandPre::new(it).map(Linked::Command),
+            });
+            (linked, keeps_values)
+        }
     };
     Ok((linked.map_err(|error| explain_link(&error))?, keeps_values))
 }

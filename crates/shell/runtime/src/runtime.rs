@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed},
+        },
     },
     time::Instant,
 };
@@ -47,6 +50,11 @@ pub(crate) struct Core {
     pub(crate) background: tokio::runtime::Handle,
     /// Instances that guests keep.
     pub(crate) shelf: Shelf,
+    /// Requests that failed, of all guests.
+    pub(crate) failures: AtomicU64,
+    /// Places for instances that answer requests, and who has them.
+    pub(crate) rooms: Rooms,
+    pub(crate) crowds: Crowds,
     /// Commands that may have a thread of their own yet.
     own_threads: Arc<Semaphore>,
     threads: Mutex<Option<tokio::runtime::Runtime>>,
@@ -110,9 +118,18 @@ impl Runtime {
             Ticker::start(vec![engines.http.clone(), engines.command.clone()]).map_err(RuntimeError::Thread)?;
         let threads = background_threads(machine.cores).map_err(RuntimeError::Thread)?;
         let background = threads.handle().clone();
-        let shelf = Shelf::new(engines.pool.map(|it| it.instances));
-        let (own_threads, threads) = (Arc::new(Semaphore::new(machine.cores)), Mutex::new(Some(threads)));
-        let core = Arc::new(Core { engines, ticker, background, shelf, own_threads, threads });
+        let slots = engines.pool.map(|it| it.instances);
+        let core = Arc::new(Core {
+            engines,
+            ticker,
+            background,
+            shelf: Shelf::new(slots),
+            rooms: Rooms::new(slots),
+            crowds: Crowds::default(),
+            failures: AtomicU64::new(0),
+            own_threads: Arc::new(Semaphore::new(machine.cores)),
+            threads: Mutex::new(Some(threads)),
+        });
         let loader =
             Loader::new(Arc::clone(&core), &config.cache_dir, http_cache, command_cache).map_err(engine_error)?;
         let inner = Inner {
@@ -149,6 +166,11 @@ impl Runtime {
             }
         };
         Ok(Program { code, loaded: Loaded { from, took: started.elapsed() } })
+    }
+
+    /// How many requests failed so far, of all guests: while it stands still, none of them has to be asked.
+    pub fn failures(&self) -> u64 {
+        self.inner.core.failures.load(Acquire)
     }
 
     /// A thread for one command, to load it for: see [`Runtime::load_unchecked`].

@@ -1,6 +1,11 @@
 //! What a store holds for one instance, and the limits on its memory.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
 
 use wasmtime::{ResourceLimiterAsync, component::ResourceTable};
 use wasmtime_wasi::{
@@ -203,6 +208,8 @@ pub(crate) struct Limits {
     guest: Arc<Guest>,
     /// Of its memories, and of tables beyond what is free.
     memory_bytes: u64,
+    /// Of those, how many it has gained since it began.
+    grown_bytes: u64,
     table_elements: u64,
 }
 
@@ -223,7 +230,20 @@ pub(crate) struct MemoryTaken {
 
 impl Limits {
     pub(crate) fn new(guest: &Arc<Guest>) -> Self {
-        Self { guest: Arc::clone(guest), memory_bytes: 0, table_elements: 0 }
+        Self { guest: Arc::clone(guest), memory_bytes: 0, grown_bytes: 0, table_elements: 0 }
+    }
+
+    /// Whether it has so much memory that no thread that serves should touch it.
+    fn are_heavy(&self) -> bool {
+        foreground::is_heavy(self.memory_bytes, self.grown_bytes)
+    }
+
+    /// The instance begins anew: what it has is old now. One with much goes on elsewhere than on a thread that serves.
+    pub(crate) async fn begin(&mut self) {
+        self.grown_bytes = 0;
+        if self.are_heavy() {
+            foreground::leave().await;
+        }
     }
 
     /// Counts `by` more bytes for an instance that runs, or one that `is_new` and has not run yet.
@@ -260,12 +280,16 @@ impl Limits {
             // The module's own maximum: growing fails as the guest expects.
             return Ok(false);
         }
-        self.charge(desired.saturating_sub(current) as u64, current == 0)?;
+        let by = desired.saturating_sub(current) as u64;
+        self.charge(by, current == 0)?;
+        if current > 0 {
+            self.grown_bytes += by;
+        }
         Ok(true)
     }
-}
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    /// Lets a table grow, if it may: what all tables have beyond what is free counts as memory.
+    fn grow_table(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         if desired > maximum.unwrap_or(usize::MAX).min(TABLE_ELEMENTS_MAX) {
             return Ok(false);
         }
@@ -277,6 +301,59 @@ impl Limits {
         }
         self.table_elements = elements;
         Ok(true)
+    }
+}
+
+/// That a guest may grow. Of no size, so that boxing it costs nothing.
+struct Granted;
+
+impl Future for Granted {
+    type Output = wasmtime::Result<bool>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<wasmtime::Result<bool>> {
+        Poll::Ready(Ok(true))
+    }
+}
+
+/// What `async fn` returns in a trait of wasmtime's.
+type Growing<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<bool>> + Send + 'a>>;
+
+// Its functions are asked at every start of an instance. Written out, they allocate nothing where there is nothing to wait for.
+impl ResourceLimiterAsync for Limits {
+    fn memory_growing<'a, 'async_trait>(
+        &'a mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Growing<'async_trait>
+    where
+        'a: 'async_trait,
+        Self: 'async_trait,
+    {
+        match self.grow(current, desired, maximum) {
+            Ok(true) if self.are_heavy() => Box::pin(async {
+                foreground::leave().await;
+                Ok(true)
+            }),
+            Ok(true) => Box::pin(Granted),
+            refused => Box::pin(ready(refused)),
+        }
+    }
+
+    fn table_growing<'a, 'async_trait>(
+        &'a mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Growing<'async_trait>
+    where
+        'a: 'async_trait,
+        Self: 'async_trait,
+    {
+        match self.grow_table(current, desired, maximum) {
+            Ok(true) => Box::pin(Granted),
+            refused => Box::pin(ready(refused)),
+        }
     }
 
     fn instances(&self) -> usize {

@@ -15,7 +15,7 @@ use crate::{
     debuginfo,
     inspect::inspect,
     link,
-    load::{Loaded, Loader, Side, link_with},
+    load::{Loaded, Loader, Side, find, link_with},
     program::Code,
     state::ModuleState,
 };
@@ -46,7 +46,7 @@ impl Loader {
     /// Maps and links the code of `digest` from the cache.
     pub(crate) fn cached_unchecked(&self, digest: &Arc<str>) -> Option<Private> {
         let unchecked = self.unchecked()?;
-        let (path, facts) = unchecked.side.find(digest)?;
+        let (path, facts) = find(&unchecked.side.cache, digest)?;
         let mapped = unchecked.side.map(&path, facts.kind);
         let linked = mapped.and_then(|it| self.link_unchecked(unchecked, it, facts, digest));
         linked.unwrap_or_else(|error| {
@@ -91,11 +91,11 @@ impl Loader {
     /// The engine with its linkers, made when it is first asked for.
     fn unchecked(&self) -> Option<&Unchecked> {
         let make = || -> wasmtime::Result<Unchecked> {
-            let engine = self.core.engines.unchecked()?;
+            let (engine, layout) = self.core.engines.unchecked()?;
             let cache = Cache::open(&self.cache_dir, &engine).and_then(|it| it.sweep().map(|()| it))?;
             let modules = link::module_linker(&engine)?;
             let components = link::component_linker(&engine)?;
-            Ok(Unchecked { side: Side { engine, cache, components }, modules })
+            Ok(Unchecked { side: Side::new(&engine, cache, components, layout), modules })
         };
         let made = self
             .unchecked

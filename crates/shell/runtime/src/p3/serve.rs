@@ -50,7 +50,7 @@ pub(crate) async fn answer(
         Some(kept) => kept,
         None => Instance::new(&code, &guest).await?,
     };
-    instance.begin();
+    instance.begin().await;
     let lent = instance.lend();
     let store = &mut instance.store;
     let service = match &instance.export {

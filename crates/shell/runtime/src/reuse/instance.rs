@@ -43,7 +43,7 @@ impl Instance {
                     let lasts = tiers.is_optimised();
                     let pre = tiers.best();
                     let mut store = Store::new(pre.engine(), State::new(Arc::clone(guest), None, Task::Request));
-                    store.limiter(|it| &mut it.limits);
+                    store.limiter_async(|it| &mut it.limits);
                     store.set_hostcall_fuel(CALL_BYTES_MAX);
                     store.set_epoch_deadline(2);
                     store.epoch_deadline_async_yield_and_update(1);
