@@ -9,7 +9,7 @@ use crate::{guests, paths, run, tools};
 /// Flags of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Flags {
-    /// Which: startup, pods, scale, memory, http, store, runtime, api, soak, or all.
+    /// Which: startup, pods, scale, memory, http, store, runtime, api, policy, serverless, advise, neighbour, soak, or all.
     name: String,
     /// Where to write the figures as JSON.
     #[arg(long)]
@@ -30,6 +30,10 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     }
     if ["http", "all"].contains(&flags.name.as_str()) {
         bench.env("EYOT_WASMTIME", tools::wasmtime()?);
+        match tools::workerd() {
+            Ok(program) => drop(bench.env("EYOT_WORKERD", program)),
+            Err(error) => eprintln!("  measured without workerd: {error:#}"),
+        }
     }
     run::shown(&mut bench)
 }

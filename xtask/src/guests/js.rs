@@ -6,9 +6,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::{paths, run, stamp::Inputs};
+use crate::{paths, run, stamp::Inputs, tools::npm};
 
 /// The version is part of what is built: others want other interfaces.
 const PACKAGE: &str = "@bytecodealliance/componentize-js@0.23.0";
@@ -28,20 +28,9 @@ pub(super) fn build() -> Result<()> {
     })
 }
 
-/// Where npm put the compiler.
+/// Where npm put the compiler. Wizer, a part of it, takes its program from another package: no script need run.
 fn tools() -> Result<PathBuf> {
-    let into = paths::tools().join("js");
-    if into.join("node_modules/@bytecodealliance/componentize-js").is_dir() {
-        return Ok(into);
-    }
-    ensure!(run::has("npm") && run::has("node"), "npm and node are not installed");
-    fs::create_dir_all(&into)?;
-    fs::write(into.join("package.json"), "{\"private\": true}\n")?;
-    let mut npm = Command::new("npm");
-    // Wizer, a part of it, takes its program from another package: no script need run.
-    npm.current_dir(&into).args(["install", "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE]);
-    run::step("npm install componentize-js", &mut npm)?;
-    Ok(into)
+    npm::installed("js", PACKAGE, "node_modules/@bytecodealliance/componentize-js")
 }
 
 /// The interfaces of a `wasi:http` service, in the version that the engine speaks. Python's compiler reads the same.

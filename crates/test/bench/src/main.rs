@@ -134,7 +134,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> Result<()> {
     let flags = Flags::parse();
     if flags.name == Name::BareHyper {
-        return bare::serve(flags.listen);
+        return bare::serve(flags.listen, flags.guests.first().map(PathBuf::as_path));
     }
     tokio::runtime::Runtime::new().context("starting a runtime")?.block_on(run(flags))
 }

@@ -1,5 +1,6 @@
-//! `http`: requests a second through the gateway, beside `wasmtime serve` with the same file and hyper alone, in turn; with
-//! `--reuse` also of guests whose instances are reused.
+//! `http`: requests a second through the gateway, in turn with `wasmtime serve` with the same file, workerd, hyper that does
+//! no more than call the same file on wasmtime ([`crate::bare`]), and hyper alone; with `--reuse` also of guests whose
+//! instances are reused.
 
 use std::{
     net::TcpListener,
@@ -24,6 +25,8 @@ const SAMPLES: [&str; 2] = ["hello", "hello-c"];
 /// Measured where `cargo xtask guests --with-js` built them and no other files are named.
 const INTERPRETERS: [&str; 2] = ["hello-js", "hello-py"];
 const HYPER: &str = "hyper alone";
+const WORKERD: &str = "workerd, one isolate for all requests";
+const FLOOR: &str = "hyper and wasmtime alone";
 /// In the metadata of a template.
 const REUSED: &str = "      annotations: {eyot.io/instance-reuse: \"1000000\"}\n";
 
@@ -74,10 +77,20 @@ pub(crate) async fn run(files: &[PathBuf], reuse: bool) -> Result<Value> {
             peers.push(peer);
         }
     }
-    let (peer, address) = hyper()?;
-    answers(&Gateway::new(&format!("http://{address}")), "localhost").await?;
-    targets.push(http::Target { pid: peer.id(), ..target(HYPER, &address, "localhost") });
-    peers.push(peer);
+    let dir = tempfile::tempdir()?;
+    if let Some((peer, address)) = workerd(dir.path())? {
+        answers(&Gateway::new(&format!("http://{address}")), "localhost").await?;
+        targets.push(http::Target { pid: peer.id(), ..target(WORKERD, &address, "localhost") });
+        peers.push(peer);
+    }
+    let floors = subjects.iter().filter(|it| SAMPLES.contains(&it.name.as_str()));
+    let floors = floors.map(|it| (format!("{FLOOR} {}", it.name), Some(it.file.as_path())));
+    for (name, file) in floors.chain([(HYPER.to_owned(), None)]) {
+        let (peer, address) = bare(file)?;
+        answers(&Gateway::new(&format!("http://{address}")), "localhost").await?;
+        targets.push(http::Target { pid: peer.id(), ..target(&name, &address, "localhost") });
+        peers.push(peer);
+    }
     let mut result = http::run(http::Options::of(targets)).await?;
     result["aims"] = verdicts(&subjects, &result);
     Ok(result)
@@ -138,10 +151,36 @@ async fn wasmtime(file: &Path) -> Result<Option<(Child, String)>> {
     Ok(Some((command.spawn().context("starting wasmtime serve")?, free.to_string())))
 }
 
-/// hyper alone on a free port, in a process of its own.
-fn hyper() -> Result<(Child, String)> {
+/// A worker that answers as the samples do.
+const WORKER: &str = r#"using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (services = [(name = "hello", worker = .hello)],
+  sockets = [(name = "http", http = (), service = "hello")]);
+const hello :Workerd.Worker = (compatibilityDate = "2025-01-01", modules = [(name = "hello.mjs",
+  esModule = "export default { fetch() { return new Response('hello from workerd\\n'); } };")]);
+"#;
+
+/// workerd on a free port, when `$EYOT_WORKERD` names one. Its configuration lies in `dir`.
+fn workerd(dir: &Path) -> Result<Option<(Child, String)>> {
+    let Some(program) = std::env::var_os("EYOT_WORKERD") else {
+        eprintln!("  EYOT_WORKERD names no workerd: measured without it");
+        return Ok(None);
+    };
+    let config = dir.join("hello.capnp");
+    std::fs::write(&config, WORKER).context("writing workerd's configuration")?;
+    let free = TcpListener::bind("127.0.0.1:0").context("finding a port")?.local_addr()?;
+    let mut command = Command::new(program);
+    command.arg("serve").arg(config).args(["--socket-addr", &format!("http={free}")]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    Ok(Some((command.spawn().context("starting workerd")?, free.to_string())))
+}
+
+/// hyper on a free port, in a process of its own: alone, or with a component on wasmtime.
+fn bare(file: Option<&Path>) -> Result<(Child, String)> {
     let free = TcpListener::bind("127.0.0.1:0").context("finding a port")?.local_addr()?;
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
     command.args(["bare-hyper", "--listen", &free.to_string()]).stdin(Stdio::null()).kill_on_drop(true);
+    if let Some(file) = file {
+        command.arg("--guest").arg(file);
+    }
     Ok((command.spawn().context("starting hyper")?, free.to_string()))
 }
