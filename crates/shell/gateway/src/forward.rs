@@ -180,6 +180,11 @@ where
                 return Err(ForwardError::Unavailable(pool.name.to_string()));
             };
             if matches!(source, CallError::Overloaded(_) | CallError::Prohibited(_)) || !wait.pause(changed).await {
+                if pool.is_empty() && matches!(source, CallError::Connect(_) | CallError::Draining) {
+                    // It was on its way out, and nobody came after it.
+                    pool.meter.refuse();
+                    return Err(ForwardError::Unavailable(pool.name.to_string()));
+                }
                 return Err(failed(pool, address, source));
             }
             failure = Some((address, source));

@@ -145,6 +145,29 @@ async fn a_pod_that_took_nothing_is_passed_by_even_for_an_upload() {
 }
 
 #[tokio::test]
+async fn a_service_whose_last_pod_has_gone_meanwhile_is_unavailable() {
+    let node = Node::with(|it| it.retry_timeout = Duration::from_millis(500)).await;
+    let (asked, was_asked) = tokio::sync::watch::channel(0);
+    node.endpoints.insert(
+        pod(1),
+        fails(move || {
+            asked.send_modify(|it| *it += 1);
+            CallError::Connect("nobody listens".to_owned())
+        }),
+    );
+    node.publish("web", &[pod(1)]).await;
+    assert_eq!(node.get("web.test", "/").await.0, 502, "it is still said to be there");
+    let mut tried = was_asked.clone();
+    tried.mark_unchanged();
+    let goes = async {
+        tried.changed().await.unwrap();
+        node.slices("web", &[]);
+    };
+    let ((status, text), ()) = tokio::join!(node.get("web.test", "/"), goes);
+    assert_eq!((status, text.as_str()), (503, "Service ns/web:80 has no ready endpoint\n"));
+}
+
+#[tokio::test]
 async fn a_failed_guest_is_not_tried_again_and_its_words_stay_inside() {
     let node = Node::start().await;
     let calls = Arc::new(AtomicUsize::new(0));
