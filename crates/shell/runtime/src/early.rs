@@ -20,6 +20,7 @@ use crate::{
     keyvalue, link,
     load::Loader,
     program::{Code, Linked},
+    share::Source,
     state::State,
     tier::Tiers,
 };
@@ -29,7 +30,8 @@ pub(crate) type EarlyLinker = wasmtime::component::Linker<State>;
 
 impl Loader {
     /// Compiles and links `wasm` in a hurry. `None` when it had better be compiled well at once: it is small, it is no service,
-    /// it is wrong (the compiler that takes its time says how), or the baseline compiler does not know what it uses.
+    /// it is wrong (the compiler that takes its time says how), the baseline compiler does not know what it uses, or the pool of early
+    /// code has too few places for an instance.
     pub(crate) fn compile_early(
         &self,
         wasm: &[u8],
@@ -46,7 +48,8 @@ impl Loader {
         let pre = linker.instantiate_pre(&component).and_then(ProxyPre::new).ok()?;
         let keeps_values = keyvalue::is_imported(&component) || blobstore::is_imported(&component);
         let facts = Facts { kind: inspection.kind, memory_initial_bytes: inspection.memory_initial_bytes };
-        Some(self.code(Linked::Http(Tiers::early(pre)), facts, keeps_values, digest))
+        let code = self.code(Linked::Http(Tiers::early(pre)), facts, keeps_values, digest);
+        self.core.rooms.of(Source::EarlyPool).fits(code.places).then_some(code)
     }
 
     /// Has `code` run what is optimised: from the cache, or else compiled from the file that `read` gives.

@@ -16,7 +16,13 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
 };
 
-use crate::{ProgramKind, linear::Memories, machine::Machine, share::EARLY_PLACES_MAX};
+use crate::{
+    ProgramKind,
+    linear::Memories,
+    machine::Machine,
+    share::{EARLY_PLACES_MAX, PLACE_TABLES},
+    state::CORE_INSTANCES_MAX,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -213,9 +219,9 @@ fn base_config() -> Config {
 fn http_config(pool: Option<Pool>) -> Config {
     let mut config = base_config();
     let Some(Pool { instances, memory_bytes, guard_bytes, stack_bytes }) = pool else { return config };
-    // A Rust guest is four core instances (itself, adapter, shims) with up to three tables, one in Python some thirty: it is
-    // linked out of libraries. Core instances are only counted; tables take address space.
-    let (cores, tables) = (instances.saturating_mul(32), instances.saturating_mul(3));
+    // A Rust guest is four core instances (itself, adapter, shims) with up to three tables. What has more memories or tables
+    // takes more than one place. Core instances are only counted: as many as all may have, so that nobody takes another's.
+    let (cores, tables) = (instances.saturating_mul(CORE_INSTANCES_MAX), instances.saturating_mul(PLACE_TABLES));
     let mut pooling = PoolingAllocationConfig::new();
     pooling
         .total_component_instances(instances)

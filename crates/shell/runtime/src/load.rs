@@ -27,6 +27,7 @@ use crate::{
     p3,
     program::{Code, Linked},
     runtime::Core,
+    share::Source,
     state::{ModuleState, State},
     tier::Tiers,
 };
@@ -254,14 +255,23 @@ impl Loader {
     fn link(&self, loaded: Loaded, facts: Facts, digest: &Arc<str>) -> Result<Arc<Code>, LoadError> {
         let components = &self.side(facts.kind)?.components;
         let (linked, keeps_values) = link_with(components, &self.modules, loaded, facts.kind)?;
-        Ok(self.code(linked, facts, keeps_values, digest))
+        let source = match linked {
+            Linked::Service(_) => Source::ConcurrentPool,
+            _ => Source::Pool,
+        };
+        let code = self.code(linked, facts, keeps_values, digest);
+        if !self.core.rooms.of(source).fits(code.places) {
+            let needed = format!("an instance takes {} places of the pool, which has too few", code.places);
+            return Err(LoadError::TooManyResources(needed));
+        }
+        Ok(code)
     }
 
     /// Linked code with what is known about it.
     pub(crate) fn code(&self, linked: Linked, facts: Facts, keeps_values: bool, digest: &Arc<str>) -> Arc<Code> {
         let (core, digest) = (Arc::clone(&self.core), Arc::clone(digest));
-        let memory_initial_bytes = facts.memory_initial_bytes;
-        Arc::new(Code { core, digest, memory_initial_bytes, keeps_values, linked })
+        let (memory_initial_bytes, places) = (facts.memory_initial_bytes, linked.places());
+        Arc::new(Code { core, digest, memory_initial_bytes, keeps_values, places, linked })
     }
 
     pub(crate) fn check_imports(&self, inspection: &Inspection) -> Result<(), LoadError> {

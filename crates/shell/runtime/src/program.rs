@@ -11,6 +11,7 @@ use crate::{
     p3,
     reuse::Keep,
     runtime::Core,
+    share::places_of,
     state::{ModuleState, State},
     tier::Tiers,
 };
@@ -89,6 +90,8 @@ pub(crate) struct Code {
     pub(crate) digest: Arc<str>,
     pub(crate) memory_initial_bytes: u64,
     pub(crate) keeps_values: bool,
+    /// Places of its pool that an instance takes.
+    pub(crate) places: usize,
     pub(crate) linked: Linked,
 }
 
@@ -99,6 +102,18 @@ pub(crate) enum Linked {
     Module(wasmtime::InstancePre<ModuleState>),
     Service(p3::ServicePre),
     ConcurrentCommand(p3::CommandPre),
+}
+
+impl Linked {
+    /// Places of its pool that an instance takes: one where it comes from none.
+    pub(crate) fn places(&self) -> usize {
+        let needed = match self {
+            Linked::Http(tiers) => tiers.best().instance_pre().component().resources_required(),
+            Linked::Service(pre) => pre.component().resources_required(),
+            Linked::Command(_) | Linked::Module(_) | Linked::ConcurrentCommand(_) => None,
+        };
+        needed.map_or(1, |it| places_of(it.num_memories, it.num_tables))
+    }
 }
 
 impl Code {

@@ -89,7 +89,7 @@ pub enum FailureKind {
 /// A request is inside the guest until this is dropped.
 pub(crate) struct Admission {
     guest: Arc<HttpGuest>,
-    /// Where its instance has a place. A command's has it for as long as it runs.
+    /// Where its instance has its places. A command's has them for as long as it runs.
     place: Option<Source>,
 }
 
@@ -206,15 +206,15 @@ impl HttpGuest {
         }
     }
 
-    /// Takes a place for an instance, if there is one for this guest.
+    /// Takes the places of an instance, if there are as many for this guest.
     pub(crate) fn enter(&self, source: Source) -> Result<(), CallError> {
         let room = self.code.core.rooms.of(source);
-        room.enter(&self.crowd).map_err(|refused| CallError::Overloaded(refused.to_string()))
+        room.enter(&self.crowd, self.code.places).map_err(|refused| CallError::Overloaded(refused.to_string()))
     }
 
-    /// Gives the place of an instance back.
+    /// Gives the places of an instance back.
     pub(crate) fn leave(&self, source: Source) {
-        self.code.core.rooms.of(source).leave(&self.crowd);
+        self.code.core.rooms.of(source).leave(&self.crowd, self.code.places);
     }
 }
 

@@ -20,17 +20,27 @@ use parking_lot::Mutex;
 /// for those who have less.
 const TIMES_FREE: usize = 3;
 
-/// Whether a crowd with `mine` of the `all` places that are taken, of `places`, may have another one.
+/// Whether a crowd with `mine` of the `all` places that are taken, of `places`, may have `more`: whether it may have the last of
+/// them once it has the others.
 ///
 /// Nobody's share has to be worked out: what is free shrinks with each crowd that takes its part, and with it what each may
 /// have. Of n crowds that ask without end each comes to have `3 / (1 + 3 n)` of the places, and who comes anew finds as many
 /// free as a third of that.
-fn has_room(mine: usize, all: usize, places: usize) -> bool {
-    mine < TIMES_FREE.saturating_mul(places.saturating_sub(all))
+fn has_room(mine: usize, all: usize, places: usize, more: usize) -> bool {
+    let others = more.saturating_sub(1);
+    mine + others < TIMES_FREE.saturating_mul(places.saturating_sub(all + others))
 }
 
 /// Places where no pool says how many there are.
 pub(crate) const PLACES: usize = 1024;
+
+/// Tables in a pool for each of its places, which have a memory each.
+pub(crate) const PLACE_TABLES: u32 = 3;
+
+/// How many places of a pool an instance takes that has so many memories and tables: it must not take those of others.
+pub(crate) fn places_of(memories: u32, tables: u32) -> usize {
+    memories.max(tables.div_ceil(PLACE_TABLES)).max(1) as usize
+}
 
 /// Most places of the pool of early code.
 pub(crate) const EARLY_PLACES_MAX: u32 = 256;
@@ -100,7 +110,10 @@ pub(crate) struct Refused {
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { mine, all, places } = self;
-        write!(f, "{all} of {places} instances are at work, {mine} of them for this program: the rest is for others")
+        write!(
+            f,
+            "{all} of {places} places for instances are taken, {mine} of them by this program: the rest is for others"
+        )
     }
 }
 
@@ -109,21 +122,26 @@ impl Room {
         Room { places, taken: AtomicUsize::new(0) }
     }
 
-    /// Takes a place for one of `crowd`, which is to be given back with [`Room::leave`].
-    pub(crate) fn enter(&self, crowd: &Crowd) -> Result<(), Refused> {
-        let (mine, all) = (crowd.0.fetch_add(1, Relaxed), self.taken.fetch_add(1, Relaxed));
-        if has_room(mine, all, self.places) {
+    /// Takes `places` for an instance of `crowd`, which are to be given back with [`Room::leave`].
+    pub(crate) fn enter(&self, crowd: &Crowd, places: usize) -> Result<(), Refused> {
+        let (mine, all) = (crowd.0.fetch_add(places, Relaxed), self.taken.fetch_add(places, Relaxed));
+        if has_room(mine, all, self.places, places) {
             return Ok(());
         }
         // Those who were refused at the same moment counted as well: it may have been one too many, never one too few.
-        self.leave(crowd);
+        self.leave(crowd, places);
         Err(Refused { mine, all, places: self.places })
     }
 
-    /// Gives a place back.
-    pub(crate) fn leave(&self, crowd: &Crowd) {
-        crowd.0.fetch_sub(1, Relaxed);
-        self.taken.fetch_sub(1, Relaxed);
+    /// Gives the places of an instance back.
+    pub(crate) fn leave(&self, crowd: &Crowd, places: usize) {
+        crowd.0.fetch_sub(places, Relaxed);
+        self.taken.fetch_sub(places, Relaxed);
+    }
+
+    /// Whether an instance that takes so many places can ever have them.
+    pub(crate) fn fits(&self, places: usize) -> bool {
+        has_room(0, 0, self.places, places)
     }
 }
 
@@ -165,7 +183,7 @@ mod tests {
 
     /// All of them ask in turn until none is let in.
     fn flood(room: &Room, crowds: &[Crowd]) {
-        while crowds.iter().filter(|it| room.enter(it).is_ok()).count() > 0 {}
+        while crowds.iter().filter(|it| room.enter(it, 1).is_ok()).count() > 0 {}
     }
 
     #[test]
@@ -176,7 +194,7 @@ mod tests {
             flood(&room, std::slice::from_ref(crowd));
             assert_eq!(has(crowd), most);
         }
-        let refused = room.enter(&crowds[0]).unwrap_err();
+        let refused = room.enter(&crowds[0], 1).unwrap_err();
         assert_eq!(refused, Refused { mine: 768, all: 1008, places: PLACES });
     }
 
@@ -187,13 +205,27 @@ mod tests {
         // Requests end and others come, of both.
         for _ in 0..10_000 {
             for crowd in crowds.iter().filter(|it| has(it) > 0) {
-                room.leave(crowd);
+                room.leave(crowd, 1);
             }
             flood(&room, &crowds[1..]);
             flood(&room, &crowds[..1]);
         }
         let (first, second) = (has(&crowds[0]), has(&crowds[1]));
         assert!(first.abs_diff(second) <= PLACES / 100, "{first} {second}");
+    }
+
+    #[test]
+    fn an_instance_takes_as_many_places_as_it_has_memories_and_its_tables_need() {
+        assert_eq!(
+            [(0, 0), (1, 3), (1, 4), (5, 3), (2, 30)].map(|(memories, tables)| places_of(memories, tables)),
+            [1, 1, 2, 5, 10]
+        );
+        let (room, crowd) = (Room::new(64), Crowd::default());
+        let entered = (0..64).take_while(|_| room.enter(&crowd, 8).is_ok()).count();
+        assert_eq!((entered, has(&crowd)), (6, 48), "three quarters, as of instances of one place");
+        room.leave(&crowd, 8);
+        assert!(room.enter(&crowd, 8).is_ok());
+        assert_eq!([48, 49, 64, usize::MAX / 2].map(|places| room.fits(places)), [true, false, false, false]);
     }
 
     #[test]
@@ -221,21 +253,22 @@ mod tests {
         ) {
             let (room, crowds) = (Room::new(places), crowds(6));
             for (who, what) in steps {
-                let crowd = &crowds[who];
+                // The instances of the last one have four memories each.
+                let (crowd, more) = (&crowds[who], if who == 5 { 4 } else { 1 });
                 if what == 0 {
                     if has(crowd) > 0 {
-                        room.leave(crowd);
+                        room.leave(crowd, more);
                     }
                     continue;
                 }
                 let (before, all) = (has(crowd), crowds.iter().map(has).sum::<usize>());
                 let free = places - all;
-                let entered = room.enter(crowd).is_ok();
-                prop_assert_eq!(entered, before < 3 * free);
-                prop_assert!(before > 0 || entered == (free > 0), "who has none");
-                prop_assert_eq!(has(crowd), before + usize::from(entered), "who is refused has taken nothing");
+                let entered = room.enter(crowd, more).is_ok();
+                prop_assert_eq!(entered, free >= more && before + more - 1 < 3 * (free - (more - 1)));
+                prop_assert!(before > 0 || more > 1 || entered == (free > 0), "who has none");
+                prop_assert_eq!(has(crowd), before + if entered { more } else { 0 }, "who is refused has taken nothing");
                 for other in crowds.iter().filter(|it| !entered && has(it) >= before) {
-                    prop_assert!(!has_room(has(other), all, places), "who has more");
+                    prop_assert!(!has_room(has(other), all, places, more), "who has more");
                 }
                 let all: usize = crowds.iter().map(has).sum();
                 prop_assert!(all <= places && all == room.taken.load(Relaxed));
@@ -250,7 +283,7 @@ mod tests {
             let each = crowds.iter().map(has);
             let (least, most) = (each.clone().min().unwrap_or(0), each.max().unwrap_or(0));
             prop_assert!(most - least <= 1, "{} to {}", least, most);
-            prop_assert!(room.enter(&Crowd::default()).is_ok());
+            prop_assert!(room.enter(&Crowd::default(), 1).is_ok());
         }
     }
 }

@@ -68,6 +68,9 @@ const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 /// Elements that all tables of an instance may have before they count as memory: more than most programs have functions.
 const TABLE_ELEMENTS_FREE: u64 = 32_768;
 
+/// Most core instances that one instance may consist of.
+pub(crate) const CORE_INSTANCES_MAX: u32 = 1_000;
+
 /// What an element costs the host.
 const ELEMENT_BYTES: u64 = 8;
 
@@ -357,7 +360,7 @@ impl ResourceLimiterAsync for Limits {
     }
 
     fn instances(&self) -> usize {
-        1_000
+        CORE_INSTANCES_MAX as usize
     }
 
     fn tables(&self) -> usize {

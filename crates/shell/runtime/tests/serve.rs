@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use common::{Bench, PRINT, Threads, ask, get};
 use eyot_dispatch::{Body, BoxError, CallError, Caller, Handler, Outbound};
-use eyot_runtime::{Failure, FailureKind, LogStream, StartError};
+use eyot_runtime::{Failure, FailureKind, LoadError, LogStream, StartError};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body::Frame;
@@ -131,6 +131,38 @@ async fn a_trap_is_an_error_a_record_and_a_backtrace() {
     assert!(matches!(failure, Failure { count: 1, kind: FailureKind::Guest(_) }), "{failure:?}");
     let log = bench.log.text(LogStream::Stderr);
     assert!(log.contains("unreachable") && log.contains("!handle at 0x"), "{log}");
+}
+
+/// Empty memories cost nothing of a memory limit, but the pool has no more of them than places.
+#[tokio::test]
+async fn an_instance_of_many_memories_leaves_a_neighbour_its_own() {
+    let bench = Bench::new();
+    let neighbour = bench.http(HELLO).await;
+    let waits = |memories: usize| {
+        let handle = "(call $nap (i64.const 3600000000000))";
+        let text = include_str!("guests/http.wat").replace(";;HANDLE;;", handle);
+        let (text, _) = text.rsplit_once(')').unwrap();
+        wat::parse_str(format!(
+            "{text} (core module $more (memory 0)) {})",
+            "(core instance (instantiate $more))".repeat(memories - 1)
+        ))
+        .unwrap()
+    };
+    let guest = bench.load(&waits(8)).await.unwrap().serve(bench.spec()).unwrap();
+    let (mut inside, mut refused) = (Vec::new(), 0);
+    for _ in 0..20 {
+        let mut call = Box::pin(ask(&guest));
+        match futures::poll!(&mut call) {
+            std::task::Poll::Pending => inside.push(call),
+            std::task::Poll::Ready(Err(CallError::Overloaded(_))) => refused += 1,
+            std::task::Poll::Ready(answer) => panic!("{answer:?}"),
+        }
+    }
+    assert_eq!((inside.len(), refused), (6, 14), "48 of 64 memories");
+    assert_eq!(ask(&neighbour).await.unwrap().0, 200);
+    drop(inside);
+    let refused = bench.load(&waits(64)).await.unwrap_err();
+    assert!(matches!(&refused, LoadError::TooManyResources(why) if why.contains("64 places")), "{refused}");
 }
 
 #[tokio::test]

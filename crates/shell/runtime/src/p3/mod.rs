@@ -18,7 +18,10 @@ use std::{
 
 pub(crate) use link::{component_linker, offers};
 pub(crate) use serve::answer;
-use wasmtime::{Engine, Store, component::InstancePre};
+use wasmtime::{
+    Engine, Store,
+    component::{Component, InstancePre},
+};
 use wasmtime_wasi::{p2, p3};
 use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings};
 
@@ -93,6 +96,13 @@ impl ServicePre {
         match self {
             ServicePre::Concurrent(pre) => pre.engine(),
             ServicePre::Plain(pre) => pre.engine(),
+        }
+    }
+
+    pub(crate) fn component(&self) -> &Component {
+        match self {
+            ServicePre::Concurrent(pre) => pre.instance_pre().component(),
+            ServicePre::Plain(pre) => pre.instance_pre().component(),
         }
     }
 
