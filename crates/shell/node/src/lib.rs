@@ -13,6 +13,7 @@ mod api;
 mod buckets;
 mod claims;
 mod config;
+mod deadline;
 mod early;
 mod env;
 mod events;

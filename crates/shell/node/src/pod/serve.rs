@@ -1,7 +1,5 @@
 //! Commands that answer requests: which containers may have one, and which program of their image it is.
 
-use std::time::Duration;
-
 use eyot_instance::{WaitingReason, pod::Role};
 use eyot_registry::Image;
 use eyot_runtime::{GuestSpec, Program};
@@ -11,10 +9,7 @@ use super::{
     Owner,
     start::{Blocked, role},
 };
-use crate::{reuse, served::Served};
-
-/// Longest that a command may take for a request where it says nothing itself, as long as a function may take at all.
-const SERVED_TIMEOUT: Duration = Duration::from_secs(600);
+use crate::{deadline, reuse, served::Served};
 
 /// Whether a command of this container could answer requests: not one that is meant to end.
 pub(super) fn may_be_served(pod: &Pod, index: usize) -> bool {
@@ -73,8 +68,10 @@ pub(super) fn not_reused(owner: &Owner, pod: &Pod, container: &Container) {
 }
 
 /// Has the command answer requests as it was found.
-pub(super) fn answer_by(spec: &mut GuestSpec, served: Served) {
-    spec.request_deadline = served.terms.timeout.unwrap_or(SERVED_TIMEOUT);
+pub(super) fn answer_by(spec: &mut GuestSpec, pod: &Pod, served: Served) {
+    // An annotation that is wrong was refused before.
+    let named = deadline::named(pod).ok().flatten();
+    spec.request_deadline = served.terms.timeout.or(named).unwrap_or(deadline::OF_FUNCTIONS);
     spec.requests_max = served.requests_max.unwrap_or(spec.requests_max);
     spec.per_request = Some(served.terms);
 }

@@ -26,7 +26,7 @@ use super::{
     session::InputPipe,
 };
 use crate::{
-    aliases, buckets, claims, early,
+    aliases, buckets, claims, deadline, early,
     env::{self, EnvError},
     fields, links,
     logs::{self, Log},
@@ -178,7 +178,7 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     spec.stdin = container.stdin == Some(true);
     spec.buckets = buckets::of(&owner.shared, &owner.key.namespace, &program).await.map_err(Blocked::config)?;
     if let Some(served) = served {
-        serve::answer_by(&mut spec, served);
+        serve::answer_by(&mut spec, &pod, served);
     }
     let (loaded, place, running) = match alone {
         Some(command) => (command.loaded(), ", on a thread of its own", alone::spawn(command, spec)?),
@@ -491,6 +491,7 @@ pub(crate) fn confine(spec: &mut GuestSpec, shared: &Shared, pod: &Pod, containe
     spec.names = Some(aliases::names(pod, &shared.names));
     spec.allowed_hosts = allowed_hosts(pod)?;
     spec.reuse = reuse::of(pod)?;
+    spec.request_deadline = deadline::of(pod)?;
     Ok(())
 }
 

@@ -1,14 +1,15 @@
 //! Guests that answer requests.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
+use eyot_dispatch::CallError;
 use http::Request;
 use http_body_util::BodyExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::island::{Island, container, hello, hog, ip, phase, ready, waiting};
+use crate::island::{Island, container, hello, hog, ip, phase, ready, sleeper, waiting};
 
 #[tokio::test]
 async fn a_component_serves_at_its_pod_address_until_its_pod_is_deleted() {
@@ -152,6 +153,24 @@ async fn a_request_that_passes_the_memory_limit_shows_in_the_last_state() {
     let last = &container(&pod)["lastState"]["terminated"];
     assert_eq!((&last["reason"], &last["exitCode"]), (&json!("OOMKilled"), &json!(137)));
     assert!(ready(&pod), "other requests are served meanwhile");
+}
+
+#[tokio::test]
+async fn a_request_may_take_as_long_as_its_pod_says() {
+    let island = Island::start().await;
+    let image = island.push("sleeper", sleeper()).await;
+    let spec = json!({ "containers": [{ "name": "app", "image": image }] });
+    let named = |name: &str, value: &str| json!({ "name": name, "annotations": { "eyot.io/request-timeout": value } });
+    island.create_with(named("short", "1s"), spec.clone()).await;
+    let pod = island.until("short", ready).await;
+    let handler = island.endpoints.get(&format!("{}:8080", ip(&pod)).parse::<SocketAddr>().unwrap()).unwrap();
+    let request = Request::get("http://short/").header("host", "short").body(eyot_dispatch::empty()).unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(30), handler.handle(request)).await.expect("a deadline");
+    assert!(matches!(answer, Err(CallError::Deadline)), "{:?}", answer.map(|it| it.status()));
+    island.create_with(named("endless", "2h"), spec).await;
+    let pod = island.until("endless", |pod| waiting(pod) == "CreateContainerConfigError").await;
+    let message = container(&pod)["state"]["waiting"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("annotation eyot.io/request-timeout"), "{message}");
 }
 
 #[tokio::test]

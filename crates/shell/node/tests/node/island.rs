@@ -76,6 +76,12 @@ pub(crate) fn hello() -> Vec<u8> {
     wat::parse_str(source.replace(";;HANDLE;;", "(call $hello (local.get $outparam))")).unwrap()
 }
 
+/// A component that never comes to an answer, and waits meanwhile.
+pub(crate) fn sleeper() -> Vec<u8> {
+    let source = include_str!("../../../runtime/tests/guests/http.wat");
+    wat::parse_str(source.replace(";;HANDLE;;", "(call $nap (i64.const 3600000000000))")).unwrap()
+}
+
 /// A component that allocates until it may not, whatever is asked.
 pub(crate) fn hog() -> Vec<u8> {
     let source = include_str!("../../../runtime/tests/guests/http.wat");
