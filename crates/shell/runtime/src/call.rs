@@ -30,7 +30,7 @@ use wasmtime_wasi_http::{
 use crate::{
     FailureKind, HttpGuest, foreground,
     guest::Guest,
-    meter::Metered,
+    meter::{Meter, Metered},
     outgoing, p3,
     program::{Code, Linked},
     response,
@@ -72,7 +72,7 @@ pub(crate) async fn call(
     .await;
     match (ended, head) {
         (Some(Err(error)), _) => Err(error),
-        (Some(Ok(instance)), Some(head)) => response::finished(checked(&guest, head)?, instance),
+        (Some(Ok(instance)), Some(head)) => response::finished(checked(&guest, head)?, instance, &guest.guest.meter),
         (Some(Ok(_)), None) => Err(broke(&guest, "returned without setting a response".into())),
         (None, Some(head)) => Ok(response::streaming(checked(&guest, head)?, exchange, admission)),
         (None, None) => Err(broke(&guest, "gave its response away".into())),
@@ -245,6 +245,11 @@ impl Exchange {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// What counts its guest's bytes.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.guest.guest.meter
     }
 
     /// Gives the guest its whole deadline again, now that someone waits for the next piece of its response.

@@ -55,6 +55,7 @@ mod spec;
 mod state;
 mod target;
 mod tier;
+mod traffic;
 mod trap;
 mod turn;
 mod wasmedge;

@@ -38,6 +38,8 @@ pub(crate) struct Meter {
     cpu_nanos: AtomicU64,
     memory_now: AtomicU64,
     memory_peak: AtomicU64,
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
 }
 
 impl Meter {
@@ -50,6 +52,8 @@ impl Meter {
             cpu_nanos: AtomicU64::new(0),
             memory_now: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
         }
     }
 
@@ -82,6 +86,21 @@ impl Meter {
     /// Most linear memory of one instance, in bytes.
     pub(crate) fn memory_peak_bytes(&self) -> u64 {
         self.memory_peak.load(Relaxed)
+    }
+
+    /// So many bytes of a body have come to the guest.
+    pub(crate) fn received(&self, bytes: u64) {
+        self.received_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// So many bytes of a body have been taken from the guest.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.sent_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes of bodies that came to the guest, and of those that it gave.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        (self.received_bytes.load(Relaxed), self.sent_bytes.load(Relaxed))
     }
 
     /// Lets an instance grow by `by` bytes to `total`, if all instances together then have `limit` at most.

@@ -18,7 +18,7 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
 };
 
-use crate::{guest::Guest, net::NOT_ALLOWED, slot::Slot};
+use crate::{guest::Guest, net::NOT_ALLOWED, slot::Slot, traffic};
 
 /// How long a guest that sets no timeout waits for a response to begin, and for each next piece of its body.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -88,7 +88,9 @@ impl WasiHttpHooks for Hooks {
                 return Err(explain(&guest, &to, CallError::Denied(NOT_ALLOWED.into())));
             }
             let fault = Fault::default();
-            let mut request = request.map(|body| Told { body, fault: Arc::clone(&fault) }.boxed_unsync());
+            let meter = &guest.meter;
+            let mut request =
+                request.map(|body| traffic::sent(Told { body, fault: Arc::clone(&fault) }.boxed_unsync(), meter));
             if let Some(limit) = options.connect_timeout {
                 request.extensions_mut().insert(ConnectWithin(limit));
             }
@@ -98,7 +100,9 @@ impl WasiHttpHooks for Hooks {
                 Err(_) => return Err(Error::ConnectionReadTimeout),
             };
             let limit = options.between_bytes_timeout.unwrap_or(PATIENCE);
-            let response = response.map(|body| Paced { body, limit, timer: None, _slot: slot }.boxed_unsync());
+            let received = |body| traffic::received(body, meter);
+            let response =
+                response.map(|body| Paced { body: received(body), limit, timer: None, _slot: slot }.boxed_unsync());
             Ok((response, Box::new(std::future::ready(Ok(()))) as Work))
         })
     }

@@ -87,6 +87,10 @@ pub struct ProcessStats {
     pub memory_bytes: u64,
     /// Most linear memory it has had, in bytes.
     pub memory_peak_bytes: u64,
+    /// Bytes of bodies that came as responses to its `wasi:http` requests; what goes over its sockets is not counted.
+    pub received_bytes: u64,
+    /// Bytes of bodies of its `wasi:http` requests.
+    pub sent_bytes: u64,
 }
 
 impl Process {
@@ -191,19 +195,14 @@ impl Process {
 
     /// What it has used so far.
     pub fn stats(&self) -> ProcessStats {
-        match &self.place {
-            Place::Inside { meter, .. } => ProcessStats {
-                cpu: meter.cpu(),
-                memory_bytes: meter.memory_bytes(),
-                memory_peak_bytes: meter.memory_peak_bytes(),
-            },
-            Place::Alone { thread, meter } => ProcessStats {
-                cpu: thread.used(),
-                memory_bytes: meter.memory_bytes(),
-                memory_peak_bytes: meter.memory_peak_bytes(),
-            },
-            Place::Outside(it) => it.stats(),
-        }
+        let (meter, cpu) = match &self.place {
+            Place::Inside { meter, .. } => (meter, meter.cpu()),
+            Place::Alone { thread, meter } => (meter, thread.used()),
+            Place::Outside(it) => return it.stats(),
+        };
+        let (received_bytes, sent_bytes) = meter.traffic();
+        let (memory_bytes, memory_peak_bytes) = (meter.memory_bytes(), meter.memory_peak_bytes());
+        ProcessStats { cpu, memory_bytes, memory_peak_bytes, received_bytes, sent_bytes }
     }
 
     /// The writing end of its standard input, once, when its spec asked for one.

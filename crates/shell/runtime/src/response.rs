@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -14,13 +15,14 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::{call::Exchange, reuse::Instance, serve::Admission};
+use crate::{call::Exchange, meter::Meter, reuse::Instance, serve::Admission};
 
-/// The response of a guest that has returned: all of its body is here, so its length is known. The instance is kept if the body
-/// has an end.
+/// The response of a guest that has returned: all of its body is here, so its length is known, and counted. The instance is kept
+/// if the body has an end.
 pub(crate) fn finished(
     response: Response<WasiBody>,
     mut instance: Option<Instance>,
+    meter: &Meter,
 ) -> Result<Response<Body>, CallError> {
     let (head, mut body) = response.into_parts();
     let mut whole = Whole::default();
@@ -34,6 +36,7 @@ pub(crate) fn finished(
                 if let Some(instance) = instance {
                     instance.keep();
                 }
+                meter.sent(whole.bytes);
                 return Ok(Response::from_parts(head, whole.into_body()));
             }
             // The body that it left open ends with the instance.
@@ -47,10 +50,10 @@ pub(crate) fn finished(
 pub(crate) fn streaming(response: Response<WasiBody>, exchange: Exchange, admission: Admission) -> Response<Body> {
     let (head, body) = response.into_parts();
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
-    let guest = Some((exchange, admission));
+    let (meter, guest) = (Arc::clone(exchange.meter()), Some((exchange, admission)));
     Response::from_parts(
         head,
-        GuestBody { body, guest, instance: None, length, sent: 0, asked: false, ended: false }.boxed_unsync(),
+        GuestBody { body, guest, meter, instance: None, length, sent: 0, asked: false, ended: false }.boxed_unsync(),
     )
 }
 
@@ -105,6 +108,7 @@ impl http_body::Body for Whole {
 struct GuestBody {
     body: WasiBody,
     guest: Option<(Exchange, Admission)>,
+    meter: Arc<Meter>,
     /// Where the guest wrote it, once it has ended, if that may answer another request when all of the body was taken. The request
     /// is inside for as long: a client that takes its time must not hold more instances than a guest may have.
     instance: Option<(Instance, Admission)>,
@@ -165,7 +169,9 @@ impl http_body::Body for GuestBody {
         match std::task::ready!(polled) {
             Some(Ok(frame)) => {
                 this.asked = false;
-                this.sent += frame.data_ref().map_or(0, |it| it.len() as u64);
+                let bytes = frame.data_ref().map_or(0, |it| it.len() as u64);
+                this.sent += bytes;
+                this.meter.sent(bytes);
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {

@@ -25,6 +25,7 @@ use crate::{
     guest::Guest,
     program::{Code, Linked},
     share::{Crowd, Source},
+    traffic,
 };
 
 /// Set in [`HttpGuest::admitted`] once no more requests are taken.
@@ -64,6 +65,10 @@ pub struct HttpStats {
     pub memory_bytes: u64,
     /// Most linear memory that one instance had, in bytes.
     pub memory_peak_bytes: u64,
+    /// Bytes of bodies that came to it: of requests, and of responses to its own.
+    pub received_bytes: u64,
+    /// Bytes of bodies that it gave: of responses, and of its own requests.
+    pub sent_bytes: u64,
 }
 
 /// The most recent failed request of a guest.
@@ -152,12 +157,15 @@ impl HttpGuest {
     /// What it has used so far.
     pub fn stats(&self) -> HttpStats {
         let meter = &self.guest.meter;
+        let (received_bytes, sent_bytes) = meter.traffic();
         HttpStats {
             requests: self.requests.load(Relaxed),
             failures: self.failed.load(Relaxed),
             cpu: meter.cpu(),
             memory_bytes: meter.memory_bytes(),
             memory_peak_bytes: meter.memory_peak_bytes(),
+            received_bytes,
+            sent_bytes,
         }
     }
 
@@ -241,9 +249,14 @@ impl Handler for HttpGuest {
     fn handle(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
         Box::pin(async move {
             let admission = self.admit()?;
+            let request = request.map(|body| traffic::received(body, &self.guest.meter));
             match self.per_request.clone() {
                 None => call::call(self, admission, request).await,
-                Some(terms) => cgi::call(self, terms, admission, request).await,
+                Some(terms) => {
+                    let meter = Arc::clone(&self.guest.meter);
+                    let response = cgi::call(self, terms, admission, request).await?;
+                    Ok(response.map(|body| traffic::sent(body, &meter)))
+                }
             }
         })
     }

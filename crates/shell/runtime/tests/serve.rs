@@ -117,6 +117,8 @@ async fn a_large_body_does_not_deadlock_when_written_before_it_is_read() {
     let request = Request::post("http://guest.test/").body(eyot_dispatch::full(sent.clone())).unwrap();
     let response = guest.clone().handle(request).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), sent);
+    let stats = guest.stats();
+    assert_eq!((stats.received_bytes, stats.sent_bytes), (3 << 20, 3 << 20), "what passed is counted");
 }
 
 #[tokio::test]

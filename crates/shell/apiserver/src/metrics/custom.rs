@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     list_of,
-    names::{Measure, milli},
+    names::{self, Measure, milli},
     pods, summary,
 };
 use crate::{Body, call::Call, respond, select::Selection, verbs::list};
@@ -50,26 +50,25 @@ pub(super) async fn answer(
         (OF_NAMESPACE, ..) | (_, None, _) | (_, _, None) => return Err(ApiError::no_such_path()),
         (_, Some(name), Some(metric)) => (Some(name), metric),
     };
-    let measure = Measure::named(metric).ok_or_else(|| unknown(&asked, &call, metric))?;
+    let (measure, of_pods) = (Measure::named(metric), names::of_pods(metric));
     if !call.query.metric_label_selector.is_empty() {
         let wanted = &call.query.metric_label_selector;
         let message =
             format!("metrics here have no labels of their own: metricLabelSelector {wanted:?} selects nothing");
         return Err(ApiError::new(404, Reason::NotFound, message));
     }
-    let measured = match (asked.plural.as_str(), name) {
-        (OF_NAMESPACE, _) | (_, None) => vec![of_namespace(&call, measure)],
-        (_, Some(name)) => {
+    let measured = match (asked.plural.as_str(), name, measure, of_pods) {
+        ("pods", Some(name), _, Some(counted)) => {
             let entries = objects(&mut call, &asked, name).await?;
-            match asked.plural.as_str() {
-                "pods" => {
-                    let counted = measure.of_pods().ok_or_else(|| unknown(&asked, &call, metric))?;
-                    let looks = summary::look(call.shared()).await?;
-                    pods::values(&entries, &looks, counted)
-                }
-                _ => entries.iter().filter_map(|it| of_object(&call, it, measure)).collect(),
-            }
+            let looks = summary::look(call.shared()).await?;
+            pods::values(&entries, &looks, counted)
         }
+        (OF_NAMESPACE, _, Some(measure), _) | (_, None, Some(measure), _) => vec![of_namespace(&call, measure)],
+        (plural, Some(name), Some(measure), _) if plural != "pods" => {
+            let entries = objects(&mut call, &asked, name).await?;
+            entries.iter().filter_map(|it| of_object(&call, it, measure)).collect()
+        }
+        _ => Vec::new(),
     };
     if measured.is_empty() {
         return Err(unknown(&asked, &call, metric));

@@ -37,7 +37,7 @@ impl Measure {
     }
 
     /// What pods count themselves under this measure; not all of it.
-    pub(super) fn of_pods(self) -> Option<&'static str> {
+    fn of_pods(self) -> Option<&'static str> {
         match self {
             Measure::PerSecond => Some("http_requests_per_second"),
             Measure::InFlight => Some("http_requests_in_flight"),
@@ -66,7 +66,37 @@ impl Measure {
     }
 }
 
+/// What pods count besides, under the names that they are asked for by.
+const OF_PODS: [(&str, &str); 4] = [
+    ("http_received_bytes_per_second", "http_received_bytes_per_second"),
+    ("http_received_bytes_total", "http_received_bytes"),
+    ("http_sent_bytes_per_second", "http_sent_bytes_per_second"),
+    ("http_sent_bytes_total", "http_sent_bytes"),
+];
+
+/// What pods count themselves under the name of a metric.
+pub(super) fn of_pods(name: &str) -> Option<&'static str> {
+    let own = || OF_PODS.iter().find(|it| it.0 == name).map(|it| it.1);
+    Measure::named(name).map_or_else(own, Measure::of_pods)
+}
+
 /// A number as a quantity in thousandths.
 pub(super) fn milli(value: f64) -> String {
     format!("{}m", (value * 1000.0).round())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_count_requests_and_bytes_but_not_what_the_gateway_alone_sees() {
+        let names =
+            ["requests_per_second", "http_requests_total", "http_sent_bytes_total", "http_received_bytes_per_second"];
+        let counted =
+            ["http_requests_per_second", "http_requests", "http_sent_bytes", "http_received_bytes_per_second"];
+        assert_eq!(names.map(of_pods), counted.map(Some));
+        assert_eq!(["http_errors_per_second", "http_requests_waiting", "anything"].map(of_pods), [None; 3]);
+        assert_eq!(Measure::named("http_sent_bytes_total"), None, "nobody counts bytes of Services");
+    }
 }

@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use crate::{Body, body, server::Shared};
 
-/// Largest answer of a node: some hundred bytes for each container.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Largest answer of a node: a kibibyte or so for each container of the 250,000 pods that one takes at most.
+const ANSWER_BYTES_MAX: usize = 384 << 20;
 /// Answers are kept this far apart, so that those who ask often see more than the last moment.
 const APART: Duration = Duration::from_secs(10);
 /// An answer older than this says nothing about now.

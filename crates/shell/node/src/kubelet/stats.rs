@@ -1,8 +1,8 @@
 //! `/stats/summary`: what this node and its pods have used so far, in the words of the kubelet's Summary API.
 //!
 //! Everything is counted since a start that is told beside it; whoever wants a rate asks twice. Requests of guests that
-//! answer HTTP are shown as user-defined metrics. Deliberately absent: file systems, networks, and what the kubelet has for
-//! containers of the host only.
+//! answer HTTP are shown as user-defined metrics, and so are bytes of bodies, whose sum over a pod is its network. Deliberately
+//! absent: file systems, what goes over sockets of guests, and what the kubelet has for containers of the host only.
 
 use axum::{Json, extract::State};
 use eyot_instance::Moment;
@@ -36,23 +36,32 @@ fn pod(key: &PodKey, used: &[Usage], at: &str) -> Value {
         "containers": used.iter().map(|it| container(it, at)).collect::<Vec<_>>(),
         "cpu": processor(at, cpu),
         "memory": { "time": at, "workingSetBytes": memory },
+        "network": {
+            "time": at,
+            "rxBytes": used.iter().map(|it| it.received).sum::<u64>(),
+            "txBytes": used.iter().map(|it| it.sent).sum::<u64>(),
+        },
     })
 }
 
 fn container(used: &Usage, at: &str) -> Value {
-    let mut shown = json!({
+    let metric = |name: &str, kind: &str, units: &str, value: u64| json!({ "name": name, "type": kind, "units": units, "time": at, "value": value });
+    let mut metrics = Vec::new();
+    if let Some(requests) = &used.requests {
+        metrics.push(metric("http_requests", "cumulative", "requests", requests.taken));
+        metrics.push(metric("http_requests_in_flight", "gauge", "requests", requests.in_flight));
+    }
+    if used.requests.is_some() || used.received + used.sent > 0 {
+        metrics.push(metric("http_received_bytes", "cumulative", "bytes", used.received));
+        metrics.push(metric("http_sent_bytes", "cumulative", "bytes", used.sent));
+    }
+    json!({
         "name": &*used.container,
         "startTime": time(used.started),
         "cpu": processor(at, used.cpu.as_nanos()),
         "memory": { "time": at, "workingSetBytes": used.memory },
-    });
-    if let Some(requests) = &used.requests {
-        shown["userDefinedMetrics"] = json!([
-            { "name": "http_requests", "type": "cumulative", "units": "requests", "time": at, "value": requests.taken },
-            { "name": "http_requests_in_flight", "type": "gauge", "units": "requests", "time": at, "value": requests.in_flight },
-        ]);
-    }
-    shown
+        "userDefinedMetrics": metrics,
+    })
 }
 
 fn processor(at: &str, nanos: u128) -> Value {

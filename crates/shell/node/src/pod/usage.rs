@@ -19,6 +19,10 @@ pub(crate) struct Usage {
     pub(crate) memory: u64,
     /// What it was asked, when it answers requests.
     pub(crate) requests: Option<Requests>,
+    /// Bytes of bodies that came to it by HTTP.
+    pub(crate) received: u64,
+    /// Bytes of bodies that it gave by HTTP.
+    pub(crate) sent: u64,
 }
 
 /// What a container was asked.
@@ -40,19 +44,21 @@ impl Machine {
     fn usage(&self) -> Vec<Usage> {
         let of = |member: &super::machine::Member| {
             let State::Running { started } = member.container.state else { return None };
-            let (cpu, memory, requests) = match &member.running {
+            let container = member.name.clone();
+            Some(match &member.running {
                 Running::Not => return None,
                 Running::Http { guest, .. } => {
-                    let stats = guest.stats();
-                    let in_flight = guest.in_flight() as u64;
-                    (stats.cpu, stats.memory_bytes, Some(Requests { taken: stats.requests, in_flight }))
+                    let it = guest.stats();
+                    let requests = Some(Requests { taken: it.requests, in_flight: guest.in_flight() as u64 });
+                    let (received, sent) = (it.received_bytes, it.sent_bytes);
+                    Usage { container, started, cpu: it.cpu, memory: it.memory_bytes, requests, received, sent }
                 }
                 Running::Command(process) => {
-                    let stats = process.stats();
-                    (stats.cpu, stats.memory_bytes, None)
+                    let it = process.stats();
+                    let (received, sent) = (it.received_bytes, it.sent_bytes);
+                    Usage { container, started, cpu: it.cpu, memory: it.memory_bytes, requests: None, received, sent }
                 }
-            };
-            Some(Usage { container: member.name.clone(), started, cpu, memory, requests })
+            })
         };
         self.members.iter().filter_map(of).collect()
     }

@@ -210,7 +210,11 @@ async fn usage_of_pods_and_machine_is_told_in_the_words_of_the_kubelet() {
     let container = &seen["containers"][0];
     assert_eq!(container["name"], "app");
     assert!(container["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap() > 0, "{answer}");
-    assert_eq!(container["userDefinedMetrics"][0]["value"], 3, "{answer}");
+    let metrics = container["userDefinedMetrics"].as_array().unwrap();
+    let metric = |name: &str| metrics.iter().find(|it| it["name"] == name).map(|it| it["value"].as_u64().unwrap());
+    assert_eq!((metric("http_requests"), metric("http_received_bytes")), (Some(3), Some(0)), "{answer}");
+    assert_eq!(metric("http_sent_bytes"), Some(36), "three times `hello, world`");
+    assert_eq!((&seen["network"]["rxBytes"], &seen["network"]["txBytes"]), (&json!(0), &json!(36)));
     assert!(summary["node"]["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap() > 0, "{answer}");
     assert!(summary["node"]["memory"]["workingSetBytes"].as_u64().unwrap() > 0, "{answer}");
 }

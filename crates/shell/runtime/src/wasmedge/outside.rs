@@ -53,7 +53,7 @@ impl Outside {
         self.account();
         let status = self.read("status").unwrap_or_default();
         let (memory_bytes, memory_peak_bytes) = (kibibytes(&status, "VmRSS:"), kibibytes(&status, "VmHWM:"));
-        ProcessStats { cpu: self.meter.cpu(), memory_bytes, memory_peak_bytes }
+        ProcessStats { cpu: self.meter.cpu(), memory_bytes, memory_peak_bytes, ..ProcessStats::default() }
     }
 
     /// Holds it to another share of a core. Its memory is what it was told at its start.
