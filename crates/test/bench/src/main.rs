@@ -64,8 +64,8 @@ struct Flags {
     /// How many functions `serverless` leaves at zero to see what they cost.
     #[arg(long, default_value_t = 2000)]
     functions: usize,
-    /// How many requests `soak` makes.
-    #[arg(long, default_value_t = 1_000_000)]
+    /// How many requests `soak` makes, an instance each.
+    #[arg(long, default_value_t = 10_000_000)]
     requests: u64,
     /// Has `http` measure each guest once more with its instances reused.
     #[arg(long)]

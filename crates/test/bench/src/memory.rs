@@ -78,6 +78,14 @@ pub(crate) fn resident_mib(pids: &[u32]) -> Value {
     if known.is_empty() { Value::Null } else { mib(known.iter().sum()).into() }
 }
 
+/// Resident memory of a process with its page tables, in MiB.
+pub(crate) fn with_page_tables_mib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("reading its status")?;
+    let field = |name: &str| status.lines().find_map(|line| number(line.strip_prefix(name)?));
+    let (resident, tables) = field("VmRSS:").zip(field("VmPTE:")).context("its status has no memory")?;
+    Ok(mib(resident + tables))
+}
+
 /// What the kernel says of a process.
 struct Usage {
     resident_kib: u64,

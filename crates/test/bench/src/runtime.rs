@@ -5,6 +5,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -87,7 +88,8 @@ pub(crate) fn write_smallest(file: &Path, does: &str) -> anyhow::Result<()> {
     Ok(std::fs::write(file, wat::parse_str(text)?)?)
 }
 
-/// Whether the samples that were measured are as fast as they should be, and how calls scale over the cores.
+/// Whether the samples that were measured are as fast as they should be. How calls scale over the cores is told beside them: on
+/// cores that share a processor's units, and its memory, there is no number that it should come to.
 fn verdicts(results: &Map<String, Value>) -> Value {
     let mut aims = Map::new();
     for (name, fresh, cold) in AIMS {
@@ -108,8 +110,9 @@ async fn measure(runtime: &Runtime, file: &Path, options: &Options) -> anyhow::R
     let compiled = program.loaded();
     if program.kind() != ProgramKind::HttpComponent {
         let runs = command_runs(runtime, file, &digest, options.loads).await?;
+        let wasmedge = wasmedge_runs(file, options.loads).await.context("running it in wasmedge")?;
         return Ok(json!({ "kind": program.kind().to_string(), "compile_ms": compiled.took.as_millis() as u64,
-            "start_to_exit_us": summary(&runs) }));
+            "start_to_exit_us": summary(&runs), "start_to_exit_in_wasmedge_us": wasmedge.as_ref().map(summary) }));
     }
     let guest = program.serve(spec())?;
     let began = Instant::now();
@@ -195,6 +198,35 @@ async fn command_runs(runtime: &Runtime, file: &Path, digest: &str, count: u64) 
         times.saturating_record(nanos(started.elapsed()));
     }
     Ok(times)
+}
+
+/// The same by the command `wasmedge`, compiled ahead by it; `None` where that is not installed, or compiles nothing.
+async fn wasmedge_runs(file: &Path, count: u64) -> anyhow::Result<Option<Histogram<u64>>> {
+    let dir = tempfile::tempdir()?;
+    let compiled = dir.path().join("compiled.wasm");
+    let wasmedge = || {
+        let mut command = tokio::process::Command::new("wasmedge");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    match wasmedge().arg("compile").arg(file).arg(&compiled).status().await {
+        Ok(status) if status.success() => {}
+        Ok(status) => {
+            eprintln!("  wasmedge compiles nothing ({status}): measured without it");
+            return Ok(None);
+        }
+        Err(_) => {
+            eprintln!("  wasmedge is not installed: measured without it");
+            return Ok(None);
+        }
+    }
+    let mut times = histogram();
+    for _ in 0..count {
+        let started = Instant::now();
+        wasmedge().arg(&compiled).status().await?;
+        times.saturating_record(nanos(started.elapsed()));
+    }
+    Ok(Some(times))
 }
 
 pub(crate) async fn call(guest: &Arc<HttpGuest>) -> anyhow::Result<()> {
