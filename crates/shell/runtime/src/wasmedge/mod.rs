@@ -48,7 +48,7 @@ pub enum WasmEdgeError {
 pub struct WasmEdge {
     program: PathBuf,
     unshare: PathBuf,
-    /// Ends the guest when this process ends, where it is installed.
+    /// Ends the guest when this process ends, and keeps it from gaining privileges, where it is installed.
     setpriv: Option<PathBuf>,
     background: tokio::runtime::Handle,
 }
@@ -102,7 +102,8 @@ impl WasmEdge {
         }
         words.extend(["--net", "--"].map(OsString::from));
         if let Some(setpriv) = &self.setpriv {
-            words.extend([setpriv.clone().into(), "--pdeathsig".into(), "KILL".into(), "--".into()]);
+            words.push(setpriv.clone().into());
+            words.extend(["--no-new-privs", "--pdeathsig", "KILL", "--"].map(OsString::from));
         }
         words.push(self.program.clone().into());
         words.extend(arguments(wasm, spec));
@@ -239,7 +240,7 @@ mod tests {
         };
         let words = edge.command(Path::new("/a.wasm"), &spec());
         let words: Vec<_> = words.iter().map(|it| it.to_string_lossy()).filter(|it| !it.contains("user")).collect();
-        let want = "/usr/bin/unshare --net -- /usr/bin/setpriv --pdeathsig KILL -- /usr/bin/wasmedge -- /a.wasm";
+        let want = "/usr/bin/unshare --net -- /usr/bin/setpriv --no-new-privs --pdeathsig KILL -- /usr/bin/wasmedge -- /a.wasm";
         assert_eq!(words.join(" "), want);
     }
 
