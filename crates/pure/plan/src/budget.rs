@@ -25,13 +25,29 @@ pub enum Wish {
 
 /// A pod that the budget selects.
 #[derive(Clone, Copy, Debug)]
-pub struct Pod<'a> {
-    /// Name.
-    pub name: &'a str,
+pub struct Pod {
     /// Its `Ready` condition is true.
     pub ready: bool,
     /// Being deleted.
     pub deleting: bool,
+}
+
+impl Pod {
+    /// Ready and there to stay.
+    pub fn healthy(&self) -> bool {
+        self.ready && !self.deleting
+    }
+}
+
+/// The pods that the budget selects, by number.
+#[derive(Clone, Copy, Debug)]
+pub struct Pods<F> {
+    /// All of them.
+    pub present: i32,
+    /// The [healthy](Pod::healthy) ones.
+    pub healthy: i32,
+    /// Finds one by its name: only pods that an eviction noted are looked at.
+    pub find: F,
 }
 
 /// How many pods there should be.
@@ -67,18 +83,18 @@ pub fn plan(
     wish: Wish,
     generation: i64,
     old: &Status,
-    pods: &[Pod<'_>],
+    pods: &Pods<impl Fn(&str) -> Option<Pod>>,
     scale: &Scale,
     now: Seconds,
 ) -> (Status, Option<Seconds>) {
     let mut disrupted = old.disrupted.clone();
     disrupted.retain(|name, since| {
-        let waits = pods.iter().any(|it| it.name == *name && !it.deleting);
+        let waits = (pods.find)(name).is_some_and(|it| !it.deleting);
         waits && *since + DISRUPTION_SECONDS > now
     });
     let wait = disrupted.values().map(|since| since + DISRUPTION_SECONDS - now).min();
-    let healthy = pods.iter().filter(|it| it.ready && !it.deleting && !disrupted.contains_key(it.name)).count();
-    let healthy = i32::try_from(healthy).unwrap_or(i32::MAX);
+    let leaving = disrupted.keys().filter(|name| (pods.find)(name).is_some_and(|it| it.healthy())).count();
+    let healthy = pods.healthy.saturating_sub(i32::try_from(leaving).unwrap_or(i32::MAX)).max(0);
     let mut status = Status {
         observed_generation: generation,
         healthy,
@@ -86,10 +102,9 @@ pub fn plan(
         conditions: old.conditions.clone(),
         ..Status::default()
     };
-    let present = i32::try_from(pods.len()).unwrap_or(i32::MAX);
     let failure = match (wish, scale) {
         (Wish::MinAvailable(Amount::Count(count)), _) => {
-            (status.expected, status.desired) = (present, count);
+            (status.expected, status.desired) = (pods.present, count);
             None
         }
         (_, Scale::Unknown(why)) => Some(why),
@@ -122,12 +137,18 @@ mod tests {
 
     use super::*;
 
-    const PODS: [Pod<'static>; 4] = [
-        Pod { name: "a", ready: true, deleting: false },
-        Pod { name: "b", ready: true, deleting: false },
-        Pod { name: "c", ready: false, deleting: false },
-        Pod { name: "d", ready: true, deleting: true },
+    const PODS: [(&str, Pod); 4] = [
+        ("a", Pod { ready: true, deleting: false }),
+        ("b", Pod { ready: true, deleting: false }),
+        ("c", Pod { ready: false, deleting: false }),
+        ("d", Pod { ready: true, deleting: true }),
     ];
+
+    fn pods() -> Pods<impl Fn(&str) -> Option<Pod>> {
+        let healthy = PODS.iter().filter(|it| it.1.healthy()).count() as i32;
+        let find = |name: &str| PODS.iter().find(|it| it.0 == name).map(|it| it.1);
+        Pods { present: PODS.len() as i32, healthy, find }
+    }
 
     #[test]
     fn budgets_count_healthy_pods_against_what_must_stay() {
@@ -142,7 +163,7 @@ mod tests {
             (Wish::MaxUnavailable(Amount::Count(9)), &known),
             (Wish::MaxUnavailable(Amount::Count(1)), &Scale::Unknown("no controllers".into())),
         ] {
-            let (it, _) = plan(wish, 1, &Status::default(), &PODS, scale, 100);
+            let (it, _) = plan(wish, 1, &Status::default(), &pods(), scale, 100);
             let condition = &it.conditions[0];
             got += &format!(
                 "{wish:?}: {} healthy, {} must stay of {}, {} allowed, {}={} {}\n",
@@ -166,9 +187,9 @@ mod tests {
         let disrupted = [("a".to_owned(), 90), ("d".to_owned(), 90), ("gone".to_owned(), 90)].into();
         let old = Status { disrupted, ..Status::default() };
         let wish = Wish::MinAvailable(Amount::Count(1));
-        let (soon, wait) = plan(wish, 1, &old, &PODS, &Scale::Known(4), 100);
+        let (soon, wait) = plan(wish, 1, &old, &pods(), &Scale::Known(4), 100);
         assert_eq!((soon.healthy, soon.allowed, soon.disrupted.len(), wait), (1, 0, 1, Some(110)));
-        let (late, wait) = plan(wish, 1, &old, &PODS, &Scale::Known(4), 210);
+        let (late, wait) = plan(wish, 1, &old, &pods(), &Scale::Known(4), 210);
         assert_eq!((late.healthy, late.allowed, late.disrupted.len(), wait), (2, 1, 0, None));
     }
 }

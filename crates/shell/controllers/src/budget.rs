@@ -1,6 +1,10 @@
 //! Keeps the status of PodDisruptionBudgets, which evictions go by.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use eyot_plan::budget::{self as plan, Scale, Status};
 use serde_json::{Map, Value, json};
@@ -9,8 +13,49 @@ use crate::{
     api::{ApiError, BUDGETS, Target},
     context::Context,
     queue::Outcome,
-    view::{Key, conditions, conditions_json, now, pod::PodView, policy::BudgetView, rfc3339},
+    view::{Key, Word, conditions, conditions_json, now, pod::PodView, policy::BudgetView, rfc3339},
 };
+
+/// What a budget asks of the pods that it selects. It follows their changes, so that a pass need not look at each of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    present: i32,
+    healthy: i32,
+    /// Controllers of the pods, by identity.
+    owners: BTreeMap<Box<str>, Owner>,
+}
+
+/// A controller, and how many of the pods are its.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owner {
+    kind: Word,
+    name: Box<str>,
+    pods: usize,
+}
+
+impl Count {
+    pub(crate) fn add(&mut self, pod: &PodView) {
+        self.present += 1;
+        self.healthy += i32::from(row(pod).healthy());
+        if let Some(it) = pod.meta.controller() {
+            let new = || Owner { kind: it.kind.clone(), name: it.name.clone(), pods: 0 };
+            self.owners.entry(it.uid.clone()).or_insert_with(new).pods += 1;
+        }
+    }
+
+    pub(crate) fn take(&mut self, pod: &PodView) {
+        self.present -= 1;
+        self.healthy -= i32::from(row(pod).healthy());
+        if let Some(it) = pod.meta.controller()
+            && let Some(owner) = self.owners.get_mut(&it.uid)
+        {
+            owner.pods -= 1;
+            if owner.pods == 0 {
+                self.owners.remove(&it.uid);
+            }
+        }
+    }
+}
 
 /// Nothing that a budget counts differs between the two.
 pub(crate) fn looks_same(old: &PodView, new: &PodView) -> bool {
@@ -18,20 +63,34 @@ pub(crate) fn looks_same(old: &PodView, new: &PodView) -> bool {
         && old.ready_since.is_some() == new.ready_since.is_some()
         && old.meta.deleting() == new.meta.deleting()
         && old.meta.labels == new.meta.labels
+        && old.meta.controller() == new.meta.controller()
+}
+
+fn row(pod: &PodView) -> plan::Pod {
+    plan::Pod { ready: pod.ready_since.is_some(), deleting: pod.meta.deleting() }
 }
 
 /// One pass over one PodDisruptionBudget: read, decide, write.
 pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
     let Some(budget) = context.stores.budgets.get(&key).filter(|it| !it.meta.deleting()) else { return Ok(None) };
-    let mut pods = context.stores.pods.in_namespace(&key.namespace);
-    pods.retain(|it| budget.selects(&it.meta));
-    let rows: Vec<plan::Pod<'_>> = pods
-        .iter()
-        .map(|it| plan::Pod { name: &it.meta.name, ready: it.ready_since.is_some(), deleting: it.meta.deleting() })
-        .collect();
+    let selector = budget.selector();
+    let count = match &selector {
+        // A change of it is under way, which asks for another pass.
+        Some(selector) => match context.selected.count(&key, selector) {
+            Some(count) => count,
+            None => return Ok(None),
+        },
+        None => Count::default(),
+    };
     let old = status(&budget);
-    let scale = scale(&context, &key.namespace, &pods);
-    let (new, wait) = plan::plan(budget.spec.wish(), budget.meta.generation, &old, &rows, &scale, now());
+    let selects = |pod: &PodView| selector.as_ref().is_some_and(|it| it.matches(|key| pod.meta.labels.get(key)));
+    let find = |name: &str| {
+        let pod = context.stores.pods.get(&Key::new(&key.namespace, name));
+        pod.filter(|it| selects(it)).map(|it| row(&it))
+    };
+    let pods = plan::Pods { present: count.present, healthy: count.healthy, find };
+    let scale = scale(&context, &key.namespace, &count);
+    let (new, wait) = plan::plan(budget.spec.wish(), budget.meta.generation, &old, &pods, &scale, now());
     if new != old {
         write_status(&context, &budget, &new).await?;
     }
@@ -39,14 +98,10 @@ pub(crate) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
 }
 
 /// What the controllers of the pods want, together. Pods without controller add nothing.
-fn scale(context: &Context, namespace: &str, pods: &[Arc<PodView>]) -> Scale {
+fn scale(context: &Context, namespace: &str, count: &Count) -> Scale {
     let stores = &context.stores;
     let (mut seen, mut sum) = (HashSet::new(), 0i32);
-    for pod in pods {
-        let Some(owner) = pod.meta.controller() else { continue };
-        if !seen.insert(owner.uid.clone()) {
-            continue;
-        }
+    for owner in count.owners.values() {
         let key = Key::new(namespace, &owner.name);
         let size = match &*owner.kind {
             "ReplicaSet" => stores.replica_sets.get(&key).map(|set| {
@@ -70,7 +125,7 @@ fn scale(context: &Context, namespace: &str, pods: &[Arc<PodView>]) -> Scale {
         };
         match size {
             Some(size) => sum = sum.saturating_add(size),
-            None => return Scale::Unknown(format!("found no controllers for pod {:?}", pod.meta.name)),
+            None => return Scale::Unknown(format!("found no {} {:?} that pods name", &*owner.kind, owner.name)),
         }
     }
     Scale::Known(sum)

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use eyot_plan::selector::Selector;
+
 use crate::{
     Config,
     api::{self, Api},
@@ -12,7 +14,7 @@ use crate::{
     lifecycle::Taints,
     queue::Queue,
     scheduler::Scheduler,
-    selected::Selected,
+    selected::{Kind, Selected},
     store::{Change, Store},
     view::{
         Key, LabelSelector, Meta, View,
@@ -207,12 +209,15 @@ impl Context {
         on!(replication_controllers of api::REPLICATION_CONTROLLERS, |it, change| it.queue(&it.queues.replication_controllers, change));
         on!(revisions of api::CONTROLLER_REVISIONS, Context::revision_changed);
         on!(jobs of api::JOBS, Context::job_changed);
-        on!(budgets of api::BUDGETS, |it, change| it.queue(&it.queues.budgets, change));
+        on!(budgets of api::BUDGETS, |it, change: &Change<BudgetView>| {
+            it.selects_other(Kind::Budget, change, &it.stores.budgets, BudgetView::selector);
+            it.queue(&it.queues.budgets, change);
+        });
         on!(autoscalers of api::AUTOSCALERS, Context::autoscaler_changed);
         on!(cron_jobs of api::CRON_JOBS, |it, change| it.queue(&it.queues.cron_jobs, change));
         on!(services of api::SERVICES, |it, change| {
             it.serving.child_changed(change);
-            it.selected.service_changed(change, &it.stores.pods);
+            it.selects_other(Kind::Service, change, &it.stores.services, |it| it.selects().then(|| it.selector()));
             it.queue(&it.queues.services, change);
             it.queue(&it.queues.endpoints, change);
             it.queue(&it.queues.mirrors, change);
@@ -252,6 +257,20 @@ impl Context {
     fn queue<T: View>(&self, queue: &Queue<Key>, change: &Change<T>) {
         if let Some(object) = change.latest() {
             queue.add(object.meta().key());
+        }
+    }
+
+    /// Takes in that something may select other pods than before.
+    fn selects_other<T: View>(
+        &self,
+        kind: Kind,
+        change: &Change<T>,
+        store: &Store<T>,
+        selector: fn(&T) -> Option<Selector>,
+    ) {
+        if let Some(object) = change.latest() {
+            let key = object.meta().key();
+            self.selected.changed(kind, &key, || store.get(&key).and_then(|it| selector(&it)), &self.stores.pods);
         }
     }
 
@@ -301,17 +320,13 @@ impl Context {
     }
 
     fn wake_budgets(&self, change: &Change<PodView>) {
-        let Some(pod) = change.latest() else { return };
         if let (Some(old), Some(new)) = (&change.old, &change.new)
             && crate::budget::looks_same(old, new)
         {
             return;
         }
-        for budget in self.stores.budgets.in_namespace(&pod.meta.namespace) {
-            if [&change.old, &change.new].into_iter().flatten().any(|it| budget.selects(&it.meta)) {
-                self.queues.budgets.add(budget.meta.key());
-            }
-        }
+        let budgets = self.selected.selecting(Kind::Budget, change.old.iter().chain(&change.new));
+        budgets.into_iter().for_each(|it| self.queues.budgets.add(it));
     }
 
     fn settle_expectations(&self, change: &Change<PodView>) {
@@ -368,7 +383,7 @@ impl Context {
         let labels = |it: &Option<Arc<PodView>>, service: &ServiceView| {
             it.as_ref().is_some_and(|it| service.matches(&it.meta.labels))
         };
-        let services = self.selected.services(change);
+        let services = self.selected.selecting(Kind::Service, change.old.iter().chain(&change.new));
         for service in services.iter().filter_map(|it| self.stores.services.get(it)) {
             if service.selects() && (labels(&change.old, &service) || labels(&change.new, &service)) {
                 self.queues.services.add(service.meta.key());
@@ -455,7 +470,10 @@ impl Context {
         self.serving.child_changed(change);
         match (&change.old, &change.new) {
             (Some(old), Some(new)) if old.spec == new.spec => {}
-            (Some(old), None) => self.histories.forget(&old.meta.uid),
+            (Some(old), None) => {
+                self.histories.forget(&old.meta.uid);
+                self.selected.changed(Kind::Autoscaler, &old.meta.key(), || None, &self.stores.pods);
+            }
             _ => self.queue(&self.queues.autoscalers, change),
         }
     }

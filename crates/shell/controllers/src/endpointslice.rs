@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     names,
     queue::Outcome,
+    selected::Kind,
     slices::{self, MANAGED_BY, New, SERVICE_NAME},
     view::{Key, Meta, network::ServiceView, pod::PodView},
 };
@@ -77,7 +78,7 @@ pub(crate) fn is_untouched(service: &ServiceView, pods: &[plan::Pod]) -> bool {
 /// The pods that the Service selects.
 pub(crate) fn rows(context: &Context, service: &ServiceView) -> Vec<plan::Pod> {
     let all = || context.stores.pods.in_namespace(&service.meta.namespace);
-    let pods = context.selected.pods(service).unwrap_or_else(all);
+    let pods = context.selected.pods(Kind::Service, &service.meta.key(), &service.selector()).unwrap_or_else(all);
     let nodes = context.stores.nodes.all();
     let zones: HashMap<&str, &str> =
         nodes.iter().filter_map(|it| Some((&*it.meta.name, it.meta.labels.get(ZONE)?))).collect();

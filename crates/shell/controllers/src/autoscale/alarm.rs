@@ -11,12 +11,13 @@ use std::{
 };
 
 use eyot_meter::{Alarm, Meter, Subject};
-use eyot_model::selector::LabelSelector;
+use eyot_plan::selector::Selector;
 use parking_lot::Mutex;
 
 use super::PERIOD;
 use crate::{
     context::Context,
+    selected::Kind,
     view::{
         Key,
         autoscale::{AutoscalerView, Metric, Source},
@@ -40,7 +41,7 @@ enum Bound {
 
 impl Alarms {
     /// Sets the alarms of an autoscaler whose target has so many replicas. None where it could not have more of them.
-    pub(super) fn set(&self, context: &Context, it: &AutoscalerView, selector: &LabelSelector, replicas: i32) {
+    pub(super) fn set(&self, context: &Context, it: &AutoscalerView, selector: &Selector, replicas: i32) {
         if replicas >= it.spec.max_replicas {
             return;
         }
@@ -84,14 +85,14 @@ fn about(
     context: &Context,
     it: &AutoscalerView,
     metric: &Metric,
-    selector: &LabelSelector,
+    selector: &Selector,
     replicas: i32,
 ) -> Option<(Bound, Vec<Arc<Meter>>)> {
     let namespace = &*it.meta.namespace;
     let meters = &context.config.meters;
     let one = |subject, name: &str| meters.get(subject, &format!("{namespace}/{name}")).into_iter().collect();
     let (source, found): (&Source, Vec<Arc<Meter>>) = match (metric.kind.as_str(), metric) {
-        ("Pods", Metric { pods: Some(source), .. }) => (source, of_pods(context, namespace, selector)),
+        ("Pods", Metric { pods: Some(source), .. }) => (source, of_pods(context, it, selector)),
         ("Object", Metric { object: Some(source), .. }) => {
             let name = &source.described_object.name;
             let subject = match source.described_object.kind.as_str() {
@@ -120,15 +121,15 @@ fn about(
     Some((bound, found))
 }
 
-/// The Services that lead to the pods that a selector picks.
-fn of_pods(context: &Context, namespace: &str, selector: &LabelSelector) -> Vec<Arc<Meter>> {
-    let stores = &context.stores;
-    let pods = stores.pods.in_namespace(namespace);
+/// The Services that lead to the pods that an autoscaler's selector picks.
+fn of_pods(context: &Context, it: &AutoscalerView, selector: &Selector) -> Vec<Arc<Meter>> {
     // All of them are made by one template.
-    let Some(pod) = pods.iter().find(|pod| selector.matches(|key| pod.meta.labels.get(key))) else { return Vec::new() };
-    let services = stores.services.in_namespace(namespace);
-    let leading = services.iter().filter(|it| it.selects() && it.matches(&pod.meta.labels));
-    let meter = |name: &str| context.config.meters.get(Subject::Service, &format!("{namespace}/{name}"));
+    let key = it.meta.key();
+    let Some(pod) = context.selected.one_pod(Kind::Autoscaler, &key, selector) else { return Vec::new() };
+    let services = context.selected.selecting(Kind::Service, [&pod]);
+    let services = services.iter().filter_map(|it| context.stores.services.get(it));
+    let leading = services.filter(|it| it.selects() && it.matches(&pod.meta.labels));
+    let meter = |name: &str| context.config.meters.get(Subject::Service, &format!("{}/{name}", key.namespace));
     leading.filter_map(|it| meter(&it.meta.name)).collect()
 }
 

@@ -2,13 +2,17 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use eyot_model::{quantity::Quantity, selector::LabelSelector};
-use eyot_plan::autoscale::{self as plan, Pod, Proposal, Readiness, Sample, Target, Unknown};
+use eyot_model::quantity::Quantity;
+use eyot_plan::{
+    autoscale::{self as plan, Pod, Proposal, Readiness, Sample, Target, Unknown},
+    selector::Selector,
+};
 use serde_json::{Value, json};
 
 use crate::{
     api,
     context::Context,
+    selected::Kind,
     view::{
         autoscale::{Amount, AutoscalerView, Metric, MetricValues, PodMetrics, Reference, ScaleView, Source},
         pod::{Phase, PodView},
@@ -23,7 +27,7 @@ struct Ask<'a> {
     context: &'a Context,
     it: &'a AutoscalerView,
     scale: &'a ScaleView,
-    selector: &'a LabelSelector,
+    selector: &'a Selector,
 }
 
 /// Asks for one metric of the target.
@@ -32,7 +36,7 @@ pub(super) async fn propose(
     it: &AutoscalerView,
     metric: &Metric,
     scale: &ScaleView,
-    selector: &LabelSelector,
+    selector: &Selector,
 ) -> Proposed {
     let ask = Ask { context, it, scale, selector };
     match (metric.kind.as_str(), metric) {
@@ -165,9 +169,8 @@ impl Ask<'_> {
 
     /// The pods of the target.
     fn chosen(&self) -> Vec<Arc<PodView>> {
-        let mut pods = self.context.stores.pods.in_namespace(&self.it.meta.namespace);
-        pods.retain(|it| self.selector.matches(|key| it.meta.labels.get(key)));
-        pods
+        let pods = self.context.selected.pods(Kind::Autoscaler, &self.it.meta.key(), self.selector);
+        pods.unwrap_or_default()
     }
 
     fn rows(&self, used: &HashMap<&str, f64>, resource: &str) -> Vec<Pod> {
@@ -193,9 +196,11 @@ impl Ask<'_> {
     async fn requests_of(&self, source: &Source, pods: &mut [Pod], reason: &'static str) -> Result<(), Unknown> {
         let path = format!("/api/v1/namespaces/{}/pods", self.it.meta.namespace);
         let list: Value = self.get(&path, &self.scale.status.selector, reason).await?;
-        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        let items = list["items"].as_array().into_iter().flatten();
+        let by_name: HashMap<&str, &Value> =
+            items.filter_map(|it| Some((it["metadata"]["name"].as_str()?, it))).collect();
         for pod in pods {
-            let found = items.iter().find(|it| it["metadata"]["name"] == pod.name.as_str());
+            let found = by_name.get(pod.name.as_str());
             pod.request = found.and_then(|it| container_request(it, &source.container, &source.name));
         }
         Ok(())

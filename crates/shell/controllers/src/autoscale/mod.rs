@@ -13,6 +13,7 @@ use eyot_model::selector::LabelSelector;
 use eyot_plan::{
     autoscale::{self as plan, History, Proposal, Spec, Unknown, Verdict},
     condition::{self, Condition},
+    selector::Selector,
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -23,6 +24,7 @@ use crate::{
     context::Context,
     events::Severity,
     queue::Outcome,
+    selected::Kind,
     view::{
         Key,
         autoscale::{AutoscalerView, Reference, ScaleView},
@@ -138,6 +140,11 @@ impl Pass<'_> {
     async fn decide(&self, resource: &Resource, scale: ScaleView) -> Result<Told, ApiError> {
         let (from, current) = (&self.it.spec, scale.spec.replicas);
         let selector = LabelSelector::parse(&scale.status.selector).ok().filter(|it| !it.is_empty());
+        let selector = selector.map(|it| Selector { requirements: it.requirements().to_vec() });
+        // Unless it went meanwhile: nobody would take it out again.
+        let (key, stores) = (self.it.meta.key(), &self.context.stores);
+        let stays = || stores.autoscalers.get(&key).and_then(|_| selector.clone());
+        self.context.selected.changed(Kind::Autoscaler, &key, stays, &stores.pods);
         let mut found: Vec<Result<Proposal, Unknown>> = Vec::new();
         let mut shown = Vec::new();
         for metric in &from.metrics {

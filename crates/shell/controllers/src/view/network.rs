@@ -2,6 +2,7 @@
 
 use eyot_plan::endpoints::Subset;
 use eyot_plan::endpointslice::{Endpoint, Port, ServicePort, Slice, Target};
+use eyot_plan::selector::Selector;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -46,6 +47,11 @@ impl ServiceView {
     /// Controllers keep its slices: it selects pods and is more than a name.
     pub(crate) fn selects(&self) -> bool {
         self.spec.selector.iter().next().is_some() && self.spec.kind != "ExternalName"
+    }
+
+    /// Which pods it selects.
+    pub(crate) fn selector(&self) -> Selector {
+        Selector::equals(self.spec.selector.iter())
     }
 
     pub(crate) fn matches(&self, labels: &Strings) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eyot_plan::{amount::Amount, budget::Wish};
+use eyot_plan::{amount::Amount, budget::Wish, selector::Selector};
 use serde::Deserialize;
 
 use super::{Condition, LabelSelector, Meta, Time, View, nullable, workload::amount};
@@ -60,8 +60,8 @@ impl View for BudgetView {
 }
 
 impl BudgetView {
-    /// True when it selects what has these labels.
-    pub(crate) fn selects(&self, meta: &Meta) -> bool {
-        self.spec.selector.as_ref().is_some_and(|it| it.compile().matches(|key| meta.labels.get(key)))
+    /// Which pods it selects; none without a selector.
+    pub(crate) fn selector(&self) -> Option<Selector> {
+        self.spec.selector.as_ref().map(LabelSelector::compile)
     }
 }
