@@ -71,8 +71,11 @@ impl CelDeleter {
     /// # Errors
     /// What went wrong in an expression.
     pub(crate) fn takes(&self, seen: &Environment, exceptions: &[Arc<CelException>]) -> Result<bool, String> {
-        let named: Vec<&CelException> =
-            exceptions.iter().map(AsRef::as_ref).filter(|it| it.names(&self.kind, &self.name)).collect();
+        let named: Vec<&CelException> = exceptions
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|it| it.names([&self.kind, &self.namespace, &self.name]))
+            .collect();
         let seen = match excused(&named, seen, false)? {
             Excused::Wholly(..) => return Ok(false),
             Excused::Partly(shown) => seen.with_value("exceptions", shown),

@@ -16,8 +16,8 @@ const PRIORITY: &str = "polex.kyverno.io/priority";
 pub(crate) struct CelException {
     pub(crate) namespace: String,
     pub(crate) name: String,
-    /// Kind and name of policies.
-    policies: Vec<(String, String)>,
+    /// Kind, namespace (or empty) and name of policies.
+    policies: Vec<[String; 3]>,
     conditions: Vec<Expression>,
     images: Vec<Value>,
     values: Vec<Value>,
@@ -41,10 +41,21 @@ impl CelException {
         let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
         let list = |field: &str| meta::list(spec.get(field));
         let condition = |it: &Value| Expression::compile(it["expression"].as_str().unwrap_or_default(), &VALIDATING);
+        let namespace = text(&metadata["namespace"]);
+        let named = |it: &Value| {
+            let (kind, name) = (text(&it["kind"]), text(&it["name"]));
+            // A policy of a namespace is called `namespace/name`; without the first part it is one beside the exception.
+            let (of, name) = match name.split_once('/') {
+                Some((of, name)) => (of.to_owned(), name.to_owned()),
+                None if kind.starts_with("Namespaced") => (namespace.clone(), name),
+                None => (String::new(), name),
+            };
+            [kind, of, name]
+        };
         CelException {
-            namespace: text(&metadata["namespace"]),
+            policies: list("policyRefs").iter().map(named).collect(),
+            namespace,
             name: text(&metadata["name"]),
-            policies: list("policyRefs").iter().map(|it| (text(&it["kind"]), text(&it["name"]))).collect(),
             conditions: list("matchConditions").iter().map(condition).collect(),
             images: list("images").to_vec(),
             values: list("allowedValues").to_vec(),
@@ -53,8 +64,9 @@ impl CelException {
         }
     }
 
-    pub(super) fn names(&self, kind: &str, name: &str) -> bool {
-        self.policies.iter().any(|it| it.0 == kind && it.1 == name)
+    /// Whether it is about a policy, by its kind, namespace (or empty) and name.
+    pub(super) fn names(&self, policy: [&str; 3]) -> bool {
+        self.policies.iter().any(|it| *it == policy)
     }
 
     fn is_whole(&self) -> bool {

@@ -141,8 +141,11 @@ impl CelGenerator {
         host: &Rc<Host>,
         exceptions: &[Arc<CelException>],
     ) -> Result<Making, String> {
-        let named: Vec<&CelException> =
-            exceptions.iter().map(AsRef::as_ref).filter(|it| it.names(&self.kind, &self.name)).collect();
+        let named: Vec<&CelException> = exceptions
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|it| it.names([&self.kind, &self.namespace, &self.name]))
+            .collect();
         let seen = match excused(&named, seen, false)? {
             Excused::Wholly(status, names) => return Ok(Making::Excused(status, names)),
             Excused::Partly(shown) => seen.with_value("exceptions", shown),

@@ -60,8 +60,12 @@ pub(crate) fn made(kind: RuleKind, status: Status, message: impl Into<String>) -
 /// already.
 fn begin(policy: &CelPolicy, form: &Policy, seen: &Environment, place: &Place<'_>) -> Result<Cel, RuleResult> {
     let kind = if policy.mutates { RuleKind::Mutation } else { RuleKind::Validation };
-    let named: Vec<&CelException> =
-        place.exceptions.iter().map(AsRef::as_ref).filter(|it| it.names(&policy.kind, &policy.name)).collect();
+    let named: Vec<&CelException> = place
+        .exceptions
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|it| it.names([&policy.kind, &policy.namespace, &policy.name]))
+        .collect();
     let failed = |why: String| RuleResult {
         rule: "evaluation".to_owned(),
         ..made(kind, Status::Error, format!("failed to load context: {why}"))

@@ -135,6 +135,27 @@ fn failures_of_evaluation_follow_the_failure_policy() {
 }
 
 #[test]
+fn an_exception_excuses_the_policy_of_a_namespace_that_it_means_and_no_other_of_that_name() {
+    let refused =
+        r#"admission webhook "vpol.validate.kyverno.svc-fail" denied the request: Policy p failed: a needs a team"#;
+    let mut policy = team(&["Deny"]);
+    policy["kind"] = "NamespacedValidatingPolicy".into();
+    policy["metadata"]["namespace"] = "n".into();
+    for (namespace, name, excuses) in
+        [("x", "p", false), ("n", "p", true), ("x", "n/p", true), ("n", "x/p", false), ("n", "n/q", false)]
+    {
+        let mut exception =
+            object("PolicyException", json!({"policyRefs": [{"name": name, "kind": "NamespacedValidatingPolicy"}]}));
+        exception["metadata"] = json!({"name": "e", "namespace": namespace});
+        let told = if excuses { "" } else { refused };
+        let engine = engine(&[policy.clone(), exception]);
+        let denials = with_review(&pod("a", json!({})), |it| engine.validate(it, &Objects::new([])).denials);
+        let said: Vec<String> = denials.into_iter().map(|it| it.message).collect();
+        assert_eq!(said.concat(), told, "{namespace}: {name}");
+    }
+}
+
+#[test]
 fn exceptions_let_pass_wholly_or_give_values() {
     let exception = |spec: Value| {
         let mut made = object("PolicyException", spec);

@@ -206,6 +206,19 @@ fn an_exception_lets_an_object_pass() {
 }
 
 #[test]
+fn an_exception_excuses_a_policy_of_a_namespace_by_both_names_only() {
+    let mut policy = team("Enforce");
+    policy["kind"] = "Policy".into();
+    policy["metadata"]["namespace"] = "n".into();
+    for (named, excuses) in [("team", false), ("n/team", true), ("m/team", false)] {
+        let mut exception = exception();
+        exception["spec"]["exceptions"][0]["policyName"] = named.into();
+        let said = judged(&engine(&[policy.clone(), exception]), &pod(json!({})), &Objects::new([]));
+        assert_eq!(said.is_empty(), excuses, "{named}: {said}");
+    }
+}
+
+#[test]
 fn an_exception_counts_only_where_the_server_was_told_and_says_so() {
     for (counts_in, told) in [
         (None, "until it is enabled: no namespace is named by --kyverno-exceptions"),
