@@ -173,6 +173,7 @@ impl Demands {
         let Some((kind, which)) = &self.params else { return Ok(Some(vec![Arc::new(Value::Null)])) };
         let own = request.subject()["metadata"]["namespace"].as_str().unwrap_or_default();
         let namespace = if which.namespace.is_empty() { own } else { &which.namespace };
+        let namespace = if source.is_namespaced(&kind.api_version, &kind.kind) { namespace } else { "" };
         let found: Vec<Arc<Value>> = match which.name.as_str() {
             "" => {
                 let all = source.list(&kind.api_version, &kind.kind, namespace)?;

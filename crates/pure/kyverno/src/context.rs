@@ -397,8 +397,8 @@ impl<'a> Context<'a> {
         })
     }
 
-    fn api_call(&mut self, path: &str, data: Option<&Value>) -> Result<Lookup, String> {
-        let path = self.substituted_text(path)?;
+    fn api_call(&mut self, written: &str, data: Option<&Value>) -> Result<Lookup, String> {
+        let path = self.substituted_text(written)?;
         if let Some(own) = &self.policy_namespace {
             let is_inside = path::parse(&path).is_ok_and(|it| it.is_within(own));
             if !is_inside {
@@ -406,7 +406,12 @@ impl<'a> Context<'a> {
             }
         }
         let body = data.map(|it| variables::substitute(self, it)).transpose().map_err(|it| it.to_string())?;
-        Ok(self.source.api_call(&path, body.as_ref()))
+        Ok(match self.source.api_call(&path, body.as_ref()) {
+            Lookup::Found(_) if !path::keeps_to(written, &path) => {
+                Lookup::Failed(format!("path {path} is not what {written} asks for"))
+            }
+            answer => answer,
+        })
     }
 
     /// A text with its variables replaced.

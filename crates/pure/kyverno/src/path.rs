@@ -3,10 +3,16 @@
 //! Entry point: [`answer`]. Understood: `/api/v1/…` and `/apis/GROUP/VERSION/…`, lists and single objects, with
 //! `labelSelector`. Deliberately absent: `fieldSelector`, subresources and `limit`, which are refused by name.
 
+use std::sync::LazyLock;
+
 use eyot_model::{kinds::split_api_version, selector::LabelSelector};
+use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::source::{Lookup, Source};
+use crate::{
+    source::{Lookup, Source},
+    variables,
+};
 
 /// What a path asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +30,38 @@ impl Question<'_> {
         let is_itself = (self.api_version.as_str(), self.plural, self.name) == ("v1", "namespaces", namespace);
         is_itself || self.namespace == namespace
     }
+}
+
+static VARIABLE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\{\{(?:\{[^{}]*\}|[^{}])*\}\}").expect("the expression is correct"));
+
+/// A path as a policy writes it, with `*` where variables stand.
+pub(crate) fn starred(written: &str) -> String {
+    let mut path = written.to_owned();
+    // From the inside out.
+    while VARIABLE.is_match(&path) {
+        path = VARIABLE.replace_all(&path, "*").into_owned();
+    }
+    path
+}
+
+/// What a path with [stars](starred) asks for, where its resource is certain; a namespace or name may be a star.
+pub(crate) fn certain(starred: &str) -> Option<Question<'_>> {
+    let is_certain = |it: &Question<'_>| !it.api_version.contains('*') && !it.plural.contains('*');
+    parse(starred).ok().filter(|it| variables::is_plain(starred) && is_certain(it))
+}
+
+/// Whether a path asks for nothing but what was written, whatever its variables came to: who wrote it was asked about that.
+pub(crate) fn keeps_to(written: &str, path: &str) -> bool {
+    let starred = starred(written);
+    // Whoever may write such a path may read everything.
+    let Some(meant) = certain(&starred) else { return true };
+    parse(path).is_ok_and(|it| {
+        (it.api_version == meant.api_version && it.plural == meant.plural)
+            && it.name.is_empty() == meant.name.is_empty()
+            && it.namespace.is_empty() == meant.namespace.is_empty()
+            && (meant.namespace.contains('*') || it.namespace == meant.namespace)
+    })
 }
 
 /// Reads a path.
@@ -64,6 +102,9 @@ pub fn answer(path: &str, source: &(impl Source + ?Sized)) -> Lookup {
     let Some(kind) = source.kind_of(group, version, question.plural) else {
         return Lookup::Failed(format!("{path}: the server has no such resource"));
     };
+    if !question.namespace.is_empty() && !source.is_namespaced(&question.api_version, &kind) {
+        return Lookup::Failed(format!("{path}: the server has no such resource in a namespace"));
+    }
     if !question.name.is_empty() {
         return match source.get(&question.api_version, &kind, question.namespace, question.name) {
             Ok(Some(it)) => Lookup::Found(Value::clone(&it)),
@@ -133,7 +174,29 @@ mod tests {
         ] {
             assert_eq!(parse(path).is_ok_and(|it| it.is_within("a")), is_within, "{path}");
         }
+        let nodes = answer("/api/v1/namespaces/a/nodes/n", &crate::source::Fixed::default());
+        assert!(matches!(nodes, Lookup::Failed(why) if why.contains("no such resource in a namespace")));
         assert!(parse("/healthz").is_err() && parse("/api/v1/pods?limit=1").is_err());
         assert_eq!(decoded("a%3Db%"), "a=b%");
+    }
+
+    #[test]
+    fn variables_do_not_lead_a_path_elsewhere() {
+        let written = "/api/v1/namespaces/{{ request.namespace }}/configmaps/{{ to_lower('{{ a }}') }}";
+        assert_eq!(starred(written), "/api/v1/namespaces/*/configmaps/*");
+        for (path, keeps) in [
+            ("/api/v1/namespaces/a/configmaps/b", true),
+            ("/api/v1/namespaces/kube-system/secrets/s?labelSelector=/configmaps/b", false),
+            ("/api/v1/namespaces/a/configmaps/", false),
+            ("/api/v1/namespaces//configmaps/b", false),
+        ] {
+            assert_eq!(keeps_to(written, path), keeps, "{path}");
+        }
+        assert!(!keeps_to("/api/v1/namespaces/a/pods?labelSelector={{ x }}", "/api/v1/namespaces/b/pods"));
+        assert!(keeps_to(
+            "/api/v1/namespaces/a/pods?labelSelector={{ x }}",
+            "/api/v1/namespaces/a/pods?labelSelector=y"
+        ));
+        assert!(certain("/api/v1/*").is_none() && certain("*").is_none(), "who writes this may read everything");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use eyot_model::kinds::{builtin, split_api_version};
 use eyot_policy::Authorizer;
 use serde_json::Value;
 
@@ -45,6 +46,11 @@ pub trait Source {
     fn kind_of(&self, group: &str, version: &str, plural: &str) -> Option<String>;
     /// The plural of a kind.
     fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String>;
+    /// Whether objects of a kind lie in namespaces.
+    fn is_namespaced(&self, api_version: &str, kind: &str) -> bool {
+        let (group, version) = split_api_version(api_version);
+        builtin().by_kind(group, version, kind).is_none_or(|it| it.namespaced)
+    }
     /// The JMESPath behind the name of a projection of a GlobalContextEntry, where entries tell.
     fn projection(&self, _entry: &str, _name: &str) -> Option<String> {
         None
@@ -121,7 +127,7 @@ impl Source for Fixed {
 
     /// A built-in kind, or one that a definition among the objects names.
     fn kind_of(&self, group: &str, version: &str, plural: &str) -> Option<String> {
-        if let Some(kind) = eyot_model::kinds::builtin().by_plural(group, version, plural) {
+        if let Some(kind) = builtin().by_plural(group, version, plural) {
             return Some(kind.kind.to_string());
         }
         let name = format!("{plural}.{group}");
@@ -130,6 +136,6 @@ impl Source for Fixed {
     }
 
     fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String> {
-        eyot_model::kinds::builtin().by_kind(group, version, kind).map(|it| it.plural.to_string())
+        builtin().by_kind(group, version, kind).map(|it| it.plural.to_string())
     }
 }

@@ -369,6 +369,18 @@ spec:
     generate: {apiVersion: v1, kind: ConfigMap, name: made, namespace: default, data: {data: {a: b}}}
 "#;
 
+const READING: &str = r#"
+apiVersion: kyverno.io/v1
+kind: Policy
+metadata: {name: reading, namespace: default}
+spec:
+  rules:
+  - name: reading
+    match: {any: [{resources: {kinds: [ConfigMap]}}]}
+    context: [{name: it, apiCall: {urlPath: "/api/v1/namespaces/default/secrets/trigger"}}]
+    validate: {message: "{{ it.data }}", deny: {}}
+"#;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_has_a_policy_do_what_they_may_not() {
     with_node(async |node| {
@@ -377,6 +389,9 @@ async fn nobody_has_a_policy_do_what_they_may_not() {
         let refused = node.kubectl_stdin(&as_eve, BY_EVE).await?;
         let words =
             "spec.rules[0].generate: the server would create configmaps in namespace \"default\" for this policy";
+        assert!(refused.code != 0 && refused.stderr.contains(words), "{}", refused.stderr);
+        let refused = node.kubectl_stdin(&as_eve, READING).await?;
+        let words = "spec.rules[0].context: the server would get secrets in namespace \"default\" for this policy";
         assert!(refused.code != 0 && refused.stderr.contains(words), "{}", refused.stderr);
         let more = "rules:\n- {apiGroups: [\"\"], resources: [configmaps], verbs: [create]}";
         node.apply_text(&AUTHOR.replacen("rules:", more, 1)).await?;

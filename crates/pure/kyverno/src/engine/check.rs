@@ -237,7 +237,7 @@ fn elsewhere(entries: &[&ContextEntry]) -> impl Iterator<Item = String> {
 }
 
 /// All context entries of a rule.
-fn entries(rule: &Rule) -> Vec<&ContextEntry> {
+pub(super) fn entries(rule: &Rule) -> Vec<&ContextEntry> {
     fn of_each<'r>(each: &'r ValidateEach, all: &mut Vec<&'r ContextEntry>) {
         all.extend(&each.context);
         each.foreach.iter().for_each(|it| of_each(it, all));

@@ -87,6 +87,11 @@ impl Source for Live<'_> {
         self.data.kinds().by_kind(group, version, kind).map(|it| it.plural.to_string())
     }
 
+    fn is_namespaced(&self, api_version: &str, kind: &str) -> bool {
+        let (group, version) = split_api_version(api_version);
+        self.data.kinds().by_kind(group, version, kind).is_none_or(|it| it.namespaced)
+    }
+
     fn projection(&self, entry: &str, name: &str) -> Option<String> {
         let all = self.snapshot.globals.get(entry)?["projections"].as_array()?;
         all.iter().find(|it| it["name"] == name)?["jmesPath"].as_str().map(str::to_owned)
@@ -171,6 +176,10 @@ impl Source for Held {
 
     fn plural_of(&self, group: &str, version: &str, kind: &str) -> Option<String> {
         self.live().plural_of(group, version, kind)
+    }
+
+    fn is_namespaced(&self, api_version: &str, kind: &str) -> bool {
+        self.live().is_namespaced(api_version, kind)
     }
 
     fn projection(&self, entry: &str, name: &str) -> Option<String> {

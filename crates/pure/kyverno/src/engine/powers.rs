@@ -1,26 +1,39 @@
 //! What a policy would do by itself: whoever writes it must be allowed to do that. Entry point: [`powers`].
 //!
-//! The server makes, changes and deletes what policies want with all of its own rights. So nobody may want of a policy what
-//! they could not do themselves, just as nobody grants a role that they do not hold. Where a kind or a namespace follows
-//! only from a variable or an expression, it may be any.
+//! The server makes, changes, deletes and reads what policies want with all of its own rights. So nobody may want of a policy
+//! what they could not do themselves, just as nobody grants a role that they do not hold: what a policy reads may come out
+//! in a message or in an object that it makes. Where a kind or a namespace follows only from a variable or an expression, it
+//! may be any.
+
+use std::sync::LazyLock;
 
 use eyot_model::{
     kinds::{Kind, Table, split_api_version},
     meta, rbac,
 };
 use eyot_policy::Power;
+use regex::Regex;
 use serde_json::Value;
 
-use super::check::is_cel;
+use super::check::{entries, is_cel};
 use crate::{
     Policy,
     celpolicy::Role,
     matching::{KindPattern, Match},
-    spec::{Generate, GeneratePattern, Mutate},
+    path,
+    spec::{Cel, ContextEntry, EntrySource, Generate, GeneratePattern, Mutate},
     variables, wildcard,
 };
 
 const ANY: &str = "*";
+
+/// A call that reads or asks, and its first arguments as far as they are plain texts. Blanks, comments and parentheses may stand
+/// in between.
+static CALL: LazyLock<Regex> = LazyLock::new(|| {
+    let text = r#"\s*["']([^"'\\]*)["']\s*"#;
+    let call = r"\bresource(?:[\s)]|//[^\n]*(?:\n|$))*\.(?:\s|//[^\n]*(?:\n|$))*([Gg]et|[Ll]ist|[Pp]ost)\b";
+    Regex::new(&format!(r"{call}(?:\({text},{text}[,)](?:{text}[,)])?)?")).expect("the expression is correct")
+});
 
 /// What an object of the engine would do by itself.
 pub(super) fn powers(object: &Value, kinds: &Table) -> Vec<Power> {
@@ -33,7 +46,11 @@ pub(super) fn powers(object: &Value, kinds: &Table) -> Vec<Power> {
         (false, "ClusterCleanupPolicy" | "CleanupPolicy") => {
             let matches: Match = serde_json::from_value(object["spec"]["match"].clone()).unwrap_or_default();
             matches.kinds().for_each(|it| powers.on_pattern(&["delete"], it, "", "spec.match"));
+            let entries: Vec<ContextEntry> =
+                serde_json::from_value(object["spec"]["context"].clone()).unwrap_or_default();
+            powers.of_entries(&entries, "spec.context");
         }
+        (false, "GlobalContextEntry") => powers.of_global(&object["spec"]),
         _ => {}
     }
     let mut all = powers.all;
@@ -59,6 +76,106 @@ impl Powers<'_> {
             if let Some(mutate) = &rule.mutate {
                 self.of_targets(mutate, &format!("{path}.mutate.targets"));
             }
+            if let Some(cel) = rule.validate.as_ref().and_then(|it| it.cel.as_ref()) {
+                self.of_params(cel, &format!("{path}.validate.cel.paramKind"));
+            }
+            self.of_entries(entries(rule), &format!("{path}.context"));
+        }
+    }
+
+    /// What context entries read.
+    fn of_entries<'e>(&mut self, entries: impl IntoIterator<Item = &'e ContextEntry>, field: &str) {
+        for entry in entries {
+            match &*entry.source {
+                EntrySource::ConfigMap { namespace, .. } => {
+                    let namespace = if namespace.is_empty() { "default" } else { namespace };
+                    self.on_kind(&["get"], ("v1", "ConfigMap"), namespace, field);
+                }
+                EntrySource::ApiCall { service: None, data: Some(_), .. } => self.on_review(field),
+                EntrySource::ApiCall { url_path, service: None, .. } => self.on_path(url_path, field),
+                // Who wrote a GlobalContextEntry was asked; services and registries are refused.
+                _ => {}
+            }
+        }
+    }
+
+    /// What a GlobalContextEntry reads, for every policy.
+    fn of_global(&mut self, spec: &Value) {
+        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        if let Some(it) = spec.get("kubernetesResource") {
+            let namespace = self.place(&text(&it["namespace"]));
+            self.push("list", &text(&it["group"]), &text(&it["resource"]), namespace, "spec.kubernetesResource");
+        }
+        if let Some(path) = spec["apiCall"]["urlPath"].as_str() {
+            self.on_path(path, "spec.apiCall.urlPath");
+        }
+    }
+
+    fn of_params(&mut self, cel: &Cel, field: &str) {
+        let (Some(kind), Some(which)) = (&cel.param_kind, &cel.param_ref) else { return };
+        let verb = if which.name.is_empty() { "list" } else { "get" };
+        self.on_kind(&[verb], (&kind.api_version, &kind.kind), &which.namespace, field);
+    }
+
+    fn on_path(&mut self, written: &str, field: &str) {
+        let starred = path::starred(written);
+        let Some(it) = path::certain(&starred) else { return self.on_reading(field) };
+        let verb = if it.name.is_empty() { "list" } else { "get" };
+        let (group, version) = split_api_version(&it.api_version);
+        match self.kinds.by_plural(group, version, it.plural).cloned() {
+            // A role in a namespace may let the Namespace itself be read.
+            Some(kind) if kind.is("", "Namespace") && !self.own.is_empty() => {
+                self.push(verb, "", &kind.plural, self.own.to_owned(), field);
+            }
+            Some(kind) => self.on(&[verb], &kind, it.namespace, field),
+            None => self.push(verb, group, it.plural, self.place(it.namespace), field),
+        }
+    }
+
+    /// Asking what others may do.
+    fn on_review(&mut self, field: &str) {
+        self.push("create", "authorization.k8s.io", "subjectaccessreviews", String::new(), field);
+    }
+
+    /// Reading what is not known.
+    fn on_reading(&mut self, field: &str) {
+        for verb in ["get", "list"] {
+            self.push(verb, ANY, ANY, self.own.to_owned(), field);
+        }
+    }
+
+    /// What expressions read, wherever they stand.
+    fn of_expressions(&mut self, value: &Value, field: &str) {
+        match value {
+            Value::String(text) => {
+                for call in CALL.captures_iter(text) {
+                    let part = |at: usize| call.get(at).map(|it| it.as_str());
+                    let verb = match part(1).unwrap_or_default() {
+                        "Get" | "get" => "get",
+                        "List" | "list" => "list",
+                        _ => {
+                            self.on_review(field);
+                            continue;
+                        }
+                    };
+                    match (part(2), part(3)) {
+                        (Some(api_version), Some(plural)) => {
+                            let (group, version) = split_api_version(api_version);
+                            let is_namespaced =
+                                self.kinds.by_plural(group, version, plural).is_none_or(|it| it.namespaced);
+                            let namespace = part(4).filter(|_| is_namespaced).unwrap_or_default();
+                            self.push(verb, group, plural, self.place(namespace), field);
+                        }
+                        _ => self.on_reading(field),
+                    }
+                }
+            }
+            Value::Array(all) => {
+                let each = all.iter().enumerate();
+                each.for_each(|(at, it)| self.of_expressions(it, &format!("{field}[{at}]")));
+            }
+            Value::Object(all) => all.iter().for_each(|(key, it)| self.of_expressions(it, &format!("{field}.{key}"))),
+            _ => {}
         }
     }
 
@@ -90,6 +207,16 @@ impl Powers<'_> {
     }
 
     fn of_cel(&mut self, spec: &Value, kind: &str) {
+        match Role::of(kind) {
+            Some(Role::Generator) | None => {}
+            // It is evaluated with the policies that it names, which may be about all namespaces.
+            Some(Role::Exception) => {
+                let own = std::mem::take(&mut self.own);
+                self.of_expressions(spec, "spec");
+                self.own = own;
+            }
+            Some(_) => self.of_expressions(spec, "spec"),
+        }
         match Role::of(kind) {
             // Expressions may make anything.
             Some(Role::Generator) => self.on_anything("", "spec.generate"),
@@ -294,6 +421,97 @@ mod tests {
             * */* in "own"
             update /pods in ""
             * */* in ""
+        "#]]
+        .assert_eq(&all.concat());
+    }
+
+    #[test]
+    fn what_a_policy_reads_its_author_may_read() {
+        let context = |entries: Value| rule(json!({"validate": {"deny": {}}, "context": entries}));
+        let call = |path: &str| json!([{"name": "it", "apiCall": {"urlPath": path}}]);
+        let entries = [
+            json!([{"name": "it", "configMap": {"name": "{{ a }}", "namespace": "kube-system"}}]),
+            call("/api/v1/namespaces/{{ request.namespace }}/secrets/x"),
+            call("/apis/apps/v1/namespaces/a/deployments?labelSelector={{ b }}"),
+            call("/api/v1/nodes/{{ to_lower('{{ c }}') }}"),
+            call("/apis/example.org/v1/unserved"),
+            call("/api/v1/{{ d }}"),
+        ];
+        let post = json!([{"name": "it", "apiCall": {"urlPath": "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+            "method": "POST", "data": [{"key": "kind", "value": "SubjectAccessReview"}]}}]);
+        let params = json!({"validate": {"cel": {"expressions": [{"expression": "true"}],
+            "paramKind": {"apiVersion": "v1", "kind": "Secret"}, "paramRef": {"name": "p", "namespace": "q"}}}});
+        let each = json!({"mutate": {"foreach": [{"list": "x", "context": call("/api/v1/pods"),
+            "patchStrategicMerge": {"a": "b"}}]}});
+        let mut all: Vec<String> =
+            entries.iter().map(|it| of("kyverno.io", "ClusterPolicy", None, context(it.clone()))).collect();
+        all.push(of("kyverno.io", "ClusterPolicy", None, context(post)));
+        all.extend([params, each].map(|it| of("kyverno.io", "ClusterPolicy", None, rule(it))));
+        let itself = context(call("/api/v1/namespaces/{{ request.namespace }}"));
+        all.push(of("kyverno.io", "Policy", Some("own"), itself));
+        all.extend([1, 5].map(|at| of("kyverno.io", "Policy", Some("own"), context(entries[at].clone()))));
+        let clean = json!({"match": {"any": [{"resources": {"kinds": ["Pod"]}}]}, "context": call("/api/v1/secrets")});
+        all.push(of("kyverno.io", "ClusterCleanupPolicy", None, clean));
+        for entry in [
+            json!({"kubernetesResource": {"group": "apps", "version": "v1", "resource": "deployments", "namespace": "n"}}),
+            json!({"apiCall": {"urlPath": "/api/v1/secrets"}}),
+        ] {
+            all.push(of("kyverno.io", "GlobalContextEntry", None, entry));
+        }
+        expect![[r#"
+            get /configmaps in "kube-system"
+            get /secrets in ""
+            list apps/deployments in "a"
+            get /nodes in ""
+            list example.org/unserved in ""
+            get */* in ""
+            list */* in ""
+            create authorization.k8s.io/subjectaccessreviews in ""
+            get /secrets in "q"
+            list /pods in ""
+            get /namespaces in "own"
+            get /secrets in "own"
+            get */* in "own"
+            list */* in "own"
+            delete /pods in ""
+            list /secrets in ""
+            list apps/deployments in "n"
+            list /secrets in ""
+        "#]]
+        .assert_eq(&all.concat());
+    }
+
+    #[test]
+    fn so_does_what_expressions_read() {
+        let cel = "policies.kyverno.io";
+        let asks = |expression: &str| json!({"validations": [{ "expression": expression }]});
+        let mut all: Vec<String> = [
+            r#"resource.Get("v1", "configmaps", "a", "b").data.x == "y""#,
+            r#"resource.List('apps/v1', 'deployments', object.metadata.namespace).items.size() > 0"#,
+            r#"resource.Get("v1", "nodes", "", "n") != null"#,
+            r#"resource.Get("v1", "secr" + "ets", "a", "b") != null"#,
+            "(resource) // .Get\n . list(x, y, z) == null",
+            r#"resource.Post("authorization.k8s.io/v1", "subjectaccessreviews", {}).status.allowed"#,
+            "request.resource.resource == 'pods' && object.spec.resources.list == 1",
+        ]
+        .map(|it| of(cel, "ValidatingPolicy", None, asks(it)))
+        .into();
+        let own = asks(r#"resource.Get("v1", "secrets", "b") != null"#);
+        all.push(of(cel, "NamespacedValidatingPolicy", Some("own"), own));
+        let excuses =
+            json!({"matchConditions": [{"expression": r#"resource.Get("v1", "secrets", "a", "b") != null"#}]});
+        all.push(of(cel, "PolicyException", Some("own"), excuses));
+        expect![[r#"
+            get /configmaps in "a"
+            list apps/deployments in ""
+            get /nodes in ""
+            get */* in ""
+            list */* in ""
+            get */* in ""
+            list */* in ""
+            create authorization.k8s.io/subjectaccessreviews in ""
+            get /secrets in "own"
+            get /secrets in "a"
         "#]]
         .assert_eq(&all.concat());
     }

@@ -176,6 +176,27 @@ fn the_store_is_asked_within_the_write() {
 }
 
 #[test]
+fn a_variable_does_not_make_a_path_another_one() {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "kube-system"}, "data": {"k": "v"}});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "n"}, "data": {"k": "w"}});
+    let reads = |path: &str, label: &str| {
+        let rule = json!({
+            "context": [{"name": "it", "apiCall": {"urlPath": path, "jmesPath": "data.k"}}],
+            "validate": {"message": "it is {{ it }}",
+                "deny": {"conditions": {"all": [{"key": 1, "operator": "Equals", "value": 1}]}}},
+        });
+        let engine = engine(&[policy("p", "Enforce", rule)]);
+        let mut pod = pod(json!({}));
+        pod["metadata"]["annotations"] = json!({"of": label});
+        judged(&engine, &pod, &Objects::new([secret.clone(), map.clone()]))
+    };
+    let open = "/api/v1/namespaces/{{ request.object.metadata.annotations.of }}/configmaps/m";
+    assert!(reads(open, "n").contains("it is w"), "{}", reads(open, "n"));
+    let told = reads(open, "kube-system/secrets/s?labelSelector=");
+    assert!(!told.contains("it is v") && told.contains("is not what"), "{told}");
+}
+
+#[test]
 fn an_update_may_keep_what_was_wrong_before() {
     let engine = engine(&[team("Enforce")]);
     let denials = |new: Value, old: Value| {

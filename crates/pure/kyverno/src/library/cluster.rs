@@ -53,7 +53,11 @@ fn resource<'a>(
 fn kind_of(host: &Host, function: &str, api_version: &str, plural: &str) -> Result<String, super::ExecutionError> {
     let (group, version) = split_api_version(api_version);
     let found = host.source.kind_of(group, version, plural);
-    found.ok_or_else(|| fails(function, format!("no resource {plural:?} is served in {api_version:?}")))
+    let kind = found.ok_or_else(|| fails(function, format!("no resource {plural:?} is served in {api_version:?}")))?;
+    if !host.namespace.is_empty() && !host.source.is_namespaced(api_version, &kind) {
+        return Err(fails(function, format!("a policy of a namespace cannot read {plural}, which lie in none")));
+    }
+    Ok(kind)
 }
 
 fn get(arguments: &[Value]) -> Made {

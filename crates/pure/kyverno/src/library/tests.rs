@@ -54,6 +54,8 @@ fn resources_are_looked_up_where_the_policy_may() {
     check("globalContext.Get('entry', 'items[1]') == 2 && globalContext.Get('entry', 'items') == [1, 2]");
     assert_eq!(run("resource.Get('v1', 'configmaps', 'a').data.k", "n"), Ok(Cel::from("a")));
     assert!(run("resource.Get('v1', 'configmaps', 'm', 'c')", "n").unwrap_err().contains("with a namespace"));
+    assert!(run("resource.Get('v1', 'nodes', 'a')", "n").unwrap_err().contains("cannot read nodes, which lie in none"));
+    assert!(run("resource.List('v1', 'nodes')", "n").unwrap_err().contains("cannot read nodes, which lie in none"));
     assert!(run("resource.Get('x.io/v1', 'things', 'n', 'a')", "").unwrap_err().contains("no resource \"things\""));
     assert!(run("globalContext.Get('gone', '')", "").unwrap_err().contains("gone"));
 }
