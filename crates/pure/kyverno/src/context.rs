@@ -71,6 +71,8 @@ pub struct Context<'a> {
     pub source: &'a dyn Source,
     /// Set for policies that belong to a namespace.
     pub policy_namespace: Option<String>,
+    /// Where custom kinds keep images, as the rule says.
+    pub(crate) extractors: Option<Value>,
     /// Values that a test gives to rules, by the rule's name and a dotted path.
     pub given: Vec<(String, String, Value)>,
 }
@@ -124,6 +126,7 @@ impl<'a> Context<'a> {
             env,
             source,
             policy_namespace: None,
+            extractors: None,
             given: Vec::new(),
         }
     }
@@ -264,7 +267,11 @@ impl<'a> Context<'a> {
     fn load_images(&mut self) -> Result<(), QueryError> {
         let request = &self.root["request"];
         let object = Some(&request["object"]).filter(|it| it.is_object()).unwrap_or(&request["oldObject"]);
-        let images = image::of_resource(object).map_err(QueryError::Failed)?;
+        let images = match &self.extractors {
+            Some(extractors) => image::of_extractors(object, extractors),
+            None => image::of_resource(object),
+        };
+        let images = images.map_err(QueryError::Failed)?;
         if !images.is_null() {
             self.set("images", images);
         }

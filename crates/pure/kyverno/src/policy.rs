@@ -400,6 +400,7 @@ impl Policy {
         }
         let mark = context.mark();
         context.policy_namespace = Some(self.namespace.clone()).filter(|it| !it.is_empty());
+        context.extractors.clone_from(&rule.image_extractors);
         context.set_given(&rule.name);
         context.add_entries(&rule.context);
         let result = match compiled.conditions_hold(request, context) {

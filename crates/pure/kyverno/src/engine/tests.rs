@@ -197,6 +197,30 @@ fn a_variable_does_not_make_a_path_another_one() {
 }
 
 #[test]
+fn a_rule_says_where_its_kinds_keep_images_and_the_next_does_not_inherit_it() {
+    let deny = |key: &str| {
+        json!({"message": "{{ images.custom.tool.registry || 'none' }}",
+            "deny": {"conditions": {"all": [{"key": key, "operator": "Equals", "value": "quay.io"}]}}})
+    };
+    let key = "{{ images.custom.tool.registry || 'none' }}";
+    let mut of = policy(
+        "tools",
+        "Enforce",
+        json!({"validate": deny(key), "imageExtractors":
+        {"Pod": [{"path": "/metadata/annotations/tools/*", "value": "image", "key": "name"}]}}),
+    );
+    let mut with_tool = pod(json!({}));
+    with_tool["metadata"]["annotations"] = json!({"tools": [{"name": "tool", "image": "quay.io/a/b:1"}]});
+    assert!(judged(&engine(std::slice::from_ref(&of)), &with_tool, &Objects::new([])).contains("rule: quay.io"));
+    let mut next = of["spec"]["rules"][0].clone();
+    next["name"] = "next".into();
+    next.as_object_mut().unwrap().remove("imageExtractors");
+    of["spec"]["rules"].as_array_mut().unwrap().push(next);
+    let said = judged(&engine(&[of]), &with_tool, &Objects::new([]));
+    assert!(said.contains("rule: quay.io") && !said.contains("next"), "{said}");
+}
+
+#[test]
 fn an_update_may_keep_what_was_wrong_before() {
     let engine = engine(&[team("Enforce")]);
     let denials = |new: Value, old: Value| {
