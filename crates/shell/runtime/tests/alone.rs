@@ -150,7 +150,7 @@ fn open_files() -> usize {
 
 fn resident_bytes() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * rustix::param::page_size()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,14 +10,12 @@ use crate::{Body, respond, server::Shared};
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// Ticks a second in which Linux tells processor time to programs.
 const TICKS: f64 = 100.0;
-/// Bytes of a page where the system does not say otherwise.
-const PAGE: u64 = 4096;
 
 /// Answers `GET /metrics`.
 pub(crate) fn answer(server: &Shared) -> Response<Body> {
     let mut text = String::new();
     server.meters().expose(&mut text);
-    process(&mut text, &read("/proc/self/stat"));
+    process(&mut text, &read("/proc/self/stat"), rustix::param::page_size() as u64);
     let mut response = respond::text(200, text);
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     response
@@ -27,8 +25,8 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(file).unwrap_or_default()
 }
 
-/// The process itself, under the names that Prometheus' own clients use.
-fn process(out: &mut String, stat: &str) {
+/// The process itself, under the names that Prometheus' own clients use. Kernels of boards have pages of 4, 16 or 64 KiB.
+fn process(out: &mut String, stat: &str, page_bytes: u64) {
     // The name, in parentheses, may have blanks of its own.
     let words: Vec<&str> = stat.rsplit_once(')').map_or("", |it| it.1).split_whitespace().collect();
     let number = |at: usize| words.get(at).and_then(|it| it.parse::<u64>().ok());
@@ -41,7 +39,7 @@ fn process(out: &mut String, stat: &str) {
          # TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {seconds}\n\
          # HELP process_resident_memory_bytes Resident memory size in bytes.\n\
          # TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {}",
-        pages * PAGE
+        pages * page_bytes
     );
 }
 
@@ -51,12 +49,15 @@ mod tests {
 
     #[test]
     fn a_process_tells_its_time_and_memory() {
-        let mut text = String::new();
-        process(&mut text, "7 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 9 0 100 4096000 300 0");
-        assert!(text.contains("\nprocess_cpu_seconds_total 3\n"), "{text}");
-        assert!(text.contains("\nprocess_resident_memory_bytes 1228800\n"), "{text}");
+        for (page_bytes, resident) in [(4096, 1_228_800), (16_384, 4_915_200)] {
+            let mut text = String::new();
+            let stat = "7 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 9 0 100 4096000 300 0";
+            process(&mut text, stat, page_bytes);
+            assert!(text.contains("\nprocess_cpu_seconds_total 3\n"), "{text}");
+            assert!(text.contains(&format!("\nprocess_resident_memory_bytes {resident}\n")), "{text}");
+        }
         let mut nothing = String::new();
-        process(&mut nothing, "");
+        process(&mut nothing, "", 4096);
         assert_eq!(nothing, "");
     }
 }
