@@ -67,6 +67,9 @@ struct Flags {
     /// How many requests `soak` makes, an instance each.
     #[arg(long, default_value_t = 10_000_000)]
     requests: u64,
+    /// Has `memory` put a Service and a route before its pods.
+    #[arg(long)]
+    routed: bool,
     /// Has `http` measure each guest once more with its instances reused.
     #[arg(long)]
     reuse: bool,
@@ -164,7 +167,7 @@ async fn measure(name: Name, flags: &Flags) -> Result<Value> {
         Name::Startup => startup::run(flags.pods).await,
         Name::Pods => pods::run(flags.samples).await,
         Name::Scale => scale::run(flags.pods).await,
-        Name::Memory => memory::run(flags.pods).await,
+        Name::Memory => memory::run(flags.pods, flags.routed).await,
         Name::Http => peer::run(&flags.guests, flags.reuse).await,
         Name::Store => store::run(store::StoreOptions::default()).await,
         Name::Runtime => runtime::run(runtime::Options::new(&flags.guests)).await,

@@ -2,11 +2,12 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context, Result};
-use eyot_testkit::Node;
+use anyhow::{Context, Result, ensure};
+use eyot_testkit::{Node, eventually};
 use serde_json::{Value, json};
 
 use crate::{
+    peer,
     report::{self, Aim},
     watch::{self, Pods},
 };
@@ -20,8 +21,31 @@ const IDLE: Duration = Duration::from_secs(15);
 const PER_POD_KIB: f64 = 64.0;
 const READY_PER_SECOND: f64 = 1500.0;
 
-pub(crate) async fn run(pods: usize) -> Result<Value> {
+/// A way from clients to all pods: their endpoints are kept in slices, and in the table of the gateway.
+const ROUTE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: bench}
+spec: {selector: {app: bench}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: bench}
+spec:
+  parentRefs: [{name: default, namespace: eyot-system}]
+  hostnames: [bench.localhost]
+  rules: [{backendRefs: [{name: bench, port: 80}]}]
+";
+
+/// Longest wait until all pods are behind the route.
+const ROUTED: Duration = Duration::from_secs(60);
+
+/// Measures so many pods, behind a Service and a route if they are to be `routed`.
+pub(crate) async fn run(pods: usize, routed: bool) -> Result<Value> {
     let node = watch::node_for(pods).await?;
+    if routed {
+        node.apply_text(ROUTE).await?;
+    }
     tokio::time::sleep(SETTLE).await;
     let idle = Usage::of(&node)?;
     let client = node.client().await?;
@@ -31,6 +55,10 @@ pub(crate) async fn run(pods: usize) -> Result<Value> {
     tokio::time::sleep(SETTLE).await;
     let one = Usage::of(&node)?;
     let ready = Pods::start(&client).await?.ready_at(&deployment, pods).await?;
+    if routed {
+        until_routed(&client, pods).await?;
+        peer::answers(node.gateway(), "bench.localhost").await?;
+    }
     tokio::time::sleep(SETTLE).await;
     let before = Usage::of(&node)?;
     tokio::time::sleep(IDLE).await;
@@ -49,12 +77,27 @@ pub(crate) async fn run(pods: usize) -> Result<Value> {
         "with_one_pod_mib": mib(one.resident_kib),
         "with_many_pods_mib": mib(many.resident_kib),
         "pods": pods,
+        "routed": routed,
         "per_further_pod_kib": round(per_pod(one.resident_kib, many.resident_kib)),
         "page_tables_per_further_pod_kib": round(per_pod(one.page_tables_kib, many.page_tables_kib)),
         "per_further_pod_with_page_tables_kib": round(all_told),
         "threads": many.threads,
         "idle_cpu_percent_of_a_core": round((many.cpu_seconds - before.cpu_seconds) / IDLE.as_secs_f64() * 100.0),
     }))
+}
+
+/// Waits until slices have an endpoint for each of so many pods.
+async fn until_routed(client: &kube::Client, pods: usize) -> Result<()> {
+    let slices: kube::Api<k8s_openapi::api::discovery::v1::EndpointSlice> =
+        kube::Api::default_namespaced(client.clone());
+    let ours = kube::api::ListParams::default().labels("kubernetes.io/service-name=bench");
+    eventually("all pods are behind the Service", ROUTED, async || {
+        let found: usize =
+            slices.list(&ours).await?.items.iter().map(|it| it.endpoints.as_ref().map_or(0, Vec::len)).sum();
+        ensure!(found == pods, "{found} of {pods} endpoints");
+        Ok(())
+    })
+    .await
 }
 
 impl Pods {
