@@ -67,6 +67,8 @@ pub(crate) struct Concurrent {
 pub(crate) struct Pool {
     /// Most instances alive at once.
     pub(crate) instances: u32,
+    /// Most memories of all of them: one each and, where addresses are plenty, one more for what is garbage-collected.
+    pub(crate) memories: u32,
     /// Most linear memory of one, in bytes.
     pub(crate) memory_bytes: u64,
     /// Unmapped bytes after each memory; with 4 GiB memories they stand in for bounds checks.
@@ -150,7 +152,8 @@ fn concurrent(mut config: Config) -> Config {
 
 /// The pools worth trying on `machine`, best first.
 ///
-/// Only requests in flight hold a slot, not idle guests, so thousands are plenty. A quarter of the address space may be
+/// Only requests in flight hold a slot, not idle guests, so thousands are plenty. What an instance has in garbage-collected memory
+/// must not take another's place: so there are two memories for each, unless addresses are scarce. A quarter of the address space may be
 /// reserved at most, 16 memory mappings are counted for each instance, and no more instances than RAM can feed.
 fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
     const INSTANCES_FEW: u64 = 256;
@@ -164,7 +167,9 @@ fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
             let fit = machine.space_bytes / 4 / (memory_bytes + guard_bytes + stack_bytes);
             let enough = fit >= wanted.min(INSTANCES_FEW);
             let instances = u32::try_from(fit.min(wanted)).ok()?;
-            enough.then_some(Pool { instances, memory_bytes, guard_bytes, stack_bytes })
+            let each = if fit / 4 >= wanted { 2 } else { 1 };
+            let memories = instances.saturating_mul(each);
+            enough.then_some(Pool { instances, memories, memory_bytes, guard_bytes, stack_bytes })
         })
         .collect()
 }
@@ -218,7 +223,7 @@ fn base_config() -> Config {
 
 fn http_config(pool: Option<Pool>) -> Config {
     let mut config = base_config();
-    let Some(Pool { instances, memory_bytes, guard_bytes, stack_bytes }) = pool else { return config };
+    let Some(Pool { instances, memories, memory_bytes, guard_bytes, stack_bytes }) = pool else { return config };
     // A Rust guest is four core instances (itself, adapter, shims) with up to three tables. What has more memories or tables
     // takes more than one place. Core instances are only counted: as many as all may have, so that nobody takes another's.
     let (cores, tables) = (instances.saturating_mul(CORE_INSTANCES_MAX), instances.saturating_mul(PLACE_TABLES));
@@ -226,10 +231,11 @@ fn http_config(pool: Option<Pool>) -> Config {
     pooling
         .total_component_instances(instances)
         .total_core_instances(cores)
-        .total_memories(instances)
+        .total_memories(memories)
         .total_tables(tables)
         .total_stacks(instances)
-        .total_gc_heaps(instances.div_ceil(4))
+        // Counted too; each takes a memory beside the instance's own.
+        .total_gc_heaps(instances)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
         .max_memories_per_module(2)
@@ -251,7 +257,11 @@ fn http_config(pool: Option<Pool>) -> Config {
 
 /// As for other requests, but of few instances: what runs here runs for seconds.
 fn early_config(pool: Option<Pool>) -> Config {
-    let pool = pool.map(|it| Pool { instances: it.instances.min(EARLY_PLACES_MAX), ..it });
+    let of_few = |it: Pool| {
+        let instances = it.instances.min(EARLY_PLACES_MAX);
+        Pool { instances, memories: instances * (it.memories / it.instances), ..it }
+    };
+    let pool = pool.map(of_few);
     let mut config = http_config(pool);
     config.strategy(Strategy::Winch);
     if let Some(pool) = pool {
@@ -301,7 +311,10 @@ mod tests {
         let machine = Machine { cores: 2, ram_bytes: ram_gib << 30, space_bytes: 1 << space_bits, maps_max };
         let got: String = pools(machine, instances_max)
             .iter()
-            .map(|it| format!("{} x {} MiB + {} KiB\n", it.instances, it.memory_bytes >> 20, it.guard_bytes >> 10))
+            .map(|it| {
+                let (instances, memories) = (it.instances, it.memories);
+                format!("{instances} ({memories}) x {} MiB + {} KiB\n", it.memory_bytes >> 20, it.guard_bytes >> 10)
+            })
             .collect();
         want.assert_eq(&got);
     }
@@ -314,10 +327,10 @@ mod tests {
             65_530,
             Some(10_000),
             expect![[r#"
-            4095 x 4096 MiB + 32768 KiB
-            4095 x 1024 MiB + 64 KiB
-            4095 x 256 MiB + 64 KiB
-            4095 x 128 MiB + 64 KiB
+            4095 (4095) x 4096 MiB + 32768 KiB
+            4095 (8190) x 1024 MiB + 64 KiB
+            4095 (8190) x 256 MiB + 64 KiB
+            4095 (8190) x 128 MiB + 64 KiB
         "#]],
         );
     }
@@ -345,8 +358,8 @@ mod tests {
             65_530,
             None,
             expect![[r#"
-            509 x 256 MiB + 64 KiB
-            1015 x 128 MiB + 64 KiB
+            509 (509) x 256 MiB + 64 KiB
+            1015 (1015) x 128 MiB + 64 KiB
         "#]],
         );
     }
@@ -359,10 +372,10 @@ mod tests {
             65_530,
             None,
             expect![[r#"
-            1024 x 4096 MiB + 32768 KiB
-            1024 x 1024 MiB + 64 KiB
-            1024 x 256 MiB + 64 KiB
-            1024 x 128 MiB + 64 KiB
+            1024 (2048) x 4096 MiB + 32768 KiB
+            1024 (2048) x 1024 MiB + 64 KiB
+            1024 (2048) x 256 MiB + 64 KiB
+            1024 (2048) x 128 MiB + 64 KiB
         "#]],
         );
     }
@@ -375,10 +388,10 @@ mod tests {
             65_530,
             Some(10),
             expect![[r#"
-            10 x 4096 MiB + 32768 KiB
-            10 x 1024 MiB + 64 KiB
-            10 x 256 MiB + 64 KiB
-            10 x 128 MiB + 64 KiB
+            10 (20) x 4096 MiB + 32768 KiB
+            10 (20) x 1024 MiB + 64 KiB
+            10 (20) x 256 MiB + 64 KiB
+            10 (20) x 128 MiB + 64 KiB
         "#]],
         );
         check(0, 32, 65_530, None, expect![""]);

@@ -160,7 +160,7 @@ async fn an_instance_of_many_memories_leaves_a_neighbour_its_own() {
             std::task::Poll::Ready(answer) => panic!("{answer:?}"),
         }
     }
-    assert_eq!((inside.len(), refused), (6, 14), "48 of 64 memories");
+    assert_eq!((inside.len(), refused), (6, 14), "48 of 64 places");
     assert_eq!(ask(&neighbour).await.unwrap().0, 200);
     drop(inside);
     let refused = bench.load(&waits(64)).await.unwrap_err();
