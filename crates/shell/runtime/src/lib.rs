@@ -44,6 +44,7 @@ mod own;
 mod p3;
 mod process;
 mod program;
+mod random;
 mod response;
 mod reuse;
 mod runtime;

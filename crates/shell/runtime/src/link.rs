@@ -1,8 +1,8 @@
 //! What guests can import.
 //!
-//! wasmtime-wasi's implementation, with four differences: state that a guest does not use is not made (see
+//! wasmtime-wasi's implementation, with five differences: state that a guest does not use is not made (see
 //! [`crate::state::State`]), arguments, environment and output come from the shared [`Guest`], sockets are confined by
-//! [`crate::net`], and directories may come late ([`crate::files`]).
+//! [`crate::net`], directories may come late ([`crate::files`]), and random bytes in pieces ([`crate::random`]).
 
 use std::sync::Arc;
 
@@ -67,6 +67,9 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     net::confine(l)?;
     files::ask_late(l)?;
     lend_environment(l)?;
+    l.allow_shadowing(true);
+    crate::random::in_pieces(l)?;
+    l.allow_shadowing(false);
     settings::add_to_linker(l)?;
     keyvalue::add_to_linker(l)?;
     blobstore::add_to_linker(l)?;

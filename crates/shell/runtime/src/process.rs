@@ -19,6 +19,7 @@ use crate::{
     own::{self, Alone, Outcome, Unshared},
     p3,
     program::{Code, Linked},
+    random,
     state::{CALL_BYTES_MAX, Limits, ModuleState, State, Task},
     trap::Ending,
     wasmedge::Outside,
@@ -288,7 +289,7 @@ async fn run_module(
     }
     let resources_max = task(invocation.as_deref()).resources_max();
     let mut builder = WasiCtxBuilder::new();
-    builder.args(&guest.args).stderr(guest.output(LogStream::Stderr));
+    builder.args(&guest.args).stderr(guest.output(LogStream::Stderr)).max_random_size(random::BYTES_MAX);
     match invocation {
         None => drop(builder.envs(&guest.env).stdout(guest.output(LogStream::Stdout))),
         Some(own) => {

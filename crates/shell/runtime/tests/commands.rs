@@ -193,6 +193,51 @@ async fn large_tables_count_as_memory() {
     assert_eq!(many.wait().await.reason, ExitReason::OutOfMemory);
 }
 
+/// A component that ends well if it is given as many random bytes as it asks for, as a command of this version of WASI.
+fn draws(bytes: u32, version: &str) -> String {
+    format!(
+        r#"(component
+            (import "wasi:random/random@{version}" (instance $random
+                (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+            (core module $libc
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+                    (if (i32.eq (memory.grow (i32.const 1024)) (i32.const -1)) (then (unreachable)))
+                    (i32.const 65536)))
+            (core instance $libc (instantiate $libc))
+            (core func $get (canon lower (func $random "get-random-bytes")
+                (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+            (core module $m
+                (import "libc" "memory" (memory 1))
+                (import "random" "get" (func $get (param i64 i32)))
+                (func (export "run") (result i32)
+                    (call $get (i64.const {bytes}) (i32.const 16))
+                    (i32.ne (i32.load (i32.const 20)) (i32.const {bytes}))))
+            (core instance $i (instantiate $m
+                (with "libc" (instance $libc)) (with "random" (instance (export "get" (func $get))))))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $face (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $face)))"#
+    )
+}
+
+#[tokio::test]
+async fn random_bytes_come_in_pieces_and_not_without_end() {
+    let bench = Bench::new();
+    for (bytes, version) in [(0, "0.2.0"), (16 << 20, "0.2.0"), (1000, "0.3.0")] {
+        let exit = bench.spawn(&draws(bytes, version)).await.wait().await;
+        assert_eq!(exit, completed(0), "{bytes} of WASI {version}");
+    }
+    let exit = bench.spawn(&draws((16 << 20) + 1, "0.2.0")).await.wait().await;
+    assert!(matches!(&exit.reason, ExitReason::Trap(why) if why.contains("random bytes at once")), "{exit:?}");
+    let exit = bench.spawn(&draws(1 << 20, "0.3.0")).await.wait().await;
+    assert_eq!(exit, completed(1), "WASI 0.3 lets the host give less");
+    let plain = r#"(module (import "wasi_snapshot_preview1" "random_get" (func $get (param i32 i32) (result i32)))
+        (memory (export "memory") 300)
+        (func (export "_start") (drop (call $get (i32.const 0) (i32.const 16777217)))))"#;
+    assert_eq!(bench.spawn(plain).await.wait().await.code, 134);
+}
+
 #[tokio::test]
 async fn standard_input_reaches_the_guest() {
     let bench = Bench::new();

@@ -183,7 +183,7 @@ fn a_variable_does_not_make_a_path_another_one() {
         let rule = json!({
             "context": [{"name": "it", "apiCall": {"urlPath": path, "jmesPath": "data.k"}}],
             "validate": {"message": "it is {{ it }}",
-                "deny": {"conditions": {"all": [{"key": 1, "operator": "Equals", "value": 1}]}}},
+                "deny": {"conditions": {"all": [{"key": "{{ it }}", "operator": "AnyIn", "value": ["v", "w"]}]}}},
         });
         let engine = engine(&[policy("p", "Enforce", rule)]);
         let mut pod = pod(json!({}));

@@ -48,6 +48,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     http::complete(l)?;
     net::confine(l)?;
     ask_late(l)?;
+    crate::random::one_piece(l)?;
     l.allow_shadowing(false);
     Ok(linker)
 }
