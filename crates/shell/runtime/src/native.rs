@@ -5,7 +5,7 @@
 //! directory of mode 0700), under a name that holds the engine's compatibility hash, whose checksum matched just before,
 //! and that are never written again: replacing is by rename, which leaves mapped files alone. Files that this release wrote on
 //! another machine ([`crate::ahead`]) are put there by whoever owns the directory, who could as well replace this program.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "mapping code is; what makes it sound stands above")]
 
 use std::path::Path;
 
