@@ -1,8 +1,9 @@
 //! What guests can import.
 //!
-//! wasmtime-wasi's implementation, with five differences: state that a guest does not use is not made (see
+//! wasmtime-wasi's implementation, with six differences: state that a guest does not use is not made (see
 //! [`crate::state::State`]), arguments, environment and output come from the shared [`Guest`], sockets are confined by
-//! [`crate::net`], directories may come late ([`crate::files`]), and random bytes in pieces ([`crate::random`]).
+//! [`crate::net`], names are looked up by [`crate::resolve`], directories may come late ([`crate::files`]), and random bytes come in
+//! pieces ([`crate::random`]).
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use crate::{
     cgi::Invocation,
     files,
     guest::Guest,
-    keyvalue, net, settings,
+    keyvalue, net, resolve, settings,
     state::{Input, ModuleState, State},
 };
 
@@ -111,7 +112,7 @@ fn environment<'a>(guest: &'a Guest, invocation: Option<&'a Invocation>) -> &'a 
 fn add_sockets(l: &mut Linker<State>) -> wasmtime::Result<()> {
     sockets::network::add_to_linker::<State, WasiSockets>(l, &Default::default(), State::sockets)?;
     sockets::instance_network::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
-    sockets::ip_name_lookup::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
+    resolve::add_to_linker(l)?;
     sockets::tcp::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
     sockets::tcp_create_socket::add_to_linker::<State, WasiSockets>(l, State::sockets)?;
     sockets::udp::add_to_linker::<State, WasiSockets>(l, State::sockets)?;

@@ -19,7 +19,6 @@ use wasmtime::{
 use wasmtime_wasi::{
     WasiCtxBuilder,
     p2::bindings::sockets::{
-        ip_name_lookup::{self, ResolveAddressStream},
         network::{ErrorCode, IpSocketAddress, Network},
         tcp::{self, TcpSocket},
         udp::{self, UdpSocket},
@@ -27,7 +26,12 @@ use wasmtime_wasi::{
     sockets::{SocketAddrUse, WasiSocketsCtx},
 };
 
-use crate::{AllowedHosts, LogSink, LogStream, Names, output::Output, state::State};
+use crate::{
+    AllowedHosts, LogSink, LogStream, Names,
+    lookup::{self, Lookups, NotFound, Sought},
+    output::Output,
+    state::State,
+};
 
 /// Why a host is refused that is not on a guest's list.
 pub(crate) const NOT_ALLOWED: &str = "it is not among the hosts that the pod's annotation eyot.io/allowed-hosts names";
@@ -42,6 +46,7 @@ pub(crate) struct Net {
     names: Option<Arc<dyn Names>>,
     caller: Caller,
     allowed: Option<Arc<Allowed>>,
+    lookups: Lookups,
 }
 
 /// The hosts that a guest may connect to.
@@ -49,6 +54,19 @@ struct Allowed {
     hosts: Arc<AllowedHosts>,
     /// Names it has looked up, of those it may: sockets are told addresses only.
     looked_up: Mutex<Vec<String>>,
+}
+
+impl Allowed {
+    /// That the guest looked `name` up, which it may.
+    fn remember(&self, name: &str) {
+        let mut looked_up = self.looked_up.lock();
+        if !looked_up.iter().any(|it| it == name) {
+            if looked_up.len() >= LOOKED_UP_MAX {
+                looked_up.clear();
+            }
+            looked_up.push(name.to_owned());
+        }
+    }
 }
 
 impl Net {
@@ -59,7 +77,7 @@ impl Net {
         hosts: Option<Arc<AllowedHosts>>,
     ) -> Self {
         let allowed = hosts.map(|hosts| Arc::new(Allowed { hosts, looked_up: Mutex::default() }));
-        Self { ip, names, caller, allowed }
+        Self { ip, names, caller, allowed, lookups: Lookups::new() }
     }
 
     /// Whether its list lets a request to `uri` out.
@@ -85,8 +103,8 @@ impl Net {
                 if found.contains(&address.ip()) {
                     return true;
                 }
-            } else if let Ok(mut found) = tokio::net::lookup_host((name.as_str(), 0)).await
-                && found.any(|it| it.ip() == address.ip())
+            } else if let Ok(found) = self.lookups.ask(name).await
+                && found.contains(&address.ip().to_canonical())
             {
                 return true;
             }
@@ -105,23 +123,28 @@ impl Net {
         self.names.as_ref().map_or(asked, |it| it.route(&self.caller, asked))
     }
 
-    /// What to look up instead of `name`, so that wasmtime's resolver gives the cluster's answer.
-    pub(crate) fn lookup(&self, name: String) -> Result<String, ErrorCode> {
+    /// What has to be done to look `name` up: nothing where the cluster answers.
+    pub(crate) fn sought(&self, name: &str) -> Result<Sought, NotFound> {
         if let Some(allowed) = &self.allowed {
-            if !allowed.hosts.permits_lookup(&name) {
-                return Err(ErrorCode::NameUnresolvable);
+            if !allowed.hosts.permits_lookup(name) {
+                return Err(NotFound::Unknown);
             }
-            let mut looked_up = allowed.looked_up.lock();
-            if !looked_up.contains(&name) {
-                if looked_up.len() >= LOOKED_UP_MAX {
-                    looked_up.clear();
-                }
-                looked_up.push(name.clone());
-            }
+            allowed.remember(name);
         }
-        let Some(found) = self.names.as_ref().and_then(|it| it.resolve(&self.caller, &name)) else { return Ok(name) };
-        // An address literal resolves to itself. One is enough: the resolver chooses, the guest dials the first anyway.
-        found.first().map(IpAddr::to_string).ok_or(ErrorCode::NameUnresolvable)
+        match self.names.as_ref().and_then(|it| it.resolve(&self.caller, name)) {
+            None => lookup::sought(name),
+            Some(found) if found.is_empty() => Err(NotFound::Unknown),
+            // An address literal resolves to itself.
+            Some(found) => Ok(Sought::Known(found)),
+        }
+    }
+
+    /// Looks up what [`Net::sought`] gave.
+    pub(crate) async fn find(&self, sought: Sought) -> Result<Vec<IpAddr>, NotFound> {
+        match sought {
+            Sought::Known(found) => Ok(found),
+            Sought::Name(name) => self.lookups.ask(name).await,
+        }
     }
 
     /// Whether the operating system may be asked to use `address`.
@@ -188,7 +211,6 @@ pub(crate) fn confine(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     confine_tcp(linker)?;
     confine_udp(linker)?;
-    confine_lookup(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -228,22 +250,6 @@ fn confine_udp(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                 let Some(address) = state.guest().net.bind(asked.into()) else { return refused() };
                 answer(state.sockets().start_bind(socket, network, address.into()).await)
             })
-        },
-    )
-}
-
-fn confine_lookup(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    use ip_name_lookup::Host;
-    linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?.func_wrap(
-        "resolve-addresses",
-        |mut store: StoreContextMut<'_, State>,
-         (network, name): (Resource<Network>, String)|
-         -> Answer<Resource<ResolveAddressStream>> {
-            let state = store.data_mut();
-            match state.guest().net.lookup(name) {
-                Ok(name) => answer(state.sockets().resolve_addresses(network, name)),
-                Err(code) => Ok((Err(code),)),
-            }
         },
     )
 }
@@ -314,8 +320,8 @@ mod tests {
             }
         }
         let net = Net { names: Some(Arc::new(One)), ..net("10.42.0.5") };
-        assert_eq!(net.lookup("web".into()).unwrap(), "10.42.0.9");
-        assert_eq!(net.lookup("example.org".into()).unwrap(), "example.org");
-        assert!(matches!(net.lookup("gone.default.svc.cluster.local".into()), Err(ErrorCode::NameUnresolvable)));
+        assert_eq!(net.sought("web"), Ok(Sought::Known(vec!["10.42.0.9".parse().unwrap()])));
+        assert_eq!(net.sought("example.org"), Ok(Sought::Name("example.org".into())));
+        assert_eq!(net.sought("gone.default.svc.cluster.local"), Err(NotFound::Unknown));
     }
 }

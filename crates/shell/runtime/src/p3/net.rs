@@ -1,6 +1,6 @@
 //! The rules of [`crate::net`] in front of the sockets of WASI 0.3.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use wasmtime::{
     StoreContextMut,
@@ -19,7 +19,7 @@ use wasmtime_wasi::{
     sockets::WasiSockets,
 };
 
-use crate::{net::Net, state::State};
+use crate::{lookup::NotFound, net::Net, state::State};
 
 type Answer<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
 
@@ -70,15 +70,23 @@ fn confine_lookup(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "resolve-addresses",
         |accessor: &Accessor<State>, (name,): (String,)| {
             Box::pin(async move {
-                let Ok(name) = accessor.with(|mut store| store.get().guest().net.lookup(name)) else {
-                    return Ok::<Found, _>((Err(ip_name_lookup::ErrorCode::NameUnresolvable),));
+                let guest = accessor.with(|mut store| Arc::clone(store.get().guest()));
+                let found = match guest.net.sought(&name) {
+                    Ok(sought) => guest.net.find(sought).await,
+                    Err(why) => Err(why),
                 };
-                let sockets = accessor.with_getter::<WasiSockets>(State::sockets);
-                let found = <WasiSockets as ip_name_lookup::HostWithStore<State>>::resolve_addresses(&sockets, name);
-                Ok((found.await?,))
+                let found = found.map(|all| all.into_iter().map(IpAddress::from).collect());
+                Ok::<Found, _>((found.map_err(code),))
             })
         },
     )
+}
+
+fn code(why: NotFound) -> ip_name_lookup::ErrorCode {
+    match why {
+        NotFound::Invalid => ip_name_lookup::ErrorCode::InvalidArgument,
+        NotFound::Unknown => ip_name_lookup::ErrorCode::NameUnresolvable,
+    }
 }
 
 fn refused<T>() -> Answer<T> {
