@@ -27,6 +27,8 @@ pub(crate) struct Guest {
     pub(crate) outgoing: Arc<AtomicUsize>,
     /// Contents of objects that are being read or written.
     pub(crate) contents: Arc<AtomicUsize>,
+    /// Bytes that calls of WASI 0.3 which are under way hold on the host.
+    pub(crate) held: Arc<AtomicUsize>,
     /// Its idle instances, where they are reused. They hold this guest: whoever ends it closes this.
     pub(crate) keep: Option<Arc<Keep>>,
 }
@@ -49,6 +51,7 @@ impl Guest {
             meter: Arc::new(Meter::new(spec.cpu_millis, spec.memory_bytes)),
             outgoing: Arc::default(),
             contents: Arc::default(),
+            held: Arc::default(),
             keep: None,
         })
     }

@@ -46,6 +46,7 @@ mod p3;
 mod process;
 mod program;
 mod random;
+mod request;
 mod resolve;
 mod response;
 mod reuse;

@@ -29,7 +29,7 @@ use crate::{
     cgi::Invocation,
     files,
     guest::Guest,
-    keyvalue, net, resolve, settings,
+    keyvalue, net, request, resolve, settings,
     state::{Input, ModuleState, State},
 };
 
@@ -65,6 +65,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     add_cli(l)?;
     add_sockets(l)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    request::bound(l)?;
     net::confine(l)?;
     files::ask_late(l)?;
     lend_environment(l)?;

@@ -75,6 +75,11 @@ impl WasiHttpHooks for Hooks {
         bytes
     }
 
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        // Asked for each body that somebody is to take. How many there are is held by the requests under way.
+        WIDE_BYTES
+    }
+
     fn send_request(&mut self, request: http::Request<WasiBody>, options: Option<RequestOptions>, _: Work) -> Sent {
         self.bodies = self.bodies.saturating_sub(1);
         let guest = Arc::clone(&self.guest);

@@ -382,6 +382,24 @@ async fn a_request_that_comes_to_have_much_memory_goes_on_elsewhere_before_it_to
 }
 
 #[tokio::test]
+async fn an_authority_that_none_can_be_is_not_taken() {
+    let bench = Bench::new();
+    let set = |bytes: u32| {
+        format!(
+            "(memory.fill (i32.const 8192) (i32.const 97) (i32.const {bytes}))
+            (local.set $other (call $set-authority (call $request (call $fields)) (i32.const 1) (i32.const 8192)
+                (i32.const {bytes})))
+            (local.set $body (call $open (local.get $outparam) (i32.add (i32.const 200) (local.get $other))))
+            (local.set $stream (call $stream (local.get $body)))
+            (call $close (local.get $stream) (local.get $body))"
+        )
+    };
+    for (bytes, status) in [(200, 200), (20_000, 201)] {
+        assert_eq!(ask(&bench.http(&set(bytes)).await).await.unwrap().0, status, "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn a_guest_whose_requests_are_long_has_them_begin_elsewhere() {
     let bench = Bench::new();
     let spin = "(local.set $other (i32.const 80000000))

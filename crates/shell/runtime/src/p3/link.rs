@@ -15,8 +15,8 @@ use wasmtime_wasi::{
     sockets::WasiSockets,
 };
 
-use super::{http, net};
-use crate::state::State;
+use super::{held, http, net};
+use crate::{request, state::State};
 
 /// Packages of WASI 0.3.
 const PACKAGES: [&str; 6] =
@@ -47,6 +47,8 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     l.allow_shadowing(true);
     http::complete(l)?;
     net::confine(l)?;
+    held::bound(l)?;
+    request::bound_late(l)?;
     ask_late(l)?;
     crate::random::one_piece(l)?;
     l.allow_shadowing(false);

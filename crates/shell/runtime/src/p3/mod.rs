@@ -6,6 +6,7 @@
 //! Invariant: a guest is stopped from outside, by dropping what it runs in. wasmtime's loop of concurrent calls does not look
 //! at timers while guest code runs.
 
+mod held;
 mod http;
 mod link;
 mod net;
@@ -25,11 +26,11 @@ use wasmtime::{
 use wasmtime_wasi::{p2, p3};
 use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings};
 
-use crate::{
-    process,
-    reuse::Export,
-    state::{CALL_BYTES_MAX, State},
-};
+use crate::{process, reuse::Export, state::State};
+
+/// Most bytes that a component may hand over in one call, or as what a future gives: a value of `wasi:keyvalue` and its key.
+/// Less than components of WASI 0.2 may, which have one call under way.
+const CALL_BYTES_MAX: usize = 5 << 20;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
