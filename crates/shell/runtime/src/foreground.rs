@@ -5,7 +5,8 @@
 //!
 //! One operation on memory (`memory.fill`, `memory.copy`) is not interrupted, and where it touches pages for the first time each
 //! costs the kernel's time too: 64 MiB are some 20 ms in which all other requests of that thread stand still. So a call leaves
-//! before it can ([`is_heavy`]). Who polls a call says with [`serving`] where it is, and whatever makes it heavy waits with
+//! before it can ([`is_heavy`]). Interpreters begin with tens of MiB and fill none of it at once; whether a guest is like that is
+//! seen by its first calls, which are made elsewhere ([`Trust`]). Who polls a call says with [`serving`] where it is, and whatever makes it heavy waits with
 //! [`leave`].
 
 use std::{
@@ -50,6 +51,46 @@ impl Habit {
 /// Memory that an instance may have on a thread that serves. Those of large interpreters begin with a quarter of it.
 const BYTES_MAX: u64 = 64 << 20;
 
+/// Memory that it may have there before its guest is trusted: filling all of it takes about [`TIME`].
+const BYTES_UNTRIED: u64 = 16 << 20;
+
+/// So many calls without a long turn make a guest trusted, and so many once it had one: too rare for its neighbours' 99 in a
+/// hundred to notice.
+const CALLS_FIRST: u32 = 8;
+const CALLS_AGAIN: u32 = 1000;
+
+/// Whether a guest gives its thread back when it is told to: how many calls are left until that is believed.
+#[derive(Debug)]
+pub(crate) struct Trust(AtomicU32);
+
+impl Default for Trust {
+    fn default() -> Self {
+        Trust(AtomicU32::new(CALLS_FIRST))
+    }
+}
+
+impl Trust {
+    /// A turn took so much of a processor. Turns end with a tick, but for what cannot be interrupted.
+    pub(crate) fn saw(&self, used: Duration) {
+        if used >= TIME {
+            self.0.store(CALLS_AGAIN, Relaxed);
+        }
+    }
+
+    /// A call has ended without a long turn.
+    pub(crate) fn grow(&self) {
+        let left = self.0.load(Relaxed);
+        if left > 0 {
+            // Of two that end at once one may be forgotten.
+            self.0.store(left - 1, Relaxed);
+        }
+    }
+
+    fn is_earned(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
+}
+
 /// Memory that it may gain there: fresh pages, some milliseconds of work for the kernel.
 const GROWN_BYTES_MAX: u64 = 16 << 20;
 
@@ -69,8 +110,8 @@ enum Here {
 }
 
 /// Whether an instance with so much memory, of which it has gained so much since it began, may hold a thread up for long.
-pub(crate) fn is_heavy(bytes: u64, grown_bytes: u64) -> bool {
-    bytes > BYTES_MAX || grown_bytes > GROWN_BYTES_MAX
+pub(crate) fn is_heavy(bytes: u64, grown_bytes: u64, trust: &Trust) -> bool {
+    bytes > BYTES_MAX || grown_bytes > GROWN_BYTES_MAX || (bytes > BYTES_UNTRIED && !trust.is_earned())
 }
 
 /// Does `turn`, a turn of a call on a thread that serves: what it gives, and whether the call must go on elsewhere.
@@ -144,8 +185,27 @@ mod tests {
             (GROWN_BYTES_MAX, GROWN_BYTES_MAX, false),
             (GROWN_BYTES_MAX + 1, GROWN_BYTES_MAX + 1, true),
         ] {
-            assert_eq!(is_heavy(bytes, grown), heavy, "{bytes} {grown}");
+            assert_eq!(is_heavy(bytes, grown, &Trust(AtomicU32::new(0))), heavy, "{bytes} {grown}");
         }
+    }
+
+    #[test]
+    fn who_is_not_known_has_less_memory_and_one_long_turn_makes_unknown_for_long() {
+        let trust = Trust::default();
+        let has = |bytes| is_heavy(bytes, 0, &trust);
+        let calls = |count| (0..count).for_each(|_| trust.grow());
+        assert!(!has(BYTES_UNTRIED) && has(BYTES_UNTRIED + 1));
+        calls(CALLS_FIRST - 1);
+        assert!(has(BYTES_UNTRIED + 1));
+        calls(1);
+        assert!(!has(BYTES_MAX));
+        trust.saw(TIME / 2);
+        assert!(!has(BYTES_MAX));
+        trust.saw(TIME);
+        calls(CALLS_AGAIN - 1);
+        assert!(has(BYTES_MAX));
+        calls(1);
+        assert!(!has(BYTES_MAX));
     }
 
     #[test]

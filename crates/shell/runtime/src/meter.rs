@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 
 use crate::{
     epoch::Ticker,
+    foreground::{TIME, Trust},
     turn::{Ended, Turn},
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Meter {
     memory_peak: AtomicU64,
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
+    /// Whether its turns end when they are to.
+    pub(crate) trust: Trust,
 }
 
 impl Meter {
@@ -54,6 +57,7 @@ impl Meter {
             memory_peak: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
+            trust: Trust::default(),
         }
     }
 
@@ -168,6 +172,8 @@ pub(crate) struct Metered<T> {
     ran: Duration,
     /// Of a processor: what it took itself.
     used: Duration,
+    /// Of a processor: its longest turn.
+    longest: Duration,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -176,7 +182,7 @@ impl<T> Metered<T> {
         // Guests yield by the clock. tokio's own budget would make them yield by the number of host calls as well, and turn
         // what is ready into what is not.
         let work = Box::pin(tokio::task::unconstrained(work));
-        Self { work, meter, ticker, ran: Duration::ZERO, used: Duration::ZERO, pause: None }
+        Self { work, meter, ticker, ran: Duration::ZERO, used: Duration::ZERO, longest: Duration::ZERO, pause: None }
     }
 
     /// How long this work has had threads so far.
@@ -222,7 +228,12 @@ impl<T> Future for Metered<T> {
         let Ended { started, wall, used } = turn.end();
         this.ran += wall;
         this.used += used;
+        this.longest = this.longest.max(used);
         this.meter.charge(started, used);
+        this.meter.trust.saw(used);
+        if outcome.is_ready() && this.longest < TIME {
+            this.meter.trust.grow();
+        }
         outcome
     }
 }

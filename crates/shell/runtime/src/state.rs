@@ -238,7 +238,7 @@ impl Limits {
 
     /// Whether it has so much memory that no thread that serves should touch it.
     fn are_heavy(&self) -> bool {
-        foreground::is_heavy(self.memory_bytes, self.grown_bytes)
+        foreground::is_heavy(self.memory_bytes, self.grown_bytes, &self.guest.meter.trust)
     }
 
     /// The instance begins anew: what it has is old now. One with much goes on elsewhere than on a thread that serves.

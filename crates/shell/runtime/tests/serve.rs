@@ -400,6 +400,33 @@ async fn an_authority_that_none_can_be_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_guest_that_begins_with_much_memory_first_shows_that_it_does_not_fill_it_at_once() {
+    let bench = Bench::new();
+    let serve = async |handle: &str| {
+        let wat = include_str!("guests/http.wat").replace(";;HANDLE;;", handle);
+        let large = wat.replacen("(memory (export \"memory\") 1)", "(memory (export \"memory\") 1000)", 1);
+        assert_ne!(large, wat);
+        let threads = Arc::new(Threads::default());
+        let mut spec = bench.spec();
+        spec.log = Arc::clone(&threads) as _;
+        (bench.load(&wat::parse_str(large).unwrap()).await.unwrap().serve(spec).unwrap(), threads)
+    };
+    let (calm, threads) = serve(&format!("{PRINT} {HELLO}")).await;
+    // That a call has ended may be known a moment after its answer.
+    for _ in 0..16 {
+        assert_eq!(ask(&calm).await.unwrap().1, "hello, world");
+    }
+    let there = threads.are_in_the_background();
+    assert_eq!((&there[..8], there[15]), (&[true; 8][..], false), "{there:?}");
+    let fill = "(memory.fill (i32.const 65536) (i32.const 7) (i32.const 65000000))".repeat(4);
+    let (filling, threads) = serve(&format!("{PRINT} {fill} {HELLO}")).await;
+    for _ in 0..16 {
+        assert_eq!(ask(&filling).await.unwrap().1, "hello, world");
+    }
+    assert_eq!(threads.are_in_the_background(), [true; 16]);
+}
+
+#[tokio::test]
 async fn a_guest_whose_requests_are_long_has_them_begin_elsewhere() {
     let bench = Bench::new();
     let spin = "(local.set $other (i32.const 80000000))
