@@ -9,7 +9,8 @@ pub struct RuntimeConfig {
     pub cache_dir: PathBuf,
     /// Largest Wasm file accepted, in bytes.
     pub wasm_bytes_max: u64,
-    /// Most compilations at once; others wait their turn.
+    /// Most compilations at once, of small files and of others each; others wait their turn. What takes very long lets the next
+    /// begin beside it, two at most.
     pub compiles_max: usize,
     /// Bytes of code from which on a `wasi:http` component is first compiled in a hurry, so that it answers soon, and then once
     /// more behind its back; `None` compiles everything well at once.

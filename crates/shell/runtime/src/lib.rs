@@ -45,6 +45,7 @@ mod own;
 mod p3;
 mod process;
 mod program;
+mod queue;
 mod random;
 mod request;
 mod resolve;

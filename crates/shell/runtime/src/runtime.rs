@@ -31,6 +31,7 @@ use crate::{
     machine::Machine,
     own::Private,
     program::Code,
+    queue::Queue,
     reuse::Shelf,
     share::{Crowds, Rooms},
 };
@@ -63,7 +64,7 @@ pub(crate) struct Core {
 struct Inner {
     core: Arc<Core>,
     loader: Loader,
-    compiles: Semaphore,
+    compiles: Queue,
     /// Turns of compilations that nobody waits for.
     improvements: Arc<Semaphore>,
     /// Whether there are such turns.
@@ -135,7 +136,7 @@ impl Runtime {
         let inner = Inner {
             core,
             loader,
-            compiles: Semaphore::new(config.compiles_max.max(1)),
+            compiles: Queue::new(config.compiles_max.max(1)),
             improvements: Arc::new(Semaphore::new(config.improvements_max)),
             improves: config.improvements_max > 0,
             early_code_bytes: config.early_code_bytes,
@@ -302,11 +303,9 @@ impl Inner {
         wasm: PathBuf,
         digest: Arc<str>,
     ) -> Result<Option<Private>, LoadError> {
-        let closing = |_| LoadError::Compile("the runtime is closing".into());
-        let _permit = self.compiles.acquire().await.map_err(closing)?;
-        let inner = Arc::clone(self);
+        let (inner, bytes) = (Arc::clone(self), size(&wasm).await);
         let work = move || Ok(inner.loader.compile_unchecked(&load::read(&wasm, inner.wasm_bytes_max)?, &digest));
-        let code = Effort::Awaited.run(work).await?;
+        let code = self.compiles.run(bytes, Effort::Awaited.run(work)).await?;
         self.collect_behind();
         Ok(code)
     }
@@ -319,9 +318,7 @@ impl Inner {
 
     /// Compiles the file `wasm`: well, or in a hurry and then well behind its back.
     async fn compile(self: &Arc<Self>, wasm: PathBuf, digest: &Arc<str>) -> Result<(Arc<Code>, LoadedFrom), LoadError> {
-        let closing = |_| LoadError::Compile("the runtime is closing".into());
-        let permit = self.compiles.acquire().await.map_err(closing)?;
-        let (inner, digest, file) = (Arc::clone(self), Arc::clone(digest), wasm.clone());
+        let (inner, digest, file, bytes) = (Arc::clone(self), Arc::clone(digest), wasm.clone(), size(&wasm).await);
         let work = move || {
             let wasm = load::read(&file, inner.wasm_bytes_max)?;
             match inner.loader.compile_early(&wasm, &digest, inner.early_code_bytes) {
@@ -329,8 +326,7 @@ impl Inner {
                 None => inner.loader.compile(&wasm, &digest),
             }
         };
-        let (code, from) = Effort::Awaited.run(work).await?;
-        drop(permit);
+        let (code, from) = self.compiles.run(bytes, Effort::Awaited.run(work)).await?;
         match from {
             LoadedFrom::CompiledEarly if self.improves => {
                 self.core.background.spawn(improve(Arc::downgrade(self), Arc::downgrade(&code), wasm));
@@ -345,6 +341,11 @@ impl Inner {
         let inner = Arc::clone(self);
         self.core.background.spawn_blocking(move || inner.collect());
     }
+}
+
+/// How large a file is. What cannot be read is told when it is.
+async fn size(file: &Path) -> u64 {
+    tokio::fs::metadata(file).await.map_or(0, |it| it.len())
 }
 
 /// Has code that was compiled in a hurry replaced, when it is its turn and somebody still uses it.
