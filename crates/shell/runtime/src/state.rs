@@ -81,6 +81,8 @@ pub(crate) struct State {
     pub(crate) stdin: Option<Input>,
     /// What one request to a command has of its own.
     pub(crate) invocation: Option<Box<Invocation>>,
+    /// Bodies of WASI 0.3 that it took to read.
+    pub(crate) bodies_taken: u32,
     hooks: Hooks,
     http: WasiHttpCtx,
     cli: WasiCliCtx,
@@ -101,6 +103,7 @@ impl State {
             limits: Limits::new(&guest),
             stdin: stdin.map(|it| Input(Arc::new(it))),
             invocation: None,
+            bodies_taken: 0,
             hooks: Hooks::new(guest),
             http: WasiHttpCtx::new(),
             cli: WasiCliCtx::default(),
@@ -114,6 +117,7 @@ impl State {
 
     /// Gets ready for another request.
     pub(crate) fn begin(&mut self) {
+        self.bodies_taken = 0;
         self.hooks.begin();
     }
 

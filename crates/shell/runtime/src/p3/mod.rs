@@ -10,6 +10,7 @@ mod held;
 mod http;
 mod link;
 mod net;
+mod said;
 mod serve;
 
 use std::{
