@@ -1,4 +1,4 @@
-//! Everything a developer runs: `cargo xtask demo | test | guests | lint | schema | fuzz | bench`.
+//! Everything a developer runs: `cargo xtask demo | test | guests | board | lint | schema | fuzz | bench`.
 //!
 //! Kept light on purpose (no async runtime, no Kubernetes client): it compiles in seconds, before anything else does.
 
@@ -25,6 +25,8 @@ enum Cli {
     Test(commands::test::Flags),
     /// Build the sample guests into target/guests.
     Guests(guests::Flags),
+    /// Build the node for boards with 64-bit ARM processors.
+    Board(commands::board::Flags),
     /// Check formatting, lints, dependencies and the crate map.
     Lint,
     /// Derive the table of built-in fields that the API server embeds.
@@ -50,6 +52,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Cli::Demo(flags) => commands::demo::run(&flags),
         Cli::Test(flags) => commands::test::run(&flags),
         Cli::Guests(flags) => guests::build(&flags).map(drop),
+        Cli::Board(flags) => commands::board::run(&flags),
         Cli::Lint => commands::lint::run(),
         Cli::Schema(args) => schema::run(args),
         Cli::Fuzz(flags) => commands::fuzz::run(&flags),

@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::{
     paths, run,
     stamp::Inputs,
-    tools::{self, rust_wasm},
+    tools::{self, rust},
 };
 
 const CLANG: &str = "clang-19";
@@ -49,7 +49,7 @@ fn component(source: &str, world: &str, to: &PathBuf) -> Result<()> {
     run::output(&mut clang)?;
     let builtins = run::output(Command::new(CLANG).args([FLAGS[0], "-print-libgcc-file-name"]))?;
 
-    let mut linker = Command::new(rust_wasm::linkers()?.join("wasm-component-ld"));
+    let mut linker = Command::new(rust::linkers()?.join("wasm-component-ld"));
     linker.args(["--wasm-ld-path", "/usr/bin/wasm-ld-19", "--no-entry", "--strip-all", "--gc-sections"]);
     linker.arg("--component-type").arg(examples.join(world)).arg("-o").arg(to).arg(&object);
     linker.arg(format!("{LIBC}/crt1-reactor.o")).args(["-L", LIBC, "-lc", builtins.trim()]);

@@ -4,13 +4,13 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::{paths, run, stamp::Inputs, tools::rust_wasm};
+use crate::{paths, run, stamp::Inputs, tools::rust::WASM};
 
 const GUESTS: &[&str] = &["hello", "relay", "images", "front", "stock", "echo-socket", "kernels"];
 
 pub(super) fn build() -> Result<()> {
     let examples = paths::root().join("examples");
-    let rust = rust_wasm::ensure()?;
+    let rust = WASM.ensure()?;
     let mut inputs = Inputs::default().word(&rust.version).path(&examples.join("Cargo.toml"))?;
     for part in ["Cargo.lock", "hello", "relay", "images", "shop", "echo-socket", "kernels"] {
         inputs = inputs.path(&examples.join(part))?;
@@ -18,15 +18,13 @@ pub(super) fn build() -> Result<()> {
     let built = paths::guests().join("rust");
     inputs.unless_done(&built, || {
         let mut cargo = run::cargo();
-        cargo.current_dir(&examples).args(["build", "--locked", "--release", "--target", rust_wasm::TARGET]);
+        cargo.current_dir(&examples).args(["build", "--locked", "--release", "--target", WASM.triple]);
         cargo.arg("--target-dir").arg(&built).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
-        if let Some(rustc) = &rust.rustc {
-            cargo.env("RUSTC", rustc);
-        }
+        rust.used_by(&mut cargo);
         run::step("cargo build of the Rust guests", &mut cargo)?;
         for guest in GUESTS {
             let file = format!("{guest}.wasm");
-            let from = built.join(rust_wasm::TARGET).join("release").join(&file);
+            let from = built.join(WASM.triple).join("release").join(&file);
             fs::copy(&from, paths::guests().join(&file)).with_context(|| format!("copying {}", from.display()))?;
         }
         Ok(())

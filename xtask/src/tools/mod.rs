@@ -4,7 +4,7 @@
 
 pub(crate) mod apt;
 pub(crate) mod npm;
-pub(crate) mod rust_wasm;
+pub(crate) mod rust;
 pub(crate) mod wheel;
 
 use std::path::PathBuf;
