@@ -72,6 +72,8 @@ pub(crate) struct Constraint {
     /// Actions by enforcement point; empty unless the action is `scoped`.
     scoped: Vec<(Action, Vec<String>)>,
     is_scoped: bool,
+    /// Why it cannot be read, of one that an older server stored: what it is about cannot be judged, and is not let pass.
+    pub(crate) flaw: Option<String>,
 }
 
 impl Constraint {
@@ -80,12 +82,29 @@ impl Constraint {
     /// # Errors
     /// Everything that is wrong with it.
     pub(crate) fn read(object: &Value, template: Option<&Template>) -> Result<Constraint, Vec<Cause>> {
+        let (constraint, causes) = Constraint::salvage(object, template);
+        if causes.is_empty() { Ok(constraint) } else { Err(causes) }
+    }
+
+    /// Reads a constraint that is stored. What cannot be read of one makes it about more, and its action a denial.
+    pub(crate) fn stored(object: &Value, template: Option<&Template>) -> Constraint {
+        let (constraint, causes) = Constraint::salvage(object, template);
+        if causes.is_empty() {
+            return constraint;
+        }
+        let told: Vec<String> = causes.iter().map(Cause::to_string).collect();
+        let flaw = Some(format!("the constraint cannot be read: {}", told.join("; ")));
+        Constraint { flaw, ..constraint }
+    }
+
+    fn salvage(object: &Value, template: Option<&Template>) -> (Constraint, Vec<Cause>) {
         let mut causes = Vec::new();
         let spec = &object["spec"];
         let matching = Match::read(&spec["match"], "spec.match", &mut causes);
         let word = spec["enforcementAction"].as_str().filter(|it| !it.is_empty()).unwrap_or("deny");
         let is_scoped = word == "scoped";
         let action = Action::parse(word).unwrap_or(Action::Deny);
+        let told = causes.len();
         if !is_scoped && Action::parse(word).is_none() {
             let known = ["deny", "dryrun", "scoped", "warn"];
             causes.push(Cause::not_supported("spec.enforcementAction", &spec["enforcementAction"], &known));
@@ -105,9 +124,7 @@ impl Constraint {
         if is_scoped && scoped.is_empty() {
             causes.push(Cause::required("spec.scopedEnforcementActions", "for enforcementAction scoped"));
         }
-        if !causes.is_empty() {
-            return Err(causes);
-        }
+        let is_scoped = is_scoped && causes.len() == told;
         let parameters = template.map_or_else(
             || object.pointer("/spec/parameters").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new())),
             |template| template.parameters(object),
@@ -116,7 +133,7 @@ impl Constraint {
         if whole["spec"].is_object() {
             whole["spec"]["parameters"] = parameters.clone();
         }
-        Ok(Constraint {
+        let constraint = Constraint {
             kind: object["kind"].as_str().unwrap_or_default().to_owned(),
             name: meta::name(object).unwrap_or_default().to_owned(),
             matching,
@@ -126,7 +143,9 @@ impl Constraint {
             action,
             scoped,
             is_scoped,
-        })
+            flaw: None,
+        };
+        (constraint, causes)
     }
 
     /// What is done about a violation at `point`; nothing if the constraint is not for it.

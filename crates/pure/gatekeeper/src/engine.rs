@@ -145,10 +145,8 @@ impl Gatekeeper {
             let template = Arc::new(template);
             // Defaults of parameters come from the template.
             for (key, constraint) in &mut state.constraints {
-                if key.0 == template.kind
-                    && let Ok(again) = Constraint::read(&constraint.object, Some(&template))
-                {
-                    *constraint = Arc::new(again);
+                if key.0 == template.kind {
+                    *constraint = Arc::new(Constraint::stored(&constraint.object, Some(&template)));
                 }
             }
             state.templates.insert(template.kind.clone(), template);
@@ -157,8 +155,12 @@ impl Gatekeeper {
 
     fn put_constraint(&self, object: &Value) {
         let template = self.state.load().templates.get(object["kind"].as_str().unwrap_or_default()).cloned();
-        let Ok(constraint) = Constraint::read(object, template.as_deref()) else { return };
+        let constraint = Constraint::stored(object, template.as_deref());
         let key = (constraint.kind.clone(), constraint.name.clone());
+        // The one before it stays. After a start there is none.
+        if constraint.flaw.is_some() && self.state.load().constraints.contains_key(&key) {
+            return;
+        }
         // A write of its status changes nothing.
         if template.is_some()
             && self.state.load().constraints.get(&key).is_some_and(|it| it.written == constraint.written)
@@ -238,6 +240,16 @@ impl Engine for Gatekeeper {
             Role::SyncSet | Role::Other => {}
         }
         Ok(Vec::new())
+    }
+
+    fn doubted(&self, object: &Value, causes: &[Cause]) -> Option<Value> {
+        let uid_field = match role_of_object(object) {
+            Role::Template | Role::Expansion => "templateUID",
+            Role::Constraint => "constraintUID",
+            Role::Mutator => "mutatorUID",
+            Role::Config | Role::SyncSet | Role::Provider | Role::Other => return None,
+        };
+        Some(status::unreadable(object, uid_field, causes))
     }
 
     fn companions(&self, object: &Value) -> Vec<Value> {

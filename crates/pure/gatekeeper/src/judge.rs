@@ -159,6 +159,12 @@ impl<'a> Case<'a> {
         Subject { object, namespace: self.namespace, source: self.source }
     }
 
+    /// Whether it is one of Gatekeeper's own objects.
+    fn is_policy(&self) -> bool {
+        let object = if self.object.is_null() { self.old } else { self.object };
+        group_of(object).ends_with(".gatekeeper.sh")
+    }
+
     /// The namespace that it is in, or is.
     pub(crate) fn namespace_name(&self) -> Option<&'a str> {
         namespace_name(&self.subject(if self.object.is_null() { self.old } else { self.object }))
@@ -211,9 +217,17 @@ pub(crate) fn judge(case: &Case<'_>) -> Vec<Found> {
         if actions.is_empty() || !template.judges(case.operation()) {
             continue;
         }
+        let unreadable = constraint.flaw.as_ref();
+        // What cannot be read must remain repairable.
+        if (unreadable.is_some() || template.policy.is_unreadable()) && case.is_policy() {
+            continue;
+        }
         let found = match case.matches(constraint) {
             Ok(false) => continue,
-            Ok(true) => template.policy.judge(constraint, case),
+            Ok(true) => match unreadable {
+                Some(why) => Err(why.clone()),
+                None => template.policy.judge(constraint, case),
+            },
             Err(error) => Err(error),
         };
         let breaches = match found {

@@ -101,6 +101,11 @@ impl Policy {
         matches!(self, Policy::Rego(module) if module.inventory)
     }
 
+    /// Whether nothing can be judged by it.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Policy::Unreadable(_))
+    }
+
     /// What is wrong with an object according to a constraint.
     ///
     /// # Errors

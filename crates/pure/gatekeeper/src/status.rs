@@ -1,6 +1,6 @@
 //! What Gatekeeper writes into the status of its objects.
 
-use eyot_model::meta;
+use eyot_model::{meta, status::Cause};
 use serde_json::{Map, Value, json};
 
 /// The name that stands for the one process there is, where Gatekeeper names its pods.
@@ -45,6 +45,19 @@ pub(crate) fn enforced(object: &mut Value, old: Option<&Value>, uid_field: &str)
     let mut status = kept.and_then(|it| it.as_object().cloned()).unwrap_or_default();
     status.insert("byPod".to_owned(), json!([entry]));
     object["status"] = Value::Object(status);
+}
+
+/// The status of a stored object that cannot be read any more. The rest of it stays.
+pub(crate) fn unreadable(object: &Value, uid_field: &str, causes: &[Cause]) -> Value {
+    let errors: Vec<Value> =
+        causes.iter().map(|it| json!({"code": "ingest_error", "message": it.to_string()})).collect();
+    let entry = json!({
+        "id": POD, "observedGeneration": meta::generation(object), "enforced": false, "errors": errors,
+        uid_field: meta::uid(object).unwrap_or_default(), "operations": ["audit", "mutation-webhook", "status", "webhook"],
+    });
+    let mut status = object["status"].as_object().cloned().unwrap_or_default();
+    status.insert("byPod".to_owned(), json!([entry]));
+    Value::Object(status)
 }
 
 /// A constraint's status after an audit at `timestamp`: all violations are counted, the first `shown` are listed.

@@ -114,6 +114,45 @@ fn what_a_stored_template_judges_that_cannot_be_read_does_not_pass() {
 }
 
 #[test]
+fn what_a_stored_constraint_is_about_that_cannot_be_read_does_not_pass() {
+    let engine = Gatekeeper::new();
+    engine.put(&template("Labels", json!({"rego": LABELS})));
+    // As an older server may have taken them.
+    let selector = json!({"matchLabels": {"a b": "c"}});
+    let spec = |action: &str| json!({"enforcementAction": action, "match": {"kinds": [{"kinds": ["Pod"]}], "labelSelector": selector}});
+    let stored = [constraint("Labels", "a", spec("deny")), constraint("Labels", "b", spec("warn"))];
+    stored.iter().for_each(|it| engine.put(it));
+    engine.put(&constraint(
+        "Labels",
+        "c",
+        json!({"enforcementAction": "later", "match": {"kinds": [{"kinds": ["Pod"]}]}}),
+    ));
+    let told = asked(&engine, Operation::Create, &pod(json!({})), None, Vec::new());
+    let words: Vec<&str> = told.lines().map(|it| it.split("cannot be read: ").next().unwrap_or_default()).collect();
+    expect![[r#"
+        admission webhook "validation.gatekeeper.sh" denied the request: [a] could not be evaluated: the constraint 
+        [c] could not be evaluated: the constraint 
+        warning: [b] could not be evaluated: the constraint "#]]
+    .assert_eq(&words.join("\n"));
+    assert!(told.contains("spec.match.labelSelector: ") && told.contains("spec.enforcementAction: "), "{told}");
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "shop"}});
+    check(&engine, &other, expect!["not asked"]);
+    // Its status says so, where Gatekeeper says what it could not take in.
+    let causes = engine.check(&mut stored[0].clone(), Some(&stored[0]), &Objects::new([])).unwrap_err();
+    let status = engine.doubted(&stored[0], &causes).unwrap();
+    let pod_status = &status["byPod"][0];
+    assert_eq!((&pod_status["enforced"], &pod_status["errors"][0]["code"]), (&json!(false), &json!("ingest_error")));
+    assert!(pod_status["errors"][0]["message"].as_str().unwrap().contains("spec.match.labelSelector"), "{status}");
+    // One that can be read stays in force, whatever comes after it.
+    for name in ["a", "b", "c"] {
+        engine.put(&constraint("Labels", name, json!({"match": {"kinds": [{"kinds": ["Pod"]}]}})));
+    }
+    check(&engine, &pod(json!({})), expect!["allowed"]);
+    engine.put(&stored[0]);
+    check(&engine, &pod(json!({})), expect!["allowed"]);
+}
+
+#[test]
 fn constraints_deny_warn_and_stay_silent() {
     let spec = |action: &str| {
         json!({"enforcementAction": action, "match": {"kinds": [{"apiGroups": [""], "kinds": ["Pod"]}]},

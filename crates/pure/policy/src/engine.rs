@@ -133,6 +133,13 @@ pub trait Engine: Send + Sync {
         Vec::new()
     }
 
+    /// The status of a stored object that [`check`](Engine::check) would refuse now for these causes: an earlier version of the
+    /// server took it. `None` where its kind has no place to say so.
+    fn doubted(&self, object: &Value, causes: &[Cause]) -> Option<Value> {
+        let _ = (object, causes);
+        None
+    }
+
     /// Definitions that an object brings along, such as the kind of a template's constraints. They are written right after
     /// it, owned by it, and go with it.
     fn companions(&self, object: &Value) -> Vec<Value> {

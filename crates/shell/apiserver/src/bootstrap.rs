@@ -7,7 +7,8 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::{
-    ApiServer, Body, Identity, access::roles, commit, commit::Stored, definitions, flow, handle::handle, server::Shared,
+    ApiServer, Body, Identity, access::roles, commit, commit::Stored, definitions, flow, handle::handle, policy,
+    server::Shared,
 };
 
 /// An object every cluster begins with could not be made.
@@ -49,6 +50,7 @@ pub async fn bootstrap(server: &ApiServer) -> Result<(), BootstrapError> {
     };
     futures::future::try_join3(rest, roles, definitions).await?;
     server.0.quotas.resume(&server.0);
+    policy::doubt::tell(server).await;
     Ok(())
 }
 
@@ -130,7 +132,8 @@ fn priority_class(name: &str, value: i64, description: &str) -> Value {
     })
 }
 
-async fn create(server: &ApiServer, object: Value) -> Result<(), BootstrapError> {
+/// Makes an object where it is missing, as a request does.
+pub(crate) async fn create(server: &ApiServer, object: Value) -> Result<(), BootstrapError> {
     let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
     let namespace = meta::namespace(&object).unwrap_or_default().to_owned();
     let name = meta::name(&object).unwrap_or_default().to_owned();

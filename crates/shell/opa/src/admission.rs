@@ -59,14 +59,20 @@ impl Engine for Opa {
 
     fn put(&self, object: &Value) {
         let name = meta::name(object).unwrap_or_default().to_owned();
+        let generation = meta::generation(object);
         let spec = match Spec::read(object) {
             Ok(spec) => spec,
             Err(flaws) => {
                 tracing::error!(policy = name, ?flaws, "a stored policy is not understood; what was in force stays");
+                if !self.policies().load().policies.contains_key(&name) {
+                    // After a start nothing is: then requests follow its failure policy.
+                    let (spec, decider) =
+                        (Arc::new(Spec::salvage(object)), Err(format!("it is not understood: {}", told(&flaws))));
+                    self.policies().put(Policy { name, generation, spec, decider });
+                }
                 return;
             }
         };
-        let generation = meta::generation(object);
         let decider = match &spec.source {
             Source::Inline { modules, v0, data } => match compile(modules, *v0, data) {
                 Ok(decider) => Ok(Arc::new(decider)),
@@ -75,7 +81,6 @@ impl Engine for Opa {
                     if self.policies().load().policies.contains_key(&name) {
                         return;
                     }
-                    // After a start nothing is: then requests follow its failure policy.
                     Err("it does not compile".to_owned())
                 }
             },
@@ -83,6 +88,10 @@ impl Engine for Opa {
         };
         self.policies().put(Policy { name, generation, spec: Arc::new(spec), decider });
         self.inner.wanted.changed();
+    }
+
+    fn doubted(&self, object: &Value, causes: &[Cause]) -> Option<Value> {
+        Some(ready(object, false, "Unreadable", &told(causes)))
     }
 
     fn remove(&self, _: &str, _: &str, _: &str, name: &str) {
@@ -101,6 +110,10 @@ impl Engine for Opa {
         let (kinds, mut input) = (data.kinds(), None);
         for policy in &state.admission {
             let Some(admission) = &policy.spec.admission else { continue };
+            // What cannot be read must remain repairable.
+            if policy.is_broken() && review.resource.is(GROUP, KIND) {
+                continue;
+            }
             let Some(version) = matched(admission, review, &kinds).filter(|_| selects(admission, review)) else {
                 continue;
             };
@@ -235,14 +248,25 @@ fn compile(modules: &BTreeMap<String, String>, v0: bool, data: &Value) -> Result
 
 /// Says in the object itself that it compiles: its write is what made it so.
 fn note_compiled(object: &mut Value) {
+    object["status"] = ready(object, true, "Compiled", "the policy is in force");
+}
+
+/// The status of a policy that is in force, or not.
+fn ready(object: &Value, holds: bool, reason: &str, message: &str) -> Value {
     let generation = meta::generation(object);
-    let now = meta::format_time(jiff::Timestamp::now());
-    let before = object["status"]["conditions"][0]["lastTransitionTime"].as_str().map(str::to_owned);
-    object["status"] = json!({
+    let status = if holds { "True" } else { "False" };
+    let before = &object["status"]["conditions"][0];
+    let since = before["lastTransitionTime"].as_str().filter(|_| before["status"] == status);
+    let since = since.map_or_else(|| meta::format_time(jiff::Timestamp::now()), str::to_owned);
+    json!({
         "observedGeneration": generation,
         "conditions": [{
-            "type": "Ready", "status": "True", "reason": "Compiled", "message": "the policy is in force",
-            "observedGeneration": generation, "lastTransitionTime": before.unwrap_or(now),
+            "type": "Ready", "status": status, "reason": reason, "message": message,
+            "observedGeneration": generation, "lastTransitionTime": since,
         }],
-    });
+    })
+}
+
+fn told(flaws: &[Cause]) -> String {
+    flaws.iter().map(Cause::to_string).collect::<Vec<_>>().join("; ")
 }

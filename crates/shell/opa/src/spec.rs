@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use eyot_model::{
+    meta,
     selector::LabelSelector,
     status::{Cause, CauseReason},
 };
@@ -244,6 +245,51 @@ impl Spec {
         }
         if flaws.is_empty() { Ok(Spec { source, admission, authorization, log: raw.decision_log }) } else { Err(flaws) }
     }
+}
+
+impl Spec {
+    /// What a stored object is about that cannot be read: whoever relied on it is not to be without it. What of that cannot be read
+    /// either makes it about more, and its requests refused.
+    pub(crate) fn salvage(object: &Value) -> Spec {
+        let of = |field: &str| Some(&object["spec"][field]).filter(|it| it.is_object());
+        let source = Source::Inline { modules: BTreeMap::new(), v0: false, data: Value::Null };
+        let admission = of("admission").map(|it| Admission {
+            decision: String::new(),
+            rules: match meta::list(it.get("rules")) {
+                [] => vec![widened(&serde_json::json!({}))],
+                rules => rules.iter().map(widened).collect(),
+            },
+            namespaces: LabelSelector::from_value(&or_empty(&it["namespaceSelector"])).unwrap_or_default(),
+            objects: LabelSelector::from_value(&or_empty(&it["objectSelector"])).unwrap_or_default(),
+            excluded_namespaces: Vec::deserialize(&it["excludedNamespaces"]).unwrap_or_default(),
+            enforcement: Enforcement::deserialize(&it["enforcement"]).unwrap_or_default(),
+            on_failure: OnFailure::deserialize(&it["failurePolicy"]).unwrap_or_default(),
+        });
+        let authorization = of("authorization").map(|it| Authorization {
+            decision: String::new(),
+            targets: meta::list(it.get("targetRefs"))
+                .iter()
+                .filter_map(|it| RawTarget::deserialize(it).ok()?.check().ok())
+                .collect(),
+            on_failure: OnFailure::deserialize(&it["failurePolicy"]).unwrap_or_default(),
+        });
+        Spec { source, admission, authorization, log: None }
+    }
+}
+
+/// A rule whose lists that are missing stand for everything.
+fn widened(rule: &Value) -> Rule {
+    let mut rule = rule.clone();
+    for field in ["operations", "apiGroups", "apiVersions", "resources"] {
+        if rule.is_object() && rule[field].as_array().is_none_or(Vec::is_empty) {
+            rule[field] = serde_json::json!(["*"]);
+        }
+    }
+    Rule::read(&rule)
+}
+
+fn or_empty(selector: &Value) -> Value {
+    if selector.is_null() { Value::Object(serde_json::Map::new()) } else { selector.clone() }
 }
 
 fn source(rego: Option<RawRego>, bundle: Option<RawBundle>) -> Result<Source, Cause> {

@@ -31,6 +31,11 @@ impl Policy {
     pub(crate) fn decider(&self) -> Result<&Arc<Decider>, DecideError> {
         self.decider.as_ref().map_err(|why| DecideError::Absent(why.clone()))
     }
+
+    /// Whether nothing will decide before somebody writes the policy anew.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.decider.is_err() && matches!(self.spec.source, Source::Inline { .. })
+    }
 }
 
 /// All policies, indexed by what they are about.

@@ -155,6 +155,43 @@ fn a_stored_policy_that_does_not_compile_after_a_start_follows_its_failure_polic
 }
 
 #[test]
+fn a_stored_policy_that_is_not_understood_after_a_start_follows_its_failure_policy() {
+    let bench = Bench::new();
+    let pod = json!({"metadata": {"name": "p"}});
+    // As another version may have taken it.
+    let stored = policy("a", "package p\n\ndeny := set()\n", |spec| spec["rego"]["later"] = json!({}));
+    bench.opa.put(&stored);
+    let said = bench.judge("default", &pod);
+    assert!(said.starts_with(r#"["500 Internal error occurred: policy \"a\" could not judge the request: "#), "{said}");
+    assert!(said.contains("it is not understood: spec: unknown field `later`"), "{said}");
+    assert_eq!(bench.judge("kube-system", &pod), "not asked", "what is known of it counts");
+    let causes = bench.opa.check(&mut stored.clone(), Some(&stored), &Objects::new([])).unwrap_err();
+    let ready = &bench.opa.doubted(&stored, &causes).unwrap()["conditions"][0];
+    assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("Unreadable")));
+    // A policy about everything does not keep itself from being repaired.
+    bench.opa.remove("eyot.dev", "Policy", "", "a");
+    bench.opa.put(&policy("all", "package p\n", |spec| {
+        spec["rego"]["later"] = json!({});
+        spec["admission"]["rules"] = json!([{"resources": ["*"]}]);
+    }));
+    assert!(bench.judge("default", &pod).contains("could not judge"));
+    let mut kind = kinds::Kind::clone(kinds::builtin().by_plural("", "v1", "pods").unwrap());
+    (kind.group, kind.version, kind.kind, kind.plural) =
+        ("eyot.dev".into(), "v1alpha1".into(), "Policy".into(), "policies".into());
+    assert_eq!(bench.judge_as(&kind, "", &stored), "[] [] []");
+    // Those that let pass what cannot be judged do.
+    bench.opa.remove("eyot.dev", "Policy", "", "all");
+    bench.opa.put(&policy("a", "package p\n", |spec| {
+        spec["rego"]["later"] = json!({});
+        spec["admission"]["failurePolicy"] = "Ignore".into();
+    }));
+    let said = bench.judge("default", &pod);
+    assert!(said.starts_with("[] []") && said.contains("failed-open"), "{said}");
+    bench.opa.put(&policy("a", "package p\n\ndeny contains \"now\"\n", |_| {}));
+    expect![[r#"["403 policy \"a\" denied the request: now"] [] []"#]].assert_eq(&bench.judge("default", &pod));
+}
+
+#[test]
 fn stored_objects_are_judged_as_if_they_were_created() {
     let bench = Bench::new();
     bench.opa.put(&policy("a", BY_USER, |spec| spec["rego"]["data"] = json!({"prefix": "x"})));

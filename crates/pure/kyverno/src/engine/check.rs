@@ -40,6 +40,20 @@ pub(super) fn check(object: &mut Value, old: Option<&Value>, data: &dyn Data) ->
     Err(flaws.into_iter().map(cause).collect())
 }
 
+/// The status of a stored policy that does not compile any more, and so is not in force.
+pub(super) fn doubted(object: &Value, causes: &[Cause]) -> Option<Value> {
+    let is_policy = matches!(object["kind"].as_str(), Some("ClusterPolicy" | "Policy")) && !is_cel(object);
+    if !is_policy || Policy::compile(object).is_ok() {
+        return None;
+    }
+    let message = causes.iter().map(Cause::to_string).collect::<Vec<_>>().join("; ");
+    let mut status = object["status"].as_object().cloned().unwrap_or_default();
+    status.insert("ready".to_owned(), false.into());
+    let condition = json!({ "type": "Ready", "status": "False", "reason": "Failed", "message": message });
+    status.insert("conditions".to_owned(), json!([condition]));
+    Some(Value::Object(status))
+}
+
 /// Whether an object is of `policies.kyverno.io`.
 pub(super) fn is_cel(object: &Value) -> bool {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();

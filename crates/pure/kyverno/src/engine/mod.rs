@@ -161,6 +161,10 @@ impl Engine for Kyverno {
         Ok(warnings)
     }
 
+    fn doubted(&self, object: &Value, causes: &[Cause]) -> Option<Value> {
+        check::doubted(object, causes)
+    }
+
     fn powers(&self, object: &Value, data: &dyn Data) -> Vec<Power> {
         powers::powers(object, &data.kinds())
     }

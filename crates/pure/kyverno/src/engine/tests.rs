@@ -230,6 +230,19 @@ fn an_update_may_keep_what_was_wrong_before() {
     assert_eq!(denials(pod(json!({})), pod(json!({"team": "a"}))), 1);
 }
 
+#[test]
+fn a_stored_policy_that_does_not_compile_any_more_is_not_ready() {
+    let mut stored = team("Enforce");
+    stored["spec"]["rules"][0]["validate"]["later"] = json!({});
+    stored["status"] = json!({"ready": true, "rulecount": {"validate": 1}});
+    let engine = Kyverno::new();
+    let causes = engine.check(&mut stored.clone(), Some(&stored), &Objects::new([])).unwrap_err();
+    let status = engine.doubted(&stored, &causes).unwrap();
+    assert_eq!((&status["ready"], &status["rulecount"]["validate"]), (&json!(false), &json!(1)));
+    assert!(status["conditions"][0]["message"].as_str().unwrap().contains("later"), "{status}");
+    assert_eq!(engine.doubted(&team("Enforce"), &causes), None, "one that compiles is in force");
+}
+
 fn exception() -> Value {
     json!({
         "apiVersion": "kyverno.io/v2",

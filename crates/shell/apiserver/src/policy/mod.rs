@@ -5,6 +5,7 @@
 //! of everything before anybody is answered: there is no moment at which a policy is acknowledged and not in force.
 
 mod accompany;
+pub(crate) mod doubt;
 mod live;
 mod recent;
 pub(crate) mod step;
@@ -32,11 +33,14 @@ pub(crate) struct Policies {
     /// Held while engines are told of a stored object, so that the newest version is the last they hear of.
     order: Mutex<()>,
     recent: recent::Recent,
+    /// What is wrong with stored policies, until it is told.
+    doubts: Mutex<Vec<doubt::Doubt>>,
 }
 
 impl Policies {
     pub(crate) fn new(engines: Vec<Arc<dyn Engine>>, server: Weak<Shared>) -> Policies {
-        Policies { engines, server, order: Mutex::default(), recent: recent::Recent::default() }
+        let (order, recent, doubts) = Default::default();
+        Policies { engines, server, order, recent, doubts }
     }
 
     /// Puts everything that is stored in force, and tells what an earlier version took and this one would not.
@@ -57,15 +61,17 @@ impl Policies {
         }
     }
 
-    /// Tells in the log what is wrong with a stored policy, which may not be in force then.
+    /// Tells in the log what is wrong with a stored policy, which may not be in force then, and keeps it for [`doubt::tell`].
     fn doubt(&self, server: &Shared, kind: &Kind, key: &Key, stored: &Value) {
         for engine in self.of(kind) {
             let checked = guarded(engine, || engine.check(&mut stored.clone(), Some(stored), &Live(server)));
             match checked {
                 Ok(Err(causes)) => {
+                    let status = guarded(engine, || engine.doubted(stored, &causes)).unwrap_or_default();
                     let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
                     let causes = causes.join("; ");
                     tracing::error!(policy = %key, causes, "a stored policy would be refused now, and may not be in force");
+                    self.doubts.lock().push(doubt::Doubt { key: key.clone(), stored: stored.clone(), status, causes });
                 }
                 Ok(Ok(warnings)) => {
                     for warning in warnings {

@@ -153,6 +153,8 @@ async fn a_mutating_policy_changes_what_is_stored() {
 #[derive(Default)]
 struct Recorder {
     heard: Mutex<Vec<String>>,
+    /// Whether it is a version that takes no colours.
+    is_colourless: bool,
 }
 
 impl Engine for Recorder {
@@ -172,8 +174,15 @@ impl Engine for Recorder {
         if old.is_some_and(|it| it["spec"]["kind"] != object["spec"]["kind"]) {
             return Err(vec![Cause::forbidden("spec.kind", "a template keeps its kind")]);
         }
+        if self.is_colourless && object["spec"].get("colour").is_some() {
+            return Err(vec![Cause::forbidden("spec.colour", "there are none")]);
+        }
         object["status"] = json!({"created": true});
         Ok(vec!["heard of it".to_owned()])
+    }
+
+    fn doubted(&self, _: &Value, causes: &[Cause]) -> Option<Value> {
+        Some(json!({"created": false, "why": causes[0].to_string()}))
     }
 
     fn companions(&self, object: &Value) -> Vec<Value> {
@@ -238,6 +247,37 @@ async fn an_engine_hears_of_its_objects_and_brings_definitions_along() {
     assert_eq!(*later.heard.lock(), ["put t"]);
     let before = store.revision();
     eyot_apiserver::bootstrap(&api).await.unwrap();
+    assert_eq!(store.revision(), before);
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_took_and_this_one_would_not_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::new(attributes)).unwrap();
+    let config = || Config { service_cidr: "10.43.0.0/16".parse().unwrap(), api_port: 6443 };
+    let api = ApiServer::with_engines(store.clone(), config(), vec![Arc::new(Recorder::default())]);
+    let server = Server::over(api, store.clone()).await;
+    let templates = "/apis/policy.test/v1/templates";
+    for (name, spec) in [("plain", json!({})), ("red", json!({"colour": "red"}))] {
+        assert_eq!(server.post(templates, json!({"metadata": {"name": name}, "spec": spec})).await.code, 201);
+    }
+    let start = || {
+        let engine = Recorder { is_colourless: true, ..Recorder::default() };
+        Server::over(ApiServer::with_engines(store.clone(), config(), vec![Arc::new(engine)]), store.clone())
+    };
+    let later = start().await;
+    let status = |it: Value| it["status"].clone();
+    assert_eq!(status(later.get(&format!("{templates}/plain")).await.body), json!({"created": true}));
+    let red = later.get(&format!("{templates}/red")).await.body;
+    assert_eq!(red["status"]["created"], false);
+    assert!(red["status"]["why"].as_str().unwrap().contains("spec.colour"), "{red}");
+    let events = later.get("/api/v1/namespaces/default/events").await.body;
+    let told: Vec<&Value> = events["items"].as_array().unwrap().iter().collect();
+    assert_eq!((told.len(), &told[0]["reason"]), (1, &json!("PolicyUnreadable")), "{events}");
+    assert_eq!(told[0]["involvedObject"]["name"], "red");
+    // It is told once.
+    let before = store.revision();
+    start().await;
     assert_eq!(store.revision(), before);
 }
 
