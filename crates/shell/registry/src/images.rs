@@ -127,7 +127,7 @@ impl Images {
             let (digest, archive) = found.ok_or_else(missing)?;
             return Ok((known != Some(digest.as_str())).then_some((digest, archive)));
         }
-        Remote::new(blobs, &self.inner.config, reference, &parsed, None).bundle(known, bytes_max).await
+        Remote::new(blobs, &self.inner.config, reference, &parsed, None)?.bundle(known, bytes_max).await
     }
 
     /// How the parts of an image that was pulled are linked, in words: a line for each interface that one takes from another.
@@ -220,7 +220,7 @@ impl Images {
                 // Never closed, so that there is always a turn.
                 let _turn = self.inner.turns.acquire().await;
                 let credential = Credential::choose(credentials, parsed.registry(), parsed.repository()).cloned();
-                let remote = Remote::new(&self.inner.blobs, &self.inner.config, reference, parsed, credential);
+                let remote = Remote::new(&self.inner.blobs, &self.inner.config, reference, parsed, credential)?;
                 let manifest = remote.pull().await?;
                 self.remember(reference, parsed, &manifest).await?;
                 Ok(manifest)
@@ -326,7 +326,8 @@ impl Images {
             // Never closed, so that there is always a turn.
             let _turn = images.inner.turns.acquire().await;
             let remote = Remote::new(&images.inner.blobs, &images.inner.config, &reference, &parsed, credential);
-            let digest = match remote.pull().await {
+            let pulled = async { remote?.pull().await };
+            let digest = match pulled.await {
                 Ok(digest) => digest,
                 Err(error @ PullError::Unavailable { .. }) if images.inner.config.offline_fallback => {
                     let present = images.resolve_present(&reference, &parsed).await?;

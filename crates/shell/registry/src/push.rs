@@ -84,7 +84,8 @@ pub async fn push(reference: &str, wasm: Bytes, options: &PushOptions) -> Result
     let target = parse(reference)?;
     check_links(&wasm, options)?;
     let (config, manifest) = artifact(&wasm, options)?;
-    let client = client(target.registry(), &options.plain_http_hosts);
+    let unable = |reason| PushError::Registry { step: "preparing to push", reference: reference.to_owned(), reason };
+    let client = client(target.registry(), &options.plain_http_hosts).map_err(unable)?;
     let credential = Credential::choose(&options.credentials, target.registry(), target.repository()).cloned();
     let fail = |step| {
         move |error: OciDistributionError| PushError::Registry {

@@ -25,6 +25,8 @@ const WRITE_BYTES: usize = 1 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest silence of a registry.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const NO_AUTHORITY: &str = "this machine trusts no certificate authority: install ca-certificates, or name a file of \
+                            authorities in SSL_CERT_FILE";
 
 /// One image at its registry.
 pub(crate) struct Remote {
@@ -35,20 +37,29 @@ pub(crate) struct Remote {
     parsed: Reference,
 }
 
-/// A client for a registry and what it should log in with.
-pub(crate) fn client(host: &str, plain_http_hosts: &[String]) -> Client {
+/// A client for a registry.
+///
+/// # Errors
+///
+/// On a machine that trusts no authority, with what to do: the client of registries cannot be made there, which it tells by a panic.
+pub(crate) fn client(host: &str, plain_http_hosts: &[String]) -> Result<Client, String> {
+    if rustls_native_certs::load_native_certs().certs.is_empty() {
+        return Err(NO_AUTHORITY.to_owned());
+    }
     let mut plain = plain_http_hosts.to_vec();
     if is_loopback(host) {
         plain.push(host.to_owned());
     }
-    Client::new(ClientConfig {
+    Ok(Client::new(ClientConfig {
         protocol: ClientProtocol::HttpsExcept(plain),
         connect_timeout: Some(CONNECT_TIMEOUT),
         read_timeout: Some(READ_TIMEOUT),
         user_agent: concat!("eyot/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
-    })
+    }))
 }
+
+/// What to log in with.
 
 pub(crate) fn auth(credential: Option<Credential>) -> RegistryAuth {
     credential.map_or(RegistryAuth::Anonymous, |it| RegistryAuth::Basic(it.username, it.password))
@@ -66,14 +77,15 @@ impl Remote {
         reference: &str,
         parsed: &Reference,
         credential: Option<Credential>,
-    ) -> Remote {
-        Remote {
-            client: client(parsed.registry(), &config.plain_http_hosts),
+    ) -> Result<Remote, PullError> {
+        let unavailable = |reason| PullError::Unavailable { reference: reference.to_owned(), reason };
+        Ok(Remote {
+            client: client(parsed.registry(), &config.plain_http_hosts).map_err(unavailable)?,
             auth: auth(credential),
             blobs: blobs.clone(),
             reference: reference.to_owned(),
             parsed: parsed.clone(),
-        }
+        })
     }
 
     /// Copies what a program needs, unless it is here; gives the manifest that the reference names.

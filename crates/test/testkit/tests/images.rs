@@ -1,9 +1,12 @@
-//! Images that come late.
+//! Images that come late, and machines that can fetch none.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::ensure;
-use eyot_testkit::{eventually, guest, with_node};
+use eyot_testkit::{binary, eventually, guest, with_node};
 
 /// The second retry of a pull comes 20 seconds after the first.
 const BACK_OFF: Duration = Duration::from_secs(15);
@@ -31,4 +34,14 @@ async fn a_push_starts_pods_that_wait_for_the_image() {
         Ok(())
     })
     .await;
+}
+
+#[test]
+fn a_machine_that_trusts_no_authority_is_told_what_to_install() {
+    let mut push = Command::new(binary().unwrap());
+    push.arg("push").arg(guest("hello").unwrap()).arg("localhost:5000/hello:v1");
+    let outcome = push.env("SSL_CERT_FILE", "/dev/null").env_remove("SSL_CERT_DIR").output().unwrap();
+    let said = String::from_utf8_lossy(&outcome.stderr);
+    assert_eq!(outcome.status.code(), Some(1), "{said}");
+    assert!(said.contains("install ca-certificates") && !said.contains("panicked"), "{said}");
 }
