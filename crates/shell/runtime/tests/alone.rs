@@ -1,4 +1,6 @@
 //! Commands on threads of their own: they run without checks, and are killed, held and counted as others are all the same.
+//! Only x86-64 has them.
+#![cfg(target_arch = "x86_64")]
 
 mod common;
 

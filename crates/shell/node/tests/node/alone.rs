@@ -34,6 +34,7 @@ async fn event(island: &Island, pod: &str, reason: &str) -> String {
 }
 
 #[tokio::test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "other processors' commands take turns")]
 async fn a_command_with_whole_cpus_has_its_own_thread_and_cannot_have_part_of_one() {
     let island = Island::start().await;
     let image = island.push("spin", spinner()).await;
