@@ -26,9 +26,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::ClientConfig;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::{egress::Egress, gateway::PodNetworks, resolve::may_dial, services::Protocol};
+use crate::{egress::Egress, gateway::PodNetworks, lookup::Lookups, resolve::may_dial, services::Protocol};
 
 /// Longest time to open a connection. Pods are on this node or one hop away.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,10 +53,11 @@ pub(crate) struct Dialer {
     tls: OnceLock<Result<ClientConfig, String>>,
     outside: OnceLock<Result<Outside, String>>,
     pod_networks: PodNetworks,
+    lookups: Arc<Lookups>,
 }
 
 impl Dialer {
-    pub(crate) fn new(pod_networks: PodNetworks) -> Self {
+    pub(crate) fn new(pod_networks: PodNetworks, lookups: Arc<Lookups>) -> Self {
         let inside = |h2c: bool| {
             let mut connector = HttpConnector::new();
             connector.set_nodelay(true);
@@ -64,7 +66,8 @@ impl Dialer {
             builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(IDLE_MAX);
             builder.http1_max_headers(HEADERS_MAX).http2_only(h2c).build(connector)
         };
-        Self { http1: inside(false), h2c: inside(true), tls: OnceLock::new(), outside: OnceLock::new(), pod_networks }
+        let (tls, outside) = (OnceLock::new(), OnceLock::new());
+        Self { http1: inside(false), h2c: inside(true), tls, outside, pod_networks, lookups }
     }
 
     /// Sends a request to a pod's address.
@@ -91,10 +94,10 @@ impl Dialer {
     }
 
     /// Sends a request with an absolute URI to a host outside. Its URI decides about TLS.
-    pub(crate) async fn outside(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
-        let client = self.outside.get_or_init(|| self.client_outside(Guarded::new(&self.pod_networks)));
+    pub(crate) async fn outside(&self, request: Request<Body>, caller: &Caller) -> Result<Response<Body>, CallError> {
+        let client = self.outside.get_or_init(|| self.client_outside(None));
         let client = client.as_ref().map_err(|error| CallError::Connect(error.clone()))?;
-        leave(client, request).await
+        leave(client, request, caller).await
     }
 
     /// As [`Dialer::outside`], for one whom policies hold: over a connection of its own, to an address that they permit.
@@ -112,13 +115,13 @@ impl Dialer {
         if let Ok(address) = host.parse::<IpAddr>() {
             holding.check(address)?;
         }
-        let guarded = Guarded { holding: Some(holding), ..Guarded::new(&self.pod_networks) };
-        let client = self.client_outside(guarded).map_err(CallError::Connect)?;
-        leave(&client, request).await
+        let client = self.client_outside(Some(holding)).map_err(CallError::Connect)?;
+        leave(&client, request, caller).await
     }
 
-    fn client_outside(&self, guarded: Guarded) -> Result<Outside, String> {
-        let shared = guarded.holding.is_none();
+    fn client_outside(&self, holding: Option<Holding>) -> Result<Outside, String> {
+        let shared = holding.is_none();
+        let guarded = Guarded { pod_networks: self.pod_networks.clone(), lookups: self.lookups.clone(), holding };
         let mut connector = HttpConnector::new_with_resolver(guarded);
         connector.set_nodelay(true);
         connector.enforce_http(false);
@@ -157,14 +160,29 @@ impl Holding {
     }
 }
 
-/// Sends a request outside; gives up when there is no connection, TLS included, in the time for one.
-async fn leave(client: &Outside, mut request: Request<Body>) -> Result<Response<Body>, CallError> {
+/// Whose request a name is looked up for.
+#[derive(Clone)]
+struct Asking {
+    caller: Caller,
+    /// Set when the request has its response, or none.
+    over: CancellationToken,
+}
+
+tokio::task_local! {
+    /// Set while a request is sent: within it the client begins to connect, and nobody else tells the resolver who asks.
+    static ASKING: Asking;
+}
+
+/// Sends a request outside; gives up when there is no connection, turns for lookups and TLS included, in the time for one.
+async fn leave(client: &Outside, mut request: Request<Body>, caller: &Caller) -> Result<Response<Body>, CallError> {
     *request.version_mut() = Version::HTTP_11;
     let asked = request.extensions().get::<ConnectWithin>();
     let limit = asked.map_or(CONNECT_OUTSIDE_TIMEOUT, |it| it.0.min(CONNECT_OUTSIDE_TIMEOUT));
     let mut connection = capture_connection(&mut request);
     let connected = async { drop(connection.wait_for_connection_metadata().await) };
-    let mut response = std::pin::pin!(client.request(request));
+    let asking = Asking { caller: caller.clone(), over: CancellationToken::new() };
+    let _over = asking.over.clone().drop_guard();
+    let mut response = std::pin::pin!(ASKING.scope(asking, client.request(request)));
     tokio::select! {
         biased;
         result = &mut response => received(result),
@@ -246,13 +264,35 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 #[derive(Clone)]
 struct Guarded {
     pod_networks: PodNetworks,
+    lookups: Arc<Lookups>,
     /// Whose policies decide too, if any do.
     holding: Option<Holding>,
 }
 
 impl Guarded {
-    fn new(pod_networks: &PodNetworks) -> Self {
-        Guarded { pod_networks: pod_networks.clone(), holding: None }
+    /// All that is known of `name`, when it is the asking pod's turn.
+    async fn look_up(&self, name: &Name, asking: Option<Asking>) -> io::Result<Vec<SocketAddr>> {
+        let unasked = || io::Error::other("no request waits for it");
+        let Asking { caller, over } = asking.ok_or_else(unasked)?;
+        // A request that was given a connection which another one left goes on without this one, but would leave it waiting.
+        let turn = over.run_until_cancelled(self.lookups.turn(&caller)).await.ok_or_else(unasked)??;
+        turn.look_up(name.as_str().to_owned()).await
+    }
+
+    /// Those of `found` that may be connected to.
+    fn permitted(&self, name: &Name, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, CallError> {
+        let pod_networks = self.pod_networks.load();
+        let mut allowed: Vec<SocketAddr> = found.into_iter().filter(|it| may_dial(it.ip(), &pod_networks)).collect();
+        if let (Some(holding), Some(first)) = (&self.holding, allowed.first().copied()) {
+            allowed.retain(|it| holding.check(it.ip()).is_ok());
+            if allowed.is_empty() {
+                holding.check(first.ip())?;
+            }
+        }
+        if allowed.is_empty() {
+            return Err(CallError::Prohibited(format!("{name} has no address that a guest may reach")));
+        }
+        Ok(allowed)
     }
 }
 
@@ -266,23 +306,13 @@ impl Service<Name> for Guarded {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let Guarded { pod_networks, holding } = self.clone();
+        let guarded = self.clone();
+        let asking = ASKING.try_with(Asking::clone).ok();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            let found = guarded.look_up(&name, asking).await;
             let found = found.map_err(|error| io::Error::other(CallError::Lookup(format!("{name}: {error}"))))?;
-            let mut allowed: Vec<SocketAddr> = found.filter(|it| may_dial(it.ip(), &pod_networks.load())).collect();
-            if let (Some(holding), Some(first)) = (&holding, allowed.first().copied()) {
-                allowed.retain(|it| holding.check(it.ip()).is_ok());
-                if allowed.is_empty()
-                    && let Err(denied) = holding.check(first.ip())
-                {
-                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, denied));
-                }
-            }
-            if allowed.is_empty() {
-                let prohibited = CallError::Prohibited(format!("{name} has no address that a guest may reach"));
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, prohibited));
-            }
+            let allowed = guarded.permitted(&name, found);
+            let allowed = allowed.map_err(|denied| io::Error::new(io::ErrorKind::PermissionDenied, denied))?;
             Ok(allowed.into_iter())
         })
     }
@@ -294,9 +324,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_of_the_host_alone_is_prohibited() {
-        let mut guarded = Guarded::new(&PodNetworks::default());
-        let refused = guarded.call("localhost".parse().unwrap()).await.unwrap_err();
-        let told = causes(&refused).find_map(refusal);
-        assert!(matches!(&told, Some(CallError::Prohibited(why)) if why.starts_with("localhost has no")), "{told:?}");
+        let dialer = Dialer::new(PodNetworks::default(), Lookups::of_the_host());
+        let request = Request::get("http://localhost/").body(eyot_dispatch::empty()).unwrap();
+        let caller = Caller { namespace: "ns".into(), pod: "guest".into() };
+        let told = dialer.outside(request, &caller).await.map(|it| it.status());
+        assert!(matches!(&told, Err(CallError::Prohibited(why)) if why.starts_with("localhost has no")), "{told:?}");
     }
 }

@@ -34,6 +34,7 @@ mod headers;
 mod hold;
 mod kinds;
 mod limits;
+mod lookup;
 mod mirror;
 mod names;
 mod node_ports;

@@ -147,7 +147,7 @@ impl Gateway {
         let mut response = match self.egress.holds(caller) {
             // Connections that are kept are shared by all: whoever is held has its own, to addresses that were checked.
             true => self.dialer.outside_held(request, &self.egress, caller).await?,
-            false => self.dialer.outside(request).await?,
+            false => self.dialer.outside(request, caller).await?,
         };
         strip_hop(response.headers_mut());
         Ok(response)
