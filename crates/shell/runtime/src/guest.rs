@@ -29,6 +29,8 @@ pub(crate) struct Guest {
     pub(crate) contents: Arc<AtomicUsize>,
     /// Bytes that calls of WASI 0.3 which are under way hold on the host.
     pub(crate) held: Arc<AtomicUsize>,
+    /// Bytes that headers hold on the host.
+    pub(crate) fields: Arc<AtomicUsize>,
     /// Its idle instances, where they are reused. They hold this guest: whoever ends it closes this.
     pub(crate) keep: Option<Arc<Keep>>,
 }
@@ -52,6 +54,7 @@ impl Guest {
             outgoing: Arc::default(),
             contents: Arc::default(),
             held: Arc::default(),
+            fields: Arc::default(),
             keep: None,
         })
     }

@@ -24,6 +24,7 @@ mod early;
 mod engine;
 mod epoch;
 mod error;
+mod fields;
 mod files;
 mod foreground;
 mod guest;

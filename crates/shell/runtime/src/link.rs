@@ -27,7 +27,7 @@ use wasmtime_wasi::{
 use crate::{
     LogStream, blobstore,
     cgi::Invocation,
-    files,
+    fields, files,
     guest::Guest,
     keyvalue, net, request, resolve, settings,
     state::{Input, ModuleState, State},
@@ -70,6 +70,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     files::ask_late(l)?;
     lend_environment(l)?;
     l.allow_shadowing(true);
+    fields::bound(l)?;
     crate::random::in_pieces(l)?;
     l.allow_shadowing(false);
     settings::add_to_linker(l)?;

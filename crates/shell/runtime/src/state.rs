@@ -20,7 +20,14 @@ use wasmtime_wasi::{
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::{LogStream, cgi::Invocation, foreground, guest::Guest, outgoing::Hooks};
+use crate::{
+    LogStream,
+    cgi::Invocation,
+    fields::{FIELDS_BYTES_MAX, Fields},
+    foreground,
+    guest::Guest,
+    outgoing::Hooks,
+};
 
 /// Most resources (streams, bodies, sockets, descriptors) that a command may hold at once.
 pub(crate) const RESOURCES_MAX: usize = 16_384;
@@ -83,6 +90,7 @@ pub(crate) struct State {
     pub(crate) invocation: Option<Box<Invocation>>,
     /// Bodies of WASI 0.3 that it took to read.
     pub(crate) bodies_taken: u32,
+    pub(crate) fields: Fields,
     hooks: Hooks,
     http: WasiHttpCtx,
     cli: WasiCliCtx,
@@ -98,14 +106,17 @@ impl State {
     pub(crate) fn new(guest: Arc<Guest>, stdin: Option<AsyncStdinStream>, task: Task) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(task.resources_max());
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_BYTES_MAX);
         Self {
             table,
             limits: Limits::new(&guest),
             stdin: stdin.map(|it| Input(Arc::new(it))),
             invocation: None,
             bodies_taken: 0,
+            fields: Fields::default(),
             hooks: Hooks::new(guest),
-            http: WasiHttpCtx::new(),
+            http,
             cli: WasiCliCtx::default(),
             whole_cli: None,
             clocks: None,
@@ -118,6 +129,7 @@ impl State {
     /// Gets ready for another request.
     pub(crate) fn begin(&mut self) {
         self.bodies_taken = 0;
+        self.settle_fields();
         self.hooks.begin();
     }
 
