@@ -21,13 +21,13 @@ type Reply = UnsyncBoxBody<Bytes, Error>;
 
 /// Serves until it is killed: what the component in `file` answers, or the same words always.
 pub(crate) fn serve(address: SocketAddr, file: Option<&Path>) -> Result<()> {
-    let floor = file.map(Floor::new).transpose()?.map(Arc::new);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (0..cores).map(|_| {
-        let floor = floor.clone();
-        std::thread::spawn(move || serve_here(address, floor))
-    });
-    let threads: Vec<_> = threads.collect();
+    let mut threads = Vec::new();
+    for _ in 0..cores {
+        // A pool for each thread: two that share one take each other's slots, and with them what their processors have at hand.
+        let floor = file.map(Floor::new).transpose()?.map(Arc::new);
+        threads.push(std::thread::spawn(move || serve_here(address, floor)));
+    }
     threads.into_iter().try_for_each(|it| it.join().map_err(|_| anyhow::anyhow!("a serving thread panicked"))?)
 }
 
