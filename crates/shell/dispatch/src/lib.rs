@@ -15,6 +15,7 @@ mod endpoints;
 mod front;
 mod load;
 mod names;
+pub mod serving;
 
 use std::{sync::Arc, time::Duration};
 

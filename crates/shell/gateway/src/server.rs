@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use eyot_dispatch::Front;
+use eyot_dispatch::{Front, serving};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
@@ -126,6 +126,7 @@ impl Gateway {
             let thread = std::thread::Builder::new().name(format!("gateway-{at}"));
             let spawned = listener.into_std().and_then(|listener| {
                 thread.spawn(move || {
+                    serving::set_thread(at);
                     let served = serve_here(&gateway, listener, stop);
                     let _ = end.send(served);
                 })

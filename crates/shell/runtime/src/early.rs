@@ -66,8 +66,11 @@ impl Loader {
             Some(better) => better,
             None => self.compile(&read()?, &code.digest)?.0,
         };
-        if let (Linked::Http(tiers), Linked::Http(better)) = (&code.linked, &better.linked) {
-            tiers.improve(ProxyPre::clone(&better.best()));
+        if let (Linked::Http(tiers), Linked::Http(best)) = (&code.linked, &better.linked) {
+            tiers.improve(ProxyPre::clone(&best.best()));
+        }
+        if let Some(file) = better.copies.file() {
+            code.copies.lies(file);
         }
         Ok(())
     }

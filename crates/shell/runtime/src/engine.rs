@@ -85,6 +85,16 @@ impl Engines {
         Ok(Self { http, command, pool, machine, instances_max, early: OnceLock::new() })
     }
 
+    /// How many engines for requests fit into the addresses that are meant for them, for no more threads than there are cores.
+    pub(crate) fn lanes(&self) -> usize {
+        self.pool.map_or(1, |it| lanes(self.machine, it))
+    }
+
+    /// One more engine for requests, with a pool of its own, that runs the same code.
+    pub(crate) fn another(&self) -> wasmtime::Result<Engine> {
+        Engine::new(&http_config(self.pool))
+    }
+
     /// The engine of the baseline compiler, `None` where there is none for this machine. `is_new` is told once.
     pub(crate) fn early(&self, is_new: impl FnOnce(&Engine)) -> Option<&Engine> {
         let make = || {
@@ -172,6 +182,13 @@ fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
             enough.then_some(Pool { instances, memories, memory_bytes, guard_bytes, stack_bytes })
         })
         .collect()
+}
+
+/// How many pools like this one a quarter of the address space holds; one for each core at most.
+fn lanes(machine: Machine, pool: Pool) -> usize {
+    let memories = u64::from(pool.memories).saturating_mul(pool.memory_bytes + pool.guard_bytes);
+    let bytes = memories.saturating_add(u64::from(pool.instances) * pool.stack_bytes).max(1);
+    usize::try_from(machine.space_bytes / 4 / bytes).unwrap_or(usize::MAX).clamp(1, machine.cores.max(1))
 }
 
 /// What code of programs of `kind` depends on, on a machine whose requests have `pool`: what to compile it with. Without the pool
@@ -333,6 +350,15 @@ mod tests {
             4095 (8190) x 128 MiB + 64 KiB
         "#]],
         );
+    }
+
+    #[test]
+    fn threads_have_pools_of_their_own_where_addresses_are_plenty() {
+        let count = |cores, ram_gib: u64, space_bits: u32| {
+            let machine = Machine { cores, ram_bytes: ram_gib << 30, space_bytes: 1 << space_bits, maps_max: 65_530 };
+            lanes(machine, pools(machine, None)[0])
+        };
+        assert_eq!([count(1, 24, 47), count(2, 24, 47), count(16, 24, 47), count(4, 4, 39)], [1, 2, 3, 1]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod guest;
 mod hosts;
 mod inspect;
 mod keyvalue;
+mod lanes;
 mod linear;
 mod link;
 mod load;

@@ -22,7 +22,9 @@ use crate::{
     debuginfo,
     early::EarlyLinker,
     inspect::{Inspection, inspect},
-    keyvalue, link, native,
+    keyvalue,
+    lanes::Copies,
+    link, native,
     own::{Bodies, Unchecked},
     p3,
     program::{Code, Linked},
@@ -225,7 +227,10 @@ impl Loader {
         // Engines whose code is alike share a directory: its kind tells whose this is.
         let mapped = self.side(facts.kind).and_then(|side| side.map(&path, facts.kind));
         match mapped.and_then(|code| self.link(code, facts, digest)) {
-            Ok(code) => Some(code),
+            Ok(code) => {
+                code.copies.lies(&path);
+                Some(code)
+            }
             Err(error) => {
                 tracing::warn!(%digest, %error, "compiled code in the cache does not load, compiling again");
                 cache.discard(digest);
@@ -249,6 +254,7 @@ impl Loader {
         }
         let loaded = side.build(&debuginfo::bounded(wasm, kind), digest, facts)?;
         let code = self.link(loaded, facts, digest).inspect_err(|_| side.cache.discard(digest))?;
+        code.copies.lies(&side.cache.path(digest));
         Ok((code, LoadedFrom::Compiled))
     }
 
@@ -271,7 +277,8 @@ impl Loader {
     pub(crate) fn code(&self, linked: Linked, facts: Facts, keeps_values: bool, digest: &Arc<str>) -> Arc<Code> {
         let (core, digest) = (Arc::clone(&self.core), Arc::clone(digest));
         let (memory_initial_bytes, places) = (facts.memory_initial_bytes, linked.places());
-        Arc::new(Code { core, digest, memory_initial_bytes, keeps_values, places, linked })
+        let copies = Copies::new(&core.lanes);
+        Arc::new(Code { core, digest, memory_initial_bytes, keeps_values, places, linked, copies })
     }
 
     pub(crate) fn check_imports(&self, inspection: &Inspection) -> Result<(), LoadError> {

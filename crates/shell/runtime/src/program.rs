@@ -8,6 +8,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use crate::{
     GuestSpec, HttpGuest, Process, StartError,
     guest::Guest,
+    lanes::Copies,
     p3,
     reuse::Keep,
     runtime::Core,
@@ -93,6 +94,8 @@ pub(crate) struct Code {
     /// Places of its pool that an instance takes.
     pub(crate) places: usize,
     pub(crate) linked: Linked,
+    /// The same once more for threads that serve.
+    pub(crate) copies: Copies,
 }
 
 /// Code whose imports have been resolved, so that an instance is made without looking up names.
@@ -126,6 +129,11 @@ impl Code {
 }
 
 impl Program {
+    /// How many of the threads that serve have code of their own by now, because they were asked for it often.
+    pub fn copies(&self) -> usize {
+        self.code.copies.count()
+    }
+
     /// What it is.
     pub fn kind(&self) -> ProgramKind {
         match self.code.linked {

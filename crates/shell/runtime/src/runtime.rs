@@ -27,6 +27,7 @@ use crate::{
     compiler::Effort,
     engine::Engines,
     epoch::Ticker,
+    lanes::Lanes,
     load::{self, Loader},
     machine::Machine,
     own::Private,
@@ -56,6 +57,8 @@ pub(crate) struct Core {
     /// Places for instances that answer requests, and who has them.
     pub(crate) rooms: Rooms,
     pub(crate) crowds: Crowds,
+    /// Engines of threads that serve.
+    pub(crate) lanes: Lanes,
     /// Commands that may have a thread of their own yet.
     own_threads: Arc<Semaphore>,
     threads: Mutex<Option<tokio::runtime::Runtime>>,
@@ -121,6 +124,7 @@ impl Runtime {
         let background = threads.handle().clone();
         let slots = engines.pool.map(|it| it.instances);
         let core = Arc::new(Core {
+            lanes: Lanes::new(engines.lanes()),
             engines,
             ticker,
             background,

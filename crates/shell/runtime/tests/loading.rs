@@ -140,3 +140,32 @@ fn code_files(root: &std::path::Path) -> Vec<std::path::PathBuf> {
     let dirs = std::fs::read_dir(root).unwrap();
     dirs.flat_map(|dir| std::fs::read_dir(dir.unwrap().path()).unwrap()).map(|it| it.unwrap().path()).collect()
 }
+
+#[tokio::test]
+async fn a_service_that_a_thread_is_asked_for_often_is_mapped_for_it_once_more() {
+    if std::thread::available_parallelism().is_ok_and(|it| it.get() < 2) {
+        // One thread serves, and has what all have.
+        return;
+    }
+    let bench = Bench::new();
+    let program = bench.load(&http_component("(call $hello (local.get $outparam))")).await.unwrap();
+    let guest = program.clone().serve(bench.spec()).unwrap();
+    let calls = async |count| {
+        for _ in 0..count {
+            assert_eq!(ask(&guest).await.unwrap().0, 200);
+        }
+    };
+    calls(1000).await;
+    assert_eq!(program.copies(), 0, "this thread serves nobody");
+    eyot_dispatch::serving::set_thread(1);
+    calls(10).await;
+    assert_eq!(program.copies(), 0, "nothing is copied for a few requests");
+    while program.copies() == 0 {
+        calls(10).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let before = guest.stats().requests;
+    calls(100).await;
+    let stats = guest.stats();
+    assert_eq!((stats.requests - before, stats.failures, stats.memory_bytes, program.copies()), (100, 0, 0, 1));
+}

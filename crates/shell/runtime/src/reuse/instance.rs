@@ -35,13 +35,14 @@ pub(crate) enum Export {
 
 impl Instance {
     /// A fresh one, for which kept ones make room where there is no other.
-    pub(crate) async fn new(code: &Code, guest: &Arc<Guest>) -> wasmtime::Result<Instance> {
+    pub(crate) async fn new(code: &Arc<Code>, guest: &Arc<Guest>) -> wasmtime::Result<Instance> {
         loop {
             match &code.linked {
                 Linked::Http(tiers) => {
                     // Asked first: what is final then stays the best.
                     let lasts = tiers.is_optimised();
-                    let pre = tiers.best();
+                    let best = tiers.best();
+                    let pre = code.copies.here(code).unwrap_or(&best);
                     let mut store = Store::new(pre.engine(), State::new(Arc::clone(guest), None, Task::Request));
                     store.limiter_async(|it| &mut it.limits);
                     store.set_hostcall_fuel(CALL_BYTES_MAX);
