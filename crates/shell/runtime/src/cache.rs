@@ -98,6 +98,11 @@ impl Cache {
         Self::at(root.join(format!("{architecture}-{:016x}", hash(engine))))
     }
 
+    /// The cache that `file` lies in, as if nothing in it had been checked yet.
+    pub(crate) fn around(file: &Path) -> Option<Self> {
+        file.parent().map(|it| Self::at(it.to_owned()))
+    }
+
     fn at(dir: PathBuf) -> Self {
         Self { dir, checked: Mutex::default() }
     }

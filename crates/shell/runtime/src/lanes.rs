@@ -19,7 +19,7 @@ use eyot_dispatch::serving;
 use wasmtime::{Engine, component::Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use crate::{link, native, program::Code, runtime::Core, state::State};
+use crate::{cache::Cache, link, load, native, program::Code, runtime::Core, state::State};
 
 /// Requests on one thread that make a service busy there: a copy costs as much as some ten of them, and 100 KiB.
 const BUSY: u32 = 256;
@@ -110,8 +110,10 @@ fn make(code: &Arc<Code>, at: usize) {
     let weak = Arc::downgrade(code);
     code.core.background.spawn_blocking(move || {
         let Some(code) = weak.upgrade() else { return };
-        let Some(file) = code.copies.file() else { return };
-        match code.core.lanes.copy(&code.core, at, file) {
+        // It may have changed since the first engine mapped it.
+        let checked = code.copies.file().and_then(Cache::around).and_then(|it| load::find(&it, &code.digest));
+        let Some((file, _)) = checked else { return };
+        match code.core.lanes.copy(&code.core, at, &file) {
             Ok(copy) => drop(code.copies.lanes[at].code.set(copy)),
             Err(error) => tracing::debug!(digest = %code.digest, %error, "a busy service has no copy for a thread"),
         }

@@ -1,7 +1,7 @@
 //! Loading native code from the cache: with [`crate::linear`] and [`crate::own`] the only unsafe code written in this crate.
 //!
 //! wasmtime cannot check that a file holds what its compiler wrote; running anything else is undefined behaviour. It is
-//! sound here because [`crate::cache`] is the only caller and hands over only files that it wrote itself (mode 0600, in a
+//! sound here because only files are handed over that [`crate::cache`] found, and that it wrote itself (mode 0600, in a
 //! directory of mode 0700), under a name that holds the engine's compatibility hash, whose checksum matched just before,
 //! and that are never written again: replacing is by rename, which leaves mapped files alone. Files that this release wrote on
 //! another machine ([`crate::ahead`]) are put there by whoever owns the directory, who could as well replace this program.
