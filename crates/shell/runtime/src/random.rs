@@ -1,5 +1,5 @@
 //! Random bytes in pieces: wasmtime makes as many as a guest asks for, 64 MiB at most, without letting anybody else have the
-//! thread meanwhile, which is a third of a second.
+//! thread meanwhile.
 //!
 //! Start at [`in_pieces`]. Preview 1 has no way to wait between them; its guests are commands, which share no thread that serves.
 

@@ -239,7 +239,7 @@ impl Node {
         let pid = self.pid().context("the node has ended already")?;
         let pid = libc::pid_t::try_from(pid).context("a process id")?;
         // SAFETY: `kill` takes two integers and touches no memory of ours; the child is not reaped yet, so the id is its own.
-        #[allow(unsafe_code, reason = "as said above")]
+        #[allow(unsafe_code, reason = "tokio sends no other signal than the one that kills")]
         let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
         ensure!(sent == 0, "SIGTERM: {}", std::io::Error::last_os_error());
         timeout(STOP_MAX, self.child.wait()).await.context("the node does not stop")?.context("waiting for the node")
