@@ -45,7 +45,7 @@ pub struct Found<'a, B> {
     /// How many bytes of the path the rule's prefix matched; the whole path for an exact match.
     pub matched: usize,
     /// `namespace/name` of the Gateway that it came through; empty where there is none.
-    pub via: &'a Arc<str>,
+    pub via: &'a str,
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering::Relaxed};
 use bytes::Bytes;
 use eyot_dispatch::{Asking, Body, BoxError, Changes, Decision, Front, Sender, Way, full};
 use eyot_meter::{Exchange, Subject};
-use eyot_route::{Action, Asked, Forwarded, Redirect, canonical_host, choose};
+use eyot_route::{Action, Asked, Forwarded, Found, Redirect, Table, canonical_host, choose};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER, UPGRADE},
@@ -60,7 +60,7 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let exchange = connection.begin();
-    connection.gateway.counters.requests.fetch_add(1, Relaxed);
+    connection.gateway.counters.requests.here(Box::default).fetch_add(1, Relaxed);
     let Answer { response, busy, deadline, metered } = match connection.front.clone() {
         None => answer(&connection, request).await,
         Some(front) => fronted(&connection, &*front, request).await,
@@ -105,12 +105,12 @@ fn judge_call(connection: &Connection, head: &mut Parts, call: Uri) -> Judged {
         }
     };
     let asked = std::mem::replace(&mut head.uri, call);
-    let judged = match find_function(gateway, head) {
+    let judged = match find_function(&gateway.table.load(), gateway, head) {
         None => Judged::Refused(unmatched(gateway, head, &host)),
         Some(Found { action, via, .. }) => {
             let backend = choose::weighted(&action.backends, random::next());
             let service = backend.and_then(|it| it.target.as_ref().ok());
-            judge(connection, head, host.text(), &via, &action, service)
+            judge(connection, head, host.text(), via, action, service)
         }
     };
     head.uri = asked;
@@ -141,10 +141,12 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
         }
     };
     let host = Host::of(host);
+    // Held to the end: a copy of what was found would be counted where all threads that serve count theirs.
+    let table = gateway.table.load();
     let found = match &connection.direct {
-        Some(direct) => Some(Found { action: direct.action.clone(), matched: 0, via: Arc::default() }),
-        None if connection.front.is_some() => find_function(gateway, &mut head),
-        None => find(gateway, &head, &host.name).or_else(|| find_function(gateway, &mut head)),
+        Some(direct) => Some(Found { action: &direct.action, matched: 0, via: "" }),
+        None if connection.front.is_some() => find_function(&table, gateway, &mut head),
+        None => find(&table, &head, &host.name).or_else(|| find_function(&table, gateway, &mut head)),
     };
     let Some(found) = found else { return unmatched(gateway, &head, &host) };
     let metered = meter(connection, &found);
@@ -174,17 +176,23 @@ impl Host {
 }
 
 /// Counts a request for the route that takes it; a port of the node has none.
-fn meter(connection: &Connection, found: &Found) -> Option<Exchange> {
-    let subject = match &*found.via {
+fn meter(connection: &Connection, found: &Found<'_, Arc<Pool>>) -> Option<Exchange> {
+    let subject = match found.via {
         _ if connection.direct.is_some() => return None,
         "" => Subject::Ingress,
         _ => Subject::Route,
     };
-    Some(connection.gateway.config.meters.of(subject, &found.action.route).begin())
+    Some(connection.gateway.config.meters.begin(subject, &found.action.route))
 }
 
 /// Does with a request what its rule says.
-async fn lead(connection: &Arc<Connection>, mut head: Parts, body: Incoming, host: &Host, found: &Found) -> Answer {
+async fn lead(
+    connection: &Arc<Connection>,
+    mut head: Parts,
+    body: Incoming,
+    host: &Host,
+    found: &Found<'_, Arc<Pool>>,
+) -> Answer {
     let Found { action, matched, via } = found;
     let backend = choose::weighted(&action.backends, random::next());
     let service = backend.and_then(|it| it.target.as_ref().ok());
@@ -221,34 +229,23 @@ async fn lead(connection: &Arc<Connection>, mut head: Parts, body: Incoming, hos
 }
 
 /// The rule that takes a request.
-struct Found {
-    action: Arc<Action<Arc<Pool>>>,
-    /// How much of the path it matched.
-    matched: usize,
-    /// The Gateway that it came through; empty for Ingresses.
-    via: Arc<str>,
-}
-
-fn find(gateway: &Gateway, head: &Parts, host: &str) -> Option<Found> {
-    let asked = Asked {
+fn find<'a>(table: &'a Table<Arc<Pool>>, head: &Parts, host: &str) -> Option<Found<'a, Arc<Pool>>> {
+    table.find(&Asked {
         host,
         path: head.uri.path(),
         query: head.uri.query().unwrap_or(""),
         method: &head.method,
         headers: &head.headers,
-    };
-    let table = gateway.table.load();
-    let found = table.find(&asked)?;
-    Some(Found { action: found.action.clone(), matched: found.matched, via: found.via.clone() })
+    })
 }
 
 /// A function that is asked for by name; it sees the path that is left.
-fn find_function(gateway: &Gateway, head: &mut Parts) -> Option<Found> {
+fn find_function<'a>(table: &'a Table<Arc<Pool>>, gateway: &Gateway, head: &mut Parts) -> Option<Found<'a, Arc<Pool>>> {
     let (host, left) = functions::named(head.uri.path(), &gateway.config.function_domain)?;
     let mut uri = head.uri.clone();
     rewrite_uri(&mut uri, None, Some(left));
     let before = std::mem::replace(&mut head.uri, uri);
-    let found = find(gateway, head, &host);
+    let found = find(table, head, &host);
     if found.is_none() {
         head.uri = before;
     }

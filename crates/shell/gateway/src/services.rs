@@ -110,20 +110,24 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    fn take(self: &Arc<Self>) -> Option<Busy> {
+    fn take(&self) -> Option<Busy> {
         match &self.bound {
             None => self.in_flight.fetch_add(1, Relaxed),
             Some((most, _)) => {
                 self.in_flight.fetch_update(Relaxed, Relaxed, |it| (it < *most).then_some(it + 1)).ok()?
             }
         };
-        Some(Busy { endpoint: self.clone(), counted: None, early: None })
+        let freed = self.bound.as_ref().map(|(_, freed)| freed.clone());
+        Some(Busy { address: self.address, in_flight: self.in_flight.clone(), freed, counted: None, early: None })
     }
 }
 
 /// A request under way at an endpoint; ends when dropped.
 pub(crate) struct Busy {
-    endpoint: Arc<Endpoint>,
+    address: SocketAddr,
+    in_flight: Arc<AtomicU32>,
+    /// Who is told when this ends.
+    freed: Option<Arc<Notify>>,
     /// Answers in place of an endpoint that is not there yet.
     early: Option<Arc<dyn Handler>>,
     /// Counts the request until it ends.
@@ -132,7 +136,7 @@ pub(crate) struct Busy {
 
 impl Busy {
     pub(crate) fn address(&self) -> SocketAddr {
-        self.endpoint.address
+        self.address
     }
 
     /// Who answers where there is no endpoint yet.
@@ -148,14 +152,14 @@ impl Busy {
 
 impl fmt::Debug for Busy {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Busy").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        out.debug_struct("Busy").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.endpoint.in_flight.fetch_sub(1, Relaxed);
-        if let Some((_, freed)) = &self.endpoint.bound {
+        self.in_flight.fetch_sub(1, Relaxed);
+        if let Some(freed) = &self.freed {
             freed.notify_one();
         }
     }
@@ -193,10 +197,11 @@ impl Pool {
             let left = endpoints.iter().filter(|it| !tried.contains(&it.address));
             return left.max_by_key(|it| choose::affinity(client.0, it.address))?.take();
         }
-        let turn = self.turn.fetch_add(1, Relaxed);
+        // Who has no choice takes no turn.
+        let turn = if endpoints.len() > 1 { self.turn.fetch_add(1, Relaxed) } else { 0 };
         let at = choose::endpoint(endpoints.len(), turn, |at| endpoints[at].in_flight.load(Relaxed))?;
         let from_there = endpoints[at..].iter().chain(&endpoints[..at]);
-        from_there.into_iter().filter(|it| !tried.contains(&it.address)).find_map(Endpoint::take)
+        from_there.into_iter().filter(|it| !tried.contains(&it.address)).find_map(|it| it.take())
     }
 
     /// Completes at the next change of endpoints after the call (not after the first poll).
@@ -245,7 +250,7 @@ impl Pool {
     pub(crate) fn take_early(&self, hold: &Hold, handler: Arc<dyn Handler>) -> Option<Busy> {
         let bound = Some((Turn::bound(hold.terms.concurrency), hold.freed.clone()));
         let endpoint = Endpoint { address: early::ADDRESS, in_flight: hold.early.in_flight.clone(), bound };
-        let mut busy = Arc::new(endpoint).take()?;
+        let mut busy = endpoint.take()?;
         busy.early = Some(handler);
         Some(busy)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use eyot_dispatch::serving::PerThread;
 use eyot_meter::{Meters, Subject};
 
 /// Counters that belong to no Service.
@@ -9,7 +10,7 @@ use eyot_meter::{Meters, Subject};
 pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
     pub(crate) connections_open: AtomicU64,
-    pub(crate) requests: AtomicU64,
+    pub(crate) requests: PerThread<Box<AtomicU64>>,
     pub(crate) unmatched: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) denied: AtomicU64,
@@ -67,7 +68,7 @@ impl Counters {
         Stats {
             connections: self.connections.load(Relaxed),
             connections_open: self.connections_open.load(Relaxed),
-            requests: self.requests.load(Relaxed),
+            requests: self.requests.all().map(|it| it.load(Relaxed)).sum(),
             unmatched: self.unmatched.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             denied: self.denied.load(Relaxed),

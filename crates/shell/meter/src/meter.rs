@@ -7,12 +7,13 @@ use std::{
         Arc, OnceLock,
         atomic::{
             AtomicBool, AtomicU32, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Relaxed, Release, SeqCst},
         },
     },
     time::{Duration, Instant},
 };
 
+use eyot_dispatch::serving::PerThread;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -57,27 +58,29 @@ struct Raised {
 pub struct Meter {
     name: Arc<str>,
     subject: Subject,
-    /// By first digit of the status: 1xx to 5xx, then those without a response.
-    outcomes: [AtomicU64; 6],
-    in_flight: AtomicU32,
     waiting: AtomicU32,
     refused: AtomicU64,
     retries: AtomicU64,
     alarm: AlarmAt,
-    /// Made by the first request.
-    detail: OnceLock<Box<Detail>>,
+    /// When the first request came, in seconds since the meters began.
+    since: OnceLock<f64>,
+    counts: PerThread<Arc<Counts>>,
     raised: Arc<Raised>,
     began: Instant,
 }
 
-#[derive(Default)]
-struct Detail {
-    /// When the first request came, in seconds since the meters began.
-    since: f64,
+/// What one thread has counted.
+struct Counts {
     begun: AtomicU64,
+    /// Those that began on this thread, wherever they end.
+    in_flight: AtomicU32,
+    /// By first digit of the status: 1xx to 5xx, then those without a response.
+    outcomes: [AtomicU64; 6],
     requests: Recent,
     errors: Recent,
     latency: Histogram,
+    /// When the meters began.
+    began: Instant,
 }
 
 /// When a meter wants attention. What is not set is never reached.
@@ -96,6 +99,7 @@ impl Default for Alarm {
 }
 
 struct AlarmAt {
+    is_set: AtomicBool,
     in_flight: AtomicU32,
     requests: AtomicU64,
     is_raised: AtomicBool,
@@ -138,7 +142,7 @@ impl Reading {
 
 /// A request under way; ends when dropped.
 pub struct Exchange {
-    meter: Arc<Meter>,
+    counts: Arc<Counts>,
     began: Instant,
 }
 
@@ -169,6 +173,12 @@ impl Meters {
         let name: Arc<str> = name.into();
         let fresh = || Arc::new(Meter::new(name.clone(), subject, self.raised.clone(), self.began));
         meters.get_or_insert_with(name.clone(), fresh).clone()
+    }
+
+    /// Begins a request there.
+    pub fn begin(&self, subject: Subject, name: &str) -> Exchange {
+        let known = self.by_name[subject as usize].pin().get(name).map(Meter::begin);
+        known.unwrap_or_else(|| self.of(subject, name).begin())
     }
 
     /// The same, if it is known.
@@ -209,13 +219,14 @@ impl Meters {
 impl Meter {
     fn new(name: Arc<str>, subject: Subject, raised: Arc<Raised>, began: Instant) -> Self {
         let alarm = AlarmAt {
+            is_set: AtomicBool::new(false),
             in_flight: AtomicU32::new(u32::MAX),
             requests: AtomicU64::new(u64::MAX),
             is_raised: AtomicBool::new(false),
         };
-        let (outcomes, in_flight, waiting) = Default::default();
-        let (refused, retries, detail) = Default::default();
-        Self { name, subject, outcomes, in_flight, waiting, refused, retries, alarm, detail, raised, began }
+        let (waiting, refused, retries) = Default::default();
+        let (since, counts) = Default::default();
+        Self { name, subject, waiting, refused, retries, alarm, since, counts, raised, began }
     }
 
     /// `namespace/name`.
@@ -228,22 +239,35 @@ impl Meter {
         self.subject
     }
 
-    fn detail(&self) -> &Detail {
-        self.detail.get_or_init(|| Box::new(Detail { since: self.began.elapsed().as_secs_f64(), ..Detail::default() }))
+    /// What this thread counts.
+    fn here(&self) -> &Arc<Counts> {
+        self.counts.here(|| {
+            self.since.get_or_init(|| self.began.elapsed().as_secs_f64());
+            Arc::new(Counts::new(self.began))
+        })
+    }
+
+    /// How many requests have begun, and how many are under way.
+    fn counted(&self) -> (u64, u32) {
+        let each = self.counts.all().map(|it| (it.begun.load(SeqCst), it.in_flight.load(SeqCst)));
+        each.fold((0, 0), |(begun, in_flight), it| (begun + it.0, in_flight + it.1))
     }
 
     /// Begins a request.
     pub fn begin(self: &Arc<Self>) -> Exchange {
         let began = Instant::now();
-        let detail = self.detail();
-        let second = (began - self.began).as_secs() as u32;
-        detail.requests.add(second);
-        let begun = detail.begun.fetch_add(1, Relaxed) + 1;
-        let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
-        if in_flight >= self.alarm.in_flight.load(Acquire) || begun >= self.alarm.requests.load(Acquire) {
-            self.raise();
+        let counts = Arc::clone(self.here());
+        counts.requests.add(seconds(began - self.began));
+        // Of two threads at least the later one sees what both have counted.
+        counts.begun.fetch_add(1, SeqCst);
+        counts.in_flight.fetch_add(1, SeqCst);
+        if self.alarm.is_set.load(SeqCst) {
+            let (begun, in_flight) = self.counted();
+            if in_flight >= self.alarm.in_flight.load(SeqCst) || begun >= self.alarm.requests.load(SeqCst) {
+                self.raise();
+            }
         }
-        Exchange { meter: self.clone(), began }
+        Exchange { counts, began }
     }
 
     /// Counts a request that waits for an instance until the answer is dropped.
@@ -259,7 +283,7 @@ impl Meter {
 
     /// Counts a request that was given up after such a time without a response.
     pub fn lost(&self, took: Duration) {
-        self.count(0, took);
+        self.here().count(0, took);
     }
 
     /// Counts a further endpoint that was tried.
@@ -276,30 +300,47 @@ impl Meter {
 
     /// Sets when it wants attention next; earlier alarms hold no more.
     pub fn set_alarm(&self, alarm: Alarm) {
-        let begun = self.detail.get().map_or(0, |it| it.begun.load(Relaxed));
-        self.alarm.in_flight.store(alarm.in_flight, Release);
-        self.alarm.requests.store(begun.saturating_add(alarm.requests), Release);
+        let (begun, _) = self.counted();
+        self.alarm.in_flight.store(alarm.in_flight, SeqCst);
+        self.alarm.requests.store(begun.saturating_add(alarm.requests), SeqCst);
+        self.alarm.is_set.store(alarm != Alarm::default(), SeqCst);
     }
 
     /// What it says now.
     pub fn read(&self) -> Reading {
+        let (requests, in_flight) = self.counted();
         let mut reading = Reading {
-            outcomes: std::array::from_fn(|class| self.outcomes[class].load(Relaxed)),
-            in_flight: self.in_flight.load(Relaxed),
+            requests,
+            in_flight,
             waiting: self.waiting.load(Relaxed),
             refused: self.refused.load(Relaxed),
             retries: self.retries.load(Relaxed),
             ..Reading::default()
         };
-        if let Some(detail) = self.detail.get() {
-            let now = self.began.elapsed();
-            let (second, millis, age) = (now.as_secs() as u32, now.subsec_millis(), now.as_secs_f64() - detail.since);
-            reading.requests = detail.begun.load(Relaxed);
-            reading.per_second = detail.requests.rate(second, millis, age);
-            reading.errors_per_second = detail.errors.rate(second, millis, age);
-            reading.latencies = detail.latency.read();
+        let now = self.began.elapsed();
+        let age = now.as_secs_f64() - self.since.get().copied().unwrap_or_default();
+        for counts in self.counts.all() {
+            for (sum, count) in reading.outcomes.iter_mut().zip(&counts.outcomes) {
+                *sum += count.load(Relaxed);
+            }
+            reading.per_second += counts.requests.rate(seconds(now), now.subsec_millis(), age);
+            reading.errors_per_second += counts.errors.rate(seconds(now), now.subsec_millis(), age);
+            reading.latencies.add(&counts.latency);
         }
         reading
+    }
+}
+
+/// Whole seconds since the meters began.
+fn seconds(passed: Duration) -> u32 {
+    u32::try_from(passed.as_secs()).unwrap_or(u32::MAX)
+}
+
+impl Counts {
+    fn new(began: Instant) -> Self {
+        let (begun, in_flight, outcomes) = Default::default();
+        let (requests, errors, latency) = Default::default();
+        Self { begun, in_flight, outcomes, requests, errors, latency, began }
     }
 
     /// Counts one outcome by its status; 0 stands for none.
@@ -309,10 +350,9 @@ impl Meter {
             _ => 5,
         };
         self.outcomes[class].fetch_add(1, Relaxed);
-        let detail = self.detail();
-        detail.latency.add(took);
+        self.latency.add(took);
         if class >= 4 {
-            detail.errors.add(self.began.elapsed().as_secs() as u32);
+            self.errors.add(seconds(self.began.elapsed()));
         }
     }
 }
@@ -320,13 +360,13 @@ impl Meter {
 impl Exchange {
     /// The response has begun with this status; 0 where there will be none.
     pub fn answered(&self, status: u16) {
-        self.meter.count(status, self.began.elapsed());
+        self.counts.count(status, self.began.elapsed());
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.meter.in_flight.fetch_sub(1, Relaxed);
+        self.counts.in_flight.fetch_sub(1, SeqCst);
     }
 }
 
@@ -351,7 +391,7 @@ impl fmt::Debug for Meter {
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_tuple("Exchange").field(&self.meter.name).finish()
+        out.debug_struct("Exchange").field("began", &self.began).finish_non_exhaustive()
     }
 }
 

@@ -29,10 +29,9 @@ use wasmtime_wasi_http::{
 
 use crate::{
     FailureKind, HttpGuest, foreground,
-    guest::Guest,
     meter::{Meter, Metered},
     outgoing, p3,
-    program::{Code, Linked},
+    program::Linked,
     response,
     reuse::{Export, Instance},
     serve::Admission,
@@ -53,12 +52,11 @@ pub(crate) async fn call(
     request: Request<Body>,
 ) -> Result<Response<Body>, CallError> {
     let (tell, mut told) = oneshot::channel();
-    let (code, inner) = (Arc::clone(&guest.code), Arc::clone(&guest.guest));
-    let (meter, ticker) = (Arc::clone(&inner.meter), code.core.ticker.clone());
+    let (inner, asked) = (Arc::clone(&guest.guest), Arc::clone(&guest));
     let kept = inner.keep.as_ref().and_then(|it| it.take());
-    let metered = match code.linked {
-        Linked::Service(_) => Metered::new(p3::answer(code, inner, kept, request, tell), meter, ticker),
-        _ => Metered::new(execute(code, inner, kept, request, tell), meter, ticker),
+    let metered = match guest.code.linked {
+        Linked::Service(_) => Metered::new(p3::answer(asked, kept, request, tell), inner),
+        _ => Metered::new(execute(asked, kept, request, tell), inner),
     };
     let mut exchange = Exchange::new(Arc::clone(&guest), metered);
     let (ended, head) = std::future::poll_fn(|cx| {
@@ -110,15 +108,14 @@ fn broke(guest: &HttpGuest, what: String) -> CallError {
 
 /// The guest's side: instantiate if there is no instance, call, and let everything go that is not to be reused.
 async fn execute(
-    code: Arc<Code>,
-    guest: Arc<Guest>,
+    guest: Arc<HttpGuest>,
     kept: Option<Instance>,
     request: Request<Body>,
     tell: oneshot::Sender<Head>,
 ) -> Ended {
     let mut instance = match kept {
         Some(kept) => kept,
-        None => Instance::new(&code, &guest).await?,
+        None => Instance::new(&guest.code, &guest.guest).await?,
     };
     instance.begin().await;
     let lent = instance.lend();

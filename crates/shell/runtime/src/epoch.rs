@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use eyot_dispatch::serving::PerThread;
 use parking_lot::RwLock;
 use wasmtime::Engine;
 
@@ -29,7 +30,7 @@ pub(crate) struct Ticker {
 }
 
 struct Shared {
-    running: AtomicUsize,
+    running: PerThread<Box<AtomicUsize>>,
     parked: AtomicBool,
     stopped: AtomicBool,
     thread: std::sync::OnceLock<Thread>,
@@ -37,13 +38,13 @@ struct Shared {
 }
 
 /// Guest code is on this thread until this is dropped.
-pub(crate) struct Running<'a>(&'a Shared);
+pub(crate) struct Running<'a>(&'a AtomicUsize);
 
 impl Ticker {
     /// Starts the thread that advances the epoch of `engines`.
     pub(crate) fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            running: AtomicUsize::new(0),
+            running: PerThread::default(),
             parked: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             thread: std::sync::OnceLock::new(),
@@ -62,10 +63,11 @@ impl Ticker {
     /// Marks guest code as running on this thread.
     pub(crate) fn enter(&self) -> Running<'_> {
         // Pairs with `Shared::run`: either it sees the count, or we see it parked.
-        if self.shared.running.fetch_add(1, SeqCst) == 0 && self.shared.parked.load(SeqCst) {
+        let running = self.shared.running.here(Box::default);
+        if running.fetch_add(1, SeqCst) == 0 && self.shared.parked.load(SeqCst) {
             self.shared.unpark();
         }
-        Running(&self.shared)
+        Running(running)
     }
 
     /// Interrupts every guest now instead of at the next tick.
@@ -82,7 +84,7 @@ impl Ticker {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, SeqCst);
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 
@@ -92,14 +94,14 @@ impl Shared {
         let _ = self.thread.set(thread::current());
         let mut idle = 0;
         while !self.stopped.load(SeqCst) {
-            if self.running.load(SeqCst) > 0 {
+            if self.is_running() {
                 idle = 0;
                 self.tick();
             } else if idle < IDLE_TICKS {
                 idle += 1;
             } else {
                 self.parked.store(true, SeqCst);
-                while self.running.load(SeqCst) == 0 && !self.stopped.load(SeqCst) {
+                while !self.is_running() && !self.stopped.load(SeqCst) {
                     thread::park();
                 }
                 self.parked.store(false, SeqCst);
@@ -107,6 +109,11 @@ impl Shared {
             }
             thread::sleep(TICK);
         }
+    }
+
+    /// Whether guest code is on any thread.
+    fn is_running(&self) -> bool {
+        self.running.all().any(|it| it.load(SeqCst) > 0)
     }
 
     fn tick(&self) {

@@ -7,7 +7,8 @@ use eyot_dispatch::{Caller, Outbound};
 use wasmtime_wasi::sockets::WasiSocketsCtx;
 
 use crate::{
-    GuestSpec, LogSink, LogStream, StartError, files::Files, meter::Meter, net::Net, output::Output, reuse::Keep,
+    GuestSpec, LogSink, LogStream, StartError, epoch::Ticker, files::Files, meter::Meter, net::Net, output::Output,
+    reuse::Keep,
 };
 
 /// A guest's arguments, files, limits and surroundings.
@@ -23,6 +24,8 @@ pub(crate) struct Guest {
     pub(crate) buckets: Option<Arc<Tenant>>,
     pub(crate) log: Arc<dyn LogSink>,
     pub(crate) meter: Arc<Meter>,
+    /// Interrupts its turns.
+    pub(crate) ticker: Ticker,
     /// Outgoing requests under way.
     pub(crate) outgoing: Arc<AtomicUsize>,
     /// Contents of objects that are being read or written.
@@ -37,7 +40,7 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Opens the mounts of `spec` and checks what WASI can pass.
-    pub(crate) fn new(spec: GuestSpec) -> Result<Self, StartError> {
+    pub(crate) fn new(spec: GuestSpec, ticker: &Ticker) -> Result<Self, StartError> {
         check_strings(&spec)?;
         let net = Net::new(spec.ip, spec.names, spec.caller.clone(), spec.allowed_hosts);
         Ok(Self {
@@ -51,6 +54,7 @@ impl Guest {
             buckets: spec.buckets,
             log: spec.log,
             meter: Arc::new(Meter::new(spec.cpu_millis, spec.memory_bytes)),
+            ticker: ticker.clone(),
             outgoing: Arc::default(),
             contents: Arc::default(),
             held: Arc::default(),

@@ -14,12 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use eyot_dispatch::serving::PerThread;
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
 use crate::{
-    epoch::Ticker,
     foreground::{TIME, Trust},
+    guest::Guest,
     turn::{Ended, Turn},
 };
 
@@ -36,13 +37,20 @@ pub(crate) struct Meter {
     memory_max: AtomicU64,
     /// The instant, in nanoseconds after `origin`, up to which the share has been spent.
     spent_until: AtomicU64,
-    cpu_nanos: AtomicU64,
     memory_now: AtomicU64,
     memory_peak: AtomicU64,
-    received_bytes: AtomicU64,
-    sent_bytes: AtomicU64,
+    sums: PerThread<Box<Sums>>,
     /// Whether its turns end when they are to.
     pub(crate) trust: Trust,
+}
+
+/// What bounds nothing.
+#[derive(Debug, Default)]
+struct Sums {
+    requests: AtomicU64,
+    cpu_nanos: AtomicU64,
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
 }
 
 impl Meter {
@@ -52,11 +60,9 @@ impl Meter {
             millis: AtomicU32::new(cpu_millis.map_or(0, |it| it.max(1))),
             memory_max: AtomicU64::new(memory_bytes.unwrap_or(u64::MAX)),
             spent_until: AtomicU64::new(0),
-            cpu_nanos: AtomicU64::new(0),
             memory_now: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
-            received_bytes: AtomicU64::new(0),
-            sent_bytes: AtomicU64::new(0),
+            sums: PerThread::default(),
             trust: Trust::default(),
         }
     }
@@ -77,9 +83,27 @@ impl Meter {
         self.memory_max.load(Relaxed)
     }
 
+    fn sums(&self) -> &Sums {
+        self.sums.here(Box::default)
+    }
+
+    fn sum(&self, of: impl Fn(&Sums) -> &AtomicU64) -> u64 {
+        self.sums.all().map(|it| of(it).load(Relaxed)).sum()
+    }
+
+    /// A request was taken.
+    pub(crate) fn asked(&self) {
+        self.sums().requests.fetch_add(1, Relaxed);
+    }
+
+    /// Requests taken.
+    pub(crate) fn requests(&self) -> u64 {
+        self.sum(|it| &it.requests)
+    }
+
     /// Time spent running the guest.
     pub(crate) fn cpu(&self) -> Duration {
-        Duration::from_nanos(self.cpu_nanos.load(Relaxed))
+        Duration::from_nanos(self.sum(|it| &it.cpu_nanos))
     }
 
     /// Linear memory of all live instances, in bytes.
@@ -94,24 +118,24 @@ impl Meter {
 
     /// So many bytes of a body have come to the guest.
     pub(crate) fn received(&self, bytes: u64) {
-        self.received_bytes.fetch_add(bytes, Relaxed);
+        self.sums().received_bytes.fetch_add(bytes, Relaxed);
     }
 
     /// So many bytes of a body have been taken from the guest.
     pub(crate) fn sent(&self, bytes: u64) {
-        self.sent_bytes.fetch_add(bytes, Relaxed);
+        self.sums().sent_bytes.fetch_add(bytes, Relaxed);
     }
 
     /// Bytes of bodies that came to the guest, and of those that it gave.
     pub(crate) fn traffic(&self) -> (u64, u64) {
-        (self.received_bytes.load(Relaxed), self.sent_bytes.load(Relaxed))
+        (self.sum(|it| &it.received_bytes), self.sum(|it| &it.sent_bytes))
     }
 
     /// Lets an instance grow by `by` bytes to `total`, if all instances together then have `limit` at most.
     pub(crate) fn grow_memory(&self, by: u64, total: u64, limit: u64) -> bool {
         let grown = |now: u64| now.checked_add(by).filter(|it| *it <= limit);
         let fits = self.memory_now.fetch_update(Relaxed, Relaxed, grown).is_ok();
-        if fits {
+        if fits && self.memory_peak.load(Relaxed) < total {
             self.memory_peak.fetch_max(total, Relaxed);
         }
         fits
@@ -129,7 +153,7 @@ impl Meter {
     /// Charges `used`, run up to `now`.
     pub(crate) fn charge_until(&self, now: Instant, used: Duration) {
         let used = nanos(used);
-        self.cpu_nanos.fetch_add(used, Relaxed);
+        self.sums().cpu_nanos.fetch_add(used, Relaxed);
         let millis = self.millis.load(Relaxed);
         if millis > 0 {
             let now = nanos(now - self.origin);
@@ -166,8 +190,7 @@ fn nanos(duration: Duration) -> u64 {
 /// Guest work that is timed and throttled.
 pub(crate) struct Metered<T> {
     work: BoxFuture<'static, T>,
-    meter: Arc<Meter>,
-    ticker: Ticker,
+    guest: Arc<Guest>,
     /// On the wall: a guest whose thread waits holds it up as much as one that computes.
     ran: Duration,
     /// Of a processor: what it took itself.
@@ -178,11 +201,11 @@ pub(crate) struct Metered<T> {
 }
 
 impl<T> Metered<T> {
-    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, meter: Arc<Meter>, ticker: Ticker) -> Self {
+    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, guest: Arc<Guest>) -> Self {
         // Guests yield by the clock. tokio's own budget would make them yield by the number of host calls as well, and turn
         // what is ready into what is not.
         let work = Box::pin(tokio::task::unconstrained(work));
-        Self { work, meter, ticker, ran: Duration::ZERO, used: Duration::ZERO, longest: Duration::ZERO, pause: None }
+        Self { work, guest, ran: Duration::ZERO, used: Duration::ZERO, longest: Duration::ZERO, pause: None }
     }
 
     /// How long this work has had threads so far.
@@ -200,11 +223,11 @@ impl<T> Metered<T> {
             std::task::ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
-        if self.meter.millis.load(Relaxed) == 0 {
+        if self.guest.meter.millis.load(Relaxed) == 0 {
             // The clock is asked only for those who are held to a share.
             return Poll::Ready(());
         }
-        if let Some(debt) = self.meter.debt(Instant::now()) {
+        if let Some(debt) = self.guest.meter.debt(Instant::now()) {
             let mut pause = Box::pin(tokio::time::sleep(debt));
             let state = pause.as_mut().poll(cx);
             self.pause = state.is_pending().then_some(pause);
@@ -222,17 +245,18 @@ impl<T> Future for Metered<T> {
         std::task::ready!(this.poll_pause(cx));
         let turn = Turn::begin();
         let outcome = {
-            let _running = this.ticker.enter();
+            let _running = this.guest.ticker.enter();
             this.work.as_mut().poll(cx)
         };
         let Ended { started, wall, used } = turn.end();
         this.ran += wall;
         this.used += used;
         this.longest = this.longest.max(used);
-        this.meter.charge(started, used);
-        this.meter.trust.saw(used);
+        let meter = &this.guest.meter;
+        meter.charge(started, used);
+        meter.trust.saw(used);
         if outcome.is_ready() && this.longest < TIME {
-            this.meter.trust.grow();
+            meter.trust.grow();
         }
         outcome
     }

@@ -103,8 +103,8 @@ impl Process {
         let stop = cancel.clone();
         let task_code = Arc::clone(&code);
         code.core.background.spawn(async move {
-            let work = run(Arc::clone(&task_code), Arc::clone(&guest), far);
-            let metered = Metered::new(work, Arc::clone(&guest.meter), task_code.core.ticker.clone());
+            let work = run(task_code, Arc::clone(&guest), far);
+            let metered = Metered::new(work, guest);
             // The work is dropped, and with it all the guest has, before the exit is told.
             let exit = tokio::select! {
                 biased;

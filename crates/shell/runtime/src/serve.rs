@@ -46,7 +46,6 @@ pub struct HttpGuest {
     /// Requests inside, and whether more are taken.
     admitted: AtomicUsize,
     emptied: Notify,
-    requests: AtomicU64,
     failed: AtomicU64,
     /// Made by the first watcher or failure: most guests see neither.
     failures: OnceLock<watch::Sender<Option<Failure>>>,
@@ -116,7 +115,6 @@ impl HttpGuest {
             habit: Habit::default(),
             admitted: AtomicUsize::new(0),
             emptied: Notify::new(),
-            requests: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             failures: OnceLock::new(),
         }
@@ -159,7 +157,7 @@ impl HttpGuest {
         let meter = &self.guest.meter;
         let (received_bytes, sent_bytes) = meter.traffic();
         HttpStats {
-            requests: self.requests.load(Relaxed),
+            requests: meter.requests(),
             failures: self.failed.load(Relaxed),
             cpu: meter.cpu(),
             memory_bytes: meter.memory_bytes(),
@@ -201,7 +199,7 @@ impl HttpGuest {
             self.enter(source)?;
             admission.place = Some(source);
         }
-        self.requests.fetch_add(1, Relaxed);
+        self.guest.meter.asked();
         Ok(admission)
     }
 

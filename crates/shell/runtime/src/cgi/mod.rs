@@ -144,7 +144,7 @@ pub(crate) async fn call(
     };
     let (tell, told) = oneshot::channel();
     let work = execute(guest.code.clone(), guest.guest.clone(), invocation, body, terms.timeout, tell, running);
-    let metered = Metered::new(work, Arc::clone(&guest.guest.meter), guest.code.core.ticker.clone());
+    let metered = Metered::new(work, Arc::clone(&guest.guest));
     let run = Run::new(Exchange::new(Arc::clone(&guest), metered), written, admission);
     let began = Instant::now();
     match terms.output {

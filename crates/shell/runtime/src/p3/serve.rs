@@ -29,9 +29,8 @@ use wasmtime_wasi_http::{
 
 use super::looping;
 use crate::{
+    HttpGuest,
     call::{self, Ended, Head, IncomingBody, incoming},
-    guest::Guest,
-    program::Code,
     reuse::{Export, Instance},
     state::State,
     trap::told,
@@ -40,15 +39,14 @@ use crate::{
 /// The guest's side: instantiate if there is no instance, call, tell the response, and once nobody needs it let everything go
 /// that is not to be reused.
 pub(crate) async fn answer(
-    code: Arc<Code>,
-    guest: Arc<Guest>,
+    guest: Arc<HttpGuest>,
     kept: Option<Instance>,
     request: Request<Body>,
     tell: oneshot::Sender<Head>,
 ) -> Ended {
     let mut instance = match kept {
         Some(kept) => kept,
-        None => Instance::new(&code, &guest).await?,
+        None => Instance::new(&guest.code, &guest.guest).await?,
     };
     instance.begin().await;
     let lent = instance.lend();

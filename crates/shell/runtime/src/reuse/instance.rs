@@ -41,8 +41,14 @@ impl Instance {
                 Linked::Http(tiers) => {
                     // Asked first: what is final then stays the best.
                     let lasts = tiers.is_optimised();
-                    let best = tiers.best();
-                    let pre = code.copies.here(code).unwrap_or(&best);
+                    let best;
+                    let pre = match code.copies.here(code) {
+                        Some(copy) => copy,
+                        None => {
+                            best = tiers.best();
+                            &best
+                        }
+                    };
                     let mut store = Store::new(pre.engine(), State::new(Arc::clone(guest), None, Task::Request));
                     store.limiter_async(|it| &mut it.limits);
                     store.set_hostcall_fuel(CALL_BYTES_MAX);
