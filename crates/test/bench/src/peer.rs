@@ -103,7 +103,11 @@ fn manifest(name: &str, annotations: &str) -> Result<String> {
     ensure!(text.matches(METADATA).count() == 1, "examples/hello/hello.yaml has no template as expected");
     // Many instances at once may have as much; the machine need not have it for all that are measured.
     let room = "memory: 2Gi\n            requests:\n              memory: 16Mi";
-    Ok(text.replace("hello", name).replace("memory: 16Mi", room).replace(METADATA, &format!("{METADATA}{annotations}")))
+    // The peers' guests are not told of Services either, of which each instance would be handed seven variables.
+    let alone = "      runtimeClassName: wasm\n      enableServiceLinks: false\n";
+    let text = text.replace("hello", name).replace("memory: 16Mi", room).replace("      runtimeClassName: wasm\n", alone);
+    ensure!(text.contains(alone), "examples/hello/hello.yaml has no runtime class as expected");
+    Ok(text.replace(METADATA, &format!("{METADATA}{annotations}")))
 }
 
 /// Rates and tails against those of the others in the same run.
