@@ -89,7 +89,7 @@ pub(crate) fn json(rounds: u32) -> u64 {
         format!(
             r#"{{"id":{n},"name":"part {n}","tags":["a","b\n","\u00e9"],"price":{}.25,"stock":{},"of":null}}"#,
             n * 3,
-            n % 2 == 0
+            n.is_multiple_of(2)
         )
     };
     let mut text = format!("[{}]", (0..200).map(entry).collect::<Vec<_>>().join(","));

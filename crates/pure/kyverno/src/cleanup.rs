@@ -42,7 +42,7 @@ pub struct Cleanup {
 #[derive(Debug)]
 pub(crate) enum Demand {
     /// A rule that is violated by what goes.
-    Rule(Policy),
+    Rule(Box<Policy>),
     /// Expressions that hold for what goes.
     Cel(Box<CelDeleter>),
 }
@@ -85,7 +85,7 @@ impl Cleanup {
         let policy = Policy::compile(&as_rule(object)).map_err(|more| flaws.extend(more.into_iter().map(relocated)));
         let timing = (spec.schedule.as_str(), spec.deletion_propagation_policy);
         match policy {
-            Ok(policy) => Cleanup::assembled(object, timing, Demand::Rule(policy), flaws),
+            Ok(policy) => Cleanup::assembled(object, timing, Demand::Rule(Box::new(policy)), flaws),
             Err(()) => Err(flaws),
         }
     }

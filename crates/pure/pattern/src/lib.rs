@@ -92,7 +92,7 @@ fn escape(out: &mut String, chars: &mut Peekable<Chars<'_>>) {
             out.push('\\');
             out.push(named);
             if chars.peek() == Some(&'{') {
-                while let Some(it) = chars.next() {
+                for it in chars.by_ref() {
                     out.push(it);
                     if it == '}' {
                         break;

@@ -264,9 +264,12 @@ mod tests {
         Ports { protocol: Protocol::Tcp, range }
     }
 
+    /// An address, the namespace and the labels of the pod there, and whether it is reached.
+    type Case<'a> = (&'a str, Option<(&'a str, &'a str)>, bool);
+
     /// What becomes of a connection of the pod `app=web` in namespace `shop`; a second address part tells a pod's labels.
     #[track_caller]
-    fn check(policies: &[Policy], cases: &[(&str, Option<(&str, &str)>, bool)]) {
+    fn check(policies: &[Policy], cases: &[Case<'_>]) {
         let team = labels("team=a");
         let web = labels("app=web");
         for (address, pod, wanted) in cases {

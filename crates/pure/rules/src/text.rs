@@ -37,7 +37,7 @@ fn number(it: f64) -> String {
     let scientific = format!("{it:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if exponent < -4 || exponent >= PLAIN_MAX {
+    if !(-4..PLAIN_MAX).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{mantissa}e{sign}{:02}", exponent.abs());
     }

@@ -86,11 +86,10 @@ impl<'a> Conditions<'a> {
 
     /// A condition that `Ready` depends on.
     pub fn must(&mut self, kind: &str, told: Told) {
-        let worse = match (self.ready.truth, told.truth) {
-            (Truth::True, Truth::False | Truth::Unknown) => true,
-            (Truth::Unknown, Truth::False) => true,
-            _ => false,
-        };
+        let worse = matches!(
+            (self.ready.truth, told.truth),
+            (Truth::True, Truth::False | Truth::Unknown) | (Truth::Unknown, Truth::False)
+        );
         if worse {
             self.ready = told.clone();
         }

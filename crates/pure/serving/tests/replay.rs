@@ -43,11 +43,14 @@ fn read(csv: &str) -> Vec<Row> {
     rows.collect()
 }
 
+/// How many calls a minute of the day has.
+type Calls = fn(usize) -> usize;
+
 /// A day of made-up calls.
 fn made_up() -> String {
     let mut csv = "HashOwner,HashApp,HashFunction,Trigger".to_owned();
     (1..=MINUTES).for_each(|it| write!(csv, ",{it}").unwrap());
-    let patterns: [(&str, &str, fn(usize) -> usize); 6] = [
+    let patterns: [(&str, &str, Calls); 6] = [
         ("cleanup", "timer", |it| usize::from(it % 5 == 0)),
         ("report", "timer", |it| usize::from(it == 180)),
         ("thumbnail", "queue", |it| if it % 97 < 3 { 900 } else { 0 }),

@@ -128,7 +128,8 @@ impl Scheduler {
         let Some(pod) = change.latest() else { return false };
         let unbound = change.new.as_ref().is_some_and(|it| it.node.is_empty() && it.active());
         // Where all pods come with a node, there is nobody to forget.
-        if !unbound && !(state.waiting.is_empty() && state.assumed.is_empty()) {
+        let nobody = state.waiting.is_empty() && state.assumed.is_empty();
+        if !unbound && !nobody {
             let key = pod.meta.key();
             state.waiting.remove(&key);
             if let Some((node, load)) = state.assumed.remove(&key) {

@@ -424,13 +424,13 @@ mod tests {
         metadata["labels"] = labels;
         let owner =
             json!({"kind": "ReplicaSet", "name": "set", "uid": format!("u{}", version % 3), "controller": true});
-        if version % 4 != 0 {
+        if !version.is_multiple_of(4) {
             metadata["ownerReferences"] = json!([owner]);
         }
-        if version % 5 == 0 {
+        if version.is_multiple_of(5) {
             metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         }
-        let ready = json!([{"type": "Ready", "status": if version % 2 == 0 { "True" } else { "False" },
+        let ready = json!([{"type": "Ready", "status": if version.is_multiple_of(2) { "True" } else { "False" },
             "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
         serde_json::from_value(json!({"metadata": metadata, "status": {"conditions": ready}})).unwrap()
     }

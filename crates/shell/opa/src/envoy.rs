@@ -223,7 +223,7 @@ mod tests {
             json!({"allowed": true, "headers": {"x-a": "a\nb"}}),
             json!(null),
         ];
-        let lines: Vec<String> = answers.map(|it| judged(it)).into();
+        let lines: Vec<String> = answers.map(judged).into();
         expect![[r#"
             allow [] -[] []
             403 Forbidden {} b""

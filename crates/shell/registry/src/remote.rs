@@ -60,7 +60,6 @@ pub(crate) fn client(host: &str, plain_http_hosts: &[String]) -> Result<Client, 
 }
 
 /// What to log in with.
-
 pub(crate) fn auth(credential: Option<Credential>) -> RegistryAuth {
     credential.map_or(RegistryAuth::Anonymous, |it| RegistryAuth::Basic(it.username, it.password))
 }

@@ -147,15 +147,13 @@ impl http_body::Body for GuestBody {
         if this.ended {
             return Poll::Ready(None);
         }
-        if let Some((exchange, _)) = &mut this.guest
-            && let Poll::Ready(result) = {
-                if !std::mem::replace(&mut this.asked, true) {
-                    exchange.rearm();
-                }
-                exchange.poll_end(cx)
+        if let Some((exchange, _)) = &mut this.guest {
+            if !std::mem::replace(&mut this.asked, true) {
+                exchange.rearm();
             }
-        {
-            if let Err(error) = this.guest_ended(result) {
+            if let Poll::Ready(result) = exchange.poll_end(cx)
+                && let Err(error) = this.guest_ended(result)
+            {
                 // wasmtime ends the body of a dead guest as if it were complete; the client must learn that it is not.
                 this.ended = true;
                 return Poll::Ready(Some(Err(error.into())));

@@ -145,9 +145,12 @@ impl Room {
     }
 }
 
+/// A namespace and the digest of a program.
+type Key = (Box<str>, Arc<str>);
+
 /// All crowds, by namespace and program.
 #[derive(Default)]
-pub(crate) struct Crowds(Mutex<HashMap<(Box<str>, Arc<str>), Weak<Crowd>>>);
+pub(crate) struct Crowds(Mutex<HashMap<Key, Weak<Crowd>>>);
 
 impl Crowds {
     /// The crowd of a program in a namespace, for as long as any of its guests is there.

@@ -1,15 +1,14 @@
 //! Large guests: compiled in a hurry first, optimised behind running traffic. All that `serve.rs` says of guests is asked here
 //! of hurried code too.
 
-mod common;
 #[path = "serve.rs"]
 mod serve;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Bench, ask, command, get, http_component};
 use eyot_dispatch::Handler;
 use eyot_runtime::{LoadedFrom, Program, Runtime, RuntimeConfig};
+use serve::common::{Bench, ask, command, get, http_component};
 
 const HELLO: &str = "(call $hello (local.get $outparam))";
 

@@ -1,6 +1,6 @@
 //! `wasi:http` guests: what they answer, and what becomes of those that misbehave.
 
-mod common;
+pub(crate) mod common;
 
 use std::{
     sync::Arc,
@@ -500,8 +500,11 @@ async fn outgoing_requests_leave_through_outbound_as_the_pod() {
     assert!(matches!(ask(&refused).await, Err(CallError::Guest(_))), "the stub refuses, so the guest traps");
 }
 
+/// What a refusal is, from why.
+type Refusal = fn(String) -> CallError;
+
 /// Carries nothing.
-struct Refuser(fn(String) -> CallError);
+struct Refuser(Refusal);
 
 impl Outbound for Refuser {
     fn send(self: Arc<Self>, _: Caller, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
@@ -522,7 +525,7 @@ async fn a_guest_is_told_a_prohibited_address_from_a_denied_host_and_one_that_is
         (call $close (local.get $stream) (local.get $body))"#
     );
     // destination-IP-prohibited, connection-refused and HTTP-request-denied, by their places in `error-code`.
-    let cases: [(fn(String) -> CallError, u16); 3] =
+    let cases: [(Refusal, u16); 3] =
         [(CallError::Prohibited, 204), (CallError::Connect, 206), (CallError::Denied, 215)];
     for (why, wanted) in cases {
         let guest = bench.http_with(calls, |it| it.outbound = Arc::new(Refuser(why))).await;

@@ -1,6 +1,9 @@
 //! Who is let in and what they may do, with the real kubectl: roles, tokens, certificates, acting as somebody else.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -23,7 +26,7 @@ async fn kubeconfig(node: &Node, name: &str, user: &str) -> Result<PathBuf> {
 }
 
 /// kubectl with another kubeconfig: what it printed and what it complained of.
-async fn with(node: &Node, config: &PathBuf, args: &[&str]) -> Result<String> {
+async fn with(node: &Node, config: &Path, args: &[&str]) -> Result<String> {
     let config = config.to_str().context("a path of text")?;
     let outcome = node.kubectl_outcome(&[&["--kubeconfig", config], args].concat()).await?;
     Ok(outcome.stdout + &outcome.stderr)

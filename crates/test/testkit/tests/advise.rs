@@ -317,9 +317,7 @@ async fn eyot_up_runs_the_rendered_folder_as_it_is() -> Result<()> {
     localized(&folder, &node.ready().registry)?;
     node.stop().await?;
     let mut options = Options { data_dir: Some(node.data_dir().to_owned()), ..Options::default() };
-    for (flag, address) in [("--registry-listen", node.ready().registry.clone())] {
-        options.args.extend([flag.to_owned(), address]);
-    }
+    options.args.extend(["--registry-listen".to_owned(), node.ready().registry.clone()]);
     options.args.extend(["--manifests".to_owned(), folder.clone()]);
     let again = Node::start_with(options).await?;
     let wasm = Path::new(&folder).join("app.wasm");

@@ -61,13 +61,13 @@ fn ranking(scenario: &Scenario) -> (Space<'static>, Vec<Found>) {
 /// Every combination in order, built one by one.
 fn every(space: &Space<'_>) -> Vec<Found> {
     let mut found = Vec::new();
-    build(space, u128::MAX, 0, &mut Vec::new(), &mut found);
+    build(space, u128::MAX, &mut Vec::new(), &mut found);
     found.sort_unstable_by(Found::order);
     found
 }
 
 /// Adds all combinations that begin with `chosen`: options that go with all of them, as places in their layers.
-fn build(space: &Space<'_>, with: u128, brought: u128, chosen: &mut Vec<u8>, found: &mut Vec<Found>) {
+fn build(space: &Space<'_>, with: u128, chosen: &mut Vec<u8>, found: &mut Vec<Found>) {
     let layer = chosen.len();
     if layer == LAYERS {
         found.push(summed(space, chosen));
@@ -76,7 +76,7 @@ fn build(space: &Space<'_>, with: u128, brought: u128, chosen: &mut Vec<u8>, fou
     for (at, choice) in space.layers[layer].iter().enumerate() {
         if choice.out.is_none() && with & choice.bit != 0 {
             chosen.push(at as u8);
-            build(space, with & choice.with, brought | choice.brings, chosen, found);
+            build(space, with & choice.with, chosen, found);
             chosen.pop();
         }
     }
@@ -105,7 +105,7 @@ fn product_of(space: &Space<'_>) -> Product {
 }
 
 /// The rival that a moving weight meets first, looked for among all.
-fn nearest_of_all<'f>(ranking: &'f [Found], at: usize, sign: i64) -> Option<(i64, &'f Found)> {
+fn nearest_of_all(ranking: &[Found], at: usize, sign: i64) -> Option<(i64, &Found)> {
     let (best, rivals) = ranking.split_first()?;
     let apart = |it: &Found| ((best.score - it.score), (best.sums[at] - it.sums[at]) * sign);
     let ahead = rivals.iter().filter(|it| apart(it).1 > 0);

@@ -58,7 +58,7 @@ pub(crate) fn made(kind: RuleKind, status: Status, message: impl Into<String>) -
 
 /// Finds out whether a policy is to be evaluated: what its expressions see as `exceptions` then, or how it came out
 /// already.
-fn begin(policy: &CelPolicy, form: &Policy, seen: &Environment, place: &Place<'_>) -> Result<Cel, RuleResult> {
+fn begin(policy: &CelPolicy, form: &Policy, seen: &Environment, place: &Place<'_>) -> Result<Cel, Box<RuleResult>> {
     let kind = if policy.mutates { RuleKind::Mutation } else { RuleKind::Validation };
     let named: Vec<&CelException> = place
         .exceptions
@@ -70,12 +70,12 @@ fn begin(policy: &CelPolicy, form: &Policy, seen: &Environment, place: &Place<'_
         rule: "evaluation".to_owned(),
         ..made(kind, Status::Error, format!("failed to load context: {why}"))
     };
-    match excused(&named, seen, form.ignores_failures).map_err(failed)? {
+    match excused(&named, seen, form.ignores_failures).map_err(|why| Box::new(failed(why)))? {
         Excused::Partly(shown) => Ok(shown),
         Excused::Wholly(status, exceptions) => {
             let word = if status == Status::Pass { "passed" } else { "skipped" };
             let message = format!("rule is {word} due to policy exception: {}", exceptions.join(", "));
-            Err(RuleResult { rule: "exception".to_owned(), exceptions, ..made(kind, status, message) })
+            Err(Box::new(RuleResult { rule: "exception".to_owned(), exceptions, ..made(kind, status, message) }))
         }
     }
 }
@@ -83,7 +83,7 @@ fn begin(policy: &CelPolicy, form: &Policy, seen: &Environment, place: &Place<'_
 fn one(policy: &CelPolicy, form: &Policy, seen: &Environment, place: &Place<'_>) -> RuleResult {
     let seen = match begin(policy, form, seen, place) {
         Ok(exceptions) => seen.with_value("exceptions", exceptions),
-        Err(result) => return result,
+        Err(result) => return *result,
     };
     let made = |status, message: String| made(RuleKind::Validation, status, message);
     if let Some(why) = &form.broken {
@@ -171,7 +171,7 @@ pub(crate) fn mutate(
             ..made(Status::Error, &format!("failed to evaluate policy: {why}"))
         };
         let result = match begin(policy, form, &seen, place) {
-            Err(result) => result,
+            Err(result) => *result,
             Ok(_) if form.broken.is_some() => failed(form.broken.as_deref().unwrap_or_default()),
             Ok(exceptions) => {
                 let more = |it: Environment| it.with_host(host.clone()).with_value("exceptions", exceptions.clone());

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    slice,
     sync::{Arc, Mutex},
 };
 
@@ -312,8 +313,8 @@ fn what_became_of_a_request_is_told_once_it_is_known() {
     let (free, owned) = (pod(json!({})), pod(json!({"team": "a"})));
     let all = [
         noted(&[team("Enforce"), owner.clone()], &free, false),
-        noted(&[owner.clone()], &free, false),
-        noted(&[owner.clone()], &free, true),
+        noted(slice::from_ref(&owner), &free, false),
+        noted(slice::from_ref(&owner), &free, true),
         noted(&[owner], &owned, false),
         noted(&[team("Enforce"), exception()], &free, false),
     ];

@@ -183,11 +183,7 @@ fn readable(text: &str) -> Result<(), Failure> {
     let mut errors = kinds.iter().filter_map(|it| keys_from(it, text).err());
     // Keys that are only of another kind were read.
     let readable = |it: &&str| !matches!(keys_from(it, text), Err(error) if !matches!(error, JwtError::WrongKind(_)));
-    if kinds.iter().any(|it| readable(&it)) {
-        Ok(())
-    } else {
-        Err(errors.next().map_or_else(|| "no key".into(), failed))
-    }
+    if kinds.iter().any(readable) { Ok(()) } else { Err(errors.next().map_or_else(|| "no key".into(), failed)) }
 }
 
 /// Whether the header has an algorithm and demands nothing that is not understood here.

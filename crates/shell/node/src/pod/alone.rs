@@ -21,7 +21,7 @@ fn asks(pod: &Pod, container: &Container) -> bool {
 
 /// Whether so many thousandths of a CPU are a whole number of them.
 pub(super) fn is_whole(cpu_millis: u32) -> bool {
-    cpu_millis >= 1000 && cpu_millis % 1000 == 0
+    cpu_millis >= 1000 && cpu_millis.is_multiple_of(1000)
 }
 
 /// The command of `image` for a thread of its own. `None` where it is to share threads with others.

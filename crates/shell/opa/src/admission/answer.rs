@@ -74,7 +74,7 @@ fn messages(value: &Value) -> Result<Vec<String>, String> {
     match value {
         Value::Set(items) => Ok(items.iter().map(one).collect()),
         Value::Array(items) => Ok(items.iter().map(one).collect()),
-        Value::Object(fields) => Ok(fields.iter().map(|(key, _)| one(key)).collect()),
+        Value::Object(fields) => Ok(fields.keys().map(one).collect()),
         other => Err(format!("reasons are {}, not a set", other.type_name())),
     }
 }

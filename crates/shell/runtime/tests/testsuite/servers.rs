@@ -59,7 +59,8 @@ async fn answer(server: &Value, request: Request<Body>) -> Result<Response<Body>
             let text = |it: &str| HeaderValue::from_str(it).unwrap();
             echo.append("x-request-method", text(head.method.as_str()));
             echo.append("x-request-path", text(path));
-            if !head.headers.contains_key(CONTENT_LENGTH) && !(content.is_empty() && trailers.is_empty()) {
+            let is_empty = content.is_empty() && trailers.is_empty();
+            if !is_empty && !head.headers.contains_key(CONTENT_LENGTH) {
                 // What would tell the end of a body on a connection.
                 echo.append("x-echo-transfer-encoding", text("chunked"));
             }

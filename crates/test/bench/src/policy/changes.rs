@@ -51,19 +51,19 @@ pub(super) async fn run(samples: usize, progress: &Progress) -> Result<Value> {
     let mut rows = json!({});
     for changing in [vap(), gatekeeper_constraint(), gatekeeper_template(), kyverno(), opa_admission()] {
         progress.tell(&format!("changing a policy of {}", changing.name));
-        rows[changing.name] = measure(&client, &Asked::Api(client.clone()), &changing, samples).await?;
+        rows[changing.name] = measure(&client, &Asked::Api(&client), &changing, samples).await?;
     }
     node.stop().await?;
     Ok(rows)
 }
 
 /// Who is asked.
-pub(super) enum Asked {
-    Api(Client),
-    Gateway(Gateway, &'static str),
+pub(super) enum Asked<'a> {
+    Api(&'a Client),
+    Gateway(&'a Gateway, &'static str),
 }
 
-impl Asked {
+impl Asked<'_> {
     /// What a refusal says; nothing where there was none.
     async fn ask(&self) -> Result<String> {
         match self {
@@ -81,7 +81,7 @@ impl Asked {
 }
 
 /// The policy of a Service at the gateway.
-pub(super) async fn at_the_gateway(client: &Client, asked: &Asked, samples: usize) -> Result<Value> {
+pub(super) async fn at_the_gateway(client: &Client, asked: &Asked<'_>, samples: usize) -> Result<Value> {
     fn module(version: usize) -> Value {
         let answer = format!("{{\"allowed\": false, \"http_status\": 418, \"body\": \"version {version};\"}}");
         json!({"rego": {"modules": {"main.rego": format!("package envoy.authz\n\ndefault allow := {answer}\n")}}})
@@ -107,7 +107,7 @@ struct Board {
     late: AtomicUsize,
 }
 
-async fn measure(client: &Client, asked: &Asked, changing: &Changing, samples: usize) -> Result<Value> {
+async fn measure(client: &Client, asked: &Asked<'_>, changing: &Changing, samples: usize) -> Result<Value> {
     for object in &changing.setup {
         create(client, object).await.with_context(|| changing.name.to_owned())?;
     }
@@ -162,7 +162,7 @@ impl Board {
     }
 
     /// One client.
-    async fn ask(&self, asked: &Asked) -> Result<()> {
+    async fn ask(&self, asked: &Asked<'_>) -> Result<()> {
         while !self.over.load(SeqCst) {
             let newest = self.answered.load(SeqCst);
             let answer = asked.ask().await?;

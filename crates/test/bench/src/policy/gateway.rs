@@ -37,7 +37,7 @@ pub(super) async fn run(progress: &Progress) -> Result<Value> {
     let with = load::run(asked("with")).await?;
     send(&client, Method::DELETE, "/apis/eyot.dev/v1alpha1/policies/guard", &Value::Null).await?;
     progress.tell("changing a policy of the gateway");
-    let asked = changes::Asked::Gateway(node.gateway().clone(), HOST);
+    let asked = changes::Asked::Gateway(node.gateway(), HOST);
     let changed = changes::at_the_gateway(&client, &asked, CHANGES).await?;
     node.stop().await?;
     Ok(json!({

@@ -13,7 +13,7 @@ use crate::policy::load::{DataFiles, Tree, by_directory, compile, now_ns, timed}
 pub(super) fn run(dir: &Path, options: &Options) -> Result<Vec<Report>> {
     let mut tree = Tree::default();
     tree.add(dir, if options.v0 { Dialect::V0 } else { Dialect::V1 }, DataFiles::Named)?;
-    if !tree.modules.iter().any(|it| has_tests(it)) {
+    if !tree.modules.iter().any(has_tests) {
         return Ok(Vec::new());
     }
     let data = Value::from(&tree.data);
