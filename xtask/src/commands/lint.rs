@@ -19,7 +19,9 @@ pub(crate) fn run() -> Result<()> {
     if run::has("cargo-deny") {
         run::step("cargo deny", run::cargo().args(["deny", "check"]))?;
     } else {
-        println!("- cargo deny is not installed: licences and advisories were not checked");
+        println!(
+            "- no cargo-deny (`cargo install --locked cargo-deny`): licences, sources and advisories were not checked"
+        );
     }
     Ok(())
 }
