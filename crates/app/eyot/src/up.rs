@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use eyot_apiserver::{ApiServer, Identity, pki};
 use eyot_audit::Violations;
 use eyot_controllers::Controllers;
-use eyot_dispatch::{Endpoints, Loads};
+use eyot_dispatch::{Endpoints, Loads, Lookups};
 use eyot_gatekeeper::Gatekeeper;
 use eyot_gateway::Gateway;
 use eyot_kyverno::Kyverno;
@@ -21,7 +21,7 @@ use eyot_runtime::{Runtime, RuntimeConfig};
 use eyot_serving::object::Site;
 use eyot_store::Store;
 use kube::Client;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -162,7 +162,10 @@ impl Island {
         let port = registry_address.port();
         let own_hosts = [format!("localhost:{port}"), format!("127.0.0.1:{port}"), registry_address.to_string()];
         let images = Images::new(blobs.clone(), ImagesConfig::new(own_hosts));
-        let runtime = Runtime::new(RuntimeConfig::new(dir.join("cache"))).context("preparing the Wasm runtime")?;
+        // Guests' own threads for what blocks are few.
+        let lookups = Arc::new(Lookups::on(Handle::current()));
+        let runtime_config = RuntimeConfig { lookups: lookups.clone(), ..RuntimeConfig::new(dir.join("cache")) };
+        let runtime = Runtime::new(runtime_config).context("preparing the Wasm runtime")?;
         let opa_config = eyot_opa::Config { data_dir: dir.join("opa"), node: config.node_name.clone() };
         let opa = Opa::new(opa_config, runtime.clone(), images.clone());
         let api = ApiServer::with_engines(store.clone(), server, policies::engines(&gatekeeper, &kyverno, &opa));
@@ -192,6 +195,7 @@ impl Island {
             pod_networks: vec![(config.cluster_cidr.base().into(), config.cluster_cidr.prefix())],
             loads: loads.clone(),
             meters: meters.clone(),
+            lookups,
             function_body_max: config.function_body_max,
             ..Default::default()
         };

@@ -4,6 +4,7 @@
 //! `gateway` looks it up there. In the other direction a guest's outgoing requests leave through [`Outbound`], which
 //! `gateway` implements, as it does [`Names`], which tells what the cluster calls things. [`Authorize`] decides whether a
 //! request is carried at all. [`Front`] answers beside functions on a listener of its own.
+//! Other names both have looked up by [`Lookups`], a few at a time for each pod.
 //! [`Loads`] counts what is asked of what scales, and [`Early`] answers for it while it is at zero.
 //!
 //! Invariant: this crate knows neither wasmtime nor Kubernetes.
@@ -14,6 +15,7 @@ mod early;
 mod endpoints;
 mod front;
 mod load;
+mod lookups;
 mod names;
 pub mod serving;
 
@@ -28,6 +30,7 @@ pub use early::Early;
 pub use endpoints::Endpoints;
 pub use front::{Front, Passing};
 pub use load::{Load, LoadReading, Loads, Using};
+pub use lookups::{Lookups, Turn};
 pub use names::{Announced, AnnouncedPort, Names, Transport};
 
 /// Answers HTTP requests in process.

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use eyot_dispatch::Loads;
+use eyot_dispatch::{Loads, Lookups};
 use eyot_meter::Meters;
 
 /// `spec.controllerName` of the GatewayClasses served here.
@@ -36,6 +36,8 @@ pub struct Config {
     pub loads: Arc<Loads>,
     /// Where requests to Services and routes are counted.
     pub meters: Arc<Meters>,
+    /// Who looks names outside up, for guests that ask there.
+    pub lookups: Arc<Lookups>,
     /// Connections that the listener holds at once, and as many that all ports of the node hold; further ones wait in the
     /// listen queue. Bounds memory: a connection costs about 20 KiB.
     pub connections_max: usize,
@@ -68,6 +70,7 @@ impl Default for Config {
             function_domain: "localhost".to_owned(),
             loads: Arc::default(),
             meters: Arc::default(),
+            lookups: Arc::default(),
             connections_max: 20_000,
             head_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),

@@ -12,7 +12,7 @@ use std::{
     vec,
 };
 
-use eyot_dispatch::{Body, CallError, Caller, ConnectWithin};
+use eyot_dispatch::{Body, CallError, Caller, ConnectWithin, Lookups};
 use eyot_route::egress;
 use http::{Request, Response, Uri, Version, uri::Scheme};
 use http_body_util::BodyExt;
@@ -29,7 +29,7 @@ use rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::{egress::Egress, gateway::PodNetworks, lookup::Lookups, resolve::may_dial, services::Protocol};
+use crate::{egress::Egress, gateway::PodNetworks, resolve::may_dial, services::Protocol};
 
 /// Longest time to open a connection. Pods are on this node or one hop away.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -319,15 +319,4 @@ impl Service<Name> for Guarded {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_name_of_the_host_alone_is_prohibited() {
-        let dialer = Dialer::new(PodNetworks::default(), Lookups::of_the_host());
-        let request = Request::get("http://localhost/").body(eyot_dispatch::empty()).unwrap();
-        let caller = Caller { namespace: "ns".into(), pod: "guest".into() };
-        let told = dialer.outside(request, &caller).await.map(|it| it.status());
-        assert!(matches!(&told, Err(CallError::Prohibited(why)) if why.starts_with("localhost has no")), "{told:?}");
-    }
-}
+mod tests;

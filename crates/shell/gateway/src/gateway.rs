@@ -17,7 +17,6 @@ use crate::{
     dial::Dialer,
     egress::Egress,
     limits::InFlight,
-    lookup::Lookups,
     mirror, server,
     services::{Pool, Services},
     stats::{Counters, Stats},
@@ -57,17 +56,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that reads routes through `client` and finds the handlers of this node's pods in `endpoints`. It looks names
-    /// up on threads of the runtime that this is called in.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
+    /// A gateway that reads routes through `client` and finds the handlers of this node's pods in `endpoints`.
     pub fn new(client: kube::Client, endpoints: Arc<Endpoints>, config: Config) -> Arc<Self> {
         let pod_networks: PodNetworks = Arc::new(ArcSwap::from_pointee(config.pod_networks.clone()));
         let connections_max = config.connections_max.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            dialer: Dialer::new(pod_networks.clone(), Lookups::of_the_host()),
+            dialer: Dialer::new(pod_networks.clone(), config.lookups.clone()),
             egress: Arc::default(),
             pod_networks,
             outbound: InFlight::new(config.outbound_per_pod_max),

@@ -34,7 +34,6 @@ mod headers;
 mod hold;
 mod kinds;
 mod limits;
-mod lookup;
 mod mirror;
 mod names;
 mod node_ports;

@@ -1,6 +1,8 @@
 //! What a runtime is built with.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
+
+use eyot_dispatch::Lookups;
 
 /// Settings of one [`crate::Runtime`]. Start from [`RuntimeConfig::new`].
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct RuntimeConfig {
     /// machine's address space or memory allows no more. Commands do not count. One program in one namespace has three quarters
     /// of them at most.
     pub instances_max: Option<u32>,
+    /// Who looks names up for guests' sockets.
+    pub lookups: Arc<Lookups>,
 }
 
 impl RuntimeConfig {
@@ -36,6 +40,7 @@ impl RuntimeConfig {
             improvements_max: 1,
             cache_bytes_max: 4 << 30,
             instances_max: None,
+            lookups: Arc::default(),
         }
     }
 }

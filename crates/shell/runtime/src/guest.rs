@@ -8,7 +8,7 @@ use wasmtime_wasi::sockets::WasiSocketsCtx;
 
 use crate::{
     GuestSpec, LogSink, LogStream, StartError, epoch::Ticker, files::Files, meter::Meter, net::Net, output::Output,
-    reuse::Keep,
+    reuse::Keep, runtime::Core,
 };
 
 /// A guest's arguments, files, limits and surroundings.
@@ -40,9 +40,9 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Opens the mounts of `spec` and checks what WASI can pass.
-    pub(crate) fn new(spec: GuestSpec, ticker: &Ticker) -> Result<Self, StartError> {
+    pub(crate) fn new(spec: GuestSpec, core: &Core) -> Result<Self, StartError> {
         check_strings(&spec)?;
-        let net = Net::new(spec.ip, spec.names, spec.caller.clone(), spec.allowed_hosts);
+        let net = Net::new(spec.ip, spec.names, spec.caller.clone(), spec.allowed_hosts, core.lookups.clone());
         Ok(Self {
             args: spec.args,
             env: spec.env.into(),
@@ -54,7 +54,7 @@ impl Guest {
             buckets: spec.buckets,
             log: spec.log,
             meter: Arc::new(Meter::new(spec.cpu_millis, spec.memory_bytes)),
-            ticker: ticker.clone(),
+            ticker: core.ticker.clone(),
             outgoing: Arc::default(),
             contents: Arc::default(),
             held: Arc::default(),

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use eyot_dispatch::{Caller, Transport};
+use eyot_dispatch::{Caller, Lookups, Transport};
 use http::{Uri, uri::Scheme};
 use parking_lot::Mutex;
 use wasmtime::{
@@ -28,7 +28,7 @@ use wasmtime_wasi::{
 
 use crate::{
     AllowedHosts, LogSink, LogStream, Names,
-    lookup::{self, Lookups, NotFound, Sought},
+    lookup::{self, NotFound, Sought},
     output::Output,
     state::State,
 };
@@ -46,7 +46,7 @@ pub(crate) struct Net {
     names: Option<Arc<dyn Names>>,
     caller: Caller,
     allowed: Option<Arc<Allowed>>,
-    lookups: Lookups,
+    lookups: Arc<Lookups>,
 }
 
 /// The hosts that a guest may connect to.
@@ -75,9 +75,10 @@ impl Net {
         names: Option<Arc<dyn Names>>,
         caller: Caller,
         hosts: Option<Arc<AllowedHosts>>,
+        lookups: Arc<Lookups>,
     ) -> Self {
         let allowed = hosts.map(|hosts| Arc::new(Allowed { hosts, looked_up: Mutex::default() }));
-        Self { ip, names, caller, allowed, lookups: Lookups::new() }
+        Self { ip, names, caller, allowed, lookups }
     }
 
     /// Whether its list lets a request to `uri` out.
@@ -103,7 +104,7 @@ impl Net {
                 if found.contains(&address.ip()) {
                     return true;
                 }
-            } else if let Ok(found) = self.lookups.ask(name).await
+            } else if let Ok(found) = self.ask(name).await
                 && found.contains(&address.ip().to_canonical())
             {
                 return true;
@@ -143,8 +144,15 @@ impl Net {
     pub(crate) async fn find(&self, sought: Sought) -> Result<Vec<IpAddr>, NotFound> {
         match sought {
             Sought::Known(found) => Ok(found),
-            Sought::Name(name) => self.lookups.ask(name).await,
+            Sought::Name(name) => self.ask(name).await,
         }
+    }
+
+    /// Asks the host's resolver for `name` when it is the pod's turn.
+    async fn ask(&self, name: String) -> Result<Vec<IpAddr>, NotFound> {
+        let turn = self.lookups.turn(&self.caller).await.map_err(|_| NotFound::Unknown)?;
+        let found = turn.look_up(name).await.map_err(|_| NotFound::Unknown)?;
+        Ok(found.into_iter().map(|it| it.ip().to_canonical()).collect())
     }
 
     /// Whether the operating system may be asked to use `address`.
@@ -273,7 +281,7 @@ mod tests {
 
     fn net(ip: &str) -> Net {
         let caller = Caller { namespace: "default".into(), pod: "p".into() };
-        Net::new(ip.parse().ok(), None, caller, None)
+        Net::new(ip.parse().ok(), None, caller, None, Arc::default())
     }
 
     #[track_caller]

@@ -183,7 +183,7 @@ impl Program {
         }
         let (deadline, requests_max) = (spec.request_deadline, spec.requests_max);
         let reuse = spec.reuse.filter(|_| !self.kind().is_command());
-        let mut guest = Guest::new(spec, &self.code.core.ticker)?;
+        let mut guest = Guest::new(spec, &self.code.core)?;
         guest.keep = reuse.map(|it| Keep::new(it, Arc::clone(&self.code.core)));
         Ok(Arc::new(HttpGuest::new(Arc::clone(&self.code), Arc::new(guest), deadline, requests_max, per_request)))
     }
@@ -199,7 +199,7 @@ impl Program {
             return Err(StartError::WrongKind { found: self.kind(), wanted: "spawned" });
         }
         let wants_stdin = spec.stdin;
-        let guest = Arc::new(Guest::new(spec, &self.code.core.ticker)?);
+        let guest = Arc::new(Guest::new(spec, &self.code.core)?);
         Ok(Process::start(Arc::clone(&self.code), guest, wants_stdin))
     }
 }

@@ -17,6 +17,7 @@ use std::{
     time::Instant,
 };
 
+use eyot_dispatch::Lookups;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -57,6 +58,8 @@ pub(crate) struct Core {
     /// Places for instances that answer requests, and who has them.
     pub(crate) rooms: Rooms,
     pub(crate) crowds: Crowds,
+    /// Who looks names up for guests' sockets.
+    pub(crate) lookups: Arc<Lookups>,
     /// Engines of threads that serve.
     pub(crate) lanes: Lanes,
     /// Commands that may have a thread of their own yet.
@@ -132,6 +135,7 @@ impl Runtime {
             rooms: Rooms::new(slots),
             crowds: Crowds::default(),
             failures: AtomicU64::new(0),
+            lookups: config.lookups,
             own_threads: Arc::new(Semaphore::new(machine.cores)),
             threads: Mutex::new(Some(threads)),
         });

@@ -89,7 +89,7 @@ impl Unshared {
             return Err(StartError::Invalid(format!("a share of {cpu_millis}m: a thread of its own has a whole core")));
         }
         let wants_stdin = spec.stdin;
-        let guest = Arc::new(Guest::new(spec, &self.code.core.ticker)?);
+        let guest = Arc::new(Guest::new(spec, &self.code.core)?);
         Process::start_alone(self, guest, wants_stdin)
     }
 }
