@@ -40,6 +40,7 @@ pub mod spec;
 pub mod suite;
 mod text;
 pub mod ttl;
+mod unreadable;
 mod validate;
 pub mod variables;
 mod version;

@@ -17,7 +17,7 @@ use crate::{
     matching::{self, Requester, Subject},
     mutate,
     spec::{Action, ActionOverride, Rule, Spec},
-    text, validate, variables,
+    text, unreadable, validate, variables,
 };
 
 /// A policy of either kind.
@@ -40,7 +40,7 @@ pub struct Policy {
     /// Whether some expression names the roles of who asks.
     pub(crate) names_roles: bool,
     /// Conditions on the request.
-    conditions: cel::Conditions,
+    pub(crate) conditions: cel::Conditions,
 }
 
 /// A rule and what was compiled of it.
@@ -54,6 +54,8 @@ pub struct Compiled {
     pub(crate) cel: Option<cel::Demands>,
     /// Whether its pattern has nothing to replace.
     pub(crate) has_constant_pattern: bool,
+    /// Why nobody knows what it does, where it could not be read.
+    pub(crate) unreadable: Option<Arc<str>>,
 }
 
 /// What a rule does.
@@ -292,11 +294,12 @@ impl Policy {
             let kind = if rule.validate.is_some() { RuleKind::Validation } else { RuleKind::ImageVerify };
             let result = self.run(compiled, kind, request, context, |context| {
                 let excused = exception::applying(exceptions, self, rule, request, context);
-                match &rule.validate {
-                    Some(_) => validate::rule(self, compiled, request, context, &excused),
-                    None => Some(match exception::skip(&excused, rule, kind) {
+                let beyond = compiled.unreadable.as_deref().or(rule.validate.is_none().then_some(NO_SIGNATURES));
+                match beyond {
+                    None => validate::rule(self, compiled, request, context, &excused),
+                    Some(why) => Some(match exception::skip(&excused, rule, kind) {
                         Some(skipped) => skipped,
-                        None => RuleResult::new(rule, kind, Status::Error, NO_SIGNATURES),
+                        None => RuleResult::new(rule, kind, Status::Error, why),
                     }),
                 }
             });
@@ -475,7 +478,8 @@ impl Compiled {
         let fits = |subject: &Subject<'_>| {
             self.rule.matches.applies(subject) && !self.rule.exclude.as_ref().is_some_and(|it| it.excludes(subject))
         };
-        fits(&request.as_subject(request.subject()))
+        let spared = self.unreadable.is_some() && unreadable::spares(&self.rule, request);
+        !spared && fits(&request.as_subject(request.subject()))
     }
 
     pub(crate) fn conditions_hold(
@@ -490,7 +494,7 @@ impl Compiled {
     }
 }
 
-fn compile_rule(rule: Value, path: &str, ignores_errors: bool) -> Result<Compiled, Flaw> {
+pub(crate) fn compile_rule(rule: Value, path: &str, ignores_errors: bool) -> Result<Compiled, Flaw> {
     let rule: Rule = crate::flaw::read(rule, path)?;
     let bodies =
         [rule.validate.is_some(), rule.mutate.is_some(), rule.generate.is_some(), !rule.verify_images.is_empty()];
@@ -515,5 +519,5 @@ fn compile_rule(rule: Value, path: &str, ignores_errors: bool) -> Result<Compile
     }
     let pattern = rule.validate.as_ref().and_then(|it| it.pattern.as_ref());
     let has_constant_pattern = pattern.is_some_and(variables::is_constant);
-    Ok(Compiled { rule, preconditions, cel, has_constant_pattern })
+    Ok(Compiled { rule, preconditions, cel, has_constant_pattern, unreadable: None })
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     Cleanup, Exception, Policy,
     celpolicy::{CelException, CelGenerator, CelPolicy, Role},
-    wildcard,
+    unreadable, wildcard,
 };
 
 type Key = (String, String);
@@ -64,13 +64,18 @@ impl Snapshot {
         self.policies.is_empty() && self.cel.is_empty()
     }
 
-    /// Puts an object in the place of the one before it. One that does not compile leaves that in force.
+    /// Puts an object in the place of the one before it. One that does not compile leaves that in force; a policy that was the
+    /// first of its name is an error then to whatever it is about.
     pub(crate) fn put(&mut self, object: &Value) {
         let (kind, namespace, name) = key(object);
         match kind.as_str() {
             "ClusterPolicy" | "Policy" => {
-                if let Ok(policy) = Policy::compile(object) {
-                    self.policies.insert((kind, namespace, name), Arc::new(policy));
+                let key = (kind, namespace, name);
+                match Policy::compile(object) {
+                    Ok(policy) => drop(self.policies.insert(key, Arc::new(policy))),
+                    Err(flaws) => {
+                        self.policies.entry(key).or_insert_with(|| Arc::new(unreadable::policy(object, &flaws)));
+                    }
                 }
             }
             "PolicyException" => {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use expect_test::{Expect, expect};
-use eyot_model::kinds;
+use eyot_model::kinds::{self, Kind};
 use eyot_policy::{Data, Engine, Objects, Operation, Options, Outcome, Review, Turns, User};
 use serde_json::{Value, json};
 
@@ -242,6 +242,114 @@ fn a_stored_policy_that_does_not_compile_any_more_is_not_ready() {
     assert_eq!((&status["ready"], &status["rulecount"]["validate"]), (&json!(false), &json!(1)));
     assert!(status["conditions"][0]["message"].as_str().unwrap().contains("later"), "{status}");
     assert_eq!(engine.doubted(&team("Enforce"), &causes), None, "one that compiles is in force");
+}
+
+/// A policy as it was stored by a version that knew more than this one.
+fn unreadable(part: &str, value: Value) -> Value {
+    let mut stored = team("Audit");
+    *stored.pointer_mut(part).unwrap() = value;
+    stored
+}
+
+/// What an engine that started with policies in store says.
+fn after_start(stored: &[Value], object: &Value) -> String {
+    let engine = engine(&[]);
+    stored.iter().for_each(|it| engine.put(it));
+    with_review(object, None, |review| match engine.wants(review) {
+        true => judged(&engine, object, &Objects::new([])),
+        false => "is not wanted".to_owned(),
+    })
+}
+
+#[test]
+fn what_a_stored_policy_is_about_that_cannot_be_read_follows_its_failure_policy() {
+    let later = || unreadable("/spec/rules/0/validate", json!({"later": {}}));
+    let object = pod(json!({"team": "a"}));
+    let refused = after_start(&[later()], &object);
+    assert!(refused.contains("resource Pod/n/p was blocked") && refused.contains("cannot be read"), "{refused}");
+    for (field, value) in [
+        ("failurePolicy", json!("Ignore")),
+        ("webhookConfiguration", json!({"failurePolicy": "Ignore"})),
+        ("webhookConfiguration", json!({"failurePolicy": "Ignore", "later": 1})),
+        ("admission", json!(false)),
+    ] {
+        let mut policy = later();
+        policy["spec"][field] = value;
+        assert_eq!(after_start(&[policy.clone()], &object), "", "{policy}");
+    }
+    // Where it cannot be read what fails, it fails.
+    for (field, value) in [("failurePolicy", json!({})), ("later", json!(1))] {
+        let mut policy = later();
+        policy["spec"][field] = value;
+        assert!(after_start(&[policy.clone()], &object).contains("blocked"), "{policy}");
+    }
+    let mut readable = later();
+    readable["spec"]["rules"][0]["validate"] = team("Audit")["spec"]["rules"][0]["validate"].clone();
+    let engine = engine(&[]);
+    engine.put(&later());
+    engine.put(&readable);
+    assert_eq!(judged(&engine, &object, &Objects::new([])), "", "it is repaired");
+    engine.put(&later());
+    assert_eq!(judged(&engine, &object, &Objects::new([])), "", "what was in force stays");
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_is_about_the_kinds_that_it_names_or_about_all() {
+    let matches = |it: Value| after_start(&[unreadable("/spec/rules/0/match", it)], &pod(json!({})));
+    let resources = |it: Value| json!({"any": [{"resources": it}]});
+    assert!(matches(resources(json!({"kinds": ["Pod"], "later": 1}))).contains("blocked"));
+    assert_eq!(matches(resources(json!({"kinds": ["Secret"], "later": 1}))), "is not wanted");
+    assert!(matches(resources(json!({"kinds": [7]}))).contains("blocked"));
+    assert!(matches(json!("later")).contains("blocked"));
+    // What can be read counts.
+    let mut policy = unreadable("/spec/rules/0/validate", json!({"later": {}}));
+    policy["spec"]["rules"][0]["exclude"] = json!({"any": [{"resources": {"namespaces": ["n"]}}]});
+    assert_eq!(after_start(&[policy.clone()], &pod(json!({}))), "");
+    policy["spec"]["rules"][0]["exclude"]["later"] = json!(1);
+    assert!(after_start(&[policy], &pod(json!({}))).contains("blocked"));
+    let mut elsewhere = unreadable("/spec/rules/0/validate", json!({"later": {}}));
+    elsewhere["kind"] = "Policy".into();
+    elsewhere["metadata"]["namespace"] = "m".into();
+    assert_eq!(after_start(&[elsewhere], &pod(json!({}))), "");
+}
+
+#[test]
+fn what_a_rule_that_cannot_be_read_does_behind_requests_refuses_none_and_neither_is_repairing_refused() {
+    for rule in [json!({"generate": {"later": 1}}), json!({"mutate": {"targets": [{"kind": "Pod"}], "later": 1}})] {
+        assert_eq!(
+            after_start(&[policy("behind", "Enforce", rule.clone())], &pod(json!({}))),
+            "is not wanted",
+            "{rule}"
+        );
+    }
+    let change = policy("before", "Enforce", json!({"mutate": {"later": 1}}));
+    assert!(after_start(&[change], &pod(json!({}))).contains("blocked"));
+
+    let mut all = unreadable("/spec/rules/0/validate", json!({"later": {}}));
+    all["spec"]["rules"][0]["match"] = json!({"any": [{"resources": {"kinds": ["*"]}}]});
+    let pods = kinds::builtin().by_plural("", "v1", "pods").unwrap();
+    let own = Kind { group: "kyverno.io".to_owned(), kind: "ClusterPolicy".to_owned(), ..(**pods).clone() };
+    let denied = |policy: &Value, operation: Operation, resource: &Kind| {
+        let engine = engine(&[]);
+        engine.put(policy);
+        let object = pod(json!({}));
+        with_review(&object, None, |review| {
+            let review = Review { operation, resource, ..*review };
+            engine.validate(&review, &Objects::new([])).denials.len()
+        })
+    };
+    assert_eq!(denied(&all, Operation::Create, pods), 1);
+    assert_eq!(denied(&all, Operation::Create, &own), 0);
+    assert_eq!(denied(&all, Operation::Delete, pods), 0);
+    all["spec"]["rules"][0]["match"]["any"][0]["resources"]["operations"] = json!(["DELETE"]);
+    assert_eq!(denied(&all, Operation::Delete, pods), 1);
+    assert_eq!(denied(&all, Operation::Create, pods), 0);
+}
+
+#[test]
+fn an_exception_excuses_from_a_policy_that_cannot_be_read() {
+    let policy = unreadable("/spec/rules/0/validate", json!({"later": {}}));
+    assert_eq!(after_start(&[policy, exception()], &pod(json!({}))), "");
 }
 
 fn exception() -> Value {
