@@ -285,6 +285,7 @@ impl Context {
         for pod in change.old.iter().filter(|_| !stays).chain(&change.new) {
             self.wake_controller(pod);
         }
+        self.wake_adopters(change);
         self.selected.pod_changed(change);
         self.wake_services(change);
         self.wake_budgets(change);
@@ -297,10 +298,8 @@ impl Context {
         let Some(pod) = change.latest().filter(|_| change.new.as_ref().is_none_or(|it| !it.unfinished())) else {
             return;
         };
-        for claim in self.stores.claims.in_namespace(&pod.meta.namespace) {
-            if claim.meta.deleting() {
-                self.queues.claims.add(claim.meta.key());
-            }
+        for claim in self.stores.claims.going_in(&pod.meta.namespace) {
+            self.queues.claims.add(claim.meta.key());
         }
     }
 
@@ -339,39 +338,41 @@ impl Context {
     }
 
     fn wake_controller(&self, pod: &PodView) {
-        let namespace = &pod.meta.namespace;
-        match pod.meta.controller() {
-            Some(owner) => match &*owner.kind {
-                "ReplicaSet" => self.queues.replica_sets.add(Key::new(namespace, &owner.name)),
-                "StatefulSet" => self.queues.stateful_sets.add(Key::new(namespace, &owner.name)),
-                "DaemonSet" => self.queues.daemon_sets.add(Key::new(namespace, &owner.name)),
-                "ReplicationController" => {
-                    self.queues.replication_controllers.add(Key::new(namespace, &owner.name));
+        let Some(owner) = pod.meta.controller() else { return };
+        let key = Key::new(&pod.meta.namespace, &owner.name);
+        match &*owner.kind {
+            "ReplicaSet" => self.queues.replica_sets.add(key),
+            "StatefulSet" => self.queues.stateful_sets.add(key),
+            "DaemonSet" => self.queues.daemon_sets.add(key),
+            "ReplicationController" => self.queues.replication_controllers.add(key),
+            "Job" => {
+                if self.stores.jobs.get(&key).is_none_or(|it| it.meta.uid != owner.uid) {
+                    self.queues.job_orphans.add_after(pod.meta.key(), Duration::from_millis(100));
                 }
-                "Job" => {
-                    let key = Key::new(namespace, &owner.name);
-                    if self.stores.jobs.get(&key).is_none_or(|it| it.meta.uid != owner.uid) {
-                        self.queues.job_orphans.add_after(pod.meta.key(), Duration::from_millis(100));
-                    }
-                    self.queues.jobs.add(key);
-                }
-                _ => {}
-            },
-            // A pod without controller may belong to whatever selects it.
-            None if !pod.meta.deleting() => {
-                let (stores, queues) = (&self.stores, &self.queues);
-                wake(&stores.replica_sets, &queues.replica_sets, &pod.meta, |it| &it.spec.selector);
-                wake(&stores.stateful_sets, &queues.stateful_sets, &pod.meta, |it| &it.spec.selector);
-                wake(&stores.daemon_sets, &queues.daemon_sets, &pod.meta, |it| &it.spec.selector);
-                wake(&stores.jobs, &queues.jobs, &pod.meta, |it| &it.spec.selector);
-                if pod.meta.finalizers.iter().any(|it| **it == *crate::job::TRACKING) {
-                    queues.job_orphans.add(pod.meta.key());
-                }
-                let controllers = &stores.replication_controllers;
-                wake(controllers, &queues.replication_controllers, &pod.meta, |it| &it.0.spec.selector);
+                self.queues.jobs.add(key);
             }
-            None => {}
+            _ => {}
         }
+    }
+
+    /// A pod without controller may belong to whatever selects it. That is looked for when it comes, is let go or has other labels,
+    /// and not whenever it gets on.
+    fn wake_adopters(&self, change: &Change<PodView>) {
+        let is_free = |it: &&Arc<PodView>| it.meta.controller().is_none() && !it.meta.deleting();
+        let Some(pod) = change.new.as_ref().filter(is_free) else { return };
+        let (stores, queues) = (&self.stores, &self.queues);
+        if pod.meta.finalizers.iter().any(|it| **it == *crate::job::TRACKING) {
+            queues.job_orphans.add(pod.meta.key());
+        }
+        let seen = change.old.as_ref().filter(is_free);
+        if seen.is_some_and(|it| it.meta.uid == pod.meta.uid && it.meta.labels == pod.meta.labels) {
+            return;
+        }
+        wake(&stores.replica_sets, &queues.replica_sets, &pod.meta, |it| &it.spec.selector);
+        wake(&stores.stateful_sets, &queues.stateful_sets, &pod.meta, |it| &it.spec.selector);
+        wake(&stores.daemon_sets, &queues.daemon_sets, &pod.meta, |it| &it.spec.selector);
+        wake(&stores.jobs, &queues.jobs, &pod.meta, |it| &it.spec.selector);
+        wake(&stores.replication_controllers, &queues.replication_controllers, &pod.meta, |it| &it.0.spec.selector);
     }
 
     fn wake_services(&self, change: &Change<PodView>) {

@@ -69,6 +69,8 @@ struct Members {
     all: HashSet<Key>,
     /// Those without controller.
     free: HashSet<Key>,
+    /// Those that are to go.
+    going: HashSet<Key>,
 }
 
 impl<T: View> Store<T> {
@@ -119,6 +121,12 @@ impl<T: View> Store<T> {
     pub(crate) fn free_in(&self, namespace: &str) -> Vec<Arc<T>> {
         let inner = self.inner.read();
         inner.collect(inner.by_namespace.get(namespace).map(|it| &it.free))
+    }
+
+    /// Objects of the namespace that are to go.
+    pub(crate) fn going_in(&self, namespace: &str) -> Vec<Arc<T>> {
+        let inner = self.inner.read();
+        inner.collect(inner.by_namespace.get(namespace).map(|it| &it.going))
     }
 
     pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
@@ -235,6 +243,7 @@ impl<T: View> Inner<T> {
         // What most changes are: nothing moves from one index to another.
         if let Some(present) = self.objects.get_mut(&key)
             && owner(present) == owner(&object)
+            && present.meta().deleting() == object.meta().deleting()
         {
             if let Some(owner) = owner(&object)
                 && let Some(tally) = self.by_controller.get_mut(owner).and_then(|it| it.tally.as_mut())
@@ -247,6 +256,9 @@ impl<T: View> Inner<T> {
         let old = self.remove(&key);
         let members = self.by_namespace.entry(key.namespace.clone()).or_default();
         members.all.insert(key.clone());
+        if object.meta().deleting() {
+            members.going.insert(key.clone());
+        }
         match object.meta().controller() {
             Some(owner) => {
                 let group = self.by_controller.entry(owner.uid.clone()).or_default();
@@ -279,6 +291,7 @@ impl<T: View> Inner<T> {
         if let Some(members) = self.by_namespace.get_mut(&key.namespace) {
             members.all.remove(key);
             members.free.remove(key);
+            members.going.remove(key);
             if members.all.is_empty() {
                 self.by_namespace.remove(&key.namespace);
             }
@@ -311,7 +324,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{dice::Dice, view::cluster::MetaView};
+    use crate::{
+        dice::Dice,
+        view::{Time, cluster::MetaView},
+    };
 
     fn object(name: &str, uid: &str, version: u64, controller: &str) -> MetaView {
         let owners = if controller.is_empty() { json!([]) } else { json!([{"uid": controller, "controller": true}]) };
@@ -331,7 +347,13 @@ mod tests {
         store.replace(vec![object("b", "2", 3, "owner")]);
         assert_eq!((store.controlled_by("owner").len(), store.in_namespace("ns").len()), (1, 1));
         assert_eq!(store.get(&Key::new("ns", "b")).unwrap().meta.version(), Some(3));
-        store.remove(object("b", "2", 4, "owner"));
+        let mut going = object("b", "2", 4, "owner");
+        going.meta.deletion_timestamp = Some(Time(7));
+        store.apply(going);
+        assert_eq!((store.going_in("ns").len(), store.controlled_by("owner").len()), (1, 1));
+        store.apply(object("b", "3", 5, ""));
+        assert_eq!((store.going_in("ns").len(), store.free_in("ns").len()), (0, 1), "another one of that name");
+        store.remove(object("b", "3", 6, ""));
         assert!(store.inner.read().by_controller.is_empty() && store.inner.read().by_namespace.is_empty());
     }
 
