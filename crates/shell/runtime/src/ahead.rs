@@ -20,7 +20,9 @@ use crate::{
     LoadError, ProgramKind, RuntimeConfig, Target,
     cache::{Cache, CacheError, Facts},
     compiler::Effort,
-    debuginfo, describe, engine, load, native,
+    debuginfo, describe, engine,
+    inspect::inspect,
+    load, native,
 };
 
 /// What was compiled for other machines.
@@ -79,8 +81,8 @@ pub async fn compile_ahead(target: &Target, wasm: &Path, digest: &str, cache_dir
 fn compile(target: &Target, wasm: &Path, digest: &str, dir: &Path) -> Result<Ahead, AheadError> {
     let started = Instant::now();
     let wasm = load::read(wasm, RuntimeConfig::new(dir).wasm_bytes_max)?;
-    let described = describe(&wasm)?;
-    let facts = Facts { kind: described.kind?, memory_initial_bytes: described.memory_initial_bytes };
+    describe(&wasm)?.kind?;
+    let facts = inspect(&wasm)?.facts();
     let wasm = debuginfo::bounded(&wasm, facts.kind);
     let layouts = engine::layouts(facts.kind, target.address_bits());
     let mut bytes = 0;

@@ -25,7 +25,7 @@ use wasmtime::Engine;
 
 use crate::{ProgramKind, checksum::Checksum};
 
-const MAGIC: [u8; 8] = *b"EYOTCODE";
+const MAGIC: [u8; 8] = *b"EYOTCOD2";
 const TRAILER_BYTES: usize = 56;
 
 /// Kinds of programs by the number that a trailer has for them.
@@ -69,6 +69,8 @@ impl Stamp {
 pub(crate) struct Facts {
     pub(crate) kind: ProgramKind,
     pub(crate) memory_initial_bytes: u64,
+    /// Most native stacks that an instance may hold.
+    pub(crate) stacks: u32,
 }
 
 /// Why a cached file is not used.
@@ -237,18 +239,20 @@ fn read_facts(file: &mut File) -> io::Result<Result<Facts, &'static str>> {
     }
     let Some(kind) = KINDS.get(usize::from(found[8])).copied() else { return Ok(Err("its kind is unknown")) };
     let memory_initial_bytes = u64::from_le_bytes(found[16..24].try_into().expect("eight bytes"));
-    let facts = Facts { kind, memory_initial_bytes };
+    let stacks = u32::from_le_bytes(found[12..16].try_into().expect("four bytes"));
+    let facts = Facts { kind, memory_initial_bytes, stacks };
     if found != trailer(checksum, code_bytes, facts) {
         return Ok(Err("its checksum does not match"));
     }
     Ok(Ok(facts))
 }
 
-/// Magic, kind, padding, initial memory, checksum over the code and all of these.
+/// Magic, kind, padding, stacks, initial memory, checksum over the code and all of these.
 fn trailer(mut checksum: Checksum, code_bytes: u64, facts: Facts) -> [u8; TRAILER_BYTES] {
     let mut trailer = [0; TRAILER_BYTES];
     trailer[..8].copy_from_slice(&MAGIC);
     trailer[8] = KINDS.iter().position(|it| *it == facts.kind).and_then(|it| it.try_into().ok()).unwrap_or(u8::MAX);
+    trailer[12..16].copy_from_slice(&facts.stacks.to_le_bytes());
     trailer[16..24].copy_from_slice(&facts.memory_initial_bytes.to_le_bytes());
     checksum.update(&trailer[..24]);
     checksum.update(&code_bytes.to_le_bytes());
@@ -262,7 +266,7 @@ mod tests {
 
     use super::*;
 
-    const FACTS: Facts = Facts { kind: ProgramKind::CommandModule, memory_initial_bytes: 65_536 };
+    const FACTS: Facts = Facts { kind: ProgramKind::CommandModule, memory_initial_bytes: 65_536, stacks: 7 };
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let dir = tempfile::tempdir().unwrap();

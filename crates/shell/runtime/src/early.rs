@@ -13,9 +13,7 @@ use wasmtime::{Engine, component::Component};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::{
-    LoadError, blobstore,
-    cache::Facts,
-    compiler, debuginfo,
+    LoadError, blobstore, compiler, debuginfo,
     inspect::inspect,
     keyvalue, link,
     load::Loader,
@@ -47,8 +45,7 @@ impl Loader {
         let component = baseline(engine, &debuginfo::bounded(wasm, inspection.kind), digest)?;
         let pre = linker.instantiate_pre(&component).and_then(ProxyPre::new).ok()?;
         let keeps_values = keyvalue::is_imported(&component) || blobstore::is_imported(&component);
-        let facts = Facts { kind: inspection.kind, memory_initial_bytes: inspection.memory_initial_bytes };
-        let code = self.code(Linked::Http(Tiers::early(pre)), facts, keeps_values, digest);
+        let code = self.code(Linked::Http(Tiers::early(pre)), inspection.facts(), keeps_values, digest);
         self.core.rooms.of(Source::EarlyPool).fits(code.places).then_some(code)
     }
 

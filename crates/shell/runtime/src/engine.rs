@@ -20,7 +20,8 @@ use crate::{
     ProgramKind,
     linear::Memories,
     machine::Machine,
-    share::{EARLY_PLACES_MAX, PLACE_TABLES},
+    reuse,
+    share::{EARLY_PLACES_MAX, PLACE_STACKS, PLACE_TABLES},
     state::CORE_INSTANCES_MAX,
 };
 
@@ -73,15 +74,27 @@ pub(crate) struct Pool {
     pub(crate) memory_bytes: u64,
     /// Unmapped bytes after each memory; with 4 GiB memories they stand in for bounds checks.
     pub(crate) guard_bytes: u64,
-    /// Bytes of native stack of one instance.
+    /// Most native stacks of all of them.
+    pub(crate) stacks: u32,
+    /// Bytes of each.
     pub(crate) stack_bytes: u64,
+}
+
+impl Pool {
+    /// With as many stacks as instances of WASI 0.3 may hold: those that run as many as their places have, and those that are kept
+    /// for reuse, which have no places, no more.
+    fn of_concurrent(self) -> Pool {
+        let kept = u32::try_from(reuse::kept_max(self.instances as usize)).unwrap_or(u32::MAX);
+        let stacks = self.instances.saturating_add(kept).saturating_mul(PLACE_STACKS);
+        Pool { stacks, ..self }
+    }
 }
 
 impl Engines {
     /// Reserves the largest pool that this machine grants.
     pub(crate) fn new(machine: Machine, instances_max: Option<u32>) -> wasmtime::Result<Self> {
         let command = Engine::new(&command_config(machine))?;
-        let (http, pool) = pooled(machine, instances_max, |config| config)?;
+        let (http, pool) = pooled(machine, instances_max, |pool| pool, |config| config)?;
         Ok(Self { http, command, pool, machine, instances_max, early: OnceLock::new() })
     }
 
@@ -119,7 +132,7 @@ impl Engines {
     /// Makes the engines of WASI 0.3; with a pool, which takes milliseconds.
     pub(crate) fn concurrent(&self) -> wasmtime::Result<Concurrent> {
         let command = Engine::new(&concurrent(command_config(self.machine)))?;
-        let (http, pool) = pooled(self.machine, self.instances_max, concurrent)?;
+        let (http, pool) = pooled(self.machine, self.instances_max, Pool::of_concurrent, concurrent)?;
         Ok(Concurrent { http, pool, command })
     }
 
@@ -139,9 +152,10 @@ impl Engines {
 fn pooled(
     machine: Machine,
     instances_max: Option<u32>,
+    resize: fn(Pool) -> Pool,
     change: fn(Config) -> Config,
 ) -> wasmtime::Result<(Engine, Option<Pool>)> {
-    for pool in pools(machine, instances_max) {
+    for pool in pools(machine, instances_max).into_iter().map(resize) {
         match Engine::new(&change(http_config(Some(pool)))) {
             Ok(http) => return Ok((http, Some(pool))),
             Err(error) => tracing::debug!(?pool, %error, "reserving an instance pool failed, trying a smaller one"),
@@ -153,10 +167,12 @@ fn pooled(
     Ok((Engine::new(&on_demand)?, None))
 }
 
-/// Several calls at once in one instance, and what the component model has for them.
+/// Several calls at once in one instance, and what the component model has for them. But neither of what would let one component
+/// have several calls that wait on stacks of their own, on which [`crate::stacks`] relies.
 fn concurrent(mut config: Config) -> Config {
     config.concurrency_support(true);
     config.wasm_component_model_async(true);
+    config.wasm_component_model_async_stackful(false).wasm_component_model_threading(false);
     config
 }
 
@@ -179,7 +195,8 @@ fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
             let instances = u32::try_from(fit.min(wanted)).ok()?;
             let each = if fit / 4 >= wanted { 2 } else { 1 };
             let memories = instances.saturating_mul(each);
-            enough.then_some(Pool { instances, memories, memory_bytes, guard_bytes, stack_bytes })
+            // Without concurrent calls a store has one stack: that of the call into it, or kept from the last one.
+            enough.then_some(Pool { instances, memories, memory_bytes, guard_bytes, stacks: instances, stack_bytes })
         })
         .collect()
 }
@@ -187,7 +204,7 @@ fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
 /// How many pools like this one a quarter of the address space holds; one for each core at most.
 fn lanes(machine: Machine, pool: Pool) -> usize {
     let memories = u64::from(pool.memories).saturating_mul(pool.memory_bytes + pool.guard_bytes);
-    let bytes = memories.saturating_add(u64::from(pool.instances) * pool.stack_bytes).max(1);
+    let bytes = memories.saturating_add(u64::from(pool.stacks) * pool.stack_bytes).max(1);
     usize::try_from(machine.space_bytes / 4 / bytes).unwrap_or(usize::MAX).clamp(1, machine.cores.max(1))
 }
 
@@ -240,7 +257,9 @@ fn base_config() -> Config {
 
 fn http_config(pool: Option<Pool>) -> Config {
     let mut config = base_config();
-    let Some(Pool { instances, memories, memory_bytes, guard_bytes, stack_bytes }) = pool else { return config };
+    let Some(Pool { instances, memories, memory_bytes, guard_bytes, stacks, stack_bytes }) = pool else {
+        return config;
+    };
     // A Rust guest is four core instances (itself, adapter, shims) with up to three tables. What has more memories or tables
     // takes more than one place. Core instances are only counted: as many as all may have, so that nobody takes another's.
     let (cores, tables) = (instances.saturating_mul(CORE_INSTANCES_MAX), instances.saturating_mul(PLACE_TABLES));
@@ -250,7 +269,7 @@ fn http_config(pool: Option<Pool>) -> Config {
         .total_core_instances(cores)
         .total_memories(memories)
         .total_tables(tables)
-        .total_stacks(instances)
+        .total_stacks(stacks)
         // Counted too; each takes a memory beside the instance's own.
         .total_gc_heaps(instances)
         .max_component_instance_size(4 << 20)
@@ -276,7 +295,7 @@ fn http_config(pool: Option<Pool>) -> Config {
 fn early_config(pool: Option<Pool>) -> Config {
     let of_few = |it: Pool| {
         let instances = it.instances.min(EARLY_PLACES_MAX);
-        Pool { instances, memories: instances * (it.memories / it.instances), ..it }
+        Pool { instances, memories: instances * (it.memories / it.instances), stacks: instances, ..it }
     };
     let pool = pool.map(of_few);
     let mut config = http_config(pool);

@@ -5,7 +5,7 @@
 
 use wasmparser::{Encoding, KnownCustom, Parser, Payload, ProducersSectionReader, TypeRef};
 
-use crate::{LoadError, ProgramKind, p3};
+use crate::{LoadError, ProgramKind, cache::Facts, p3, stacks::Stacks};
 
 /// Most tools that a file is listened to about.
 const PRODUCERS_MAX: usize = 32;
@@ -23,14 +23,25 @@ pub(crate) struct Inspection {
     pub(crate) memory_initial_bytes: u64,
     /// Bytes of functions, those of nested modules included: what there is to compile.
     pub(crate) code_bytes: u64,
+    /// Most native stacks that an instance may hold.
+    stacks: u32,
+}
+
+impl Inspection {
+    /// What is kept beside its code.
+    pub(crate) fn facts(&self) -> Facts {
+        let Inspection { kind, memory_initial_bytes, stacks, .. } = *self;
+        Facts { kind, memory_initial_bytes, stacks: if kind.is_concurrent() { stacks } else { 1 } }
+    }
 }
 
 /// Reads the structure of `wasm`.
 pub(crate) fn inspect(wasm: &[u8]) -> Result<Inspection, LoadError> {
     let seen = Seen::read(wasm)?;
     let kind = seen.kind()?;
-    let Seen { module_imports, component_imports, memory_initial_bytes, code_bytes, .. } = seen;
-    Ok(Inspection { kind, module_imports, component_imports, memory_initial_bytes, code_bytes })
+    let Seen { module_imports, component_imports, memory_initial_bytes, code_bytes, stacks, .. } = seen;
+    let stacks = stacks.most();
+    Ok(Inspection { kind, module_imports, component_imports, memory_initial_bytes, code_bytes, stacks })
 }
 
 fn check_magic(wasm: &[u8]) -> Result<(), LoadError> {
@@ -67,6 +78,7 @@ pub(crate) struct Seen {
     /// What it says it was built with, each once.
     pub(crate) built_with: Vec<String>,
     shared_memory: bool,
+    stacks: Stacks,
 }
 
 impl Seen {
@@ -86,6 +98,7 @@ impl Seen {
     }
 
     fn payload(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        self.stacks.payload(&payload)?;
         match payload {
             Payload::Version { encoding, .. } => {
                 self.encoding.get_or_insert(encoding);

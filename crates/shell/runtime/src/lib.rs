@@ -59,6 +59,7 @@ mod settings;
 mod share;
 mod slot;
 mod spec;
+mod stacks;
 mod state;
 mod target;
 mod tier;

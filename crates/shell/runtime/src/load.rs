@@ -243,8 +243,7 @@ impl Loader {
     pub(crate) fn compile(&self, wasm: &[u8], digest: &Arc<str>) -> Result<(Arc<Code>, LoadedFrom), LoadError> {
         let inspection = inspect(wasm)?;
         self.check_imports(&inspection)?;
-        let Inspection { kind, memory_initial_bytes, .. } = inspection;
-        let facts = Facts { kind, memory_initial_bytes };
+        let (kind, facts) = (inspection.kind, inspection.facts());
         let side = self.side(kind)?;
         let known = || self.cached_in(&side.cache, digest).or_else(|| self.prepared(side, digest));
         if kind.is_concurrent()
@@ -263,11 +262,12 @@ impl Loader {
         let (linked, keeps_values) = link_with(components, &self.modules, loaded, facts.kind)?;
         let source = match linked {
             Linked::Service(_) => Source::ConcurrentPool,
-            _ => Source::Pool,
+            Linked::Http(_) => Source::Pool,
+            Linked::Command(_) | Linked::Module(_) | Linked::ConcurrentCommand(_) => Source::Memory,
         };
         let code = self.code(linked, facts, keeps_values, digest);
         if !self.core.rooms.of(source).fits(code.places) {
-            let needed = format!("an instance takes {} places of the pool, which has too few", code.places);
+            let needed = format!("an instance takes {} places, of which there are too few", code.places);
             return Err(LoadError::TooManyResources(needed));
         }
         Ok(code)
@@ -276,7 +276,7 @@ impl Loader {
     /// Linked code with what is known about it.
     pub(crate) fn code(&self, linked: Linked, facts: Facts, keeps_values: bool, digest: &Arc<str>) -> Arc<Code> {
         let (core, digest) = (Arc::clone(&self.core), Arc::clone(digest));
-        let (memory_initial_bytes, places) = (facts.memory_initial_bytes, linked.places());
+        let (memory_initial_bytes, places) = (facts.memory_initial_bytes, linked.places(facts.stacks));
         let copies = Copies::new(&core.lanes);
         Arc::new(Code { core, digest, memory_initial_bytes, keeps_values, places, linked, copies })
     }

@@ -91,7 +91,7 @@ pub(crate) struct Code {
     pub(crate) digest: Arc<str>,
     pub(crate) memory_initial_bytes: u64,
     pub(crate) keeps_values: bool,
-    /// Places of its pool that an instance takes.
+    /// Places that an instance takes, of its pool or of those of commands.
     pub(crate) places: usize,
     pub(crate) linked: Linked,
     /// The same once more for threads that serve.
@@ -108,14 +108,15 @@ pub(crate) enum Linked {
 }
 
 impl Linked {
-    /// Places of its pool that an instance takes: one where it comes from none.
-    pub(crate) fn places(&self) -> usize {
+    /// Places that an instance takes which may hold so many stacks.
+    pub(crate) fn places(&self, stacks: u32) -> usize {
         let needed = match self {
             Linked::Http(tiers) => tiers.best().instance_pre().component().resources_required(),
             Linked::Service(pre) => pre.component().resources_required(),
             Linked::Command(_) | Linked::Module(_) | Linked::ConcurrentCommand(_) => None,
         };
-        needed.map_or(1, |it| places_of(it.num_memories, it.num_tables))
+        let (memories, tables) = needed.map_or((1, 1), |it| (it.num_memories, it.num_tables));
+        places_of(memories, tables, stacks)
     }
 }
 
@@ -184,7 +185,7 @@ impl Program {
         let (deadline, requests_max) = (spec.request_deadline, spec.requests_max);
         let reuse = spec.reuse.filter(|_| !self.kind().is_command());
         let mut guest = Guest::new(spec, &self.code.core)?;
-        guest.keep = reuse.map(|it| Keep::new(it, Arc::clone(&self.code.core)));
+        guest.keep = reuse.map(|it| Keep::new(it, self.code.places, Arc::clone(&self.code.core)));
         Ok(Arc::new(HttpGuest::new(Arc::clone(&self.code), Arc::new(guest), deadline, requests_max, per_request)))
     }
 

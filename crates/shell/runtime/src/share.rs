@@ -37,9 +37,13 @@ pub(crate) const PLACES: usize = 1024;
 /// Tables in a pool for each of its places, which have a memory each.
 pub(crate) const PLACE_TABLES: u32 = 3;
 
-/// How many places of a pool an instance takes that has so many memories and tables: it must not take those of others.
-pub(crate) fn places_of(memories: u32, tables: u32) -> usize {
-    memories.max(tables.div_ceil(PLACE_TABLES)).max(1) as usize
+/// Stacks in the pool of WASI 0.3 for each of its places: of a call that waits, and of what runs meanwhile.
+pub(crate) const PLACE_STACKS: u32 = 2;
+
+/// How many places of a pool an instance takes that has so many memories and tables, and may have so many stacks: it must not take
+/// those of others.
+pub(crate) fn places_of(memories: u32, tables: u32, stacks: u32) -> usize {
+    memories.max(tables.div_ceil(PLACE_TABLES)).max(stacks.div_ceil(PLACE_STACKS)).max(1) as usize
 }
 
 /// Most places of the pool of early code.
@@ -218,10 +222,11 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_takes_as_many_places_as_it_has_memories_and_its_tables_need() {
+    fn an_instance_takes_as_many_places_as_it_has_memories_and_its_tables_and_stacks_need() {
         assert_eq!(
-            [(0, 0), (1, 3), (1, 4), (5, 3), (2, 30)].map(|(memories, tables)| places_of(memories, tables)),
-            [1, 1, 2, 5, 10]
+            [(0, 0, 1), (1, 3, 2), (1, 4, 1), (5, 3, 1), (2, 30, 1), (1, 3, 3), (1, 1, u32::MAX)]
+                .map(|(memories, tables, stacks)| places_of(memories, tables, stacks)),
+            [1, 1, 2, 5, 10, 2, 1 << 31]
         );
         let (room, crowd) = (Room::new(64), Crowd::default());
         let entered = (0..64).take_while(|_| room.enter(&crowd, 8).is_ok()).count();

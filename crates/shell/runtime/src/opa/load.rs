@@ -35,7 +35,7 @@ impl Runtime {
         }
         let code = engine.precompile_module(wasm).map_err(|error| bad(format!("{error:#}")))?;
         // Policies are told from programs by their names; the facts are those of a plain module.
-        let facts = Facts { kind: ProgramKind::CommandModule, memory_initial_bytes: 0 };
+        let facts = Facts { kind: ProgramKind::CommandModule, memory_initial_bytes: 0, stacks: 1 };
         let module = match cache.write(&digest, &code, facts) {
             Ok(path) => native::module(engine, &path),
             Err(error) => {

@@ -63,7 +63,7 @@ impl Loader {
         let inspection = inspect(wasm).ok().filter(|it| is_fit(it.kind))?;
         self.check_imports(&inspection).ok()?;
         let unchecked = self.unchecked()?;
-        let facts = Facts { kind: inspection.kind, memory_initial_bytes: inspection.memory_initial_bytes };
+        let facts = inspection.facts();
         let wasm = debuginfo::bounded_to(wasm, debuginfo::ALONE_BYTES_MAX);
         let built = unchecked.side.build(&wasm, digest, facts);
         let linked = built.and_then(|it| self.link_unchecked(unchecked, it, facts, digest));

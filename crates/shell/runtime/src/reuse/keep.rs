@@ -12,8 +12,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::{Instance, Reuse, shelf::Place};
-use crate::{guest::Guest, runtime::Core};
+use super::{Instance, Reuse};
+use crate::{guest::Guest, runtime::Core, slot::Slot};
 
 /// Most instances that one guest keeps. Those that wait for nobody are taken and put back within microseconds, so that as many as
 /// there are cores carry any load; the rest is for those that wait for others.
@@ -22,6 +22,8 @@ const KEPT_MAX: usize = 16;
 /// The idle instances of one guest. Each holds the guest, so whoever ends the guest must [`Keep::close`] this.
 pub(crate) struct Keep {
     pub(super) terms: Reuse,
+    /// Places that each of them takes.
+    places: usize,
     core: Arc<Core>,
     idle: Mutex<Idle>,
     /// Whether the guest's log says why its instances are not reused.
@@ -40,12 +42,12 @@ struct Idle {
 struct Kept {
     since: Instant,
     instance: Instance,
-    _place: Place,
+    _room: Slot,
 }
 
 impl Keep {
-    pub(crate) fn new(terms: Reuse, core: Arc<Core>) -> Arc<Keep> {
-        Arc::new(Keep { terms, core, idle: Mutex::default(), told: AtomicBool::new(false) })
+    pub(crate) fn new(terms: Reuse, places: usize, core: Arc<Core>) -> Arc<Keep> {
+        Arc::new(Keep { terms, places, core, idle: Mutex::default(), told: AtomicBool::new(false) })
     }
 
     /// An idle instance, which is the caller's from now on.
@@ -55,8 +57,8 @@ impl Keep {
 
     /// Keeps `instance`, if there is room and the guest has not ended.
     pub(super) fn put(self: &Arc<Self>, instance: Instance) {
-        let Some(place) = self.core.shelf.place() else { return };
-        let kept = Kept { since: Instant::now(), instance, _place: place };
+        let Some(room) = self.core.shelf.room(self.places) else { return };
+        let kept = Kept { since: Instant::now(), instance, _room: room };
         let mut idle = self.idle.lock();
         if idle.closed || idle.instances.len() >= KEPT_MAX {
             // What goes takes longer than anyone should wait for the lock.

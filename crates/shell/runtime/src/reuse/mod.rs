@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub(crate) use instance::{Export, Instance};
 pub(crate) use keep::Keep;
-pub(crate) use shelf::Shelf;
+pub(crate) use shelf::{Shelf, kept_max};
 
 /// How far instances of a guest are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

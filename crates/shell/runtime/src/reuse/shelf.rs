@@ -1,15 +1,12 @@
 //! What all guests of a runtime keep together: a bounded part of its slots, and all of it when somebody needs a slot.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use std::sync::{Arc, Weak, atomic::AtomicUsize};
 
 use parking_lot::Mutex;
 use wasmtime::{Engine, PoolConcurrencyLimitError};
 
 use super::Keep;
-use crate::share::PLACES;
+use crate::{share::PLACES, slot::Slot};
 
 /// Where kept instances are counted, and found by those who need their place.
 pub(crate) struct Shelf {
@@ -19,27 +16,21 @@ pub(crate) struct Shelf {
     guests: Mutex<Vec<Weak<Keep>>>,
 }
 
-/// The place of one kept instance.
-pub(super) struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
+/// How many places kept instances may have of a pool of so many: a quarter may be idle.
+pub(crate) fn kept_max(slots: usize) -> usize {
+    slots.div_ceil(4)
 }
 
 impl Shelf {
-    /// For a pool of so many instances: a quarter of them may be idle.
+    /// For a pool of so many instances.
     pub(crate) fn new(slots: Option<u32>) -> Shelf {
-        let kept_max = slots.map_or(PLACES, |it| it as usize).div_ceil(4);
+        let kept_max = kept_max(slots.map_or(PLACES, |it| it as usize));
         Shelf { kept: Arc::default(), kept_max, guests: Mutex::default() }
     }
 
-    /// A place, if one is left.
-    pub(super) fn place(&self) -> Option<Place> {
-        let before = self.kept.fetch_add(1, Relaxed);
-        let place = Place(Arc::clone(&self.kept));
-        (before < self.kept_max).then_some(place)
+    /// Room for an instance that takes so many places, if there is some.
+    pub(super) fn room(&self, places: usize) -> Option<Slot> {
+        Slot::take_some(&self.kept, places, self.kept_max)
     }
 
     /// Has the instances of `keep` found from now on.
