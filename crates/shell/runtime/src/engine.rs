@@ -68,8 +68,9 @@ pub(crate) struct Concurrent {
 pub(crate) struct Pool {
     /// Most instances alive at once.
     pub(crate) instances: u32,
-    /// Most memories of all of them: one each and, where addresses are plenty, one more for what is garbage-collected.
-    pub(crate) memories: u32,
+    /// Most heaps of what is garbage-collected: one for each where addresses are plenty. Each takes a memory beside the instances'
+    /// own, so that there are as many more.
+    pub(crate) heaps: u32,
     /// Most linear memory of one, in bytes.
     pub(crate) memory_bytes: u64,
     /// Unmapped bytes after each memory; with 4 GiB memories they stand in for bounds checks.
@@ -81,6 +82,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// Most memories of all instances.
+    fn memories(self) -> u32 {
+        self.instances.saturating_add(self.heaps)
+    }
+
     /// With as many stacks as instances of WASI 0.3 may hold: those that run as many as their places have, and those that are kept
     /// for reuse, which have no places, no more.
     fn of_concurrent(self) -> Pool {
@@ -179,8 +185,10 @@ fn concurrent(mut config: Config) -> Config {
 /// The pools worth trying on `machine`, best first.
 ///
 /// Only requests in flight hold a slot, not idle guests, so thousands are plenty. What an instance has in garbage-collected memory
-/// must not take another's place: so there are two memories for each, unless addresses are scarce. A quarter of the address space may be
-/// reserved at most, 16 memory mappings are counted for each instance, and no more instances than RAM can feed.
+/// must not take another's place: so there are two memories for each, unless addresses are scarce. Then one memory in nine is for
+/// that alone: guests that collect garbage leave memories to those that do not, but may want for heaps among themselves. A quarter
+/// of the address space may be reserved at most, 16 memory mappings are counted for each instance, and no more instances than RAM
+/// can feed.
 fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
     const INSTANCES_FEW: u64 = 256;
     let by_machine = (machine.ram_bytes / INSTANCE_BYTES).min(machine.maps_max / 16).clamp(16, 8192);
@@ -191,19 +199,21 @@ fn pools(machine: Machine, instances_max: Option<u32>) -> Vec<Pool> {
         .into_iter()
         .filter_map(|(memory_bytes, guard_bytes)| {
             let fit = machine.space_bytes / 4 / (memory_bytes + guard_bytes + stack_bytes);
-            let enough = fit >= wanted.min(INSTANCES_FEW);
-            let instances = u32::try_from(fit.min(wanted)).ok()?;
-            let each = if fit / 4 >= wanted { 2 } else { 1 };
-            let memories = instances.saturating_mul(each);
+            let (instances, heaps) = match fit.min(wanted + wanted.div_ceil(8)) {
+                _ if fit / 4 >= wanted => (wanted, wanted),
+                memories => (memories - memories.div_ceil(9), memories.div_ceil(9)),
+            };
+            let (instances, heaps) = (u32::try_from(instances).ok()?, u32::try_from(heaps).ok()?);
+            let enough = instances > 0 && fit >= wanted.min(INSTANCES_FEW);
             // Without concurrent calls a store has one stack: that of the call into it, or kept from the last one.
-            enough.then_some(Pool { instances, memories, memory_bytes, guard_bytes, stacks: instances, stack_bytes })
+            enough.then_some(Pool { instances, heaps, memory_bytes, guard_bytes, stacks: instances, stack_bytes })
         })
         .collect()
 }
 
 /// How many pools like this one a quarter of the address space holds; one for each core at most.
 fn lanes(machine: Machine, pool: Pool) -> usize {
-    let memories = u64::from(pool.memories).saturating_mul(pool.memory_bytes + pool.guard_bytes);
+    let memories = u64::from(pool.memories()).saturating_mul(pool.memory_bytes + pool.guard_bytes);
     let bytes = memories.saturating_add(u64::from(pool.stacks) * pool.stack_bytes).max(1);
     usize::try_from(machine.space_bytes / 4 / bytes).unwrap_or(usize::MAX).clamp(1, machine.cores.max(1))
 }
@@ -257,9 +267,8 @@ fn base_config() -> Config {
 
 fn http_config(pool: Option<Pool>) -> Config {
     let mut config = base_config();
-    let Some(Pool { instances, memories, memory_bytes, guard_bytes, stacks, stack_bytes }) = pool else {
-        return config;
-    };
+    let Some(pool) = pool else { return config };
+    let Pool { instances, heaps, memory_bytes, guard_bytes, stacks, stack_bytes } = pool;
     // A Rust guest is four core instances (itself, adapter, shims) with up to three tables. What has more memories or tables
     // takes more than one place. Core instances are only counted: as many as all may have, so that nobody takes another's.
     let (cores, tables) = (instances.saturating_mul(CORE_INSTANCES_MAX), instances.saturating_mul(PLACE_TABLES));
@@ -267,11 +276,10 @@ fn http_config(pool: Option<Pool>) -> Config {
     pooling
         .total_component_instances(instances)
         .total_core_instances(cores)
-        .total_memories(memories)
+        .total_memories(pool.memories())
         .total_tables(tables)
         .total_stacks(stacks)
-        // Counted too; each takes a memory beside the instance's own.
-        .total_gc_heaps(instances)
+        .total_gc_heaps(heaps)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
         .max_memories_per_module(2)
@@ -295,7 +303,7 @@ fn http_config(pool: Option<Pool>) -> Config {
 fn early_config(pool: Option<Pool>) -> Config {
     let of_few = |it: Pool| {
         let instances = it.instances.min(EARLY_PLACES_MAX);
-        Pool { instances, memories: instances * (it.memories / it.instances), stacks: instances, ..it }
+        Pool { instances, heaps: it.heaps.min(instances), stacks: instances, ..it }
     };
     let pool = pool.map(of_few);
     let mut config = http_config(pool);
@@ -348,7 +356,7 @@ mod tests {
         let got: String = pools(machine, instances_max)
             .iter()
             .map(|it| {
-                let (instances, memories) = (it.instances, it.memories);
+                let (instances, memories) = (it.instances, it.memories());
                 format!("{instances} ({memories}) x {} MiB + {} KiB\n", it.memory_bytes >> 20, it.guard_bytes >> 10)
             })
             .collect();
@@ -363,7 +371,7 @@ mod tests {
             65_530,
             Some(10_000),
             expect![[r#"
-            4095 (4095) x 4096 MiB + 32768 KiB
+            4095 (4607) x 4096 MiB + 32768 KiB
             4095 (8190) x 1024 MiB + 64 KiB
             4095 (8190) x 256 MiB + 64 KiB
             4095 (8190) x 128 MiB + 64 KiB
@@ -403,8 +411,8 @@ mod tests {
             65_530,
             None,
             expect![[r#"
-            509 (509) x 256 MiB + 64 KiB
-            1015 (1015) x 128 MiB + 64 KiB
+            452 (509) x 256 MiB + 64 KiB
+            902 (1015) x 128 MiB + 64 KiB
         "#]],
         );
     }
