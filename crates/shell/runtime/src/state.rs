@@ -90,6 +90,8 @@ pub(crate) struct State {
     pub(crate) invocation: Option<Box<Invocation>>,
     /// Bodies of WASI 0.3 that it took to read.
     pub(crate) bodies_taken: u32,
+    /// And those that it gave.
+    pub(crate) bodies_given: u32,
     pub(crate) fields: Fields,
     hooks: Hooks,
     http: WasiHttpCtx,
@@ -114,6 +116,7 @@ impl State {
             stdin: stdin.map(|it| Input(Arc::new(it))),
             invocation: None,
             bodies_taken: 0,
+            bodies_given: 0,
             fields: Fields::default(),
             hooks: Hooks::new(guest),
             http,
@@ -128,7 +131,7 @@ impl State {
 
     /// Gets ready for another request.
     pub(crate) fn begin(&mut self) {
-        self.bodies_taken = 0;
+        (self.bodies_taken, self.bodies_given) = (0, 0);
         self.settle_fields();
         self.hooks.begin();
     }
