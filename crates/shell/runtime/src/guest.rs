@@ -32,6 +32,8 @@ pub(crate) struct Guest {
     pub(crate) contents: Arc<AtomicUsize>,
     /// Bytes that calls of WASI 0.3 which are under way hold on the host.
     pub(crate) held: Arc<AtomicUsize>,
+    /// Files and sockets that are open, and what else its instances have as they have those.
+    pub(crate) open: Arc<AtomicUsize>,
     /// Bytes that headers hold on the host.
     pub(crate) fields: Arc<AtomicUsize>,
     /// Its idle instances, where they are reused. They hold this guest: whoever ends it closes this.
@@ -58,6 +60,7 @@ impl Guest {
             outgoing: Arc::default(),
             contents: Arc::default(),
             held: Arc::default(),
+            open: Arc::default(),
             fields: Arc::default(),
             keep: None,
         })

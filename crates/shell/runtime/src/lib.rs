@@ -41,6 +41,7 @@ mod meter;
 mod native;
 mod net;
 mod opa;
+mod open;
 mod outgoing;
 mod output;
 mod own;

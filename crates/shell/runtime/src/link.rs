@@ -124,7 +124,7 @@ fn add_sockets(l: &mut Linker<State>) -> wasmtime::Result<()> {
 /// Everything a preview-1 module can import.
 pub(crate) fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<ModuleState>> {
     let mut linker = wasmtime::Linker::new(engine);
-    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |it: &mut ModuleState| &mut it.wasi)?;
+    wasmtime_wasi::p1::add_to_linker_async(&mut linker, ModuleState::wasi)?;
     Ok(linker)
 }
 

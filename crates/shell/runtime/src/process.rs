@@ -16,6 +16,7 @@ use crate::{
     files,
     guest::Guest,
     meter::{Meter, Metered},
+    open::Open,
     own::{self, Alone, Outcome, Unshared},
     p3,
     program::{Code, Linked},
@@ -287,7 +288,7 @@ async fn run_module(
     if files::are_seen_by(pre.module()) {
         guest.files.complete(|why| guest.say(why)).await;
     }
-    let resources_max = task(invocation.as_deref()).resources_max();
+    let task = task(invocation.as_deref());
     let mut builder = WasiCtxBuilder::new();
     builder.args(&guest.args).stderr(guest.output(LogStream::Stderr)).max_random_size(random::BYTES_MAX);
     match invocation {
@@ -304,9 +305,12 @@ async fn run_module(
     }
     let mut wasi = builder.build_p1();
     let view = wasmtime_wasi::WasiView::ctx(&mut wasi);
-    view.table.set_max_capacity(resources_max);
+    view.table.set_max_capacity(task.resources_max());
     *view.ctx.filesystem() = guest.files.context().clone();
-    let mut store = new_store(pre.module().engine(), ModuleState { wasi, limits: Limits::new(guest) });
+    let mut store = new_store(
+        pre.module().engine(),
+        ModuleState { wasi, open: Open::new(guest, task), limits: Limits::new(guest) },
+    );
     store.limiter_async(|it| &mut it.limits);
     let instance = pre.instantiate_async(&mut store).await?;
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;

@@ -3,13 +3,13 @@
 use std::{
     future::{Future, ready},
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use wasmtime::{ResourceLimiterAsync, component::ResourceTable};
 use wasmtime_wasi::{
-    WasiCtxBuilder,
+    WasiCtxBuilder, WasiView,
     cli::{AsyncStdinStream, IsTerminal, StdinStream, WasiCliCtx, WasiCliCtxView},
     clocks::{WasiClocksCtx, WasiClocksCtxView},
     filesystem::{WasiFilesystemCtx, WasiFilesystemCtxView},
@@ -26,6 +26,7 @@ use crate::{
     fields::{FIELDS_BYTES_MAX, Fields},
     foreground,
     guest::Guest,
+    open::{self, Open},
     outgoing::Hooks,
 };
 
@@ -47,12 +48,7 @@ pub(crate) enum Task {
 impl Task {
     /// Most resources that an instance for it may hold at once.
     pub(crate) fn resources_max(self) -> usize {
-        static OPEN_FILES: OnceLock<usize> = OnceLock::new();
-        let open_files = OPEN_FILES.get_or_init(|| {
-            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-            limit.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX)
-        });
-        self.share(*open_files)
+        self.share(open::files_max())
     }
 
     /// Each resource may be a file or a socket of the node's process: the 256 requests that a pod may have inside hold half of
@@ -85,6 +81,7 @@ const ELEMENT_BYTES: u64 = 8;
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) limits: Limits,
+    pub(crate) open: Open,
     pub(crate) stdin: Option<Input>,
     /// What one request to a command has of its own.
     pub(crate) invocation: Option<Box<Invocation>>,
@@ -113,6 +110,7 @@ impl State {
         Self {
             table,
             limits: Limits::new(&guest),
+            open: Open::new(&guest, task),
             stdin: stdin.map(|it| Input(Arc::new(it))),
             invocation: None,
             bodies_taken: 0,
@@ -176,6 +174,7 @@ impl State {
     }
 
     pub(crate) fn files(&mut self) -> WasiFilesystemCtxView<'_> {
+        self.open.call(&mut self.table);
         let ctx = self.files.get_or_insert_with(|| self.hooks.guest.files.context().clone());
         WasiFilesystemCtxView { ctx, table: &mut self.table }
     }
@@ -187,6 +186,7 @@ impl State {
     }
 
     pub(crate) fn sockets(&mut self) -> WasiSocketsCtxView<'_> {
+        self.open.call(&mut self.table);
         let ctx = self.sockets.get_or_insert_with(|| self.hooks.guest.sockets.clone());
         WasiSocketsCtxView { ctx, table: &mut self.table }
     }
@@ -221,7 +221,15 @@ impl StdinStream for Input {
 /// An instance of a preview-1 module.
 pub(crate) struct ModuleState {
     pub(crate) wasi: WasiP1Ctx,
+    pub(crate) open: Open,
     pub(crate) limits: Limits,
+}
+
+impl ModuleState {
+    pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
+        self.open.call(WasiView::ctx(&mut self.wasi).table);
+        &mut self.wasi
+    }
 }
 
 /// Holds one instance to its guest's memory limit, which all instances of the guest share, and counts what it has. One that

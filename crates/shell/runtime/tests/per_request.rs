@@ -175,3 +175,26 @@ async fn a_command_is_served_only_where_its_spec_says_how() {
     let program = bench.load(&wat::parse_str(command("")).unwrap()).await.unwrap();
     assert!(matches!(program.serve(bench.spec()), Err(StartError::WrongKind { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_instances_of_a_guest_have_so_many_sockets_together() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let bench = Bench::new();
+    // Of which a guest may have a sixteenth. Whoever is first looks how many there are.
+    setrlimit(Resource::Nofile, Rlimit { current: Some(8_192), ..getrlimit(Resource::Nofile) }).unwrap();
+    let run = "(local.set $network (i32.const 200))
+        (loop $next
+            (call $create (i32.const 0) (i32.const 16))
+            (if (i32.load8_u (i32.const 16)) (then (return (i32.const 1))))
+            (local.set $network (i32.sub (local.get $network) (i32.const 1)))
+            (br_if $next (local.get $network)))
+        (call $nap (i64.const 3000000000))
+        (i32.const 0)";
+    let wat = include_str!("guests/socket.wat").replace(";;RUN;;", run);
+    let guest = served(&bench, &wat, PerRequest::default(), |_| {}).await;
+    let is_well = |answer: Result<Response<Body>, CallError>| answer.is_ok_and(|it| it.status().is_success());
+    let answers = futures::future::join_all((0..5).map(|_| guest.clone().handle(get("/")))).await;
+    let well = answers.into_iter().map(is_well).filter(|it| *it).count();
+    assert!(well <= 2, "{well} have 200 sockets each");
+    assert!(is_well(guest.clone().handle(get("/")).await), "what they had is given back");
+}

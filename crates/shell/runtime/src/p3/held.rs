@@ -19,7 +19,7 @@ use wasmtime_wasi::{
     sockets::WasiSockets,
 };
 
-use crate::{slot::Slot, state::State};
+use crate::{open::Open, slot::Slot, state::State};
 
 /// Most that calls under way hold for one guest: paths of ten thousand calls, or 256 datagrams of the largest size.
 const BYTES_MAX: usize = 16 << 20;
@@ -32,7 +32,10 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 
 /// Counts `bytes` until what it gives is dropped, unless there are too many.
 fn hold(accessor: &Accessor<State>, bytes: usize) -> Option<Slot> {
-    accessor.with(|mut store| Slot::take_some(&store.get().guest().held, bytes, BYTES_MAX))
+    accessor.with(|mut store| {
+        Open::note_streams(&mut store);
+        Slot::take_some(&store.get().guest().held, bytes, BYTES_MAX)
+    })
 }
 
 /// Counts paths, unless they are too long or too many.

@@ -19,7 +19,7 @@ use wasmtime_wasi::{
     sockets::WasiSockets,
 };
 
-use crate::{lookup::NotFound, net::Net, state::State};
+use crate::{lookup::NotFound, net::Net, open::Open, state::State};
 
 type Answer<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
 
@@ -56,7 +56,10 @@ pub(super) fn confine(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     )?;
     types.func_wrap_concurrent("[method]tcp-socket.connect", |accessor: &Accessor<State>, (socket, asked): Tcp| {
         Box::pin(async move {
-            let address = accessor.with(|mut store| store.get().guest().net.connect(asked.into()));
+            let address = accessor.with(|mut store| {
+                Open::note_streams(&mut store);
+                store.get().guest().net.connect(asked.into())
+            });
             let sockets = accessor.with_getter::<WasiSockets>(State::sockets);
             answer(<WasiSockets as HostTcpSocketWithStore<State>>::connect(&sockets, socket, address.into()).await)
         })
