@@ -135,11 +135,21 @@ const EACH: [Name; 11] = [
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
+    take_small_pages();
     let flags = Flags::parse();
     if flags.name == Name::BareHyper {
         return bare::serve(flags.listen, flags.guests.first().map(PathBuf::as_path));
     }
     tokio::runtime::Runtime::new().context("starting a runtime")?.block_on(run(flags))
+}
+
+/// As in the node, too. The kernel makes huge pages of the allocator's heap whenever it comes to it, and fills them: memory then
+/// grows by megabytes at once that nobody asked for.
+#[allow(unsafe_code, reason = "the call has no safe wrapper among the dependencies")]
+fn take_small_pages() {
+    let (yes, none): (libc::c_ulong, libc::c_ulong) = (1, 0);
+    // SAFETY: the call takes integers and changes how this process's memory is backed, not what is in it.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, yes, none, none, none) };
 }
 
 async fn run(flags: Flags) -> Result<()> {
