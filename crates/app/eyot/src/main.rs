@@ -18,6 +18,7 @@ mod policy;
 mod publish;
 mod push;
 mod telemetry;
+mod turns;
 mod up;
 mod verify;
 mod wasm;

@@ -1,4 +1,4 @@
-//! Takes as much memory as is needed, and gives back what only the start needed. The only unsafe code of this binary.
+//! Takes as much memory as is needed, and gives back what only the start needed.
 #![allow(unsafe_code, reason = "none of these calls has a safe wrapper among the dependencies")]
 
 use std::fs;

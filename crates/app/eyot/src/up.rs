@@ -3,7 +3,13 @@
 //! Order matters twice. At start the listeners come first, so that a taken port is told before anything else happens,
 //! and the `ready` line last. At the end requests drain first and the store closes last.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use eyot_apiserver::{ApiServer, Identity, pki};
@@ -26,12 +32,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     flags::{Config, UpFlags},
-    manifests, memory, openfaas, policies, publish, telemetry,
+    manifests, memory, openfaas, policies, publish, telemetry, turns,
 };
 
 /// By how much the threads that keep objects give way to those that serve requests, as `nice` counts: a Deployment that goes
 /// to hundreds of pods is not to be felt by who asks another.
 const GIVES_WAY: i32 = 2;
+
+/// How long the turns are of threads that serve requests, a few answers, and of those that keep objects: the former need not wait
+/// until the latter have had theirs.
+const REQUESTS_TURN: Duration = Duration::from_micros(500);
+const OBJECTS_TURN: Duration = Duration::from_millis(3);
 
 /// Runs a node until SIGTERM or SIGINT.
 pub(crate) fn run(flags: UpFlags) -> Result<()> {
@@ -43,6 +54,7 @@ pub(crate) fn run(flags: UpFlags) -> Result<()> {
         // Set and not added: a thread begins with the priority of the one that started it.
         .on_thread_start(move || {
             let _ = rustix::process::setpriority_process(None, usual + GIVES_WAY);
+            turns::last(OBJECTS_TURN);
         })
         .enable_all()
         .build()
@@ -292,7 +304,8 @@ impl Island {
             openfaas::start(config, listener, openfaas_client, gateway.clone(), loads, stops, tasks).await?;
         }
         let (token, drained) = (stop_http.clone(), stop.clone().drop_guard());
-        // Begun on this thread, which gives way to nobody.
+        // Begun on this thread, which gives way to nobody and starts no others from here on.
+        turns::last(REQUESTS_TURN);
         let served = gateway.serve_on_threads(http_listeners, token);
         tasks.spawn(unit(async move {
             served.await;
