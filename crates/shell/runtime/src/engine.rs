@@ -286,9 +286,11 @@ fn http_config(pool: Option<Pool>) -> Config {
         .max_tables_per_module(4)
         .table_elements(32_768)
         .max_memory_size(usize::try_from(memory_bytes).unwrap_or(usize::MAX))
-        // Zeroing what was touched beats giving it back: madvise serialises threads on the process's memory map.
-        .linear_memory_keep_resident(256 << 10)
-        .table_keep_resident(16 << 10)
+        // Zeroing what was touched beats giving it back: madvise serialises threads on the process's memory map, and each page that
+        // is then read before it is written interrupts the other processors. Interpreters touch that much of both; of memory
+        // wasmtime keeps 32 stretches at most.
+        .linear_memory_keep_resident(384 << 10)
+        .table_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto)
         // Slots remember their last program; those beyond this many are taken over before untouched ones are used.
         .max_unused_warm_slots(64);

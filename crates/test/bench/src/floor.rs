@@ -132,8 +132,8 @@ fn config() -> Config {
         .max_core_instance_size(4 << 20)
         .max_tables_per_module(4)
         .table_elements(32_768)
-        .linear_memory_keep_resident(256 << 10)
-        .table_keep_resident(16 << 10)
+        .linear_memory_keep_resident(384 << 10)
+        .table_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = Config::new();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
