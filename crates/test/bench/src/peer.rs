@@ -105,7 +105,8 @@ fn manifest(name: &str, annotations: &str) -> Result<String> {
     let room = "memory: 2Gi\n            requests:\n              memory: 16Mi";
     // The peers' guests are not told of Services either, of which each instance would be handed seven variables.
     let alone = "      runtimeClassName: wasm\n      enableServiceLinks: false\n";
-    let text = text.replace("hello", name).replace("memory: 16Mi", room).replace("      runtimeClassName: wasm\n", alone);
+    let text =
+        text.replace("hello", name).replace("memory: 16Mi", room).replace("      runtimeClassName: wasm\n", alone);
     ensure!(text.contains(alone), "examples/hello/hello.yaml has no runtime class as expected");
     Ok(text.replace(METADATA, &format!("{METADATA}{annotations}")))
 }
