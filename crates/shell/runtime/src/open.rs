@@ -7,7 +7,7 @@
 //!
 //! Streams of WASI 0.3 hold on to files whose descriptors are gone, and are no resources: [`Open::note_streams`] tells of them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, atomic::AtomicUsize};
 
 use wasmtime::{AsContextMut, component::ResourceTable};
 
@@ -38,7 +38,8 @@ fn guest_max(files_max: usize) -> usize {
 /// What one instance has open.
 pub(crate) struct Open {
     task: Task,
-    held: Slot,
+    /// Counted at the first look: most instances have none.
+    held: Option<Slot>,
     calls: u32,
     /// Calls since streams were told of, and how many there were then.
     since_streams: u32,
@@ -46,16 +47,16 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn new(guest: &Guest, task: Task) -> Open {
-        Open { task, held: Slot::none(guest.open.clone()), calls: 0, since_streams: 0, streams: 0 }
+    pub(crate) fn new(task: Task) -> Open {
+        Open { task, held: None, calls: 0, since_streams: 0, streams: 0 }
     }
 
-    /// Before a call that may open something, which would be put into `table`.
-    pub(crate) fn call(&mut self, table: &mut ResourceTable) {
+    /// Before a call of an instance of `guest` that may open something, which would be put into `table`.
+    pub(crate) fn call(&mut self, guest: &Guest, table: &mut ResourceTable) {
         self.calls += 1;
         if self.calls >= CALLS {
             self.calls = 0;
-            self.look(table, guest_max(files_max()));
+            self.look(&guest.open, table, guest_max(files_max()));
         }
     }
 
@@ -71,45 +72,37 @@ impl Open {
         }
     }
 
-    fn look(&mut self, table: &mut ResourceTable, guest_max: usize) {
+    fn look(&mut self, all: &Arc<AtomicUsize>, table: &mut ResourceTable, guest_max: usize) {
         let held = table.iter_mut().count();
-        let has_room = self.held.change(held + self.streams, guest_max);
+        let slot = self.held.get_or_insert_with(|| Slot::none(Arc::clone(all)));
+        let has_room = slot.change(held + self.streams, guest_max);
         table.set_max_capacity(if has_room { self.task.resources_max() } else { held });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, atomic::AtomicUsize};
-
     use super::*;
 
     #[test]
     fn who_has_too_much_gets_no_more_until_others_have_less() {
         let count: Arc<AtomicUsize> = Arc::default();
-        let open = || Open {
-            task: Task::Command,
-            held: Slot::none(Arc::clone(&count)),
-            calls: 0,
-            since_streams: 0,
-            streams: 0,
-        };
-        let (mut one, mut other) = (open(), open());
+        let (mut one, mut other) = (Open::new(Task::Command), Open::new(Task::Command));
         let (mut first, mut second) = (ResourceTable::new(), ResourceTable::new());
         let opened: Vec<_> = (0..60).map(|it| first.push(it).unwrap()).collect();
-        one.look(&mut first, 100);
+        one.look(&count, &mut first, 100);
         for it in 0..60 {
             second.push(it).unwrap();
         }
-        other.look(&mut second, 100);
+        other.look(&count, &mut second, 100);
         assert!(second.push(0).is_err());
         for it in opened {
             first.delete(it).unwrap();
         }
-        other.look(&mut second, 100);
+        other.look(&count, &mut second, 100);
         assert!(second.push(0).is_err(), "nobody has looked at what the first has");
-        one.look(&mut first, 100);
-        other.look(&mut second, 100);
+        one.look(&count, &mut first, 100);
+        other.look(&count, &mut second, 100);
         assert!(second.push(0).is_ok());
         drop((one, other));
         assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 0);

@@ -307,10 +307,8 @@ async fn run_module(
     let view = wasmtime_wasi::WasiView::ctx(&mut wasi);
     view.table.set_max_capacity(task.resources_max());
     *view.ctx.filesystem() = guest.files.context().clone();
-    let mut store = new_store(
-        pre.module().engine(),
-        ModuleState { wasi, open: Open::new(guest, task), limits: Limits::new(guest) },
-    );
+    let mut store =
+        new_store(pre.module().engine(), ModuleState { wasi, open: Open::new(task), limits: Limits::new(guest) });
     store.limiter_async(|it| &mut it.limits);
     let instance = pre.instantiate_async(&mut store).await?;
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;

@@ -110,7 +110,7 @@ impl State {
         Self {
             table,
             limits: Limits::new(&guest),
-            open: Open::new(&guest, task),
+            open: Open::new(task),
             stdin: stdin.map(|it| Input(Arc::new(it))),
             invocation: None,
             bodies_taken: 0,
@@ -174,7 +174,7 @@ impl State {
     }
 
     pub(crate) fn files(&mut self) -> WasiFilesystemCtxView<'_> {
-        self.open.call(&mut self.table);
+        self.open.call(&self.hooks.guest, &mut self.table);
         let ctx = self.files.get_or_insert_with(|| self.hooks.guest.files.context().clone());
         WasiFilesystemCtxView { ctx, table: &mut self.table }
     }
@@ -186,7 +186,7 @@ impl State {
     }
 
     pub(crate) fn sockets(&mut self) -> WasiSocketsCtxView<'_> {
-        self.open.call(&mut self.table);
+        self.open.call(&self.hooks.guest, &mut self.table);
         let ctx = self.sockets.get_or_insert_with(|| self.hooks.guest.sockets.clone());
         WasiSocketsCtxView { ctx, table: &mut self.table }
     }
@@ -227,7 +227,7 @@ pub(crate) struct ModuleState {
 
 impl ModuleState {
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        self.open.call(WasiView::ctx(&mut self.wasi).table);
+        self.open.call(&self.limits.guest, WasiView::ctx(&mut self.wasi).table);
         &mut self.wasi
     }
 }
