@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("eyot-store", &[]),
     ("eyot-bucket", &[]),
     ("eyot-dispatch", &[]),
-    ("eyot-meter", &[]),
+    ("eyot-meter", &["eyot-dispatch"]),
     ("eyot-apiserver", &["eyot-glossary", "eyot-meter", "eyot-model", "eyot-policy", "eyot-rules", "eyot-store"]),
     ("eyot-controllers", &["eyot-dispatch", "eyot-meter", "eyot-plan", "eyot-model", "eyot-serving"]),
     ("eyot-audit", &["eyot-gatekeeper", "eyot-kyverno", "eyot-model", "eyot-policy"]),
