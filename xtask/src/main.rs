@@ -6,6 +6,7 @@ mod commands;
 mod guests;
 mod http;
 mod paths;
+mod profile;
 mod run;
 mod schema;
 mod stamp;
@@ -33,7 +34,7 @@ enum Cli {
     Schema(schema::Args),
     /// Feed a parser with inputs that a fuzzer makes up.
     Fuzz(commands::fuzz::Flags),
-    /// Run a benchmark against the release build.
+    /// Run a benchmark against the node as it is shipped.
     Bench(commands::bench::Flags),
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::profile::Profile;
+
 /// The repository.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -26,7 +28,7 @@ pub(crate) fn guests() -> PathBuf {
     target().join("guests")
 }
 
-/// The `eyot` binary of a profile (`debug` or `release`).
-pub(crate) fn eyot(profile: &str) -> PathBuf {
-    target().join(profile).join("eyot")
+/// The `eyot` binary of a profile.
+pub(crate) fn eyot(profile: Profile) -> PathBuf {
+    target().join(profile.folder()).join("eyot")
 }

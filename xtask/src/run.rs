@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::profile::Profile;
+
 /// Lines of output kept to explain a failure.
 const TAIL_LINES: usize = 60;
 /// How often a long step says that it is alive where no spinner can.
@@ -97,9 +99,9 @@ pub(crate) fn cargo() -> Command {
 
 /// Builds the node and what measures it. `demo` and `bench` build the same set: cargo chooses the features of shared
 /// dependencies by what is built together, so another set would compile most of them again.
-pub(crate) fn build_node(is_release: bool) -> Command {
+pub(crate) fn build_node(profile: Profile) -> Command {
     let mut command = cargo();
-    command.args(["build", "-p", "eyot", "-p", "eyot-bench"]).args(is_release.then_some("--release"));
+    command.args(["build", "--profile", profile.name(), "-p", "eyot", "-p", "eyot-bench"]);
     command
 }
 

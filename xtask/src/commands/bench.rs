@@ -1,10 +1,10 @@
-//! `cargo xtask bench NAME --json FILE`: builds the release node and the benchmarks, and runs one of them.
+//! `cargo xtask bench NAME --json FILE`: builds the node as it is shipped and the benchmarks, and runs one of them.
 
 use std::{path::PathBuf, process::Command};
 
 use anyhow::Result;
 
-use crate::{guests, paths, run, tools};
+use crate::{guests, paths, profile::Profile, run, tools};
 
 /// Flags of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -21,9 +21,9 @@ pub(crate) struct Flags {
 
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     let guests = guests::build(&guests::Flags::default())?;
-    run::step("release build", &mut run::build_node(true))?;
-    let mut bench = Command::new(paths::target().join("release/eyot-bench"));
-    bench.arg(&flags.name).args(&flags.args).env("EYOT_BIN", paths::eyot("release")).env("EYOT_GUESTS", guests);
+    run::step("build of eyot as it is shipped", &mut run::build_node(Profile::Dist))?;
+    let mut bench = Command::new(paths::target().join(Profile::Dist.folder()).join("eyot-bench"));
+    bench.arg(&flags.name).args(&flags.args).env("EYOT_BIN", paths::eyot(Profile::Dist)).env("EYOT_GUESTS", guests);
     bench.env("EYOT_KUBECTL", tools::kubectl()?);
     if let Some(json) = &flags.json {
         bench.arg("--json").arg(json);

@@ -7,7 +7,9 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::{
-    paths, run,
+    paths,
+    profile::Profile,
+    run,
     tools::{
         apt,
         rust::{BOARD, Rust},
@@ -24,9 +26,9 @@ const PACKAGES: &[(&str, &str)] = &[
 /// Flags of `cargo xtask board`.
 #[derive(clap::Args)]
 pub(crate) struct Flags {
-    /// Build what is to be run, which takes longer.
+    /// Build what is to be run, which takes much longer.
     #[arg(long)]
-    release: bool,
+    dist: bool,
 }
 
 pub(crate) fn run(flags: &Flags) -> Result<()> {
@@ -35,10 +37,10 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     }
     let rust = BOARD.ensure()?;
     let mut build = cargo(&rust, "build");
-    build.args(flags.release.then_some("--release"));
+    let profile = if flags.dist { Profile::Dist } else { Profile::Dev };
+    build.args(["--profile", profile.name()]);
     run::step("build of the node for aarch64", &mut build)?;
-    let profile = if flags.release { "release" } else { "debug" };
-    println!("{}", paths::target().join(BOARD.triple).join(profile).join("eyot").display());
+    println!("{}", paths::target().join(BOARD.triple).join(profile.folder()).join("eyot").display());
     Ok(())
 }
 

@@ -5,7 +5,7 @@ mod samples;
 
 use anyhow::{Result, bail};
 
-use crate::{guests, paths, run, tools};
+use crate::{guests, paths, profile::Profile, run, tools};
 use node::Node;
 
 /// Flags of `cargo xtask demo`.
@@ -25,8 +25,8 @@ pub(crate) struct Flags {
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     let kubectl = tools::kubectl()?;
     let guests = guests::build(&guests::Flags::default())?;
-    let profile = if flags.debug { "debug" } else { "release" };
-    run::step(&format!("{profile} build of eyot"), &mut run::build_node(!flags.debug))?;
+    let profile = if flags.debug { Profile::Dev } else { Profile::Release };
+    run::step(&format!("{} build of eyot", profile.folder()), &mut run::build_node(profile))?;
 
     let data = paths::target().join("demo");
     let node = Node::start(&paths::eyot(profile), &data, flags.once || flags.free_ports)?;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{guests, paths, run, tools};
+use crate::{guests, paths, profile::Profile, run, tools};
 
 /// Flags of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -29,6 +29,6 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     }
     tests.args(&flags.args);
     tests.env("EYOT_COMPILED", guests.join("compiled"));
-    tests.env("EYOT_BIN", paths::eyot("debug")).env("EYOT_GUESTS", guests).env("EYOT_KUBECTL", kubectl);
+    tests.env("EYOT_BIN", paths::eyot(Profile::Dev)).env("EYOT_GUESTS", guests).env("EYOT_KUBECTL", kubectl);
     run::shown(&mut tests)
 }
