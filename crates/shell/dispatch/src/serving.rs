@@ -60,7 +60,9 @@ mod tests {
                 let counts = &counts;
                 scope.spawn(move || {
                     set_thread(number);
-                    (0..=number).for_each(|_| drop(counts.here(Box::default).fetch_add(1, Relaxed)));
+                    for _ in 0..=number {
+                        counts.here(Box::default).fetch_add(1, Relaxed);
+                    }
                 });
             }
         });
