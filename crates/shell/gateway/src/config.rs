@@ -49,6 +49,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Longest time that requests in flight are waited for when the gateway stops.
     pub drain_timeout: Duration,
+    /// Longest time a request to a Service without endpoints waits for one that may be on its way.
+    pub arrival_timeout: Duration,
     /// Longest time a request waits for an endpoint when those it knows have just gone away.
     pub retry_timeout: Duration,
     /// Requests that one pod may have under way through [`eyot_dispatch::Outbound`].
@@ -76,6 +78,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(25),
+            arrival_timeout: Duration::from_millis(250),
             retry_timeout: Duration::from_secs(2),
             outbound_per_pod_max: 256,
             function_body_max: 256 << 20,

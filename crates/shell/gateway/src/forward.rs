@@ -88,7 +88,8 @@ impl ForwardError {
 }
 
 /// Sends a request to an endpoint of `pool`. Endpoints that take nothing of it (draining, overloaded, not to be
-/// reached) are passed by; when all were, and not for overload, their successors are waited for. What scales by its requests
+/// reached) are passed by; when all were, and not for overload, their successors are waited for, and so is, for a moment, the
+/// first endpoint of a Service that has none. What scales by its requests
 /// counts this one from here to the end of its response, bounds its body, and holds it while there is no endpoint.
 pub(crate) async fn forward<B>(
     gateway: &Gateway,
@@ -149,6 +150,7 @@ where
     let mut failure = None;
     let mut wait = Wait::new(gateway.config.retry_timeout);
     let (mut place, mut pause, mut waits, mut prepared) = (None::<Place<'_>>, PAUSE_FIRST, None, false);
+    let mut waited = false;
     let is_held = permit.is_some();
     loop {
         let changed = pool.changed();
@@ -176,6 +178,9 @@ where
                 continue;
             }
             let Some((address, source)) = failure.take() else {
+                if !std::mem::replace(&mut waited, true) && gateway.arrivals.wait(pool).await {
+                    continue;
+                }
                 pool.meter.refuse();
                 return Err(ForwardError::Unavailable(pool.name.to_string()));
             };

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     Config,
+    arrival::Arrivals,
     dial::Dialer,
     egress::Egress,
     limits::InFlight,
@@ -38,6 +39,7 @@ pub struct Gateway {
     pub(crate) table: ArcSwap<Table<Arc<Pool>>>,
     pub(crate) dialer: Dialer,
     pub(crate) outbound: InFlight,
+    pub(crate) arrivals: Arrivals,
     pub(crate) egress: Arc<Egress>,
     pub(crate) pod_networks: PodNetworks,
     pub(crate) counters: Counters,
@@ -65,6 +67,7 @@ impl Gateway {
             egress: Arc::default(),
             pod_networks,
             outbound: InFlight::new(config.outbound_per_pod_max),
+            arrivals: Arrivals::new(config.arrival_timeout),
             client,
             endpoints,
             services: Arc::new(Services::counted_by(config.loads.clone(), config.meters.clone())),

@@ -19,6 +19,7 @@
 //!
 //! Every request is counted in [`eyot_meter::Meters`]; `mirror` sends copies of some to others.
 
+mod arrival;
 mod attach;
 mod body;
 mod bound;

@@ -134,7 +134,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Carries one connection to an endpoint and back, until both sides have ended it, or until its requests are to be judged.
 async fn carry(gateway: Arc<Gateway>, pool: Arc<Pool>, client: TcpStream, peer: SocketAddr) {
-    let Some((mut endpoint, _busy)) = connect(&pool, Client::of(peer.ip())).await else {
+    let Some((mut endpoint, _busy)) = connect(&gateway, &pool, Client::of(peer.ip())).await else {
         tracing::debug!(service = %pool.name, "no endpoint takes a connection from a port of the node");
         return;
     };
@@ -183,7 +183,10 @@ impl AsyncWrite for Unjudged {
     }
 }
 
-async fn connect(pool: &Pool, client: Client) -> Option<(TcpStream, Busy)> {
+async fn connect(gateway: &Gateway, pool: &Pool, client: Client) -> Option<(TcpStream, Busy)> {
+    if pool.is_empty() && !gateway.arrivals.wait(pool).await {
+        return None;
+    }
     let mut tried = Vec::new();
     loop {
         let busy = pool.choose(&tried, client)?;

@@ -40,6 +40,23 @@ async fn a_service_without_ready_endpoints_is_unavailable_and_a_missing_one_an_e
 }
 
 #[tokio::test]
+async fn a_request_that_is_ahead_of_the_first_endpoint_waits_for_it() {
+    let node = Node::with(|it| it.arrival_timeout = Duration::from_secs(30)).await;
+    node.endpoints.insert(pod(1), says("one"));
+    node.publish("web", &[pod(1)]).await;
+    node.slices("web", &[]);
+    while let Ok((status, text)) = tokio::time::timeout(Duration::from_millis(50), node.get("web.test", "/")).await {
+        assert_eq!(status, 200, "{text}");
+    }
+    let arrives = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        node.slices("web", &[pod(1)]);
+    };
+    let ((status, text), ()) = tokio::join!(node.get("web.test", "/"), arrives);
+    assert_eq!(status, 200, "{text}");
+}
+
+#[tokio::test]
 async fn filters_change_hosts_paths_and_headers() {
     let node = Node::start().await;
     node.endpoints.insert(pod(1), says("one"));
