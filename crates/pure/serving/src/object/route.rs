@@ -70,7 +70,13 @@ fn by_header(tag: &str, revision: &str) -> Value {
     })
 }
 
-/// What the gateway says of the HTTPRoute of a Route (null where there is none yet).
+/// What the gateway says of the HTTPRoutes of a Route: the first that is not served yet, if there is one.
+fn all_published(http_routes: &[Value]) -> Told {
+    let told = if http_routes.is_empty() { &[Value::Null] } else { http_routes };
+    told.iter().map(published).find(|it| it.truth != Truth::True).unwrap_or_else(Told::yes)
+}
+
+/// What it says of one (null where there is none yet).
 fn published(http_route: &Value) -> Told {
     let parents = http_route["status"]["parents"].as_array().map_or(&[][..], Vec::as_slice);
     let generation = &http_route["metadata"]["generation"];
@@ -92,12 +98,13 @@ fn published(http_route: &Value) -> Told {
 }
 
 /// The status of a Route. What it could not assign leaves what was assigned before in place; `refusal` is why the newest
-/// revision gets nothing although it is ready. `http_route` is the main one as it is; `now` in RFC 3339.
+/// revision gets nothing although it is ready. `http_routes` are those of [`http_routes`] as they are, null for what there is not yet;
+/// `now` in RFC 3339.
 pub fn status(
     route: &Value,
     assigned: Result<&[Assigned], &Problem>,
     refusal: Option<String>,
-    http_route: &Value,
+    http_routes: &[Value],
     site: &Site,
     now: &str,
 ) -> Value {
@@ -114,7 +121,7 @@ pub fn status(
     let http = "TLS is not enabled";
     conditions
         .must("CertificateProvisioned", Told { reason: "TLSNotEnabled".into(), message: http.into(), ..Told::yes() });
-    conditions.must("IngressReady", published(http_route));
+    conditions.must("IngressReady", all_published(http_routes));
     let mut status = json!({
         "observedGeneration": route["metadata"]["generation"],
         "url": site.url(&site.host(namespace, name, None)),

@@ -271,7 +271,7 @@ fn a_route_leads_by_weight_and_its_tags_by_name() {
             {"type": "ResolvedRefs", "status": "True", "observedGeneration": 1},
         ]}]},
     });
-    let status = route::status(&route, Ok(&assigned()), None, &published, &site, "now");
+    let status = route::status(&route, Ok(&assigned()), None, &[published.clone(), published.clone()], &site, "now");
     expect![[r#"
         {
           "address": {
@@ -319,6 +319,8 @@ fn a_route_leads_by_weight_and_its_tags_by_name() {
           "url": "http://hello.ns.localhost:8080"
         }"#]]
     .assert_eq(&format!("{status:#}"));
+    let late = route::status(&route, Ok(&assigned()), None, &[published, Value::Null], &site, "now");
+    assert_eq!(Told::of(&late, "Ready").reason, "IngressNotConfigured", "its tag is not served yet");
 }
 
 fn http_routes(route: &Value, site: &Site) -> String {
@@ -336,7 +338,7 @@ fn a_route_that_finds_no_revision_keeps_what_it_had() {
     let mut route = service::route(&service());
     route["status"] = json!({"traffic": [{"revisionName": "hello-00001", "percent": 100}]});
     let problem = Problem(Told::new(Truth::False, "RevisionMissing", "gone"));
-    let status = route::status(&route, Err(&problem), None, &Value::Null, &Site::default(), "now");
+    let status = route::status(&route, Err(&problem), None, &[], &Site::default(), "now");
     assert_eq!(status["traffic"], route["status"]["traffic"]);
     assert_eq!(Told::of(&status, "Ready").message, "gone");
     assert_eq!(status["url"], "http://hello.ns.localhost");
@@ -402,7 +404,7 @@ fn a_header_leads_to_a_tag_on_the_host_of_all() {
 fn a_route_that_went_back_says_why() {
     let route = service::route(&service());
     let why = Some("Revision \"hello-00002\" was rolled back".to_owned());
-    let status = route::status(&route, Ok(&assigned()), why, &Value::Null, &Site::default(), "now");
+    let status = route::status(&route, Ok(&assigned()), why, &[], &Site::default(), "now");
     let told = Told::of(&status, "Ready");
     assert_eq!((told.truth, told.reason.as_str()), (Truth::False, "RolledBack"));
     assert_eq!(status["traffic"][0]["revisionName"], "hello-00001", "where requests go is still told");

@@ -31,6 +31,7 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         }
         Err(problem) => (Err(problem), None),
     };
+    let mut names: Vec<String> = present.iter().map(|it| it.meta.name.to_string()).collect();
     if let Ok(assigned) = &assigned {
         let mut wanted = route::http_routes(&json, assigned, &parts.site);
         if let (Some(step), Some(main)) = (&step, wanted.first_mut()) {
@@ -39,6 +40,7 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
         }
         let gone = present.iter().filter(|it| wanted.iter().all(|wanted| wanted["metadata"]["name"] != *it.meta.name));
         let gone: Vec<_> = gone.cloned().collect();
+        names = wanted.iter().filter_map(|it| it["metadata"]["name"].as_str().map(str::to_owned)).collect();
         for wanted in wanted {
             let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
             let present = present.iter().find(|it| &*it.meta.name == name);
@@ -49,10 +51,11 @@ pub(super) async fn pass(context: Arc<Context>, key: Key) -> Outcome {
             api.delete(Target::object(&HTTP_ROUTES, &it.meta.namespace, &it.meta.name), options).await?;
         }
     }
-    let main = parts.http_routes.get(&key).map_or(Value::Null, |it| it.json());
+    let as_they_are = names.iter().map(|it| parts.http_routes.get(&Key::new(&key.namespace, it)));
+    let as_they_are: Vec<Value> = as_they_are.map(|it| it.map_or(Value::Null, |it| it.json())).collect();
     let told = assigned.as_ref().map(Vec::as_slice);
     let refusal = step.as_ref().and_then(|it| it.state.refusal());
-    let status = route::status(&json, told, refusal, &main, &parts.site, &rfc3339(now()));
+    let status = route::status(&json, told, refusal, &as_they_are, &parts.site, &rfc3339(now()));
     let waits = write::status(api, &KNATIVE_ROUTES, &it, status, &parts.routes).await?;
     Ok(step.and_then(|it| it.again).into_iter().chain(waits).min())
 }
