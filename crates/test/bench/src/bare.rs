@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpSocket, task::LocalSet};
 use wasmtime_wasi_http::Error;
 
-use crate::floor::{Floor, said};
+use crate::floor::{Floor, POD, said};
 
 type Reply = UnsyncBoxBody<Bytes, Error>;
 
@@ -25,7 +25,7 @@ pub(crate) fn serve(address: SocketAddr, file: Option<&Path>) -> Result<()> {
     let mut threads = Vec::new();
     for _ in 0..cores {
         // A pool for each thread: two that share one take each other's slots, and with them what their processors have at hand.
-        let floor = file.map(Floor::new).transpose()?.map(Arc::new);
+        let floor = file.map(|it| Floor::new(it, POD)).transpose()?.map(Arc::new);
         threads.push(std::thread::spawn(move || serve_here(address, floor)));
     }
     threads.into_iter().try_for_each(|it| it.join().map_err(|_| anyhow::anyhow!("a serving thread panicked"))?)

@@ -23,6 +23,23 @@ use wasmtime_wasi_http::{
 
 use crate::runtime::{histogram, nanos};
 
+/// Environment variables.
+pub(crate) type Environment = &'static [(&'static str, &'static str)];
+
+/// What a pod of the samples has: its own variable, and those that every pod has. Each instance is handed all of them.
+pub(crate) const POD: Environment = &[
+    ("POD_NAME", "hello-5c8ff5d7d4-2kqxz"),
+    ("HOSTNAME", "hello-5c8ff5d7d4-2kqxz"),
+    ("KUBERNETES_SERVICE_HOST", "10.43.0.1"),
+    ("KUBERNETES_SERVICE_PORT", "443"),
+    ("KUBERNETES_SERVICE_PORT_HTTPS", "443"),
+    ("KUBERNETES_PORT", "tcp://10.43.0.1:443"),
+    ("KUBERNETES_PORT_443_TCP", "tcp://10.43.0.1:443"),
+    ("KUBERNETES_PORT_443_TCP_PROTO", "tcp"),
+    ("KUBERNETES_PORT_443_TCP_PORT", "443"),
+    ("KUBERNETES_PORT_443_TCP_ADDR", "10.43.0.1"),
+];
+
 /// Instances the pool has room for; one is used at a time, behind sockets one for each connection.
 const INSTANCES: u32 = 64;
 
@@ -61,18 +78,19 @@ impl WasiHttpView for State {
 pub(crate) struct Floor {
     engine: Engine,
     pre: ProxyPre<State>,
+    environment: Environment,
 }
 
 impl Floor {
-    /// Compiles the component in `file`.
-    pub(crate) fn new(file: &Path) -> Result<Floor> {
+    /// Compiles the component in `file`, whose instances have this environment.
+    pub(crate) fn new(file: &Path, environment: Environment) -> Result<Floor> {
         let engine = Engine::new(&config()).map_err(said).context("making an engine")?;
         let component = Component::from_file(&engine, file).map_err(said).context("compiling")?;
         let mut linker = Linker::<State>::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(said)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).map_err(said)?;
         let pre = ProxyPre::new(linker.instantiate_pre(&component).map_err(said)?).map_err(said)?;
-        Ok(Floor { engine, pre })
+        Ok(Floor { engine, pre, environment })
     }
 
     /// What a fresh instance answers. It is gone by then, so that what it did not write is lost: enough for the samples.
@@ -80,7 +98,7 @@ impl Floor {
     where
         B: hyper::body::Body<Data = Bytes, Error = Error> + Send + 'static,
     {
-        let wasi = WasiCtxBuilder::new().env("POD_NAME", "peer").build();
+        let wasi = WasiCtxBuilder::new().envs(self.environment).build();
         let state = State { table: ResourceTable::new(), wasi, http: WasiHttpCtx::new(), hooks: Hooks };
         let mut store = Store::new(&self.engine, state);
         store.set_epoch_deadline(1 << 40);
@@ -95,7 +113,7 @@ impl Floor {
 
 /// Calls the component in `file`, a fresh instance each time.
 pub(crate) async fn run(file: &Path, count: u64) -> Result<Histogram<u64>> {
-    let floor = Floor::new(file)?;
+    let floor = Floor::new(file, &[])?;
     let mut times = histogram();
     for index in 0..count + count / 10 {
         let started = Instant::now();
