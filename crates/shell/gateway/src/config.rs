@@ -78,7 +78,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(25),
-            arrival_timeout: Duration::from_millis(250),
+            arrival_timeout: Duration::from_millis(500),
             retry_timeout: Duration::from_secs(2),
             outbound_per_pod_max: 256,
             function_body_max: 256 << 20,

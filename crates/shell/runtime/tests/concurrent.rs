@@ -131,12 +131,15 @@ async fn a_service_of_wasi_0_2_that_imports_what_is_of_0_3_may_be_reused() {
 async fn a_command_that_spins_is_killed_at_once_and_held_to_its_memory() {
     let bench = Bench::new();
     let spinning = load(&bench, "(loop (br 0)) (unreachable)").await.spawn(bench.spec()).unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(spinning.stats().cpu > Duration::from_millis(5));
+    let spawned = Instant::now();
+    while spinning.stats().cpu <= Duration::from_millis(5) {
+        assert!(spawned.elapsed() < Duration::from_secs(30), "{:?}", spinning.stats());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     let asked = Instant::now();
     spinning.kill();
     assert_eq!(spinning.wait().await.reason, ExitReason::Killed);
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     let mut spec = bench.spec();
     spec.memory_bytes = Some(1 << 20);
     let growing = load(&bench, "(drop (memory.grow (i32.const 100))) (i32.const 0)").await.spawn(spec).unwrap();

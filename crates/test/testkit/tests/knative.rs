@@ -194,8 +194,13 @@ async fn a_revision_of_class_hpa_follows_the_metric_it_names() {
         }
         let tally = load.stop().await?;
         ensure!(tally.failed == 0, "{tally:?}");
-        let top = node.kubectl(&["top", "pods", "--no-headers"]).await?;
-        ensure!(top.lines().count() == 3 && top.contains("hello-00001-deployment-"), "{top}");
+        // What is desired is not there yet.
+        eventually("three instances are measured", SOON, async || {
+            let top = node.kubectl(&["top", "pods", "--no-headers"]).await?;
+            ensure!(top.lines().count() == 3 && top.contains("hello-00001-deployment-"), "{top}");
+            Ok(())
+        })
+        .await?;
         node.kubectl(&["top", "nodes"]).await?;
         let path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/services.serving.knative.dev/hello/http_requests_total";
         let told: Value = serde_json::from_str(&node.kubectl(&["get", "--raw", path]).await?)?;

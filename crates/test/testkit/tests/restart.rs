@@ -84,7 +84,8 @@ async fn a_request_under_way_is_finished_before_the_end() {
                 .send(http::Method::POST, "images.localhost", "/resize?width=4000&height=4000&format=png", body.into())
                 .await
         });
-        tokio::time::sleep(Duration::from_millis(15)).await;
+        // The whole of it has to be there: who comes after the signal is not let in.
+        tokio::time::sleep(Duration::from_millis(200)).await;
         let status = node.stop().await?;
         assert!(status.success(), "{status}");
         let answer = call.await??;

@@ -55,9 +55,13 @@ async fn a_stateful_set_rolls_out_and_is_undone() {
         ensure!(greeting(node, "web-0").await? == "first");
         node.kubectl(&["scale", "statefulset/web", "--replicas=1"]).await?;
         node.kubectl(&["wait", "--for=delete", "pod/web-1", "pod/web-2", "--timeout=120s"]).await?;
-        let table = node.kubectl(&["get", "statefulset", "web", "--no-headers"]).await?;
-        ensure!(table.contains("1/1"), "{table}");
-        Ok(())
+        // The status follows the pods.
+        eventually("the set counts one pod", SOON, async || {
+            let table = node.kubectl(&["get", "statefulset", "web", "--no-headers"]).await?;
+            ensure!(table.contains("1/1"), "{table}");
+            Ok(())
+        })
+        .await
     })
     .await;
 }
@@ -171,8 +175,12 @@ spec:
         })
         .await?;
         node.rolled_out("hello").await?;
-        let pods = node.kubectl(&["top", "pods", "--no-headers"]).await?;
-        ensure!(pods.lines().count() == 4 && pods.contains("Mi"), "{pods}");
+        eventually("four pods are measured", SOON, async || {
+            let pods = node.kubectl(&["top", "pods", "--no-headers"]).await?;
+            ensure!(pods.lines().count() == 4 && pods.contains("Mi"), "{pods}");
+            Ok(())
+        })
+        .await?;
         let nodes = node.kubectl(&["top", "nodes", "--no-headers"]).await?;
         ensure!(nodes.contains('%'), "{nodes}");
         let tally = load.stop().await?;
