@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, watch as signal};
 
 use crate::{
     pod::{Owner, PodKey, Shared},
+    volumes,
     watch::{self, Change},
 };
 
@@ -256,7 +257,7 @@ impl Pods {
                 let Some(name) = name.to_str() else { continue };
                 let uid = name.rsplit('_').next().unwrap_or(name);
                 if !uids.contains(uid)
-                    && let Err(error) = std::fs::remove_dir_all(entry.path())
+                    && let Err(error) = volumes::remove_tree(&entry.path())
                 {
                     tracing::debug!(name, error = &error as &dyn std::error::Error, "removing what a pod left behind");
                 }

@@ -24,7 +24,7 @@ use super::SELECTED_NODE;
 use crate::{
     api::{self, ApiError},
     pod::Shared,
-    volumes::{is_inside, write::make_private},
+    volumes::{is_inside, remove_tree, write::make_private},
     watch::{self, Change},
 };
 
@@ -300,7 +300,7 @@ async fn remove(shared: &Shared, name: &str, uid: &str) -> Result<(), ProvisionE
     if is_inside(name) && !name.contains('/') {
         let path = directory(&shared.config.data_dir, name);
         let at = path.clone();
-        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(&at)).await;
+        let removed = tokio::task::spawn_blocking(move || remove_tree(&at)).await;
         match removed {
             Ok(Err(source)) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(ProvisionError::Directory { path, source });

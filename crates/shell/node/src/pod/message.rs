@@ -18,7 +18,7 @@ use crate::{
         Log,
         read::{Reader, Selection},
     },
-    volumes::write::make_private,
+    volumes::{self, write::make_private},
 };
 
 /// Most bytes that are taken from the file, as the kubelet's.
@@ -53,7 +53,7 @@ impl Message {
         let (parent, name) = (parent.ok_or_else(missing)?, name.ok_or_else(missing)?);
         let root = directory.join("messages").join(&container.name);
         // What an earlier run left is not this run's message.
-        match fs::remove_dir_all(&root) {
+        match volumes::remove_tree(&root) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

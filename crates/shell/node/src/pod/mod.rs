@@ -174,8 +174,10 @@ impl Owner {
         let memory = self.shared.memory_directory(&self.key);
         let roots: Vec<_> = memory.into_iter().chain([self.shared.pod_directory(&self.key)]).collect();
         let work = move || {
-            let size =
-                |volume: &str| roots.iter().map(|it| volumes::size(&volumes::directory(it, volume))).sum::<u64>();
+            let size = |volume: &str| {
+                let sizes = roots.iter().map(|it| volumes::size(&volumes::directory(it, volume)));
+                sizes.fold(0, u64::saturating_add)
+            };
             limits.into_iter().find(|(volume, limit)| size(volume) > *limit)
         };
         let Ok(Some((volume, limit))) = tokio::task::spawn_blocking(work).await else { return };

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Lifecycle, Pod};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Owner, RETRY, check, machine::Running, now, start};
-use crate::{api, env};
+use crate::{api, env, volumes};
 
 /// How long a killed process may take to be gone.
 const KILL_TIME: Duration = Duration::from_secs(5);
@@ -159,7 +159,7 @@ async fn remove(directories: Vec<PathBuf>) {
     }
     let work = move || {
         for directory in present {
-            match std::fs::remove_dir_all(&directory) {
+            match volumes::remove_tree(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     let path = directory.display().to_string();
                     tracing::warn!(path, error = &error as &dyn std::error::Error, "removing a pod's directory");

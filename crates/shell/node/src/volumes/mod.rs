@@ -10,6 +10,7 @@
 pub(crate) mod memory;
 mod mount;
 mod part;
+mod tree;
 pub(crate) mod write;
 
 use std::{
@@ -22,6 +23,7 @@ use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Po
 
 pub(crate) use mount::{Given, Places, mounts};
 pub(crate) use part::Part;
+pub(crate) use tree::{remove_tree, size};
 
 use crate::{
     env,
@@ -99,17 +101,6 @@ pub(crate) fn size_limits(pod: &Pod) -> Box<[(Box<str>, u64)]> {
         Some((it.name.as_str().into(), u64::try_from(bytes).ok().filter(|it| *it > 0)?))
     });
     limited.collect()
-}
-
-/// Bytes in the files under `directory`. What cannot be read counts nothing.
-pub(crate) fn size(directory: &Path) -> u64 {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let sizes = entries.map(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => size(&entry.path()),
-        Ok(_) => entry.metadata().map_or(0, |it| it.len()),
-        Err(_) => 0,
-    });
-    sizes.sum()
 }
 
 /// The files that `volume` holds, or `None` when its content is not ours to write.

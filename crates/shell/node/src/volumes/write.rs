@@ -56,7 +56,7 @@ fn prune(root: &Path, directory: &Path, files: &Files) -> io::Result<()> {
             if files.keys().any(|it| it.starts_with(&prefix)) {
                 prune(root, &path, files)?;
             } else {
-                fs::remove_dir_all(&path)?;
+                super::remove_tree(&path)?;
             }
         } else if !files.contains_key(name) {
             fs::remove_file(&path)?;
