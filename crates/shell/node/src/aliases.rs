@@ -62,7 +62,7 @@ pub(crate) fn mount(pod: &Pod, ip: Ipv4Addr, directory: &Path, mounts: &mut Vec<
     let host = directory.join("etc");
     make_private(&host)?;
     std::fs::write(host.join("hosts"), file(pod, ip))?;
-    mounts.push(Mount { host, guest: GUEST.to_owned(), read_only: true });
+    mounts.push(Mount { host, held: None, guest: GUEST.to_owned(), read_only: true });
     Ok(())
 }
 

@@ -5,8 +5,9 @@
 //! they import.
 
 use std::{
-    os::fd::{AsRawFd, OwnedFd},
-    path::Path,
+    borrow::Cow,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -33,7 +34,7 @@ struct Late {
     maker: Arc<dyn LateMounts>,
     /// To be opened once more, beside those that came late: as they were found first, since a guest that shares a volume
     /// may have put a link in a directory's place.
-    early: Vec<(Mount, OwnedFd)>,
+    early: Vec<Mount>,
     all: tokio::sync::OnceCell<WasiFilesystemCtx>,
 }
 
@@ -47,8 +48,8 @@ impl Files {
     /// Names the mount that cannot be opened.
     pub(crate) fn open(mounts: Vec<Mount>, late: Option<Arc<dyn LateMounts>>) -> Result<Files, StartError> {
         let Some(maker) = late else { return Ok(Files { early: open(&mounts)?, late: None }) };
-        let held = mounts.into_iter().map(|it| hold(&it).map(|held| (it, held))).collect::<Result<Vec<_>, _>>()?;
-        let early = open(&held.iter().map(found).collect::<Vec<_>>())?;
+        let held = mounts.into_iter().map(hold).collect::<Result<Vec<_>, _>>()?;
+        let early = open(&held)?;
         Ok(Files { early, late: Some(Box::new(Late { maker, early: held, all: tokio::sync::OnceCell::new() })) })
     }
 
@@ -63,7 +64,7 @@ impl Files {
         let Some(late) = &self.late else { return };
         let made = late.all.get_or_try_init(|| async {
             let mounts = Arc::clone(&late.maker).mounts().await.ok_or(NotYet)?;
-            let all: Vec<Mount> = late.early.iter().map(found).chain(mounts).collect();
+            let all: Vec<Mount> = late.early.iter().cloned().chain(mounts).collect();
             open(&all).map_err(|error| {
                 say(&error.to_string());
                 NotYet
@@ -73,19 +74,28 @@ impl Files {
     }
 }
 
-/// Holds on to a directory, whatever its path will lead to later.
-fn hold(mount: &Mount) -> Result<OwnedFd, StartError> {
+/// Holds on to a mount's directory, whatever its path will lead to later.
+fn hold(mount: Mount) -> Result<Mount, StartError> {
+    if mount.held.is_some() {
+        return Ok(mount);
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(&mount.host, flags, Mode::empty()).map_err(|error| StartError::Mount {
-        host: mount.host.display().to_string(),
-        guest: mount.guest.clone(),
-        reason: error.to_string(),
-    })
+    match rustix::fs::open(&mount.host, flags, Mode::empty()) {
+        Ok(held) => Ok(Mount { held: Some(Arc::new(held)), ..mount }),
+        Err(error) => Err(StartError::Mount {
+            host: mount.host.display().to_string(),
+            guest: mount.guest,
+            reason: error.to_string(),
+        }),
+    }
 }
 
-/// A mount of the directory that is held.
-fn found((mount, held): &(Mount, OwnedFd)) -> Mount {
-    Mount { host: format!("/proc/self/fd/{}", held.as_raw_fd()).into(), ..mount.clone() }
+/// Where to open a mount: what is held is opened once more, by no path that could lead elsewhere.
+fn place(mount: &Mount) -> Cow<'_, Path> {
+    match &mount.held {
+        Some(held) => PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())).into(),
+        None => mount.host.as_path().into(),
+    }
 }
 
 fn open(mounts: &[Mount]) -> Result<WasiFilesystemCtx, StartError> {
@@ -104,7 +114,7 @@ fn open(mounts: &[Mount]) -> Result<WasiFilesystemCtx, StartError> {
         }
         let perms = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
         builder
-            .preopened_dir(&mount.host, &mount.guest, perms)
+            .preopened_dir(place(mount), &mount.guest, perms)
             .map_err(|error| failed(error.root_cause().to_string()))?;
     }
     Ok(builder.build().filesystem().clone())

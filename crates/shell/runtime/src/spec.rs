@@ -1,6 +1,6 @@
 //! What a guest is started with: arguments, environment, mounts, limits, and where its output goes.
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use eyot_bucket::Tenant;
 pub use eyot_dispatch::Names;
@@ -92,10 +92,12 @@ impl fmt::Debug for GuestSpec {
 }
 
 /// One host directory shown to a guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Mount {
     /// Directory on the host; it must exist when the guest starts.
     pub host: PathBuf,
+    /// The directory itself, where guests could put another or a link in its place: `host` is only its name then.
+    pub held: Option<Arc<OwnedFd>>,
     /// Absolute path the guest sees it under.
     pub guest: String,
     /// Whether writes through it are refused.

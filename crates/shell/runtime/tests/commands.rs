@@ -139,7 +139,7 @@ async fn mounts_are_preopened_and_read_only_ones_stay_unwritten() {
     let bench = Bench::new();
     let host = bench.dir.path().join("volume");
     std::fs::create_dir(&host).unwrap();
-    let mount = |read_only| vec![Mount { host: host.clone(), guest: "/data".into(), read_only }];
+    let mount = |read_only| vec![Mount { host: host.clone(), held: None, guest: "/data".into(), read_only }];
     let create = open(CREATE, READ | WRITE);
     let refused = bench.spawn_with(&create, |it| it.mounts = mount(true)).await.wait().await;
     assert_ne!(refused, completed(0));
@@ -168,7 +168,7 @@ async fn a_module_has_no_more_files_open_than_a_component_may() {
                 (then (call $exit (i32.const 1))))
             (br_if $again (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))",
     );
-    let mount = Mount { host, guest: "/data".into(), read_only: true };
+    let mount = Mount { host, held: None, guest: "/data".into(), read_only: true };
     let exit = bench.spawn_with(&opens, |it| it.mounts = vec![mount]).await.wait().await;
     assert!([1, 134].contains(&exit.code), "{exit:?}");
 }
@@ -260,7 +260,7 @@ async fn what_cannot_start_says_why() {
     let bench = Bench::new();
     let program = bench.load(&wat::parse_str(command("")).unwrap()).await.unwrap();
     let mut spec = bench.spec();
-    spec.mounts = vec![Mount { host: "/no/such/dir".into(), guest: "/data".into(), read_only: true }];
+    spec.mounts = vec![Mount { host: "/no/such/dir".into(), held: None, guest: "/data".into(), read_only: true }];
     let error = program.spawn(spec).unwrap_err();
     assert!(matches!(&error, StartError::Mount { host, .. } if host == "/no/such/dir"), "{error}");
     let mut spec = bench.spec();

@@ -47,7 +47,7 @@ async fn a_path_longer_than_the_kernel_takes_is_not_held() {
     let exit = ended(&run, |bench, spec| {
         let host = bench.dir.path().join("volume");
         std::fs::create_dir(&host).unwrap();
-        spec.mounts.push(Mount { host, guest: "/volume".into(), read_only: false });
+        spec.mounts.push(Mount { host, held: None, guest: "/volume".into(), read_only: false });
     });
     let exit = exit.await;
     assert_eq!(exit.code, 0, "{:?}", exit.reason);

@@ -138,7 +138,7 @@ async fn run(calls: &[Call]) -> Result<(), String> {
     fs::write(outside.join("canary"), "alive").unwrap();
     std::os::unix::fs::symlink("../canary", root.join("link")).unwrap();
     let before = listed(&outside);
-    let mount = Mount { host: root, guest: "/".into(), read_only: false };
+    let mount = Mount { host: root, held: None, guest: "/".into(), read_only: false };
     let process = bench.spawn_with(&module(calls), |it| it.mounts = vec![mount]).await;
     // What waits, waits: it has been given no reason to end.
     let waited = tokio::time::timeout(Duration::from_millis(200), process.wait()).await;

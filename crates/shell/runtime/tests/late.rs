@@ -27,7 +27,7 @@ impl LateMounts for Slow {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             let asked = self.asked.fetch_add(1, Relaxed);
             std::fs::create_dir_all(&self.host).unwrap();
-            let mount = Mount { host: self.host.clone(), guest: "/late".into(), read_only: true };
+            let mount = Mount { host: self.host.clone(), held: None, guest: "/late".into(), read_only: true };
             (asked >= self.refusals).then(|| vec![mount])
         })
     }
@@ -74,7 +74,7 @@ fn counter(times: u32, count: u32) -> String {
 
 async fn run(bench: &Bench, wat: &str, late: &Arc<Slow>) -> i32 {
     let host = bench.dir.path().to_owned();
-    let mounts = vec![Mount { host, guest: "/early".into(), read_only: true }];
+    let mounts = vec![Mount { host, held: None, guest: "/early".into(), read_only: true }];
     let late: Arc<dyn LateMounts> = late.clone();
     let process = bench.spawn_with(wat, |it| (it.mounts, it.late_mounts) = (mounts, Some(late))).await;
     process.wait().await.code
@@ -134,6 +134,7 @@ async fn directories_stay_what_they_were_when_the_guest_was_given_them() {
         std::fs::create_dir(directory).unwrap();
     }
     std::fs::write(elsewhere.join("secret"), "not for guests").unwrap();
+    let opened = std::fs::File::open(&early).unwrap();
     // Ends with what opening `secret` below its first directory came to.
     let opener = r#"(module
         (import "wasi_snapshot_preview1" "path_open"
@@ -144,10 +145,14 @@ async fn directories_stay_what_they_were_when_the_guest_was_given_them() {
         (func (export "_start")
             (call $exit (call $open (i32.const 3) (i32.const 0) (i32.const 8) (i32.const 6) (i32.const 0)
                 (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 100)))))"#;
-    let mounts = |host: &PathBuf| vec![Mount { host: host.clone(), guest: "/early".into(), read_only: true }];
+    let mounts =
+        |host: &PathBuf| vec![Mount { host: host.clone(), held: None, guest: "/early".into(), read_only: true }];
     let late: Arc<dyn LateMounts> = Arc::new(Swap { early: early.clone(), elsewhere: elsewhere.clone() });
     let held = bench.spawn_with(opener, |it| (it.mounts, it.late_mounts) = (mounts(&early), Some(late))).await;
     assert_eq!(held.wait().await.code, 44, "no such file");
+    let mount = Mount { held: Some(Arc::new(opened.into())), ..mounts(&early).remove(0) };
+    let given = bench.spawn_with(opener, |it| it.mounts = vec![mount]).await;
+    assert_eq!(given.wait().await.code, 44, "what was opened before is given, not what is there now");
     let open = bench.spawn_with(opener, |it| it.mounts = mounts(&elsewhere)).await;
     assert_eq!(open.wait().await.code, 0);
 }

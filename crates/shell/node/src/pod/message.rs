@@ -18,7 +18,7 @@ use crate::{
         Log,
         read::{Reader, Selection},
     },
-    volumes::{self, write::make_private},
+    volumes::{self, beneath, write::make_private},
 };
 
 /// Most bytes that are taken from the file, as the kubelet's.
@@ -31,8 +31,9 @@ const PATH_DEFAULT: &str = "/dev/termination-log";
 
 /// Where to look for a message.
 pub(super) struct Message {
-    /// The directory of the host that the guest's path leads into: what lies outside is not read.
-    root: PathBuf,
+    /// What the guest's path leads into: what lies outside is not read.
+    root: Mount,
+    /// Where it leads there.
     file: PathBuf,
     /// Whether the log will do when the guest failed and the file is empty.
     from_log: bool,
@@ -46,7 +47,7 @@ impl Message {
         let from_log = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
         let inside = mounts.iter().filter_map(|it| Some((it, path.strip_prefix(&it.guest).ok()?)));
         if let Some((mount, rest)) = inside.max_by_key(|(it, _)| it.guest.len()) {
-            return Ok(Message { root: mount.host.clone(), file: mount.host.join(rest), from_log });
+            return Ok(Message { root: mount.clone(), file: rest.to_owned(), from_log });
         }
         let missing = || io::Error::new(io::ErrorKind::InvalidInput, "terminationMessagePath names no file");
         let (parent, name) = (path.parent().and_then(Path::to_str), path.file_name());
@@ -58,10 +59,10 @@ impl Message {
             _ => {}
         }
         make_private(&root)?;
-        let file = root.join(name);
-        fs::File::create(&file)?;
-        mounts.push(Mount { host: root.clone(), guest: parent.to_owned(), read_only: false });
-        Ok(Message { root, file, from_log })
+        fs::File::create(root.join(name))?;
+        let root = Mount { host: root, held: None, guest: parent.to_owned(), read_only: false };
+        mounts.push(root.clone());
+        Ok(Message { root, file: name.into(), from_log })
     }
 
     /// The message of a guest that ended with `code`. Closes the log, so that its last line is in it. Blocks.
@@ -75,13 +76,16 @@ impl Message {
     }
 
     fn in_file(&self) -> io::Result<String> {
-        // The guest may have put a link there.
-        let (root, file) = (self.root.canonicalize()?, self.file.canonicalize()?);
-        if !file.starts_with(&root) || !file.is_file() {
+        // The guest may have put a link there, and another may at any time.
+        let root = match &self.root.held {
+            Some(held) => held.try_clone()?,
+            None => beneath::hold(&self.root.host)?,
+        };
+        let Some(file) = beneath::find(root, &self.file, false)?.filter(|it| it.is_file().unwrap_or(false)) else {
             return Ok(String::new());
-        }
+        };
         let mut bytes = Vec::new();
-        fs::File::open(file)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        fs::File::open(file.fixed_path())?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
@@ -144,7 +148,7 @@ mod tests {
         let volume = root.path().join("volume");
         fs::create_dir(&volume).unwrap();
         fs::write(root.path().join("secret"), "not yours").unwrap();
-        let mut mounts = vec![Mount { host: volume.clone(), guest: "/v".into(), read_only: false }];
+        let mut mounts = vec![Mount { host: volume.clone(), held: None, guest: "/v".into(), read_only: false }];
         let message = Message::prepare(&container("/v/end", "File"), &mut mounts, root.path()).unwrap();
         assert_eq!(mounts.len(), 1, "the volume will do");
         fs::write(volume.join("end"), "done").unwrap();
@@ -152,5 +156,15 @@ mod tests {
         fs::remove_file(volume.join("end")).unwrap();
         std::os::unix::fs::symlink("../secret", volume.join("end")).unwrap();
         assert_eq!(message.read(0, &log), "");
+        // A part of a volume that is moved away while the guest runs, for a link to come in its place.
+        fs::create_dir(volume.join("part")).unwrap();
+        mounts[0].host = volume.join("part");
+        mounts[0].held = Some(beneath::hold(&mounts[0].host).unwrap().into());
+        let message = Message::prepare(&container("/v/secret", "File"), &mut mounts, root.path()).unwrap();
+        fs::rename(volume.join("part"), volume.join("moved")).unwrap();
+        std::os::unix::fs::symlink(root.path(), volume.join("part")).unwrap();
+        assert_eq!(message.read(0, &log), "");
+        fs::write(volume.join("moved/secret"), "its own").unwrap();
+        assert_eq!(message.read(0, &log), "its own");
     }
 }

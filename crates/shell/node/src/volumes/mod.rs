@@ -7,6 +7,7 @@
 //! Files have the modes that their volume asks for, in directories that only the node's user can enter; the owner can always
 //! read them, since guests run as the node's user.
 
+pub(crate) mod beneath;
 pub(crate) mod memory;
 mod mount;
 mod part;

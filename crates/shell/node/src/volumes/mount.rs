@@ -10,7 +10,11 @@ use std::{
 use eyot_runtime::Mount;
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
 
-use super::{Part, VolumeError, directory, is_inside, memory, write};
+use super::{
+    Part, VolumeError,
+    beneath::{self, Found},
+    directory, is_inside, memory, write,
+};
 use crate::env;
 
 /// Directories that were found for volumes elsewhere, by the volume's name: those of claims and images.
@@ -47,14 +51,20 @@ pub(crate) fn mounts(
             continue;
         }
         let root = root_of(volume, places)?;
-        let host = with_sub_path(&root, volume, mount, env)?;
+        let guest = &mount.mount_path;
         let read_only = mount.read_only == Some(true) || is_read_only(volume);
-        if host.is_file() {
-            let guest = Path::new(&mount.mount_path);
+        let Some(sub) = sub_path(mount, env)? else {
+            out.push(Mount { host: root, held: None, guest: guest.clone(), read_only });
+            continue;
+        };
+        let found = beneath(&root, volume, &sub)?;
+        if found.is_file().map_err(io(&volume.name, &found.path))? {
+            let guest = Path::new(guest);
             let parent = guest.parent().and_then(Path::to_str).unwrap_or("/").to_owned();
-            files.entry(parent).or_insert_with(Vec::new).push((guest.file_name().map(PathBuf::from), host));
+            files.entry(parent).or_insert_with(Vec::new).push((guest.file_name().map(PathBuf::from), found));
         } else {
-            out.push(Mount { host, guest: mount.mount_path.clone(), read_only });
+            let Found { held, path } = found;
+            out.push(Mount { host: path, held: Some(held.into()), guest: guest.clone(), read_only });
         }
     }
     for (index, (parent, list)) in files.into_iter().enumerate() {
@@ -68,9 +78,9 @@ pub(crate) fn mounts(
             let to = host.join(name.unwrap_or_default());
             // Removed first: a copy onto a read-only file of an earlier start would fail.
             let _ = fs::remove_file(&to);
-            fs::copy(&from, &to).map_err(io(&parent, &to))?;
+            fs::copy(from.fixed_path(), &to).map_err(io(&parent, &to))?;
         }
-        out.push(Mount { host, guest: parent, read_only: true });
+        out.push(Mount { host, held: None, guest: parent, read_only: true });
     }
     Ok(out)
 }
@@ -121,40 +131,34 @@ fn root_of(volume: &Volume, places: &Places) -> Result<PathBuf, VolumeError> {
     if path.is_dir() { Ok(path) } else { Err(VolumeError::NoDirectory { volume: volume.name.clone(), path }) }
 }
 
-/// Follows `subPath` from the volume's root, never out of it.
-fn with_sub_path(
-    root: &Path,
-    volume: &Volume,
-    mount: &VolumeMount,
-    env: &[(String, String)],
-) -> Result<PathBuf, VolumeError> {
-    let sub = match (&mount.sub_path, &mount.sub_path_expr) {
-        (Some(it), _) if !it.is_empty() => it.clone(),
+/// The part of a volume that is mounted; `None` for all of it.
+fn sub_path(mount: &VolumeMount, env: &[(String, String)]) -> Result<Option<String>, VolumeError> {
+    match (&mount.sub_path, &mount.sub_path_expr) {
+        (Some(it), _) if !it.is_empty() => Ok(Some(it.clone())),
         (_, Some(it)) if !it.is_empty() => {
-            env::expand_all(it, env).map_err(|name| VolumeError::NoValue { path: mount.mount_path.clone(), name })?
+            let expanded = env::expand_all(it, env);
+            let no_value = |name| VolumeError::NoValue { path: mount.mount_path.clone(), name };
+            expanded.map(Some).map_err(no_value)
         }
-        _ => return Ok(root.to_owned()),
-    };
-    let outside = || VolumeError::Path { volume: volume.name.clone(), path: sub.clone() };
-    if !is_inside(&sub) {
+        _ => Ok(None),
+    }
+}
+
+/// Follows `sub` from the volume's root, never out of it: a guest with the whole volume, or an image, may have left a symbolic
+/// link there or on the way, and may put one there at any time.
+fn beneath(root: &Path, volume: &Volume, sub: &str) -> Result<Found, VolumeError> {
+    let outside = || VolumeError::Path { volume: volume.name.clone(), path: sub.to_owned() };
+    if !is_inside(sub) {
         return Err(outside());
     }
-    let path = root.join(&sub);
-    let real_root = root.canonicalize().map_err(io(&volume.name, root))?;
-    // A guest with the whole volume, or an image, may have left a symbolic link there or on the way.
-    let real = |path: &Path| match path.canonicalize().map_err(io(&volume.name, path))? {
-        real if real.starts_with(&real_root) => Ok(real),
-        _ => Err(outside()),
-    };
-    if !path.exists() {
-        real(path.ancestors().find(|it| it.exists()).unwrap_or(root))?;
-        write::make_private(&path).map_err(io(&volume.name, &path))?;
-    }
-    real(&path)
+    let found = beneath::hold(root).and_then(|it| beneath::find(it, Path::new(sub), true));
+    found.map_err(io(&volume.name, &root.join(sub)))?.ok_or_else(outside)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -215,6 +219,11 @@ mod tests {
         "#]]
         .assert_eq(&show(&containers[0]));
         assert_eq!(fs::read_to_string(pod_dir.join("files/good/0/app.toml")).unwrap(), "x = 1");
+        let scratch = mounts(&pod, &containers[0], &env, &places, Part::All).unwrap().remove(1);
+        fs::rename(&scratch.host, scratch.host.with_extension("moved")).unwrap();
+        std::os::unix::fs::symlink("/etc", &scratch.host).unwrap();
+        let held = fs::read_link(format!("/proc/self/fd/{}", scratch.held.unwrap().as_raw_fd())).unwrap();
+        assert_eq!(held, scratch.host.with_extension("moved"), "a link that comes later leads nowhere");
         std::os::unix::fs::symlink("/etc", directory(&pod_dir, "scratch").join("link")).unwrap();
         assert_eq!(show(&containers[1]), "volume scratch: path \"link\" leads outside\n");
         let elsewhere = root.path().join("elsewhere");

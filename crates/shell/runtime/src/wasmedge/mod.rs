@@ -13,6 +13,7 @@ mod supervise;
 use std::{
     ffi::OsString,
     io::Read,
+    os::fd::AsRawFd,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -123,7 +124,11 @@ fn arguments(wasm: &Path, spec: &GuestSpec) -> Vec<OsString> {
     for mount in &spec.mounts {
         let mut word = OsString::from(&mount.guest);
         word.push(":");
-        word.push(&mount.host);
+        match &mount.held {
+            // As this process has it open: nobody else can put another there.
+            Some(held) => word.push(format!("/proc/{}/fd/{}", std::process::id(), held.as_raw_fd())),
+            None => word.push(&mount.host),
+        }
         if mount.read_only {
             word.push(":readonly");
         }
@@ -208,8 +213,8 @@ mod tests {
         spec.env = vec![("GREETING".into(), "a=b c".into())];
         spec.memory_bytes = Some(10 * PAGE + 1);
         spec.mounts = vec![
-            Mount { host: "/var/data".into(), guest: "/data".into(), read_only: false },
-            Mount { host: "/etc/app".into(), guest: "/config".into(), read_only: true },
+            Mount { host: "/var/data".into(), held: None, guest: "/data".into(), read_only: false },
+            Mount { host: "/etc/app".into(), held: None, guest: "/config".into(), read_only: true },
         ];
         let words = arguments(Path::new("/blobs/app.wasm"), &spec);
         let words: Vec<_> = words.iter().map(|it| it.to_string_lossy()).collect();
@@ -246,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_a_command_line_cannot_say_is_refused() {
-        let odd = Mount { host: "/var/a:b".into(), guest: "/data".into(), read_only: true };
+        let odd = Mount { host: "/var/a:b".into(), held: None, guest: "/data".into(), read_only: true };
         assert!(sayable(&odd).unwrap_err().to_string().contains("no colon"));
         let dir = tempfile::tempdir().unwrap();
         let written = |name: &str, text: &str| {

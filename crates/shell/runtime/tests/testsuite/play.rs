@@ -126,7 +126,7 @@ impl Playing<'_> {
             // Cases change what they find.
             let host = self.bench.dir.path().join("root");
             copy(&case.wasm.with_file_name(root), &host);
-            spec.mounts = vec![Mount { host, guest: "/".into(), read_only: false }];
+            spec.mounts = vec![Mount { host, held: None, guest: "/".into(), read_only: false }];
         }
         spec
     }
