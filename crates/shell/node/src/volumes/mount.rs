@@ -1,6 +1,7 @@
 //! Which directories a container sees, and where.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -51,20 +52,20 @@ pub(crate) fn mounts(
             continue;
         }
         let root = root_of(volume, places)?;
-        let guest = &mount.mount_path;
+        let guest = absolute(&mount.mount_path);
         let read_only = mount.read_only == Some(true) || is_read_only(volume);
         let Some(sub) = sub_path(mount, env)? else {
-            out.push(Mount { host: root, held: None, guest: guest.clone(), read_only });
+            out.push(Mount { host: root, held: None, guest: guest.into(), read_only });
             continue;
         };
         let found = beneath(&root, volume, &sub)?;
         if found.is_file().map_err(io(&volume.name, &found.path))? {
-            let guest = Path::new(guest);
+            let guest = Path::new(&*guest);
             let parent = guest.parent().and_then(Path::to_str).unwrap_or("/").to_owned();
             files.entry(parent).or_insert_with(Vec::new).push((guest.file_name().map(PathBuf::from), found));
         } else {
             let Found { held, path } = found;
-            out.push(Mount { host: path, held: Some(held.into()), guest: guest.clone(), read_only });
+            out.push(Mount { host: path, held: Some(held.into()), guest: guest.into(), read_only });
         }
     }
     for (index, (parent, list)) in files.into_iter().enumerate() {
@@ -83,6 +84,11 @@ pub(crate) fn mounts(
         out.push(Mount { host, held: None, guest: parent, read_only: true });
     }
     Ok(out)
+}
+
+/// As the kubelet has it, a path that starts nowhere starts at the root.
+fn absolute(path: &str) -> Cow<'_, str> {
+    if path.starts_with('/') { path.into() } else { format!("/{path}").into() }
 }
 
 fn io<'a>(volume: &'a str, path: &'a Path) -> impl FnOnce(std::io::Error) -> VolumeError + use<'a> {
@@ -180,7 +186,7 @@ mod tests {
             "containers": [
                 { "name": "good", "volumeMounts": [
                     { "name": "config", "mountPath": "/etc/app/app.toml", "subPath": "app.toml" },
-                    { "name": "config", "mountPath": "/config" },
+                    { "name": "config", "mountPath": "config" },
                     { "name": "scratch", "mountPath": "/tmp", "subPathExpr": "$(WHO)/x" },
                     { "name": "host", "mountPath": "/data", "readOnly": true },
                 ] },
