@@ -34,6 +34,8 @@ pub(crate) struct Guest {
     pub(crate) held: Arc<AtomicUsize>,
     /// Files and sockets that are open, and what else its instances have as they have those.
     pub(crate) open: Arc<AtomicUsize>,
+    /// Directories that are being read.
+    pub(crate) listings: Arc<AtomicUsize>,
     /// Bytes that headers hold on the host.
     pub(crate) fields: Arc<AtomicUsize>,
     /// Its idle instances, where they are reused. They hold this guest: whoever ends it closes this.
@@ -61,6 +63,7 @@ impl Guest {
             contents: Arc::default(),
             held: Arc::default(),
             open: Arc::default(),
+            listings: Arc::default(),
             fields: Arc::default(),
             keep: None,
         })

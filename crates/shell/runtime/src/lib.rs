@@ -34,6 +34,7 @@ mod keyvalue;
 mod lanes;
 mod linear;
 mod link;
+mod listings;
 mod load;
 mod lookup;
 mod machine;

@@ -1,9 +1,9 @@
 //! What guests can import.
 //!
-//! wasmtime-wasi's implementation, with six differences: state that a guest does not use is not made (see
+//! wasmtime-wasi's implementation, with seven differences: state that a guest does not use is not made (see
 //! [`crate::state::State`]), arguments, environment and output come from the shared [`Guest`], sockets are confined by
-//! [`crate::net`], names are looked up by [`crate::resolve`], directories may come late ([`crate::files`]), and random bytes come in
-//! pieces ([`crate::random`]).
+//! [`crate::net`], names are looked up by [`crate::resolve`], directories may come late ([`crate::files`]) and
+//! are listed a piece at a time ([`crate::listings`]), and random bytes come in pieces ([`crate::random`]).
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::{
     cgi::Invocation,
     fields, files,
     guest::Guest,
-    keyvalue, net, request, resolve, settings,
+    keyvalue, listings, net, request, resolve, settings,
     state::{Input, ModuleState, State},
 };
 
@@ -71,6 +71,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     lend_environment(l)?;
     l.allow_shadowing(true);
     fields::bound(l)?;
+    listings::bound(l)?;
     crate::random::in_pieces(l)?;
     l.allow_shadowing(false);
     settings::add_to_linker(l)?;

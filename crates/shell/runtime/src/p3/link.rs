@@ -16,7 +16,7 @@ use wasmtime_wasi::{
 };
 
 use super::{held, http, net, said};
-use crate::{fields, request, state::State};
+use crate::{fields, listings, request, state::State};
 
 /// Packages of WASI 0.3.
 const PACKAGES: [&str; 6] =
@@ -50,6 +50,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<State
     held::bound(l)?;
     request::bound_late(l)?;
     fields::bound_late(l)?;
+    listings::bound_late(l)?;
     said::shorten(l)?;
     ask_late(l)?;
     crate::random::one_piece(l)?;
