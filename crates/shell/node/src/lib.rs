@@ -24,6 +24,7 @@ mod logs;
 mod network;
 mod pod;
 mod pods;
+mod pressure;
 mod register;
 mod reuse;
 mod room;

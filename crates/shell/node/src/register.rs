@@ -1,9 +1,11 @@
 //! Tells the API what this node is, and that it lives.
 //!
-//! Start at [`run`]. The Node object is written once and then every five minutes; the Lease shows life in between.
+//! Start at [`run`]. The Node object is written once, then every five minutes and when the machine comes to be short of something or
+//! is no more; the Lease shows life in between.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::time::Duration;
 
+use eyot_instance::Moment;
 use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
@@ -12,6 +14,7 @@ use crate::{
     api::{self, ApiError},
     claims::provision,
     pod::{self, Shared, engine},
+    pressure::Pressures,
 };
 
 /// Between two writes of an unchanged status, as the kubelet's.
@@ -37,20 +40,23 @@ impl Size {
     pub(crate) fn of_machine() -> Size {
         let cpus = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        Size { cpu_millis: cpus * 1000, memory_bytes: mem_total(&meminfo).unwrap_or(1 << 30) }
+        Size { cpu_millis: cpus * 1000, memory_bytes: memory(&meminfo, "MemTotal:").unwrap_or(1 << 30) }
     }
 }
 
-fn mem_total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|it| it.strip_prefix("MemTotal:"))?;
+/// The bytes that `/proc/meminfo` has at `name`.
+pub(crate) fn memory(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|it| it.strip_prefix(name))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
 /// Registers the node and keeps it alive in the API until it stops.
 pub(crate) async fn run(shared: &Shared) {
     let work = async {
+        let mut pressures = Pressures::default();
+        pressures.look(&shared.config.data_dir, pod::now());
         let uid = loop {
-            match register(shared).await {
+            match register(shared, &pressures).await {
                 Ok(uid) => break uid,
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "registering the node");
@@ -59,16 +65,21 @@ pub(crate) async fn run(shared: &Shared) {
             }
         };
         let mut since_status = Duration::ZERO;
+        let mut due = false;
         loop {
             if let Err(error) = renew(shared, &uid).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "renewing the node's lease");
             }
             tokio::time::sleep(shared.config.lease_period).await;
             since_status += shared.config.lease_period;
-            if since_status >= STATUS_PERIOD {
+            due |= pressures.look(&shared.config.data_dir, pod::now()) || since_status >= STATUS_PERIOD;
+            if due {
                 since_status = Duration::ZERO;
-                if let Err(error) = write_status(shared).await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "writing the node's status");
+                match write_status(shared, &pressures).await {
+                    Ok(()) => due = false,
+                    Err(error) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "writing the node's status");
+                    }
                 }
             }
         }
@@ -80,7 +91,7 @@ pub(crate) async fn run(shared: &Shared) {
 }
 
 /// Writes the Node, the RuntimeClasses and the StorageClass. Returns the node's uid.
-async fn register(shared: &Shared) -> Result<String, ApiError> {
+async fn register(shared: &Shared, pressures: &Pressures) -> Result<String, ApiError> {
     #[derive(serde::Deserialize)]
     struct Written {
         metadata: Meta,
@@ -106,7 +117,7 @@ async fn register(shared: &Shared) -> Result<String, ApiError> {
         }
         Err(error) => return Err(error),
     }
-    write_status(shared).await?;
+    write_status(shared, pressures).await?;
     // Pods do not wait for it.
     create_if_absent(&shared.client, "/apis/storage.k8s.io/v1/storageclasses", &provision::class()).await?;
     let written: Option<Written> = api::get(&shared.client, &path(shared)).await?;
@@ -148,39 +159,28 @@ fn arch() -> &'static str {
     }
 }
 
-async fn write_status(shared: &Shared) -> Result<(), ApiError> {
+async fn write_status(shared: &Shared, pressures: &Pressures) -> Result<(), ApiError> {
     let handlers = engine::handlers(&shared.runtime);
-    let status = status(shared.size, shared.host_ip, &shared.config.name, shared.config.pods_max, &handlers);
+    let status = status(shared, pressures, &handlers);
     api::patch(&shared.client, &format!("{}/status", path(shared)), api::STRATEGIC, &status).await
 }
 
-fn status(size: Size, host_ip: Ipv4Addr, name: &str, pods_max: u32, handlers: &[&str]) -> Value {
-    let now = pod::time(pod::now());
-    let condition = |kind: &str, value: &str, reason: &str, message: &str| {
-        json!({
-            "type": kind, "status": value, "reason": reason, "message": message,
-            "lastHeartbeatTime": now, "lastTransitionTime": now,
-        })
-    };
+fn status(shared: &Shared, pressures: &Pressures, handlers: &[&str]) -> Value {
+    let now = pod::now();
     let amount = |memory_bytes: u64| {
         json!({
-            "cpu": format!("{}m", size.cpu_millis), "memory": format!("{}Ki", memory_bytes >> 10),
-            "pods": pods_max.to_string(),
+            "cpu": format!("{}m", shared.size.cpu_millis), "memory": format!("{}Ki", memory_bytes >> 10),
+            "pods": shared.config.pods_max.to_string(),
         })
     };
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let machine_id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     json!({ "status": {
-        "capacity": amount(size.memory_bytes),
-        "allocatable": amount(size.allocatable().memory_bytes),
-        "addresses": [{ "type": "InternalIP", "address": host_ip.to_string() }, { "type": "Hostname", "address": name }],
-        "conditions": [
-            condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            condition("PIDPressure", "False", "KubeletHasSufficientPID", "guests are not processes of this machine"),
-            condition("Ready", "True", "KubeletReady", "eyot is ready to run WebAssembly"),
-        ],
+        "capacity": amount(shared.size.memory_bytes),
+        "allocatable": amount(shared.size.allocatable().memory_bytes),
+        "addresses": [{ "type": "InternalIP", "address": shared.host_ip.to_string() }, { "type": "Hostname", "address": shared.config.name }],
+        "conditions": conditions(pressures, now),
         // The unnamed one is for pods that name no class.
         "runtimeHandlers": handlers.iter().map(|it| json!({ "name": it })).collect::<Vec<_>>(),
         "nodeInfo": {
@@ -190,6 +190,30 @@ fn status(size: Size, host_ip: Ipv4Addr, name: &str, pods_max: u32, handlers: &[
             "kubeProxyVersion": "", "containerRuntimeVersion": concat!("eyot://", env!("CARGO_PKG_VERSION")),
         },
     } })
+}
+
+fn conditions(pressures: &Pressures, now: Moment) -> Value {
+    let condition = |kind: &str, value: &str, reason: &str, message: &str, since: Option<Moment>| {
+        json!({
+            "type": kind, "status": value, "reason": reason, "message": message,
+            "lastHeartbeatTime": pod::time(now), "lastTransitionTime": pod::time(since.unwrap_or(now)),
+        })
+    };
+    let Pressures { disk, memory } = pressures;
+    let (short_memory, memory_reason, memory_message) = match memory.holds {
+        true => ("True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+        false => ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    };
+    let (full, disk_reason, disk_message) = match disk.holds {
+        true => ("True", "KubeletHasDiskPressure", "kubelet has disk pressure"),
+        false => ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    };
+    json!([
+        condition("MemoryPressure", short_memory, memory_reason, memory_message, memory.since),
+        condition("DiskPressure", full, disk_reason, disk_message, disk.since),
+        condition("PIDPressure", "False", "KubeletHasSufficientPID", "guests are not processes of this machine", None),
+        condition("Ready", "True", "KubeletReady", "eyot is ready to run WebAssembly", None),
+    ])
 }
 
 fn os_image() -> String {
@@ -228,8 +252,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn conditions_tell_what_is_short() {
+        let mut pressures = Pressures::default();
+        let told = |pressures: &Pressures| {
+            let rows = conditions(pressures, Moment(60_000));
+            let rows = rows.as_array().unwrap().iter().map(|it| format!("{} {}\n", it["type"], it["status"]));
+            rows.collect::<String>().replace('"', "")
+        };
+        assert_eq!(told(&pressures), "MemoryPressure False\nDiskPressure False\nPIDPressure False\nReady True\n");
+        (pressures.disk.holds, pressures.disk.since) = (true, Some(Moment(0)));
+        assert_eq!(told(&pressures), "MemoryPressure False\nDiskPressure True\nPIDPressure False\nReady True\n");
+        let disk = &conditions(&pressures, Moment(60_000))[1];
+        assert_eq!(
+            (&disk["reason"], &disk["lastTransitionTime"]),
+            (&"KubeletHasDiskPressure".into(), &"1970-01-01T00:00:00Z".into())
+        );
+    }
+
+    #[test]
     fn memory_is_read_from_the_system() {
-        assert_eq!(mem_total("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
-        assert_eq!(mem_total("nothing"), None);
+        assert_eq!(memory("MemFree: 1 kB\nMemTotal:       16384 kB\n", "MemTotal:"), Some(16 << 20));
+        assert_eq!(memory("nothing", "MemTotal:"), None);
     }
 }

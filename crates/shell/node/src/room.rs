@@ -16,8 +16,8 @@ const LOW_PERCENT: u64 = 80;
 pub(crate) async fn run(pods: Arc<Pods>, directory: &Path) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        let wanted = match rustix::fs::statvfs(directory) {
-            Ok(disk) => surplus(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize),
+        let wanted = match surplus_of(directory) {
+            Ok(wanted) => wanted,
             Err(error) => {
                 tracing::warn!(%error, "asking for the free space of the disk");
                 0
@@ -30,6 +30,14 @@ pub(crate) async fn run(pods: Arc<Pods>, directory: &Path) {
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "removing unused images"),
         }
     }
+}
+
+/// Bytes that must go from the disk of `directory`; none while it is not nearly full. What nobody but the system's administrator
+/// may fill is no part of it.
+pub(crate) fn surplus_of(directory: &Path) -> rustix::io::Result<u64> {
+    let disk = rustix::fs::statvfs(directory)?;
+    let reserved = disk.f_bfree.saturating_sub(disk.f_bavail);
+    Ok(surplus(disk.f_blocks.saturating_sub(reserved) * disk.f_frsize, disk.f_bavail * disk.f_frsize))
 }
 
 /// Bytes that must go.
