@@ -193,6 +193,8 @@ pub(crate) struct Machine {
     late_made: bool,
     /// What its empty directories may hold at most, in bytes, by volume.
     pub(super) size_limits: Box<[(Box<str>, u64)]>,
+    /// Whether a process has a directory of its own for its last words.
+    pub(super) has_messages: bool,
     /// Whether a container has a hook that runs before it stops.
     pub(super) has_hooks: bool,
     pub(super) ip: Option<Ipv4Addr>,
@@ -239,6 +241,7 @@ impl Machine {
             tokens_due: None,
             late_made: false,
             size_limits: Box::default(),
+            has_messages: false,
             has_hooks: false,
             ip: None,
             address_given_up: false,
@@ -508,10 +511,11 @@ impl Machine {
         self.tokens_due = others.into_iter().chain(at).min();
     }
 
-    /// Whether it has to be looked at from time to time: for its tokens, for what its volumes hold, or to try a change of
-    /// resources again.
+    /// Whether it has to be looked at from time to time: for its tokens, for what its volumes hold or its processes leave, or to
+    /// try a change of resources again.
     pub(super) fn is_watched(&self) -> bool {
-        let wants = self.tokens_due.is_some() || !self.size_limits.is_empty() || self.resize.is_retried();
+        let holds = !self.size_limits.is_empty() || self.has_messages;
+        let wants = self.tokens_due.is_some() || holds || self.resize.is_retried();
         wants && !self.is_settled()
     }
 

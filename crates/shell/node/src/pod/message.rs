@@ -21,6 +21,9 @@ use crate::{
     volumes::{self, beneath, write::make_private},
 };
 
+/// Most bytes that all processes of a pod may have in the directories that they get for it: their words are shorter, and the disk is
+/// everybody's.
+pub(super) const BYTES_MAX: u64 = 1 << 20;
 /// Most bytes that are taken from the file, as the kubelet's.
 const FILE_BYTES_MAX: u64 = 4096;
 /// Most bytes that are taken from the log, as the kubelet's.
@@ -52,7 +55,7 @@ impl Message {
         let missing = || io::Error::new(io::ErrorKind::InvalidInput, "terminationMessagePath names no file");
         let (parent, name) = (path.parent().and_then(Path::to_str), path.file_name());
         let (parent, name) = (parent.ok_or_else(missing)?, name.ok_or_else(missing)?);
-        let root = directory.join("messages").join(&container.name);
+        let root = self::directory(directory).join(&container.name);
         // What an earlier run left is not this run's message.
         match volumes::remove_tree(&root) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -88,6 +91,11 @@ impl Message {
         fs::File::open(file.fixed_path())?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// Where the directories lie that processes of the pod get, whose own is `pod_directory`.
+pub(super) fn directory(pod_directory: &Path) -> PathBuf {
+    pod_directory.join("messages")
 }
 
 /// The end of a log.

@@ -162,26 +162,35 @@ impl Owner {
         }
     }
 
-    /// Ends the pod when one of its empty directories holds more than it may. Only pods with limits cost anything here.
+    /// Ends the pod when one of its empty directories holds more than it may, or what its processes leave behind is too much. Only
+    /// pods with limits or processes cost anything here.
     pub(crate) async fn inspect_volumes(self: &Arc<Self>) {
         let limits = {
             let machine = self.machine.lock();
-            if machine.size_limits.is_empty() || machine.is_settled() {
+            let holds = !machine.size_limits.is_empty() || machine.has_messages;
+            if !holds || machine.is_settled() {
                 return;
             }
             machine.size_limits.clone()
         };
-        let memory = self.shared.memory_directory(&self.key);
-        let roots: Vec<_> = memory.into_iter().chain([self.shared.pod_directory(&self.key)]).collect();
+        let (memory, own) = (self.shared.memory_directory(&self.key), self.shared.pod_directory(&self.key));
+        let messages = message::directory(&own);
+        let roots: Vec<_> = memory.into_iter().chain([own]).collect();
         let work = move || {
             let size = |volume: &str| {
                 let sizes = roots.iter().map(|it| volumes::size(&volumes::directory(it, volume)));
                 sizes.fold(0, u64::saturating_add)
             };
-            limits.into_iter().find(|(volume, limit)| size(volume) > *limit)
+            let exceeded = limits.into_iter().find(|(volume, limit)| size(volume) > *limit).map(|(volume, limit)| {
+                format!("Usage of EmptyDir volume \"{volume}\" exceeds the limit of {limit} bytes.")
+            });
+            exceeded.or_else(|| {
+                const MAX: u64 = message::BYTES_MAX;
+                let is_too_much = volumes::size(&messages) > MAX;
+                is_too_much.then(|| format!("Files beside terminationMessagePath exceed the limit of {MAX} bytes."))
+            })
         };
-        let Ok(Some((volume, limit))) = tokio::task::spawn_blocking(work).await else { return };
-        let message = format!("Usage of EmptyDir volume \"{volume}\" exceeds the limit of {limit} bytes.");
+        let Ok(Some(message)) = tokio::task::spawn_blocking(work).await else { return };
         self.warn(None, "Evicted", message.clone());
         self.machine.lock().fail("Evicted", message, now());
         self.kick();

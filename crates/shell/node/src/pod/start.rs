@@ -234,6 +234,7 @@ pub(super) async fn message(
         Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("terminationMessagePath: {error}"))
     };
     let (directory, container) = (owner.shared.pod_directory(&owner.key), container.clone());
+    let before = mounts.len();
     let mut list = std::mem::take(mounts);
     let work = move || Message::prepare(&container, &mut list, &directory).map(|it| (it, list));
     let (message, list) = match tokio::task::spawn_blocking(work).await {
@@ -241,6 +242,9 @@ pub(super) async fn message(
         Ok(Err(error)) => return Err(failed(&error)),
         Err(error) => return Err(failed(&error)),
     };
+    if list.len() > before {
+        owner.machine.lock().has_messages = true;
+    }
     *mounts = list;
     Ok(Box::new(message))
 }

@@ -1,7 +1,7 @@
 //! A place for volumes that are kept in memory: a directory of ours on the system's shared-memory file system.
 //!
 //! Its content survives a restart of the node, as that of other empty directories does, and not one of the machine. What guests
-//! put there counts to nobody's memory limit; `sizeLimit` bounds it.
+//! put there counts to nobody's memory limit; that of the pod bounds it, and `sizeLimit`.
 
 use std::{
     fs,

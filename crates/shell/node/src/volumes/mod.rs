@@ -93,15 +93,28 @@ pub(crate) fn directory(pod_dir: &Path, volume: &str) -> PathBuf {
     pod_dir.join("volumes").join(volume)
 }
 
-/// What the pod's empty directories may hold at most, in bytes, by volume.
+/// What the pod's empty directories may hold at most, in bytes, by volume. One in memory may not hold more than the pod may.
 pub(crate) fn size_limits(pod: &Pod) -> Box<[(Box<str>, u64)]> {
     let volumes = pod.spec.iter().flat_map(|it| it.volumes.iter().flatten());
     let limited = volumes.filter_map(|it| {
-        let limit = it.empty_dir.as_ref()?.size_limit.as_ref()?;
-        let bytes = limit.0.parse::<Quantity>().ok()?.units();
-        Some((it.name.as_str().into(), u64::try_from(bytes).ok().filter(|it| *it > 0)?))
+        let directory = it.empty_dir.as_ref()?;
+        let limit = directory.size_limit.as_ref().and_then(|it| it.0.parse::<Quantity>().ok());
+        let limit = limit.and_then(|it| u64::try_from(it.units()).ok()).filter(|it| *it > 0);
+        let in_memory = directory.medium.as_deref() == Some("Memory");
+        let memory = if in_memory { memory_limit(pod) } else { None };
+        Some((it.name.as_str().into(), limit.into_iter().chain(memory).min()?))
     });
     limited.collect()
+}
+
+/// The memory that all containers of the pod may have at once, if each has a limit.
+fn memory_limit(pod: &Pod) -> Option<u64> {
+    let spec = pod.spec.as_ref()?;
+    let limit = |it: &Container| fields::limits(it).ok()?.1;
+    let (sidecars, first): (Vec<_>, Vec<_>) =
+        spec.init_containers.iter().flatten().partition(|it| it.restart_policy.as_deref() == Some("Always"));
+    let together = spec.containers.iter().chain(sidecars).map(limit).sum::<Option<u64>>()?;
+    first.into_iter().map(limit).try_fold(together, |most, it| Some(most.max(it?)))
 }
 
 /// The files that `volume` holds, or `None` when its content is not ours to write.
@@ -244,6 +257,28 @@ mod tests {
             Err(error) => format!("{error}\n"),
         };
         want.assert_eq(&got);
+    }
+
+    #[test]
+    fn an_empty_directory_in_memory_is_bounded_by_what_the_pod_may_have() {
+        let limits = |memory: &[Option<&str>], directory: serde_json::Value| {
+            let containers = memory.iter().map(|it| match it {
+                Some(memory) => serde_json::json!({ "name": "c", "resources": { "limits": { "memory": memory } } }),
+                None => serde_json::json!({ "name": "c" }),
+            });
+            let pod = serde_json::from_value(serde_json::json!({ "spec": {
+                "containers": containers.collect::<Vec<_>>(), "volumes": [{ "name": "v", "emptyDir": directory }],
+            } }));
+            size_limits(&pod.unwrap()).first().map(|it| it.1)
+        };
+        let (disk, memory) = (serde_json::json!({}), serde_json::json!({ "medium": "Memory" }));
+        let sized = |size: &str| serde_json::json!({ "medium": "Memory", "sizeLimit": size });
+        assert_eq!(limits(&[Some("1Mi"), Some("2Mi")], memory.clone()), Some(3 << 20));
+        assert_eq!(limits(&[Some("1Mi"), None], memory), None, "the pod has no limit as a whole");
+        assert_eq!(limits(&[Some("1Mi")], disk), None);
+        assert_eq!(limits(&[Some("1Mi")], sized("64Ki")), Some(64 << 10));
+        assert_eq!(limits(&[Some("1Mi")], sized("1Gi")), Some(1 << 20));
+        assert_eq!(limits(&[None], sized("1Gi")), Some(1 << 30));
     }
 
     #[test]
