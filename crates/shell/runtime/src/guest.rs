@@ -30,7 +30,7 @@ pub(crate) struct Guest {
     pub(crate) outgoing: Arc<AtomicUsize>,
     /// Contents of objects that are being read or written.
     pub(crate) contents: Arc<AtomicUsize>,
-    /// Bytes that calls of WASI 0.3 which are under way hold on the host.
+    /// Bytes that calls which are under way hold on the host: those of WASI 0.3, and listings of preview 1.
     pub(crate) held: Arc<AtomicUsize>,
     /// Files and sockets that are open, and what else its instances have as they have those.
     pub(crate) open: Arc<AtomicUsize>,

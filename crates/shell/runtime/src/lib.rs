@@ -51,6 +51,7 @@ mod process;
 mod program;
 mod queue;
 mod random;
+mod readdir;
 mod request;
 mod resolve;
 mod response;

@@ -29,7 +29,7 @@ use crate::{
     cgi::Invocation,
     fields, files,
     guest::Guest,
-    keyvalue, listings, net, request, resolve, settings,
+    keyvalue, listings, net, readdir, request, resolve, settings,
     state::{Input, ModuleState, State},
 };
 
@@ -126,6 +126,7 @@ fn add_sockets(l: &mut Linker<State>) -> wasmtime::Result<()> {
 pub(crate) fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<ModuleState>> {
     let mut linker = wasmtime::Linker::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, ModuleState::wasi)?;
+    readdir::bound(&mut linker)?;
     Ok(linker)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Start at [`bound`] and [`bound_late`], which stand before wasmtime's functions: those hold every name of a directory for as
 //! long as a guest keeps the stream of WASI 0.2, and a thread that waits for its reader for each of WASI 0.3. A [`Listing`] holds
-//! one open directory and the names of one piece, and a guest has [`LISTINGS_MAX`] of them. Preview 1 keeps no stream between calls.
+//! one open directory and the names of one piece, and a guest has [`LISTINGS_MAX`] of them. [`crate::readdir`] is for preview 1.
 
 use std::{
     fs::File,
@@ -49,10 +49,16 @@ struct Listing {
     _slot: Slot,
 }
 
-struct Entry {
+pub(crate) struct Entry {
     kind: FileType,
     /// As text, if it is any.
     name: Option<String>,
+}
+
+impl Entry {
+    pub(crate) fn name_bytes(&self) -> usize {
+        self.name.as_ref().map_or(0, String::len)
+    }
 }
 
 /// What a guest is told that cannot have one.
@@ -86,13 +92,13 @@ impl Listing {
     }
 }
 
-fn open(directory: &File) -> io::Result<OwnedFd> {
+pub(crate) fn open(directory: &File) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(directory, ".", flags, Mode::empty())?)
 }
 
 /// The next entries; none at the end.
-fn piece(directory: &OwnedFd) -> rustix::io::Result<Vec<Entry>> {
+pub(crate) fn piece(directory: &OwnedFd) -> rustix::io::Result<Vec<Entry>> {
     let mut buffer = Vec::with_capacity(PIECE_BYTES);
     let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     let mut found = Vec::new();

@@ -263,6 +263,10 @@ impl Limits {
         Self { guest: Arc::clone(guest), memory_bytes: 0, grown_bytes: 0, table_elements: 0 }
     }
 
+    pub(crate) fn guest(&self) -> &Arc<Guest> {
+        &self.guest
+    }
+
     /// Whether it has so much memory that no thread that serves should touch it.
     fn are_heavy(&self) -> bool {
         foreground::is_heavy(self.memory_bytes, self.grown_bytes, &self.guest.meter.trust)

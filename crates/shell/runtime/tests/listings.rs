@@ -70,3 +70,27 @@ async fn a_stream_has_every_entry_once() {
     let exit = ended(include_str!("guests/lister.wat"), run, 300, ProgramKind::CommandComponent).await;
     assert_eq!(exit.code, 0, "{:?}", exit.reason);
 }
+
+/// A module that ends with what listing its first directory came to.
+const LISTER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_readdir" (func $list (param i32 i32 i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (func $fail (unreachable))
+    (func (export "_start")
+        (local $failed i32)
+        (local.set $failed
+            (call $list (i32.const 3) (i32.const 1024) (i32.const 4096) (i64.const 0) (i32.const 64)))
+        (if (local.get $failed) (then (call $exit (local.get $failed))))
+        ;; The first entry is the directory itself, and more than it and its parent are there.
+        (if (i32.ne (i32.load8_u (i32.const 1048)) (i32.const 46)) (then (call $fail)))
+        (if (i32.lt_u (i32.load (i32.const 64)) (i32.const 100)) (then (call $fail)))
+        (call $exit (i32.const 0))))"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_lists_a_directory_unless_it_is_huge() {
+    let few = ended(LISTER, "", 10, ProgramKind::CommandModule).await;
+    assert_eq!(few.code, 0, "{:?}", few.reason);
+    let many = ended(LISTER, "", 150_000, ProgramKind::CommandModule).await;
+    assert_eq!(many.code, 48, "{:?}", many.reason);
+}
