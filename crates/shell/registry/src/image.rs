@@ -31,6 +31,13 @@ pub struct Image {
     pub parts: Vec<ImagePart>,
 }
 
+impl Image {
+    /// Whether it has files, of which its config names the program. An artifact is the program.
+    pub fn has_files(&self) -> bool {
+        !(self.entrypoint.is_empty() && self.cmd.is_empty())
+    }
+}
+
 /// One of several components in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImagePart {

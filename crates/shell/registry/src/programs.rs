@@ -134,8 +134,9 @@ mod tests {
         let built = image("localhost:5000/tools:v1", &["/bin/ls.wasm"]);
         assert!(["ls", "ls.wasm", "/bin/ls.wasm", "bin/ls"].iter().all(|it| is_entry(&built, it)));
         assert!(!["tools", "sh", "/usr/bin/ls"].iter().any(|it| is_entry(&built, it)));
+        assert!(built.has_files());
         let artifact = image("localhost:5000/team/python@sha256:00", &[]);
-        assert!(is_entry(&artifact, "python") && !is_entry(&artifact, "sh"));
+        assert!(is_entry(&artifact, "python") && !is_entry(&artifact, "sh") && !artifact.has_files());
         assert!(is_entry(&image("python:3", &[]), "python"));
     }
 }

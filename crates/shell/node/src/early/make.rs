@@ -68,10 +68,6 @@ pub(super) async fn make(
     let reference = container.image.clone().unwrap_or_default();
     let image = shared.images.pull(&reference, policy(shared, container, &reference)?, &[]).await;
     let image = image.map_err(Unfit::start)?;
-    let program = shared.runtime.load(&image.wasm, &image.wasm_digest).await.map_err(Unfit::start)?;
-    if program.kind().is_command() {
-        return Err(Unfit::Pod("it is a process"));
-    }
     let names = sources::of_environment(container);
     // Subscribed before they are read, so that nothing that happens in between is missed.
     shared.sources.subscribe(namespace, &names, maker);
@@ -79,9 +75,15 @@ pub(super) async fn make(
     let links = links::variables(&links::for_pod(shared.names.clone().services(namespace).await, false));
     let facts = shared.facts(Ipv4Addr::UNSPECIFIED);
     let env = env::environment(&pod, container, &facts, &fetched, &image.env, &links).map_err(Unfit::start)?;
+    let args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
+    let file = pod::program(&shared.images, &image, container, &args).await.map_err(Unfit::start)?;
+    let program = shared.runtime.load(&file.wasm, &file.digest).await.map_err(Unfit::start)?;
+    if program.kind().is_command() {
+        return Err(Unfit::Pod("it is a process"));
+    }
     let caller = Caller { namespace: namespace.into(), pod: revision.into() };
     let mut spec = GuestSpec::new(caller, shared.outbound.clone(), voice.clone());
-    spec.args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
+    spec.args = args;
     spec.env = env;
     pod::confine(&mut spec, shared, &pod, container).map_err(Unfit::Start)?;
     spec.buckets = buckets::of(shared, namespace, &program).await.map_err(Unfit::start)?;

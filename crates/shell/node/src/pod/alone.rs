@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use eyot_instance::WaitingReason;
-use eyot_registry::Image;
+use eyot_registry::ProgramFile;
 use eyot_runtime::{GuestSpec, LoadError, StartError, Unshared};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -24,12 +24,12 @@ pub(super) fn is_whole(cpu_millis: u32) -> bool {
     cpu_millis >= 1000 && cpu_millis.is_multiple_of(1000)
 }
 
-/// The command of `image` for a thread of its own. `None` where it is to share threads with others.
+/// The command in `file` for a thread of its own. `None` where it is to share threads with others.
 pub(super) async fn command(
     owner: &Owner,
     pod: &Pod,
     container: &Container,
-    image: &Image,
+    file: &ProgramFile,
 ) -> Result<Option<Unshared>, LoadError> {
     if !asks(pod, container) {
         return Ok(None);
@@ -45,7 +45,7 @@ pub(super) async fn command(
             return Ok(None);
         }
     };
-    let command = owner.shared.runtime.load_unchecked(thread, &image.wasm, &image.wasm_digest).await?;
+    let command = owner.shared.runtime.load_unchecked(thread, &file.wasm, &file.digest).await?;
     if command.is_none() {
         shares("its program is of WASI 0.3, or uses garbage collection, exceptions or tail calls");
     }

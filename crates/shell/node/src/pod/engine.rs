@@ -11,7 +11,7 @@ use eyot_runtime::{Runtime, StartError, WasmEdge};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{
-    Owner,
+    Owner, choose,
     machine::Running,
     serve,
     start::{self, Begin, Blocked, Outcome},
@@ -89,15 +89,16 @@ pub(super) async fn start(
     let message = start::message(owner, container, &mut mounts).await?;
     let file = logs::run_file(&owner.shared.log_directory(&owner.key), &container.name, begin.run);
     let log = Log::new(&file, owner.shared.open_logs.clone());
+    let not_run = |error: &dyn std::fmt::Display| Blocked::new(WaitingReason::RunContainerError, "Failed", error);
     let args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
+    let file = choose::program(&owner.shared.images, image, container, &args).await.map_err(|it| not_run(&it))?;
     let mut spec = start::spec(owner, pod, container, begin.ip, args, env, mounts, log.clone())?;
     spec.stdin = container.stdin == Some(true);
-    let (edge, wasm) = (edge.clone(), image.wasm.clone());
+    let (edge, wasm) = (edge.clone(), file.wasm);
     // Its file is read first.
     let process = tokio::task::spawn_blocking(move || edge.spawn(&wasm, spec)).await;
     let process = process.unwrap_or_else(|error| Err(StartError::Invalid(error.to_string())));
-    let not_run = |error: StartError| Blocked::new(WaitingReason::RunContainerError, "Failed", error);
-    let running = Running::Command(Arc::new(process.map_err(not_run)?));
+    let running = Running::Command(Arc::new(process.map_err(|it| not_run(&it))?));
     let started = format!("Started container {} from {}, run by WasmEdge", container.name, image.reference);
     owner.note(Some(&container.name), "Started", started);
     start::post_start(owner, pod, container, image, &running, begin.ip).await?;

@@ -6,6 +6,7 @@
 
 mod alone;
 mod check;
+mod choose;
 pub(crate) mod engine;
 mod grpc;
 mod late;
@@ -36,6 +37,7 @@ use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub(crate) use choose::program;
 pub(crate) use late::{late_mounts, mounts_late};
 use machine::{Begun, Machine, Step};
 pub(crate) use machine::{LogView, PodView};

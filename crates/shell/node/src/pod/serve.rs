@@ -6,13 +6,13 @@ use eyot_runtime::{GuestSpec, Program};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{
-    Owner,
+    Owner, choose,
     start::{Blocked, role},
 };
 use crate::{deadline, reuse, served::Served};
 
 /// Whether a command of this container could answer requests: not one that is meant to end.
-pub(super) fn may_be_served(pod: &Pod, index: usize) -> bool {
+fn may_be_served(pod: &Pod, index: usize) -> bool {
     let restarts = pod.spec.as_ref().and_then(|it| it.restart_policy.as_deref()).is_none_or(|it| it == "Always");
     match role(pod, index) {
         Role::Main => restarts,
@@ -21,39 +21,35 @@ pub(super) fn may_be_served(pod: &Pod, index: usize) -> bool {
     }
 }
 
-/// How the container's command answers requests, if its environment says that it does.
-pub(super) fn served(
-    owner: &Owner,
-    pod: &Pod,
-    index: usize,
-    container: &Container,
-    program: &Program,
-    env: &[(String, String)],
-) -> Result<Option<Served>, Blocked> {
+/// How the container's command would answer requests, if its environment says that it does.
+pub(super) fn asked(pod: &Pod, index: usize, env: &[(String, String)]) -> Result<Option<Served>, Blocked> {
     if !may_be_served(pod, index) {
         return Ok(None);
     }
-    let served = Served::of(env).map_err(Blocked::config)?;
-    if served.is_some() && !program.kind().is_command() {
-        let message = format!("environment variable fprocess is not used: a {} answers by itself", program.kind());
-        owner.warn(Some(&container.name), "UnusedVariable", message);
-        return Ok(None);
-    }
-    Ok(served)
+    Served::of(env).map_err(Blocked::config)
 }
 
-/// The program of the image that is named to be served; the image's own where it has none of that name.
+/// That of it which `program` needs: one that answers by itself is not served.
+pub(super) fn served(owner: &Owner, container: &Container, program: &Program, asked: Option<Served>) -> Option<Served> {
+    if asked.is_some() && !program.kind().is_command() {
+        let message = format!("environment variable fprocess is not used: a {} answers by itself", program.kind());
+        owner.warn(Some(&container.name), "UnusedVariable", message);
+        return None;
+    }
+    asked
+}
+
+/// The program of the image that is named to be served.
 pub(super) async fn program(owner: &Owner, image: &Image, served: &Served, own: Program) -> Result<Program, Blocked> {
     let name = served.words.first().map_or("", String::as_str);
     let failed = |error: &dyn std::fmt::Display| {
         Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("fprocess {name}: {error}"))
     };
-    match owner.shared.images.program(image, name).await.map_err(|error| failed(&error))? {
-        Some(found) if found.digest != own.digest() => {
-            owner.shared.runtime.load(&found.wasm, &found.digest).await.map_err(|error| failed(&error))
-        }
-        _ => Ok(own),
+    let found = choose::named(&owner.shared.images, image, name).await.map_err(|error| failed(&error))?;
+    if found.digest == own.digest() {
+        return Ok(own);
     }
+    owner.shared.runtime.load(&found.wasm, &found.digest).await.map_err(|error| failed(&error))
 }
 
 /// Tells whoever asked for instances to be reused that a command never is.

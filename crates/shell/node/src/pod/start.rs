@@ -11,13 +11,13 @@ use std::{
 
 use eyot_dispatch::{Caller, Endpoints, Handler};
 use eyot_instance::{WaitingReason, pod::Role};
-use eyot_registry::{Credential, Image, PullError, PullPolicy};
+use eyot_registry::{Credential, Image, ProgramFile, PullError, PullPolicy};
 use eyot_runtime::{AllowedHosts, GuestSpec, LoadError, LoadedFrom, LogSink, Mount, Program};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{
-    Owner, Shared, alone, check,
+    Owner, Shared, alone, check, choose,
     engine::{self, Engine},
     late,
     machine::Running,
@@ -140,12 +140,18 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     let not_loaded = |error: LoadError| {
         Blocked::new(WaitingReason::CreateContainerError, "Failed", format!("{}: {error}", image.reference))
     };
-    let program = owner.shared.runtime.load(&image.wasm, &image.wasm_digest).await.map_err(not_loaded)?;
-    if resumed && program.kind().is_command() && !serve::may_be_served(&pod, index) {
-        return Ok(Outcome::Lost);
-    }
     let (env, mut mounts) = resolve(owner, &pod, container, ip, &image.env).await?;
-    let served = serve::served(owner, &pod, index, container, &program, &env)?;
+    let args = env::arguments(container, &image.entrypoint, &image.cmd, &env);
+    let asked = serve::asked(&pod, index, &env)?;
+    let file = match &asked {
+        // It names the program below, and a command is the watchdog's that would start it elsewhere.
+        Some(_) => ProgramFile { wasm: image.wasm.clone(), digest: image.wasm_digest.clone() },
+        None => choose::program(&owner.shared.images, &image, container, &args)
+            .await
+            .map_err(|error| Blocked::new(WaitingReason::RunContainerError, "Failed", error))?,
+    };
+    let program = owner.shared.runtime.load(&file.wasm, &file.digest).await.map_err(not_loaded)?;
+    let served = serve::served(owner, container, &program, asked);
     let is_process = program.kind().is_command() && served.is_none();
     if resumed && is_process {
         return Ok(Outcome::Lost);
@@ -158,7 +164,7 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
         None => program,
     };
     let alone = match is_process {
-        true => alone::command(owner, &pod, container, &image).await.map_err(not_loaded)?,
+        true => alone::command(owner, &pod, container, &file).await.map_err(not_loaded)?,
         false => None,
     };
     let message = match is_process {
@@ -172,7 +178,7 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     early::adopt(owner, &pod, &log);
     let args = match &served {
         Some(served) => served.words.clone(),
-        None => env::arguments(container, &image.entrypoint, &image.cmd, &env),
+        None => args,
     };
     let mut spec = spec(owner, &pod, container, ip, args, env, mounts, log.clone())?;
     spec.stdin = container.stdin == Some(true);

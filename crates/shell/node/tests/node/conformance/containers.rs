@@ -4,7 +4,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::steps;
-use crate::island::{Island, container, phase, ready, toolbox};
+use crate::island::{Island, container, phase, ready, toolbox, waiting};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -33,6 +33,47 @@ async fn images_have_defaults_that_pods_override() {
         spec["image"] = json!(image);
         assert_eq!(island.log_of(name, spec, json!({})).await, wanted, "{name}");
     }
+}
+
+/// An ordinary image that starts `/app.wasm`, which does nothing, and has the toolbox beside it.
+async fn image_of_two(island: &Island) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let app = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#).unwrap();
+    std::fs::write(root.path().join("app.wasm"), app).unwrap();
+    std::fs::write(root.path().join("toolbox.wasm"), toolbox()).unwrap();
+    let tar = std::process::Command::new("tar").args(["-c", "."]).current_dir(root.path()).output().unwrap();
+    let config = json!({ "architecture": "wasm", "os": "wasip1", "config": { "Entrypoint": ["/app.wasm"] } });
+    island.put_image("two", &config, &[("application/vnd.oci.image.layer.v1.tar", tar.stdout)]).await
+}
+
+#[tokio::test]
+async fn a_command_names_the_program_of_an_image_with_files() {
+    let island = Island::start().await;
+    let image = image_of_two(&island).await;
+    let rows = [
+        ("own", json!({ "args": ["args", "none"] }), ""),
+        ("path", json!({ "command": ["/toolbox.wasm", "args", "chosen"] }), "chosen\n"),
+        (
+            "name",
+            json!({ "command": ["$(TOOL)"], "args": ["args", "found"], "env": [{ "name": "TOOL", "value": "toolbox" }] }),
+            "found\n",
+        ),
+    ];
+    for (name, mut spec, wanted) in rows {
+        spec["image"] = json!(image);
+        assert_eq!(island.log_of(name, spec, json!({})).await, wanted, "{name}");
+    }
+    let absent = json!({ "restartPolicy": "Never",
+        "containers": [{ "name": "main", "image": image, "command": ["/nope.wasm"] }] });
+    island.create("absent", absent).await;
+    let pod = island.until("absent", |pod| waiting(pod) == "RunContainerError").await;
+    let message = container(&pod)["state"]["waiting"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains(r#""/nope.wasm" is not in image"#), "{message}");
+
+    // A bare program is the only one of its image, whatever it is called.
+    let bare = island.toolbox().await;
+    let named = json!({ "image": bare, "command": ["/nope.wasm", "args", "same"] });
+    assert_eq!(island.log_of("bare", named, json!({})).await, "same\n");
 }
 
 #[tokio::test]
