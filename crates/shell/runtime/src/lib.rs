@@ -83,7 +83,7 @@ pub use process::{Exit, ExitReason, Process, ProcessStats, Stdin};
 pub use program::{Loaded, LoadedFrom, Program, ProgramKind};
 pub use reuse::Reuse;
 pub use runtime::Runtime;
-pub use serve::{Failure, FailureKind, HttpGuest, HttpStats};
+pub use serve::{FailureKind, Failures, HttpGuest, HttpStats};
 pub use spec::{GuestSpec, LateMounts, LogSink, LogStream, Mount, Names};
 pub use target::{Target, TargetError};
 pub use wasmedge::{WasmEdge, WasmEdgeError};

@@ -48,7 +48,7 @@ pub struct HttpGuest {
     emptied: Notify,
     failed: AtomicU64,
     /// Made by the first watcher or failure: most guests see neither.
-    failures: OnceLock<watch::Sender<Option<Failure>>>,
+    failures: OnceLock<watch::Sender<Failures>>,
 }
 
 /// What a guest has used so far.
@@ -70,13 +70,17 @@ pub struct HttpStats {
     pub sent_bytes: u64,
 }
 
-/// The most recent failed request of a guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// How many requests failed up to and including this one.
-    pub count: u64,
-    /// What went wrong.
-    pub kind: FailureKind,
+/// The failed requests of a guest, by what went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Those of [`FailureKind::Guest`].
+    pub guest: u64,
+    /// What the most recent of these said.
+    pub message: String,
+    /// Those of [`FailureKind::OutOfMemory`].
+    pub out_of_memory: u64,
+    /// Those of [`FailureKind::Deadline`].
+    pub deadline: u64,
 }
 
 /// What went wrong in a request.
@@ -88,6 +92,19 @@ pub enum FailureKind {
     OutOfMemory,
     /// The guest did not finish in time.
     Deadline,
+}
+
+impl Failures {
+    fn add(&mut self, kind: FailureKind) {
+        match kind {
+            FailureKind::Guest(message) => {
+                self.guest += 1;
+                self.message = message;
+            }
+            FailureKind::OutOfMemory => self.out_of_memory += 1,
+            FailureKind::Deadline => self.deadline += 1,
+        }
+    }
 }
 
 /// A request is inside the guest until this is dropped.
@@ -167,19 +184,19 @@ impl HttpGuest {
         }
     }
 
-    /// The most recent failure; changes with every failure.
-    pub fn failures(&self) -> watch::Receiver<Option<Failure>> {
+    /// What failed so far; changes with every failure.
+    pub fn failures(&self) -> watch::Receiver<Failures> {
         self.failure_sender().subscribe()
     }
 
-    fn failure_sender(&self) -> &watch::Sender<Option<Failure>> {
-        self.failures.get_or_init(|| watch::channel(None).0)
+    fn failure_sender(&self) -> &watch::Sender<Failures> {
+        self.failures.get_or_init(|| watch::channel(Failures::default()).0)
     }
 
     /// Counts and announces a failed request.
     pub(crate) fn fail(&self, kind: FailureKind) {
-        let count = self.failed.fetch_add(1, Relaxed) + 1;
-        self.failure_sender().send_replace(Some(Failure { count, kind }));
+        self.failed.fetch_add(1, Relaxed);
+        self.failure_sender().send_modify(|it| it.add(kind));
         // Last: whoever sees this count sees the failure.
         self.code.core.failures.fetch_add(1, Release);
     }

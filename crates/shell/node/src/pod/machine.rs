@@ -42,8 +42,8 @@ pub(super) enum Running {
         guest: Arc<HttpGuest>,
         /// Its addresses; dropping this withdraws them.
         published: Published,
-        /// Failed requests at the last look.
-        failures_seen: u64,
+        /// Failed requests at the last look: past the memory limit, broken, too late.
+        failures_seen: [u64; 3],
     },
     /// A process.
     Command(Arc<Process>),

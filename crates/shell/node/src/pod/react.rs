@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eyot_instance::{Action, Effect, Event, ExitKind, Moment, State, Terminated};
-use eyot_runtime::{Exit, ExitReason, FailureKind, HttpGuest, Process};
+use eyot_runtime::{Exit, ExitReason, HttpGuest, Process};
 use tokio::task::AbortHandle;
 
 use crate::logs::Log;
@@ -208,25 +208,31 @@ impl Machine {
         (running.map(|it| it.name.clone()).collect(), any_process)
     }
 
-    /// What failed inside guests since the last look. Requests that passed the memory limit count as one restart of their
-    /// container, though no other request noticed: their instances ended as a process would have.
+    /// What failed inside guests since the last look, by kind. Requests that passed the memory limit count as one restart of
+    /// their container, whatever its policy and though no other request noticed: their instances ended as a process would have.
     pub(super) fn inspect_guests(&mut self, now: Moment) -> Vec<GuestFailure> {
         let mut out = Vec::new();
         for member in &mut self.members {
             let Running::Http { guest, failures_seen, .. } = &mut member.running else { continue };
-            let failures = guest.stats().failures;
-            if failures == *failures_seen {
+            if guest.stats().failures == failures_seen.iter().sum::<u64>() {
                 continue;
             }
-            let fresh = failures - *failures_seen;
-            *failures_seen = failures;
-            let Some(failure) = guest.failures().borrow().clone() else { continue };
-            let (reason, message) = match failure.kind {
-                FailureKind::OutOfMemory => ("OOMKilled", "a request passed the memory limit".to_owned()),
-                FailureKind::Guest(message) => ("RequestFailed", message.lines().next().unwrap_or_default().to_owned()),
-                FailureKind::Deadline => ("RequestFailed", "a request was not answered in time".to_owned()),
-            };
-            if let (true, State::Running { started }) = (reason == "OOMKilled", &mut member.container.state) {
+            let failures = guest.failures().borrow().clone();
+            let counts = [failures.out_of_memory, failures.guest, failures.deadline];
+            let seen = std::mem::replace(failures_seen, counts);
+            let broken = failures.message.lines().next().unwrap_or_default();
+            let kinds = [
+                ("OOMKilled", "a request passed the memory limit"),
+                ("RequestFailed", broken),
+                ("RequestFailed", "a request was not answered in time"),
+            ];
+            for ((reason, what), fresh) in kinds.into_iter().zip(counts.iter().zip(seen).map(|(now, old)| now - old)) {
+                if fresh > 0 {
+                    let message = format!("{what} ({fresh} failed requests since the last report)");
+                    out.push(GuestFailure { container: member.name.clone(), reason, message });
+                }
+            }
+            if let (true, State::Running { started }) = (counts[0] > seen[0], &mut member.container.state) {
                 let end = Terminated {
                     code: KILLED,
                     kind: ExitKind::OutOfMemory,
@@ -239,8 +245,6 @@ impl Machine {
                 member.container.restarts = member.container.restarts.saturating_add(1);
                 self.news = true;
             }
-            let message = format!("{message} ({fresh} failed requests since the last report)");
-            out.push(GuestFailure { container: member.name.clone(), reason, message });
         }
         out
     }

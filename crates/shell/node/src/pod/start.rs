@@ -533,7 +533,7 @@ fn run_guest(
     }
     let guest = program.serve(spec).map_err(|error| failed(&error))?;
     let published = publish(owner, guest.clone(), ip, &http_ports(container)).map_err(|error| failed(&error))?;
-    Ok(Running::Http { guest, published, failures_seen: 0 })
+    Ok(Running::Http { guest, published, failures_seen: [0; 3] })
 }
 
 pub(super) fn role(pod: &Pod, index: usize) -> Role {

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::island::{Island, container, hello, hog, ip, phase, ready, sleeper, waiting};
+use crate::island::{Island, container, hello, hog, ip, moody, phase, ready, sleeper, waiting};
 
 #[tokio::test]
 async fn a_component_serves_at_its_pod_address_until_its_pod_is_deleted() {
@@ -153,6 +153,24 @@ async fn a_request_that_passes_the_memory_limit_shows_in_the_last_state() {
     let last = &container(&pod)["lastState"]["terminated"];
     assert_eq!((&last["reason"], &last["exitCode"]), (&json!("OOMKilled"), &json!(137)));
     assert!(ready(&pod), "other requests are served meanwhile");
+}
+
+#[tokio::test]
+async fn a_passed_memory_limit_is_not_forgotten_for_a_trap_that_follows() {
+    let island = Island::start().await;
+    let image = island.push("moody", moody()).await;
+    let limits = json!({ "limits": { "memory": "16Mi" } });
+    island.create("moody", json!({ "containers": [{ "name": "app", "image": image, "resources": limits }] })).await;
+    let pod = island.until("moody", ready).await;
+    let handler = island.endpoints.get(&format!("{}:8080", ip(&pod)).parse().unwrap()).unwrap();
+    let request = |body| Request::post("http://moody/").header("host", "moody").body(body).unwrap();
+    let greedy = handler.clone().handle(request(eyot_dispatch::full("x"))).await;
+    assert!(matches!(greedy, Err(CallError::OutOfMemory)), "{:?}", greedy.map(|it| it.status()));
+    let broken = handler.clone().handle(request(eyot_dispatch::empty())).await;
+    assert!(matches!(broken, Err(CallError::Guest(_))), "{:?}", broken.map(|it| it.status()));
+    let pod = island.until("moody", |pod| container(pod)["restartCount"] == 1).await;
+    assert_eq!(container(&pod)["lastState"]["terminated"]["reason"], "OOMKilled");
+    assert!(ready(&pod));
 }
 
 #[tokio::test]

@@ -90,6 +90,18 @@ pub(crate) fn hog() -> Vec<u8> {
     wat::parse_str(source.replace(";;HANDLE;;", handle)).unwrap()
 }
 
+/// A component that passes any memory limit for a request with a body, and traps for one without.
+pub(crate) fn moody() -> Vec<u8> {
+    let source = include_str!("../../../runtime/tests/guests/http.wat");
+    let handle = r#"
+        (call $consume (local.get $request) (i32.const 16))
+        (call $body-in (i32.load (i32.const 20)) (i32.const 16))
+        (call $read (i32.load (i32.const 20)) (i64.const 1) (i32.const 48))
+        (if (i32.load8_u (i32.const 48)) (then unreachable))
+        (loop $again (if (i32.lt_s (memory.grow (i32.const 16)) (i32.const 0)) (then unreachable)) (br $again))"#;
+    wat::parse_str(source.replace(";;HANDLE;;", handle)).unwrap()
+}
+
 /// A component that is as well as the Service it calls: it answers with that one's status, and with 500 when there is none.
 pub(crate) fn dependent() -> Vec<u8> {
     let source = include_str!("../../../runtime/tests/guests/http.wat");
