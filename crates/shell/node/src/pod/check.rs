@@ -80,7 +80,7 @@ pub(super) enum CheckError {
     Timeout(Duration),
     #[error("asking: {0}")]
     Exchange(String),
-    #[error("command exited with {code}: {output}")]
+    #[error("command exited with {code}{}{output}", if output.is_empty() { "" } else { ": " })]
     Failed { code: i32, output: String },
     #[error(transparent)]
     Session(#[from] SessionError),

@@ -14,7 +14,7 @@ use super::{
     Owner, choose,
     machine::Running,
     serve,
-    start::{self, Begin, Blocked, Outcome},
+    start::{self, Begin, Blocked, Live, Outcome},
 };
 use crate::{
     api, env,
@@ -101,6 +101,7 @@ pub(super) async fn start(
     let running = Running::Command(Arc::new(process.map_err(|it| not_run(&it))?));
     let started = format!("Started container {} from {}, run by WasmEdge", container.name, image.reference);
     owner.note(Some(&container.name), "Started", started);
-    start::post_start(owner, pod, container, image, &running, begin.ip).await?;
-    Ok(start::live(container, image, running, log, Some(message), &begin))
+    let hook_failure = start::post_start(owner, pod, container, image, &running, begin.ip).await.err();
+    let live = start::live(container, image, running, log, Some(message), &begin);
+    Ok(Outcome::Running(Live { hook_failure, ..live }))
 }

@@ -128,8 +128,21 @@ pub(super) enum Step {
 /// What followed from the end of a start.
 pub(super) enum Begun {
     Nothing,
-    Blocked { container: Box<str>, event: &'static str, message: String },
-    Running { process: Option<Arc<Process>>, probes: Option<Box<probe::Plan>> },
+    Blocked {
+        container: Box<str>,
+        event: &'static str,
+        message: String,
+    },
+    /// Its hook failed, and so it ended; with `back_off` it waits before it starts again.
+    Ended {
+        container: Box<str>,
+        message: String,
+        back_off: Option<String>,
+    },
+    Running {
+        process: Option<Arc<Process>>,
+        probes: Option<Box<probe::Plan>>,
+    },
 }
 
 /// How far the end of a pod has come.

@@ -315,6 +315,12 @@ impl Owner {
             // Without an event it is a matter of waiting.
             Begun::Blocked { event: "", .. } => {}
             Begun::Blocked { container, event, message } => self.warn(Some(&container), event, message),
+            Begun::Ended { container, message, back_off } => {
+                self.warn(Some(&container), "FailedPostStartHook", message);
+                if let Some(message) = back_off {
+                    self.warn(Some(&container), "BackOff", message);
+                }
+            }
             Begun::Running { process, probes } => {
                 if let Some(process) = process {
                     self.watch_exit(index, run, process);

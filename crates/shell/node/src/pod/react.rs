@@ -26,6 +26,11 @@ pub(super) struct GuestFailure {
     pub(super) message: String,
 }
 
+/// What to say of a container that will wait before it starts again.
+fn back_off(effect: Option<Effect>, container: &str) -> Option<String> {
+    matches!(effect, Some(Effect::Wake(_))).then(|| format!("Back-off restarting failed container {container}"))
+}
+
 impl Machine {
     /// A start ended.
     pub(super) fn started(&mut self, index: usize, outcome: Outcome, now: Moment) -> Begun {
@@ -48,6 +53,15 @@ impl Machine {
                     member.started = gated.is_none_or(|it| it.startup.is_none());
                     member.ready = member.started && gated.is_none_or(|it| it.readiness.is_none());
                     self.step(index, Event::Started, now);
+                }
+                if let Some(message) = live.hook_failure {
+                    // As the kubelet's: a hook that fails ends the container.
+                    if let Some(process) = process {
+                        process.kill();
+                    }
+                    let effect = self.end(index, KILLED, ExitKind::Exited, &message, now);
+                    let container = self.members[index].name.clone();
+                    return Begun::Ended { back_off: back_off(effect, &container), container, message };
                 }
                 Begun::Running { process, probes: live.probes }
             }
@@ -103,12 +117,8 @@ impl Machine {
         };
         let message = if left.is_empty() { message } else { left };
         let effect = self.end(index, exit.code, kind, &message, now);
-        let waits = matches!(effect, Some(Effect::Wake(_)));
-        waits.then(|| {
-            let name = self.members[index].name.clone();
-            let message = format!("Back-off restarting failed container {name}");
-            (name, message)
-        })
+        let name = self.members[index].name.clone();
+        back_off(effect, &name).map(|message| (name, message))
     }
 
     /// A probe decided something.

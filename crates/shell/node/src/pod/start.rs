@@ -76,6 +76,8 @@ pub(super) struct Live {
     pub(super) probes: Option<Box<probe::Plan>>,
     /// Where its process leaves its last words.
     pub(super) message: Option<Box<Message>>,
+    /// What its `postStart` hook failed with: it ends at once.
+    pub(super) hook_failure: Option<String>,
 }
 
 /// Addresses at which a guest answers; dropping it withdraws them.
@@ -190,6 +192,7 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
         Some(command) => (command.loaded(), ", on a thread of its own", alone::spawn(command, spec)?),
         None => (program.loaded(), "", run_guest(owner, &pod, index, container, &program, spec, ip)?),
     };
+    let mut hook_failure = None;
     if !resumed {
         let from = match loaded.from {
             LoadedFrom::Memory => "already loaded",
@@ -202,9 +205,10 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
             container.name, image.reference, loaded.took
         );
         owner.note(Some(&container.name), "Started", message);
-        post_start(owner, &pod, container, &image, &running, ip).await?;
+        hook_failure = post_start(owner, &pod, container, &image, &running, ip).await.err();
     }
-    Ok(live(container, &image, running, log, message, &Begin { ip, run, resumed }))
+    let live = live(container, &image, running, log, message, &Begin { ip, run, resumed });
+    Ok(Outcome::Running(Live { hook_failure, ..live }))
 }
 
 /// What a start begins with, as far as it is no object.
@@ -222,12 +226,12 @@ pub(super) fn live(
     log: Arc<Log>,
     message: Option<Box<Message>>,
     begin: &Begin,
-) -> Outcome {
+) -> Live {
     let repository = image.reference.split('@').next().unwrap_or_default();
     let image_id = format!("{}@{}", without_tag(repository), image.digest).into();
     let probes = probe::plan(container, &running, begin.ip, begin.resumed);
     let input = InputPipe::of(&running, container.stdin_once == Some(true));
-    Outcome::Running(Live { run: begin.run, running, image_id, log, input, probes, message })
+    Live { run: begin.run, running, image_id, log, input, probes, message, hook_failure: None }
 }
 
 /// Makes a place for a process's last words.
@@ -591,6 +595,7 @@ fn told_of_too_many() {
     });
 }
 
+/// Runs the container's `postStart` hook, if it has one. The error is for the user.
 pub(super) async fn post_start(
     owner: &Arc<Owner>,
     pod: &Arc<Pod>,
@@ -598,13 +603,12 @@ pub(super) async fn post_start(
     image: &Image,
     running: &Running,
     ip: Ipv4Addr,
-) -> Result<(), Blocked> {
+) -> Result<(), String> {
     let Some(hook) = container.lifecycle.as_ref().and_then(|it| it.post_start.as_ref()) else { return Ok(()) };
-    // As the kubelet's: a hook that fails ends the container.
     let exec = |command: Vec<String>| owner.launch(pod, container, image, ip, command, false).boxed();
     check::hook(hook, container, &check::Target::of(running, ip), Duration::from_secs(60), &exec)
         .await
-        .map_err(|error| Blocked::new(WaitingReason::RunContainerError, "FailedPostStartHook", error))
+        .map_err(|error| format!("PostStart hook failed: {error}"))
 }
 
 /// Where a pod keeps what only it uses.

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::steps;
-use crate::island::{Island, hello, ready};
+use crate::island::{Island, container, hello, phase, ready};
 
 /// A server that notes the first line of each request, beside the pods; gives its port.
 async fn server() -> (u16, Arc<Mutex<Vec<String>>>) {
@@ -77,4 +77,27 @@ async fn hooks_run_programs_of_the_image() {
     island.pods.delete("hooked", &Default::default()).await.unwrap();
     island.until_gone("hooked").await;
     assert!(shared.path().join("prestop").exists());
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_after_the_start_ends_the_container() {
+    let island = Island::start().await;
+    let image = island.toolbox().await;
+    let spec = |policy: &str| {
+        let mounts = json!([{ "name": "v", "mountPath": "/v" }]);
+        let hook = ["toolbox", "until", "/v/up", ",", "exit", "3"];
+        json!({ "restartPolicy": policy, "volumes": [{ "name": "v", "emptyDir": {} }], "terminationGracePeriodSeconds": 0,
+            "containers": [{ "name": "main", "image": image, "args": steps("print up , write /v/up x , forever"),
+                "volumeMounts": mounts, "lifecycle": { "postStart": { "exec": { "command": hook } } } }] })
+    };
+    island.create("never", spec("Never")).await;
+    let pod = island.until("never", |pod| phase(pod) == "Failed").await;
+    let (status, end) = (container(&pod), container(&pod)["state"]["terminated"].clone());
+    assert_eq!((&end["exitCode"], &end["reason"], &status["restartCount"]), (&json!(137), &json!("Error"), &json!(0)));
+    assert_eq!(end["message"], "PostStart hook failed: command exited with 3");
+    assert!(island.kubelet("/containerLogs/default/never/main").await.1.contains("up"));
+
+    island.create("always", spec("Always")).await;
+    let pod = island.until("always", |pod| container(pod)["restartCount"].as_i64() >= Some(2)).await;
+    assert_eq!(container(&pod)["lastState"]["terminated"]["exitCode"], 137);
 }
