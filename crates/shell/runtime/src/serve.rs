@@ -158,8 +158,16 @@ impl HttpGuest {
         }
     }
 
-    /// Holds it to other limits from now on, as [`crate::Process::limit`] does.
+    /// Bytes of memory that each of its instances starts with.
+    pub fn memory_bytes_min(&self) -> u64 {
+        self.code.memory_initial_bytes
+    }
+
+    /// Holds it to other limits from now on, as [`crate::Process::limit`] does. Nor is a limit taken that no instance could start in.
     pub fn limit(&self, cpu_millis: Option<u32>, memory_bytes: Option<u64>) -> bool {
+        if memory_bytes.is_some_and(|it| it < self.memory_bytes_min()) {
+            return false;
+        }
         let meter = &self.guest.meter;
         if let Some(keep) = &self.guest.keep
             && memory_bytes.is_some_and(|it| it < meter.memory_bytes())

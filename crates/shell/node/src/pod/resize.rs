@@ -1,7 +1,8 @@
 //! Changes of a running container's resources.
 //!
 //! Start at [`Machine::resized`]. Limits are the runtime's to change while a guest runs. What the node does not have is
-//! refused until it is asked for less; so is part of a CPU for a command on a thread of its own. A limit on memory below what a
+//! refused until it is asked for less; so is part of a CPU for a command on a thread of its own, and
+//! less memory than a guest that answers requests starts with. A limit on memory below what a
 //! guest uses waits until it uses less. All is told in a condition.
 
 use eyot_instance::{Moment, pod::Role};
@@ -69,7 +70,7 @@ impl Machine {
             self.news |= self.resize.waits.take().is_some();
             return;
         }
-        if let Some(message) = self.too_much(&containers).or_else(|| self.not_whole(&containers)) {
+        if let Some(message) = self.infeasible(&containers) {
             self.resize.wait(PENDING, message, now);
             self.news = true;
             return;
@@ -87,6 +88,12 @@ impl Machine {
             None => self.resize.waits = None,
         }
         self.news = true;
+    }
+
+    /// Why what the containers ask for can never be.
+    fn infeasible(&self, containers: &[&Container]) -> Option<String> {
+        let found = self.too_much(containers).or_else(|| self.not_whole(containers));
+        found.or_else(|| self.too_little(containers))
     }
 
     /// Why the node cannot ever give what the containers ask for together. Those that only prepare have ended by then.
@@ -115,6 +122,17 @@ impl Machine {
         });
         let name = &asked?.0.name;
         Some(format!("container {name} has a thread of its own: only a whole number of CPUs is feasible while it runs"))
+    }
+
+    /// Why a guest that answers requests could not answer any: its instances start with more memory than it would have.
+    fn too_little(&self, containers: &[&Container]) -> Option<String> {
+        containers.iter().zip(&self.members).find_map(|(container, member)| {
+            let Running::Http { guest, .. } = &member.running else { return None };
+            let (least, limit) = (guest.memory_bytes_min(), fields::limits(container).ok()?.1?);
+            let message =
+                format!("container {} starts with {least} bytes of memory: no less is feasible", container.name);
+            (limit < least).then_some(message)
+        })
     }
 
     fn resize_one(&mut self, index: usize, container: &Container, now: Moment) -> Result<(), String> {

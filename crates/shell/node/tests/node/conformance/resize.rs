@@ -6,7 +6,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::steps;
-use crate::island::{Island, condition, container, phase, ready};
+use crate::island::{Island, condition, container, hello, ip, phase, ready};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -196,4 +196,21 @@ async fn a_container_that_asks_for_it_is_restarted_by_a_resize() {
     assert_eq!(container(&pod)["resources"]["limits"]["memory"], "40Mi");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(container(&island.pods.get("restarts").await.unwrap())["restartCount"], 1);
+}
+
+#[tokio::test]
+async fn a_service_keeps_the_memory_that_its_program_starts_with() {
+    let island = Island::start().await;
+    let image = island.push("hello", hello()).await;
+    let limits = resources("-/8Mi", "-/8Mi");
+    island.create("idle", json!({ "containers": [{ "name": "c0", "image": image, "resources": limits }] })).await;
+    let pod = island.until("idle", ready).await;
+    resize(&island, "idle", &[("-/32Ki", "-/32Ki")]).await.unwrap();
+    let refused = island.until("idle", |pod| condition(pod, "PodResizePending")).await;
+    assert_eq!(container(&refused)["resources"]["limits"]["memory"], "8Mi");
+    let handler = island.endpoints.get(&format!("{}:8080", ip(&pod)).parse().unwrap()).unwrap();
+    let request = http::Request::get("http://idle/").header("host", "idle").body(eyot_dispatch::empty()).unwrap();
+    assert_eq!(handler.handle(request).await.unwrap().status(), 200);
+    resize(&island, "idle", &[("-/64Ki", "-/64Ki")]).await.unwrap();
+    until_resized(&island, "idle").await;
 }
