@@ -42,7 +42,12 @@ pub(crate) fn refusals_of_joined(spec: &PodSpec, name: &str) -> Vec<String> {
             format!("{path}.targetContainerName"),
             "nobody sees the processes or files of another guest: leave out --target, and share a volume",
         );
-        out.container(&path, &env::ordinary(it), false);
+        let mut container = env::ordinary(it);
+        // Whoever debugs asks for it to see other processes, which no guest does with it or without.
+        if let Some(added) = container.security_context.as_mut().and_then(|it| it.capabilities.as_mut()?.add.as_mut()) {
+            added.retain(|it| it != "SYS_PTRACE");
+        }
+        out.container(&path, &container, false);
     }
     out.list
 }
@@ -253,15 +258,18 @@ mod tests {
 
     #[test]
     fn what_joins_a_pod_later_is_held_to_less() {
-        let spec = r#"{"containers":[],"ephemeralContainers":[{"name":"good","image":"x","stdin":true},
+        let spec = r#"{"containers":[],"ephemeralContainers":[{"name":"good","image":"x","stdin":true,
+                "securityContext":{"capabilities":{"add":["SYS_PTRACE"]}}},
             {"name":"bad","image":"x","tty":true,"targetContainerName":"a",
+                "securityContext":{"capabilities":{"add":["SYS_PTRACE","NET_ADMIN"]}},
                 "env":[{"name":"A","valueFrom":{"fileKeyRef":{"volumeName":"v","path":"p","key":"k"}}}]}]}"#;
         let spec: PodSpec = serde_json::from_str(spec).unwrap();
         assert!(refusals_of_joined(&spec, "good").is_empty());
         expect![[r#"
             spec.ephemeralContainers[1].targetContainerName (nobody sees the processes or files of another guest: leave out --target, and share a volume)
             spec.ephemeralContainers[1].tty (guests have no terminal: leave out tty, which kubectl calls -t; stdin, its -i, works)
-            spec.ephemeralContainers[1].env[0].valueFrom.fileKeyRef (not supported)"#]]
+            spec.ephemeralContainers[1].env[0].valueFrom.fileKeyRef (not supported)
+            spec.ephemeralContainers[1].securityContext.capabilities.add (guests hold no capability)"#]]
         .assert_eq(&refusals_of_joined(&spec, "bad").join("\n"));
     }
 
