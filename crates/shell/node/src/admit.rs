@@ -124,9 +124,9 @@ impl Refusals {
         }
         for name in it.resources.iter().flat_map(|it| it.limits.iter().flatten()).map(|(name, _)| name) {
             self.when(
-                !matches!(name.as_str(), "cpu" | "memory"),
+                !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage"),
                 format!("{path}.resources.limits[{name}]"),
-                "only cpu and memory",
+                "only cpu, memory and ephemeral-storage",
             );
         }
         for (field, probe) in [
@@ -240,7 +240,7 @@ mod tests {
     fn what_a_restricted_pod_asks_for_is_honoured() {
         check(
             r#"{"containers":[{"name":"a","image":"localhost:5000/a:1","stdin":true,"stdinOnce":true,"ports":[{"containerPort":80}],
-                "resources":{"limits":{"cpu":"1","memory":"64Mi"}},"livenessProbe":{"exec":{"command":["x"]}},
+                "resources":{"limits":{"cpu":"1","memory":"64Mi","ephemeral-storage":"1Gi"}},"livenessProbe":{"exec":{"command":["x"]}},
                 "readinessProbe":{"tcpSocket":{"host":"192.0.2.1","port":1}},"terminationMessagePath":"/out","terminationMessagePolicy":"FallbackToLogsOnError",
                 "lifecycle":{"preStop":{"sleep":{"seconds":1}},"postStart":{"exec":{"command":["x"]}}},
                 "securityContext":{"runAsNonRoot":true,"capabilities":{"drop":["ALL"]},"allowPrivilegeEscalation":false,
@@ -294,7 +294,7 @@ mod tests {
                 spec.containers[0].workingDir (a guest starts in /)
                 spec.containers[0].terminationMessagePath (not an absolute path of a file)
                 spec.containers[0].ports[0].hostPort (use a Service or the gateway)
-                spec.containers[0].resources.limits[nvidia.com/gpu] (only cpu and memory)
+                spec.containers[0].resources.limits[nvidia.com/gpu] (only cpu, memory and ephemeral-storage)
                 spec.containers[0].livenessProbe.httpGet.scheme (only HTTP)
                 spec.containers[0].lifecycle.stopSignal (guests receive no signals)
                 spec.containers[0].lifecycle.postStart.httpGet.scheme (only HTTP)

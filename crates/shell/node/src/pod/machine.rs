@@ -28,7 +28,12 @@ use super::{
     start::{self, Published},
     status::Conditions,
 };
-use crate::{admit, env, logs::Log, register::Size, volumes::Part};
+use crate::{
+    admit, env,
+    logs::Log,
+    register::Size,
+    volumes::{Part, SizeLimit},
+};
 
 /// Between two tries to replace a pod's tokens.
 const TOKEN_RETRY: Duration = Duration::from_secs(30);
@@ -204,8 +209,8 @@ pub(crate) struct Machine {
     tokens_due: Option<Moment>,
     /// Whether a guest looked for the volumes that come late.
     late_made: bool,
-    /// What its empty directories may hold at most, in bytes, by volume.
-    pub(super) size_limits: Box<[(Box<str>, u64)]>,
+    /// How much its files may come to.
+    pub(super) size_limits: Box<[SizeLimit]>,
     /// Whether a process has a directory of its own for its last words.
     pub(super) has_messages: bool,
     /// Whether a container has a hook that runs before it stops.

@@ -47,7 +47,12 @@ pub(crate) use status::time;
 pub(crate) use usage::Usage;
 pub(crate) use watched::Watched;
 
-use crate::{api, events::Level, sources::Referrer, volumes};
+use crate::{
+    api,
+    events::Level,
+    sources::Referrer,
+    volumes::{self, SizeLimit},
+};
 
 /// A start that takes longer shows `ContainerCreating` meanwhile.
 const SLOW_START: Duration = Duration::from_millis(250);
@@ -164,7 +169,7 @@ impl Owner {
         }
     }
 
-    /// Ends the pod when one of its empty directories holds more than it may, or what its processes leave behind is too much. Only
+    /// Ends the pod when one of its empty directories, all that it wrote, or what its processes leave behind is more than it may be. Only
     /// pods with limits or processes cost anything here.
     pub(crate) async fn inspect_volumes(self: &Arc<Self>) {
         let limits = {
@@ -175,16 +180,21 @@ impl Owner {
             }
             machine.size_limits.clone()
         };
-        let (memory, own) = (self.shared.memory_directory(&self.key), self.shared.pod_directory(&self.key));
-        let messages = message::directory(&own);
-        let roots: Vec<_> = memory.into_iter().chain([own]).collect();
+        let (memory, disk) = (self.shared.memory_directory(&self.key), self.shared.pod_directory(&self.key));
+        let all = [disk.join("volumes"), self.shared.log_directory(&self.key)];
+        let messages = message::directory(&disk);
         let work = move || {
+            let sum = |sizes: &mut dyn Iterator<Item = u64>| sizes.fold(0, u64::saturating_add);
             let size = |volume: &str| {
-                let sizes = roots.iter().map(|it| volumes::size(&volumes::directory(it, volume)));
-                sizes.fold(0, u64::saturating_add)
+                sum(&mut memory.iter().chain([&disk]).map(|it| volumes::size(&volumes::directory(it, volume))))
             };
-            let exceeded = limits.into_iter().find(|(volume, limit)| size(volume) > *limit).map(|(volume, limit)| {
-                format!("Usage of EmptyDir volume \"{volume}\" exceeds the limit of {limit} bytes.")
+            let whole = || sum(&mut all.iter().map(|it| volumes::size(it)));
+            let exceeded = limits.into_iter().find(|it| it.volume.as_deref().map_or_else(whole, size) > it.bytes);
+            let exceeded = exceeded.map(|SizeLimit { volume, bytes }| match volume {
+                Some(volume) => format!("Usage of EmptyDir volume \"{volume}\" exceeds the limit of {bytes} bytes."),
+                None => {
+                    format!("Pod ephemeral local storage usage exceeds the total limit of containers, {bytes} bytes.")
+                }
             });
             exceeded.or_else(|| {
                 const MAX: u64 = message::BYTES_MAX;

@@ -93,18 +93,31 @@ pub(crate) fn directory(pod_dir: &Path, volume: &str) -> PathBuf {
     pod_dir.join("volumes").join(volume)
 }
 
-/// What the pod's empty directories may hold at most, in bytes, by volume. One in memory may not hold more than the pod may.
-pub(crate) fn size_limits(pod: &Pod) -> Box<[(Box<str>, u64)]> {
+/// How much a part of what a pod writes may come to.
+#[derive(Clone, Debug)]
+pub(crate) struct SizeLimit {
+    /// The empty directory; `None` for all that the pod has on the node's disk, its logs included.
+    pub(crate) volume: Option<Box<str>>,
+    pub(crate) bytes: u64,
+}
+
+/// What bounds the pod's files: limits of its empty directories, and its containers' limits of `ephemeral-storage` together. A directory
+/// in memory may not hold more than the pod may.
+pub(crate) fn size_limits(pod: &Pod) -> Box<[SizeLimit]> {
+    let bytes = |text: &str| u64::try_from(text.parse::<Quantity>().ok()?.units()).ok().filter(|it| *it > 0);
     let volumes = pod.spec.iter().flat_map(|it| it.volumes.iter().flatten());
     let limited = volumes.filter_map(|it| {
         let directory = it.empty_dir.as_ref()?;
-        let limit = directory.size_limit.as_ref().and_then(|it| it.0.parse::<Quantity>().ok());
-        let limit = limit.and_then(|it| u64::try_from(it.units()).ok()).filter(|it| *it > 0);
+        let limit = directory.size_limit.as_ref().and_then(|it| bytes(&it.0));
         let in_memory = directory.medium.as_deref() == Some("Memory");
         let memory = if in_memory { memory_limit(pod) } else { None };
-        Some((it.name.as_str().into(), limit.into_iter().chain(memory).min()?))
+        Some(SizeLimit { volume: Some(it.name.as_str().into()), bytes: limit.into_iter().chain(memory).min()? })
     });
-    limited.collect()
+    let containers = pod.spec.iter().flat_map(|it| &it.containers);
+    let limits =
+        containers.filter_map(|it| bytes(&it.resources.as_ref()?.limits.as_ref()?.get("ephemeral-storage")?.0));
+    let whole = limits.reduce(u64::saturating_add).map(|bytes| SizeLimit { volume: None, bytes });
+    limited.chain(whole).collect()
 }
 
 /// The memory that all containers of the pod may have at once, if each has a limit.
@@ -269,7 +282,7 @@ mod tests {
             let pod = serde_json::from_value(serde_json::json!({ "spec": {
                 "containers": containers.collect::<Vec<_>>(), "volumes": [{ "name": "v", "emptyDir": directory }],
             } }));
-            size_limits(&pod.unwrap()).first().map(|it| it.1)
+            size_limits(&pod.unwrap()).first().map(|it| it.bytes)
         };
         let (disk, memory) = (serde_json::json!({}), serde_json::json!({ "medium": "Memory" }));
         let sized = |size: &str| serde_json::json!({ "medium": "Memory", "sizeLimit": size });

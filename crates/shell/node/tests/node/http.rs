@@ -210,6 +210,28 @@ async fn a_pod_that_fills_its_empty_directory_is_evicted() {
 }
 
 #[tokio::test]
+async fn a_pod_that_fills_the_disk_is_evicted() {
+    let island = Island::start().await;
+    let image = island.push("hello", hello()).await;
+    let resources =
+        json!({ "requests": { "ephemeral-storage": "1Ki" }, "limits": { "cpu": "1", "ephemeral-storage": "64Ki" } });
+    island
+        .create(
+            "full",
+            json!({ "volumes": [{ "name": "v", "emptyDir": {} }], "containers": [{ "name": "app", "image": image,
+                "resources": resources, "volumeMounts": [{ "name": "v", "mountPath": "/v" }] }] }),
+        )
+        .await;
+    let pod = island.until("full", ready).await;
+    let directory = island.node_file(&format!("pods/{}/volumes/v", pod.metadata.uid.unwrap()));
+    std::fs::write(directory.join("big"), vec![0; 128 << 10]).unwrap();
+    let pod = island.until("full", |pod| phase(pod) == "Failed").await;
+    let status = pod.status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("Evicted"));
+    assert!(status.message.unwrap().starts_with("Pod ephemeral local storage usage exceeds"));
+}
+
+#[tokio::test]
 async fn usage_of_pods_and_machine_is_told_in_the_words_of_the_kubelet() {
     let island = Island::start().await;
     let image = island.push("hello", hello()).await;
