@@ -71,6 +71,16 @@ async fn a_full_disk_refuses_writes_and_stops_nothing_else() -> Result<()> {
         ensure!(node.get("hello.localhost", "/").await?.status == 200, "guests answer");
     }
     ensure!(node.kubectl(&["get", "pods", "-o", "name"]).await?.contains("pod/hello"), "reads go on");
+    // It is killed there, and comes back with less room than its kubeconfig has bytes.
+    node.kill().await?;
+    let file = std::fs::OpenOptions::new().write(true).open(&filler)?;
+    file.set_len(file.metadata()?.len().saturating_sub(4096))?;
+    node.restart().await?;
+    eventually("an answer after the restart", SOON, async || {
+        ensure!(node.get("hello.localhost", "/").await?.status == 200, "guests answer");
+        Ok(())
+    })
+    .await?;
     std::fs::remove_file(&filler)?;
     eventually("writing again", SOON, async || {
         node.kubectl(&["create", "configmap", "fits", "--from-literal=a=b"]).await.map(drop)

@@ -18,7 +18,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, PkiError> {
     }
 }
 
-/// Replaces a file in one step, never readable by others, not even for a moment.
+/// Replaces a file in one step, never readable by others, not even for a moment. One that fails leaves nothing behind.
 pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), PkiError> {
     let at = |source| PkiError::File { path: path.to_owned(), source };
     let mut temporary = path.as_os_str().to_owned();
@@ -29,6 +29,10 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), PkiError> {
         _ => {}
     }
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(at)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(at)?;
-    fs::rename(&temporary, path).map_err(at)
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&temporary, path)).map_err(|error| {
+        // On a full disk its block is what somebody else can use.
+        let _ = fs::remove_file(&temporary);
+        at(error)
+    })
 }

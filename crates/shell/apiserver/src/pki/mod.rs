@@ -32,7 +32,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
     /// A file or directory could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum PkiError {
         what: String,
     },
     /// Making a certificate failed.
-    #[error("issuing the certificate of {subject}: {source}")]
+    #[error("issuing the certificate of {subject}")]
     Issue {
         /// Whose certificate.
         subject: &'static str,
@@ -151,9 +151,25 @@ impl Pki {
     }
 
     /// Writes a kubeconfig for the administrator (`kubernetes-admin`, `system:masters`) of the server at `url`,
-    /// with mode 0600 and certificates embedded.
+    /// with mode 0600 and certificates embedded. One that says so already is left alone.
+    ///
+    /// # Errors
+    ///
+    /// When there is none and none can be written. An old one that cannot be replaced, on a full disk, is warned of.
     pub fn write_kubeconfig(&self, path: &Path, url: &str) -> Result<(), PkiError> {
-        write_secret(path, &kubeconfig::render(url, &self.ca.cert, &self.admin))
+        let wanted = kubeconfig::render(url, &self.ca.cert, &self.admin);
+        // What cannot be read is written anew.
+        let old = file::read(path).ok().flatten();
+        if old.as_deref() == Some(&wanted) {
+            return Ok(());
+        }
+        match write_secret(path, &wanted) {
+            Err(error) if old.is_some() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the old kubeconfig stays");
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     fn ca_der(&self) -> Result<CertificateDer<'static>, PkiError> {
@@ -222,6 +238,34 @@ mod tests {
             assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
         }
         assert!(fs::read_to_string(&kubeconfig).unwrap().contains("server: https://127.0.0.1:6443"));
+    }
+
+    #[test]
+    fn a_kubeconfig_is_written_when_it_differs_and_an_old_one_does_where_none_can_be() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::open(&dir.path().join("pki"), &names(&[])).unwrap();
+        let (path, temporary) = (dir.path().join("kubeconfig"), dir.path().join("kubeconfig.new"));
+        let inode = || fs::metadata(&path).unwrap().ino();
+        pki.write_kubeconfig(&path, "https://127.0.0.1:1").unwrap();
+        let first = inode();
+        // A directory of that name is what no file can be written over.
+        fs::create_dir(&temporary).unwrap();
+        pki.write_kubeconfig(&path, "https://127.0.0.1:1").unwrap();
+        pki.write_kubeconfig(&path, "https://127.0.0.1:2").unwrap();
+        assert_eq!(inode(), first);
+        assert!(fs::read_to_string(&path).unwrap().contains("https://127.0.0.1:1"), "the old one stays");
+        fs::remove_file(&path).unwrap();
+        let error = pki.write_kubeconfig(&path, "https://127.0.0.1:2").unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.to_string().ends_with("/kubeconfig") && !cause.is_empty(), "the cause is told once: {error}");
+        fs::remove_dir(&temporary).unwrap();
+        pki.write_kubeconfig(&path, "https://127.0.0.1:2").unwrap();
+        assert!(fs::read_to_string(&path).unwrap().contains("https://127.0.0.1:2"));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(pki.write_kubeconfig(&path, "https://127.0.0.1:2").is_err());
+        assert!(!temporary.exists(), "what could not be put in place is gone");
     }
 
     #[test]
