@@ -32,6 +32,12 @@ pub enum BucketError {
         /// How much it may keep.
         bytes_max: u64,
     },
+    /// The disk that the tenant's file is on has no room left.
+    #[error("the node's disk is full")]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+    },
     /// A part of the call is too large, or empty where it must not be.
     #[error("{what} has {bytes} bytes; from {min} to {max} are accepted")]
     Size {

@@ -38,3 +38,17 @@ pub(crate) fn open(path: &Path, bytes_max: u64) -> rusqlite::Result<Connection> 
     ))?;
     Ok(connection)
 }
+
+/// Pages that an entry of `bytes` may take, those of the trees it is in included.
+pub(crate) fn pages(bytes: u64) -> u64 {
+    /// For each of the few trees that a call changes, more levels than any of them has.
+    const TREES_PAGES: u64 = 32;
+    bytes.div_ceil(PAGE_BYTES) + TREES_PAGES
+}
+
+/// Pages that may still be added to the file or are free in it; `None` when it does not say.
+pub(crate) fn pages_left(file: &Connection) -> Option<u64> {
+    let read = |name| file.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).ok();
+    let (max, used, free) = (read("max_page_count")?, read("page_count")?, read("freelist_count")?);
+    u64::try_from(max + free - used).ok()
+}

@@ -3,17 +3,13 @@
 //! Calls of one tenant run one after another on a thread that may block, and wait for their turn without one: a tenant cannot
 //! take up the threads of others.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
-use crate::{Bounds, BucketError, schema};
+use crate::{Bounds, BucketError, PIECE_BYTES, schema};
 
 /// The buckets of one tenant. Every bucket is there: one that nothing was put into is empty.
 #[derive(Debug)]
@@ -277,13 +273,33 @@ impl Tenant {
             let _turn = turn;
             let mut connection = tenant.connection.lock();
             if connection.is_none() {
-                *connection = Some(schema::open(&tenant.path, tenant.bounds.tenant_bytes)?);
+                let opened = schema::open(&tenant.path, tenant.bounds.tenant_bytes);
+                *connection = Some(opened.map_err(|source| (source, None))?);
             }
-            let Some(connection) = connection.as_mut() else { return Err(rusqlite::Error::InvalidQuery) };
-            work(connection, &bucket)
+            let Some(connection) = connection.as_mut() else { return Err((rusqlite::Error::InvalidQuery, None)) };
+            let done = work(connection, &bucket);
+            // Until the end of the turn nobody else changes how much there is.
+            done.map_err(|source| (source, schema::pages_left(connection)))
         };
         let done = tokio::task::spawn_blocking(work).await.map_err(|_| BucketError::Closing)?;
-        done.map_err(|source| explain(&self.path, self.bounds.tenant_bytes, source))
+        done.map_err(|(source, pages_left)| self.explain(source, pages_left))
+    }
+
+    /// What an error says to the guest, where `pages_left` may still be added to the file.
+    fn explain(&self, source: rusqlite::Error, pages_left: Option<u64>) -> BucketError {
+        let path = self.path.clone();
+        if source.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            // SQLite has one word for both, and what the call had added is undone: where the largest call would have fitted,
+            // it was the disk.
+            let call_bytes = (self.bounds.value_bytes + self.bounds.key_bytes).max(PIECE_BYTES) as u64;
+            if pages_left.is_some_and(|it| it <= schema::pages(call_bytes)) {
+                return BucketError::Full { bytes_max: self.bounds.tenant_bytes };
+            }
+            tracing::warn!(path = %path.display(), "no space left on the disk for a namespace's key-value store");
+            return BucketError::DiskFull { path };
+        }
+        tracing::warn!(path = %path.display(), error = %source, "a namespace's key-value store failed");
+        BucketError::Sql { path, source }
     }
 }
 
@@ -300,12 +316,4 @@ fn put(file: &Connection, bucket: &str, key: &str, value: &[u8]) -> Sql<()> {
     let text = "INSERT INTO entry (bucket, key, value) VALUES (?, ?, ?)
                 ON CONFLICT (bucket, key) DO UPDATE SET value = excluded.value";
     file.prepare_cached(text)?.execute(params![bucket, key, value]).map(drop)
-}
-
-fn explain(path: &Path, bytes_max: u64, source: rusqlite::Error) -> BucketError {
-    if source.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-        return BucketError::Full { bytes_max };
-    }
-    tracing::warn!(path = %path.display(), error = %source, "a namespace's key-value store failed");
-    BucketError::Sql { path: path.to_owned(), source }
 }

@@ -152,3 +152,33 @@ async fn nothing_larger_than_a_call_may_carry_is_taken_or_looked_for() {
     assert!(is_size(tenant.set("", vec![half(), half()]).await.unwrap_err()), "together they are too large");
     tenant.set("", vec![half()]).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_full_disk_is_not_said_to_be_a_full_tenant() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mount = std::process::Command::new("mount");
+    let mounted = mount.args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"]).arg(dir.path()).status();
+    if !mounted.is_ok_and(|it| it.success()) {
+        eprintln!("not run: this process may not mount file systems");
+        return;
+    }
+    let tenant = Buckets::open(dir.path(), bounds()).tenant("a").unwrap();
+    set(&tenant, "", "k", "v").await;
+    let filler = dir.path().join("filler");
+    std::fs::write(&filler, vec![0; 1 << 20]).unwrap_err();
+    // The end of the log's last page may still take one.
+    let mut refused = Ok(());
+    for _ in 0..4 {
+        refused = refused.and(tenant.set("", vec![("x".into(), vec![7; 8 << 10])]).await);
+    }
+    let other = Buckets::open(dir.path(), bounds()).tenant("b").unwrap();
+    let opening = other.set("", vec![("x".into(), vec![7; 200])]).await;
+    let freed = std::fs::remove_file(&filler);
+    let again = tenant.set("", vec![("x".into(), vec![7; 8 << 10])]).await;
+    drop((tenant, other));
+    let _ = std::process::Command::new("umount").arg("-l").arg(dir.path()).status();
+    freed.unwrap();
+    assert!(matches!(refused, Err(BucketError::DiskFull { .. })), "{refused:?}");
+    assert!(matches!(opening, Err(BucketError::DiskFull { .. })), "{opening:?}");
+    again.unwrap();
+}
