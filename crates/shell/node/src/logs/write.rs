@@ -2,7 +2,8 @@
 //!
 //! A log opens its file with the first byte; few files are open at once over all containers, so that an idle pod holds no
 //! descriptor. A flood is first written at disk speed, which slows the guest down, and beyond a budget it is dropped with a
-//! note in the log: rotation bounds the disk it takes and the budget the work it makes.
+//! note in the log: rotation bounds the disk it takes and the budget the work it makes. What cannot be written, on a full disk
+//! for instance, stops no guest: it is counted, and noted once the log can be written again.
 
 use std::{
     collections::VecDeque,
@@ -79,7 +80,14 @@ struct Inner {
     err: Cutter,
     budget: u64,
     refilled: Option<Instant>,
+    /// Bytes that were not taken since the log last said so.
     dropped: u64,
+    /// Bytes of lines that could not be written since the log last said so, and why the last could not.
+    lost: Option<(u64, io::ErrorKind)>,
+    /// Whether the file ends with a part of a line that could not be written whole.
+    torn: bool,
+    /// Whether our own log says that this one cannot be written.
+    warned: bool,
     /// Clients that watch.
     taps: Vec<Tap>,
 }
@@ -99,6 +107,9 @@ impl Log {
                 budget: BURST_BYTES,
                 refilled: None,
                 dropped: 0,
+                lost: None,
+                torn: false,
+                warned: false,
                 taps: Vec::new(),
             }),
             closed: AtomicBool::new(false),
@@ -140,11 +151,12 @@ impl Log {
     /// Ends the log: writes an unfinished last line as the part it is, and lets the file go.
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
-        let (mut lines, now) = (Vec::new(), Timestamp::now());
+        let now = Timestamp::now();
+        let mut lines = inner.notes(now);
+        let noted = lines.len();
         inner.out.finish(|text| line::put(&mut lines, now, LogStream::Stdout, false, text));
         inner.err.finish(|text| line::put(&mut lines, now, LogStream::Stderr, false, text));
-        inner.note_dropped(&mut lines, now);
-        self.append(&mut inner, &lines);
+        self.append(&mut inner, &lines, noted);
         inner.file = None;
         self.closed.store(true, Ordering::Release);
         inner.taps.drain(..).for_each(|it| it.close());
@@ -152,19 +164,32 @@ impl Log {
         self.grew.notify_waiters();
     }
 
-    fn append(&self, inner: &mut Inner, lines: &[u8]) {
+    /// Appends lines, of which the first `noted` bytes say what is missing before them.
+    fn append(&self, inner: &mut Inner, lines: &[u8], noted: usize) {
         if lines.is_empty() {
             return;
         }
-        if let Err(error) = self.try_append(inner, lines) {
+        let mut written = 0;
+        let done = self.try_append(inner, lines, &mut written);
+        let whole = lines[..written].iter().rposition(|it| *it == b'\n').map_or(0, |at| at + 1);
+        if whole >= noted {
+            (inner.dropped, inner.lost) = (0, None);
+        }
+        if let Err(error) = done {
             inner.file = None;
+            inner.torn |= whole < written;
+            let before = inner.lost.map_or(0, |it| it.0);
+            inner.lost = Some((before + (lines.len() - whole.max(noted)) as u64, error.kind()));
             // A full disk must not stop the guest, nor fill our own log.
-            tracing::debug!(path = %self.path.display(), error = &error as &dyn std::error::Error, "writing a container log");
+            if !std::mem::replace(&mut inner.warned, true) {
+                tracing::warn!(path = %self.path.display(), error = &error as &dyn std::error::Error, "writing a container log");
+            }
         }
         self.grew.notify_waiters();
     }
 
-    fn try_append(&self, inner: &mut Inner, lines: &[u8]) -> io::Result<()> {
+    /// Counts in `written` how much of the lines is in the file, also where it fails.
+    fn try_append(&self, inner: &mut Inner, lines: &[u8], written: &mut usize) -> io::Result<()> {
         if inner.file.is_none() {
             if let Some(parent) = self.path.parent() {
                 crate::volumes::write::make_private(parent)?;
@@ -177,12 +202,23 @@ impl Log {
         if inner.size > 0 && inner.size + lines.len() as u64 > FILE_BYTES_MAX {
             self.rotate()?;
             inner.file = Some(open(&self.path)?);
-            inner.size = 0;
+            (inner.size, inner.torn) = (0, false);
         }
-        if let Some(file) = &mut inner.file {
-            file.write_all(lines)?;
-            inner.size += lines.len() as u64;
+        let Some(file) = &mut inner.file else { return Ok(()) };
+        if inner.torn {
+            file.write_all(b"\n")?;
+            inner.size += 1;
+            inner.torn = false;
         }
+        while *written < lines.len() {
+            match file.write(&lines[*written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => *written += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        inner.size += lines.len() as u64;
         Ok(())
     }
 
@@ -208,14 +244,15 @@ impl LogSink for Log {
             inner.dropped += bytes.len() as u64;
             return;
         }
-        let (mut lines, now) = (Vec::new(), Timestamp::now());
-        inner.note_dropped(&mut lines, now);
+        let now = Timestamp::now();
+        let mut lines = inner.notes(now);
+        let noted = lines.len();
         let cutter = match stream {
             LogStream::Stdout => &mut inner.out,
             LogStream::Stderr => &mut inner.err,
         };
         cutter.take(bytes, |whole, text| line::put(&mut lines, now, stream, whole, text));
-        self.append(inner, &lines);
+        self.append(inner, &lines, noted);
     }
 
     fn ready(&self) -> Option<BoxFuture<'static, ()>> {
@@ -245,12 +282,17 @@ impl Inner {
         }
     }
 
-    fn note_dropped(&mut self, lines: &mut Vec<u8>, now: Timestamp) {
+    /// Lines that say what is missing.
+    fn notes(&self, now: Timestamp) -> Vec<u8> {
+        let mut lines = Vec::new();
+        let mut put = |note: String| line::put(&mut lines, now, LogStream::Stderr, true, note.as_bytes());
         if self.dropped > 0 {
-            let note = format!("eyot: {} bytes of log were dropped: more than {RATE_BYTES} bytes/s", self.dropped);
-            line::put(lines, now, LogStream::Stderr, true, note.as_bytes());
-            self.dropped = 0;
+            put(format!("eyot: {} bytes of log were dropped: more than {RATE_BYTES} bytes/s", self.dropped));
         }
+        if let Some((bytes @ 1.., why)) = self.lost {
+            put(format!("eyot: {bytes} bytes of log were lost: they could not be written: {why}"));
+        }
+        lines
     }
 }
 
@@ -294,6 +336,52 @@ mod tests {
         assert!(sizes.iter().all(|it| *it <= FILE_BYTES_MAX), "{sizes:?}");
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.lines().last().unwrap().contains("bytes of log were dropped"));
+    }
+
+    #[test]
+    fn what_a_full_disk_takes_is_noted_when_there_is_room_again() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("0.log");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let log = Log::new(&path, Arc::default());
+        log.write(LogStream::Stdout, b"one\n");
+        log.write(LogStream::Stdout, b"two\n");
+        fs::remove_file(&path).unwrap();
+        log.write(LogStream::Stdout, b"three\n");
+        log.close();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().map(|it| it.split_once(' ').unwrap().1).collect();
+        let bytes = 2 * text.lines().last().unwrap().len() - 2 * "three".len() + "onetwo\n\n".len();
+        let note =
+            format!("stderr F eyot: {bytes} bytes of log were lost: they could not be written: no storage space");
+        assert_eq!(lines, [note.as_str(), "stdout F three"]);
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_part_is_not_continued() {
+        use std::io::Read;
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("0.log");
+        let log = Log::new(&path, Arc::default());
+        // A socket takes as much as fits and then refuses, as a disk does.
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        log.inner.lock().file = Some(fs::File::from(std::os::fd::OwnedFd::from(ours)));
+        let line = [b'x'; 999].into_iter().chain([b'\n']).collect::<Vec<u8>>();
+        log.write(LogStream::Stdout, &line.repeat(8 << 10));
+        log.write(LogStream::Stdout, b"next\n");
+        log.close();
+        let mut all = Vec::new();
+        theirs.read_to_end(&mut all).unwrap();
+        let taken = all.len();
+        assert_ne!(all.last(), Some(&b'\n'), "the socket ended within a line");
+        all.extend(fs::read(&path).unwrap());
+        let text = String::from_utf8(all).unwrap();
+        let lines: Vec<&str> = text.lines().map(|it| it.split_once(' ').unwrap().1).collect();
+        let [.., half, note, next] = lines.as_slice() else { panic!("{} lines", lines.len()) };
+        assert!(half.starts_with("stdout F x") && half.len() < "stdout F ".len() + 999, "{taken} bytes: {half}");
+        assert!(note.contains("bytes of log were lost"), "{note}");
+        assert_eq!(*next, "stdout F next");
     }
 
     #[test]
