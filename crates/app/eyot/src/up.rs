@@ -266,6 +266,7 @@ impl Island {
         let look = Arc::new(api.clone());
         tasks.spawn(unit(eyot_audit::run(auditor, kyverno, look, stop.clone())));
         let token = stop.clone();
+        tasks.spawn(unit(eyot_apiserver::stay_advertised(api.clone(), advertised(api_address), stop.clone())));
         tasks.spawn(async move { api.serve(api_listener, tls, token).await.context("serving the API") });
         let token = stop.clone();
         tasks.spawn(async move {

@@ -1,20 +1,24 @@
-//! Tells where the API server itself is reached: the Endpoints and the EndpointSlice of the `kubernetes` Service. Entry
-//! point: [`advertise`].
+//! Tells where the API server itself is reached: the `kubernetes` Service with its Endpoints and EndpointSlice. Entry
+//! points: [`advertise`] once, and [`stay_advertised`] as long as the server runs.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use eyot_model::{defaults, meta, prepare};
 use eyot_store::{Key, WriteError};
 use serde_json::{Value, json};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApiServer, BootstrapError,
+    ApiServer, BootstrapError, bootstrap,
     commit::{self, Stored},
     object,
 };
 
 const NAMESPACE: &str = "default";
 const NAME: &str = "kubernetes";
+/// Between two looks at whether all of it is there, as kube-apiserver's.
+const PERIOD: Duration = Duration::from_secs(10);
 
 /// Writes the address at which clients on this host reach the API server; call it at each start, after
 /// [`bootstrap`](crate::bootstrap).
@@ -33,6 +37,23 @@ pub async fn advertise(server: &ApiServer, address: SocketAddr) -> Result<(), Bo
     });
     // Together, since they share a flush of the disk.
     futures::future::try_join_all(puts).await.map(drop)
+}
+
+/// Makes the `kubernetes` Service and what [`advertise`] writes again where somebody deletes or changes it, until `stop`.
+pub async fn stay_advertised(server: ApiServer, address: SocketAddr, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval_at(Instant::now() + PERIOD, PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let service = bootstrap::create(&server, bootstrap::kubernetes(&server.0));
+        let done = async { service.await.and(advertise(&server, address).await) };
+        if let Err(error) = done.await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "telling where the API server is");
+        }
+    }
 }
 
 fn endpoints(address: SocketAddr) -> Value {

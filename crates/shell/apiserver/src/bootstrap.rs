@@ -59,6 +59,21 @@ fn runtime_class(name: &str) -> Value {
     json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": name})
 }
 
+/// The Service by which guests reach the API server.
+pub(crate) fn kubernetes(server: &Shared) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": server.addresses.first().map(|it| it.to_string()),
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": server.config.api_port}],
+        },
+    })
+}
+
 fn waves(server: &Shared) -> [Vec<Value>; 2] {
     let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease", "eyot-system"].map(namespace);
@@ -86,17 +101,7 @@ fn waves(server: &Shared) -> [Vec<Value>; 2] {
                 }],
             },
         }),
-        json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {
-                "name": "kubernetes", "namespace": "default",
-                "labels": {"component": "apiserver", "provider": "kubernetes"},
-            },
-            "spec": {
-                "clusterIP": server.addresses.first().map(|it| it.to_string()),
-                "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": server.config.api_port}],
-            },
-        }),
+        kubernetes(server),
     ];
     [namespaces.to_vec(), rest]
 }

@@ -47,7 +47,7 @@ mod token;
 mod verbs;
 mod webhook;
 
-pub use advertise::advertise;
+pub use advertise::{advertise, stay_advertised};
 pub use body::{Body, BoxError};
 pub use bootstrap::{BootstrapError, bootstrap};
 pub use commit::attributes;

@@ -1,7 +1,7 @@
 //! Tells the API what this node is, and that it lives.
 //!
-//! Start at [`run`]. The Node object is written once, then every five minutes and when the machine comes to be short of something or
-//! is no more; the Lease shows life in between.
+//! Start at [`run`]. The Node object is written once, then every five minutes, when it was deleted, and when the machine comes to be
+//! short of something or is no more; the Lease shows life in between.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub(crate) async fn run(shared: &Shared) {
     let work = async {
         let mut pressures = Pressures::default();
         pressures.look(&shared.config.data_dir, pod::now());
-        let uid = loop {
+        let mut uid = loop {
             match register(shared, &pressures).await {
                 Ok(uid) => break uid,
                 Err(error) => {
@@ -71,6 +71,12 @@ pub(crate) async fn run(shared: &Shared) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "renewing the node's lease");
             }
             tokio::time::sleep(shared.config.lease_period).await;
+            match remain(shared, &pressures).await {
+                Ok(now) => uid = now,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "looking whether the node is registered");
+                }
+            }
             since_status += shared.config.lease_period;
             due |= pressures.look(&shared.config.data_dir, pod::now()) || since_status >= STATUS_PERIOD;
             if due {
@@ -92,14 +98,6 @@ pub(crate) async fn run(shared: &Shared) {
 
 /// Writes the Node, the RuntimeClasses and the StorageClass. Returns the node's uid.
 async fn register(shared: &Shared, pressures: &Pressures) -> Result<String, ApiError> {
-    #[derive(serde::Deserialize)]
-    struct Written {
-        metadata: Meta,
-    }
-    #[derive(serde::Deserialize)]
-    struct Meta {
-        uid: String,
-    }
     // A class `wasmedge` is left to manifests: those that bring it may name another handler, which could not be changed.
     for handler in engine::HANDLERS.into_iter().filter(|it| *it != engine::WASMEDGE) {
         let class = json!({
@@ -120,8 +118,30 @@ async fn register(shared: &Shared, pressures: &Pressures) -> Result<String, ApiE
     write_status(shared, pressures).await?;
     // Pods do not wait for it.
     create_if_absent(&shared.client, "/apis/storage.k8s.io/v1/storageclasses", &provision::class()).await?;
+    Ok(uid(shared).await?.unwrap_or_default())
+}
+
+/// Registers the node again if somebody deleted it: without a Node nothing is scheduled here. Returns the node's uid.
+async fn remain(shared: &Shared, pressures: &Pressures) -> Result<String, ApiError> {
+    if let Some(uid) = uid(shared).await? {
+        return Ok(uid);
+    }
+    tracing::info!("the Node object was deleted: registering again");
+    register(shared, pressures).await
+}
+
+/// The uid of the Node object, if there is one.
+async fn uid(shared: &Shared) -> Result<Option<String>, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Written {
+        metadata: Meta,
+    }
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        uid: String,
+    }
     let written: Option<Written> = api::get(&shared.client, &path(shared)).await?;
-    Ok(written.map(|it| it.metadata.uid).unwrap_or_default())
+    Ok(written.map(|it| it.metadata.uid))
 }
 
 async fn create_if_absent(client: &Client, collection: &str, object: &Value) -> Result<(), ApiError> {

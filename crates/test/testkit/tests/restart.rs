@@ -160,6 +160,34 @@ async fn a_damaged_database_is_reported_not_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_cannot_be_without_comes_back_when_it_is_deleted() {
+    with_node(async |node| {
+        let uid = "jsonpath={.items[0].metadata.uid}";
+        let before = node.kubectl(&["get", "nodes", "-o", uid]).await?;
+        node.kubectl(&["delete", "service,endpoints,endpointslice", "kubernetes", "--ignore-not-found"]).await?;
+        node.kubectl(&["delete", "nodes", "--all"]).await?;
+        eventually("the Service with its endpoints", SOON, async || {
+            let there = node.kubectl(&["get", "service,endpoints,endpointslice", "kubernetes", "-o", "name"]).await?;
+            ensure!(there.lines().count() == 3, "{there}");
+            let ip = "jsonpath={.spec.clusterIP}";
+            let ip = node.kubectl(&["get", "service", "kubernetes", "-o", ip]).await?;
+            ensure!(ip.ends_with(".0.1"), "{ip}");
+            Ok(())
+        })
+        .await?;
+        eventually("another Node", SOON, async || {
+            let after = node.kubectl(&["get", "nodes", "-o", uid]).await?;
+            ensure!(!after.is_empty() && after != before, "{after}");
+            Ok(())
+        })
+        .await?;
+        // Pods are scheduled there.
+        hello(node).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_cache_is_made_anew() {
     with_node(async |node| {
         hello(node).await?;

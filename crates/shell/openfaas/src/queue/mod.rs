@@ -146,7 +146,9 @@ impl Queue {
         self.kept.set(CALLS, vec![(ticket.key.clone(), call.encode())]).await.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "keeping an asynchronous call");
             match error {
-                BucketError::Full { .. } | BucketError::DiskFull { .. } => self.refused("the calls that wait leave no room on disk"),
+                BucketError::Full { .. } | BucketError::DiskFull { .. } => {
+                    self.refused("the calls that wait leave no room on disk")
+                }
                 _ => Failure::new(500, "Error queuing request: it could not be kept"),
             }
         })?;
