@@ -26,12 +26,12 @@ pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
         None => name_of(&flags.file)?,
     };
     let wasm = std::fs::read(&flags.file).with_context(|| format!("reading {}", flags.file.display()))?;
+    let is_command = opens_no_socket(&wasm).with_context(|| format!("{} cannot be run", flags.file.display()))?;
     let registry = registry(&client).await?;
     // A tag of its own for each content: a new build is a new template, so what is there rolls.
     let tag = &hex::encode(Sha256::digest(&wasm))[..12];
     let image = format!("{registry}/{name}:{tag}");
     let bytes = wasm.len();
-    let is_command = opens_no_socket(&wasm)?;
     eyot_registry::push(&image, wasm.into(), &PushOptions::default()).await?;
     println!("pushed    {image} ({} KiB)", bytes.div_ceil(1024));
 
@@ -115,12 +115,12 @@ pub(crate) async fn gateway(client: &Client) -> Result<String> {
     }
 }
 
-/// Whether the program is a command that could not answer requests by itself.
-fn opens_no_socket(wasm: &[u8]) -> Result<bool> {
-    let told = eyot_runtime::describe(wasm).context("reading the program")?;
+/// Whether the program is a command that could not answer requests by itself. The error says why it is no program at all.
+fn opens_no_socket(wasm: &[u8]) -> Result<bool, eyot_runtime::LoadError> {
+    let told = eyot_runtime::describe(wasm)?;
     let listens =
         told.imports.iter().any(|it| it.name.contains("sockets/tcp") || it.name.contains("wasi:sockets/types"));
-    Ok(told.kind.is_ok_and(eyot_runtime::ProgramKind::is_command) && !listens)
+    Ok(told.kind?.is_command() && !listens)
 }
 
 fn objects(flags: &DeployFlags, name: &str, image: &str, is_command: bool, host: &str) -> Result<Vec<Value>> {

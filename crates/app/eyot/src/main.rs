@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("eyot: {error:#}");
+            eprintln!("eyot: {}", client::told(&error));
             ExitCode::FAILURE
         }
     }

@@ -321,3 +321,25 @@ async fn eyot_deploy_goes_from_a_file_to_an_answer() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eyot_says_in_a_line_what_cannot_be_done_and_does_nothing_of_it() {
+    with_node(async |node| {
+        for command in ["invoke", "delete", "logs", "rollback"] {
+            let said = node.eyot(&[command, "nope"]).await?;
+            assert_eq!(said.code, 1, "{}", said.stdout);
+            let told = said.stderr.trim();
+            assert!(told.ends_with(": services.serving.knative.dev \"nope\" not found"), "{told}");
+            assert!(!told.contains("ApiError") && told.matches("not found").count() == 1, "{told}");
+        }
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("mute.wasm");
+        std::fs::write(&file, wat::parse_str("(component)")?)?;
+        let said = node.eyot(&["deploy", &file.to_string_lossy()]).await?;
+        assert_eq!((said.code, said.stdout.as_str()), (1, ""), "nothing is pushed");
+        has(&said.stderr, &["mute.wasm cannot be run: no entry point: "]);
+        assert_eq!(node.kubectl(&["get", "ksvc", "-o", "name"]).await?.trim(), "");
+        Ok(())
+    })
+    .await;
+}

@@ -42,7 +42,7 @@ pub(crate) fn main(flags: AdviseFlags) -> ExitCode {
 /// Prints what went wrong, and tells the shell.
 pub(crate) fn ended(outcome: Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
-        eprintln!("eyot: {error:#}");
+        eprintln!("eyot: {}", crate::client::told(&error));
         ExitCode::FAILURE
     })
 }

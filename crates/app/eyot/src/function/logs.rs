@@ -39,7 +39,7 @@ pub(super) async fn run(client: &Client, namespace: &str, name: &str, follow: bo
             }
             Some(ended) = streams.join_next() => {
                 if let Ok(Err(error)) = ended {
-                    eprintln!("eyot: {error:#}");
+                    eprintln!("eyot: {}", crate::client::told(&error));
                 }
             }
         }

@@ -28,7 +28,7 @@ pub(crate) fn run(command: PolicyCommand) -> ExitCode {
         PolicyCommand::Bench(flags) => (bench::run(&flags).map(|()| 0), 1),
     };
     ExitCode::from(outcome.unwrap_or_else(|error| {
-        eprintln!("eyot: {error:#}");
+        eprintln!("eyot: {}", crate::client::told(&error));
         failure
     }))
 }
