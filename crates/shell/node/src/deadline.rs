@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::served;
 
 /// The time until a response begins, and to each further piece of it that is asked for.
-const TIMEOUT: &str = "eyot.io/request-timeout";
+pub(crate) const TIMEOUT: &str = "eyot.io/request-timeout";
 /// A label of pods that are instances of functions.
 const REVISION: &str = "serving.knative.dev/revision";
 

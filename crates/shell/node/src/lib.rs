@@ -9,6 +9,7 @@
 
 mod admit;
 mod aliases;
+mod annotations;
 mod api;
 mod buckets;
 mod claims;

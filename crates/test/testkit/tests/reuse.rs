@@ -74,3 +74,30 @@ async fn a_value_that_means_nothing_keeps_a_pod_from_starting_and_says_why() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn annotations_that_do_nothing_are_told() {
+    with_node(async |node| {
+        node.push_bytes(&counter()?, "counter:v1").await?;
+        node.push_bytes(&wat::parse_str(r#"(module (func (export "_start")))"#)?, "command:v1").await?;
+        for (name, image, annotation) in
+            [("misspelt", "counter", "eyot.io/alowed-hosts"), ("timed", "command", "eyot.io/request-timeout")]
+        {
+            node.apply_text(&format!(
+                r#"{{"apiVersion": "v1", "kind": "Pod",
+                "metadata": {{"name": "{name}", "annotations": {{"{annotation}": "5"}}}},
+                "spec": {{"restartPolicy": "Never", "containers": [{{"name": "main", "image": "localhost:5000/{image}:v1"}}]}}}}"#
+            ))
+            .await?;
+        }
+        eventually("both events", SOON, async || {
+            let events = node.kubectl(&["get", "events", "-o", "custom-columns=R:.reason,M:.message"]).await?;
+            for wanted in ["eyot.io/alowed-hosts is not known", "eyot.io/request-timeout is not used"] {
+                ensure!(events.lines().any(|it| it.starts_with("UnusedAnnotation") && it.contains(wanted)), "{events}");
+            }
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}

@@ -17,6 +17,7 @@ use super::{
     start::{self, Begin, Blocked, Live, Outcome},
 };
 use crate::{
+    annotations::Runs,
     api, env,
     logs::{self, Log},
 };
@@ -84,7 +85,7 @@ pub(super) async fn start(
     if begin.resumed {
         return Ok(Outcome::Lost);
     }
-    serve::not_reused(owner, pod, container);
+    serve::warn_unused(owner, pod, container, Runs::Once);
     let (env, mut mounts) = start::resolve(owner, pod, container, begin.ip, &image.env).await?;
     let message = start::message(owner, container, &mut mounts).await?;
     let file = logs::run_file(&owner.shared.log_directory(&owner.key), &container.name, begin.run);

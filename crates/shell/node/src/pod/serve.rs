@@ -9,7 +9,11 @@ use super::{
     Owner, choose,
     start::{Blocked, role},
 };
-use crate::{deadline, reuse, served::Served};
+use crate::{
+    annotations::{self, Runs},
+    deadline,
+    served::Served,
+};
 
 /// Whether a command of this container could answer requests: not one that is meant to end.
 fn may_be_served(pod: &Pod, index: usize) -> bool {
@@ -52,13 +56,9 @@ pub(super) async fn program(owner: &Owner, image: &Image, served: &Served, own: 
     owner.shared.runtime.load(&found.wasm, &found.digest).await.map_err(|error| failed(&error))
 }
 
-/// Tells whoever asked for instances to be reused that a command never is.
-pub(super) fn not_reused(owner: &Owner, pod: &Pod, container: &Container) {
-    let asks = pod.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(reuse::REQUESTS));
-    // A command beside a service is not what is meant.
-    if asks && pod.spec.as_ref().is_some_and(|it| it.containers.len() == 1 && it.containers[0].name == container.name) {
-        let message =
-            format!("annotation {} is not used: each run of a command has an instance of its own", reuse::REQUESTS);
+/// Tells of annotations that do nothing for the container.
+pub(super) fn warn_unused(owner: &Owner, pod: &Pod, container: &Container, runs: Runs) {
+    for message in annotations::unused(pod, &container.name, runs) {
         owner.warn(Some(&container.name), "UnusedAnnotation", message);
     }
 }

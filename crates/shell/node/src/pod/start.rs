@@ -26,7 +26,9 @@ use super::{
     session::InputPipe,
 };
 use crate::{
-    aliases, buckets, claims, deadline, early,
+    aliases,
+    annotations::{ALLOWED_HOSTS, Runs},
+    buckets, claims, deadline, early,
     env::{self, EnvError},
     fields, links,
     logs::{self, Log},
@@ -158,8 +160,13 @@ async fn try_start(owner: &Arc<Owner>, input: Input) -> Result<Outcome, Blocked>
     if resumed && is_process {
         return Ok(Outcome::Lost);
     }
-    if program.kind().is_command() {
-        serve::not_reused(owner, &pod, container);
+    if !resumed {
+        let runs = match (program.kind().is_command(), &served) {
+            (false, _) => Runs::Service,
+            (true, Some(_)) => Runs::PerRequest,
+            (true, None) => Runs::Once,
+        };
+        serve::warn_unused(owner, &pod, container, runs);
     }
     let program = match &served {
         Some(served) => serve::program(owner, &image, served, program).await?,
@@ -511,10 +518,9 @@ pub(crate) fn confine(spec: &mut GuestSpec, shared: &Shared, pod: &Pod, containe
 
 /// The hosts that the pod's annotation names: where policies and authors narrow what its guests may connect to.
 fn allowed_hosts(pod: &Pod) -> Result<Option<Arc<AllowedHosts>>, String> {
-    const NAME: &str = "eyot.io/allowed-hosts";
-    let annotation = pod.metadata.annotations.as_ref().and_then(|it| it.get(NAME));
+    let annotation = pod.metadata.annotations.as_ref().and_then(|it| it.get(ALLOWED_HOSTS));
     let parsed = annotation.map(|it| it.parse::<AllowedHosts>()).transpose();
-    Ok(parsed.map_err(|error| format!("annotation {NAME}: {error}"))?.map(Arc::new))
+    Ok(parsed.map_err(|error| format!("annotation {ALLOWED_HOSTS}: {error}"))?.map(Arc::new))
 }
 
 fn run_guest(
