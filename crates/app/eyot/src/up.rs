@@ -194,7 +194,8 @@ impl Island {
         }
         api.set_credentials(credentials);
         eyot_apiserver::bootstrap(&api).await.context("creating the first objects")?;
-        eyot_apiserver::advertise(&api, advertised(api_address)).await.context("telling where the API server is")?;
+        let api_server = advertised(api_address);
+        eyot_apiserver::advertise(&api, api_server).await.context("telling where the API server is")?;
 
         let (endpoints, loads) = (Arc::new(Endpoints::new()), Arc::new(Loads::default()));
         let meters = Arc::new(Meters::default());
@@ -205,6 +206,7 @@ impl Island {
             addresses: vec![reachable(http_address).ip()],
             node_ports: Some(http_address.ip()),
             pod_networks: vec![(config.cluster_cidr.base().into(), config.cluster_cidr.prefix())],
+            api_server: Some(api_server),
             loads: loads.clone(),
             meters: meters.clone(),
             lookups,

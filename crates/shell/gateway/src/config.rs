@@ -1,6 +1,10 @@
 //! What a gateway is told when it starts.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use eyot_dispatch::{Loads, Lookups};
 use eyot_meter::Meters;
@@ -26,8 +30,10 @@ pub struct Config {
     pub addresses: Vec<IpAddr>,
     /// Where ports of the node are opened that Services ask for; nowhere when there is none.
     pub node_ports: Option<IpAddr>,
-    /// Networks of pods. Guests may reach loopback addresses only inside them.
+    /// Networks of pods. Guests may reach loopback and link-local addresses only inside them, and Services lead to no others.
     pub pod_networks: Vec<(IpAddr, u8)>,
+    /// Where Service `default/kubernetes` leads. It may be a loopback address: the API server asks whom it talks to.
+    pub api_server: Option<SocketAddr>,
     /// Domain of Service names.
     pub cluster_domain: String,
     /// Domain under which functions have names: `NAME.NAMESPACE.DOMAIN`.
@@ -68,6 +74,7 @@ impl Default for Config {
             addresses: Vec::new(),
             node_ports: None,
             pod_networks: vec![(IpAddr::from([10, 42, 0, 0]), 16)],
+            api_server: None,
             cluster_domain: "cluster.local".to_owned(),
             function_domain: "localhost".to_owned(),
             loads: Arc::default(),

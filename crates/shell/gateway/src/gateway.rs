@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
 };
 
@@ -18,7 +18,9 @@ use crate::{
     dial::Dialer,
     egress::Egress,
     limits::InFlight,
-    mirror, server,
+    mirror,
+    resolve::may_dial,
+    server,
     services::{Pool, Services},
     stats::{Counters, Stats},
 };
@@ -93,6 +95,11 @@ impl Gateway {
     /// Takes the networks that pods really have in place of the configured ones.
     pub fn set_pod_networks(&self, networks: Vec<(IpAddr, u8)>) {
         self.pod_networks.store(Arc::new(networks));
+    }
+
+    /// Whether a Service may lead to `address`, and a guest connect there as far as policies let it.
+    pub(crate) fn is_in_reach(&self, address: SocketAddr) -> bool {
+        may_dial(address.ip(), &self.pod_networks.load()) || self.config.api_server == Some(address)
     }
 
     /// Has every request judged by `authorizer` before it is carried. To be called once, before anything is served.

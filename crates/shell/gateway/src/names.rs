@@ -12,7 +12,7 @@ use futures::future::{BoxFuture, FutureExt};
 
 use crate::{
     Gateway,
-    resolve::{Destination, destination},
+    resolve::{Destination, destination, out_of_reach},
     services::{Client, Service},
 };
 
@@ -51,6 +51,9 @@ impl Names for Gateway {
             Transport::Tcp => Protocol::Tcp,
             Transport::Udp => Protocol::Udp,
         };
+        if !self.is_in_reach(address) {
+            return Err(out_of_reach(address));
+        }
         self.egress.check(caller, protocol, address).map_err(|refusal| refusal.to_string())
     }
 
@@ -123,6 +126,31 @@ mod tests {
         for elsewhere in ["10.43.0.7:81", "93.184.216.34:80"] {
             let elsewhere = elsewhere.parse().unwrap();
             assert_eq!(gateway.route(&caller, elsewhere), elsewhere);
+        }
+    }
+
+    #[tokio::test]
+    async fn sockets_reach_pods_and_the_api_server_and_nothing_else_on_loopback() {
+        let api_server = "127.0.0.1:6443".parse().ok();
+        let pod_networks = vec![([127, 42, 0, 0].into(), 16)];
+        let gateway = Gateway::silent(Config { pod_networks, api_server, ..Config::default() });
+        let caller = Caller { namespace: "shop".into(), pod: "p".into() };
+        for (address, want) in [
+            ("127.42.0.9:80", true),
+            ("10.42.0.9:80", true),
+            ("93.184.216.34:80", true),
+            ("127.0.0.1:6443", true),
+            ("127.0.0.1:5000", false),
+            ("127.43.0.1:80", false),
+            ("0.0.0.0:5000", false),
+            ("169.254.169.254:80", false),
+            ("[::1]:5000", false),
+            ("[fe80::1]:80", false),
+        ] {
+            for transport in [Transport::Tcp, Transport::Udp] {
+                let told = gateway.permits(&caller, transport, address.parse().unwrap());
+                assert_eq!(told.is_ok(), want, "{address}: {told:?}");
+            }
         }
     }
 }

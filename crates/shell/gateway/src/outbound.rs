@@ -23,7 +23,7 @@ use crate::{
     headers::{HOPS, strip_hop},
     names::caller_of,
     random,
-    resolve::{Destination, destination, may_dial},
+    resolve::{Destination, destination, may_dial, out_of_reach},
     services::{self, Busy, Pool, Service},
 };
 
@@ -198,7 +198,7 @@ impl Gateway {
         if let Some(host) = &service.external_name {
             // Of names what they resolve to is judged; an address is dialled as it is.
             return match host.parse() {
-                Ok(ip) if !may_dial(ip, &self.pod_networks.load()) => Err(out_of_reach(host)),
+                Ok(ip) if !may_dial(ip, &self.pod_networks.load()) => Err(CallError::Prohibited(out_of_reach(host))),
                 _ => Ok(Way::Alias(host.clone())),
             };
         }
@@ -219,7 +219,7 @@ impl Gateway {
         if may_dial(ip, &self.pod_networks.load()) {
             return Ok(Way::Outside);
         }
-        Err(out_of_reach(address))
+        Err(CallError::Prohibited(out_of_reach(address)))
     }
 }
 
@@ -227,10 +227,6 @@ fn refused(error: &forward::ForwardError) -> Response<Body> {
     let mut response = Response::new(full(format!("{error}\n")));
     *response.status_mut() = error.status();
     response
-}
-
-fn out_of_reach(address: impl std::fmt::Display) -> CallError {
-    CallError::Prohibited(format!("{address} is an address of the host itself, which guests may not reach"))
 }
 
 /// The URI with the host of an ExternalName Service.

@@ -46,8 +46,8 @@ pub(crate) fn destination(host: &str, namespace: &str, domain: &str) -> Destinat
     }
 }
 
-/// Whether a guest may open a connection to `address`: not to this host's own loopback and link-local addresses, where
-/// services trust whoever can reach them, except in the networks of pods.
+/// Whether a guest may open a connection to `address`, or a Service lead there: not to loopback and link-local addresses,
+/// where services trust whoever can reach them, except in the networks of pods.
 pub(crate) fn may_dial(address: IpAddr, pod_networks: &[(IpAddr, u8)]) -> bool {
     let address = address.to_canonical();
     let private = match address {
@@ -55,6 +55,11 @@ pub(crate) fn may_dial(address: IpAddr, pod_networks: &[(IpAddr, u8)]) -> bool {
         IpAddr::V6(it) => it.is_loopback() || it.is_unicast_link_local() || it.is_unspecified(),
     };
     !private || pod_networks.iter().any(|network| contains(*network, address))
+}
+
+/// Why not, for whoever asks.
+pub(crate) fn out_of_reach(address: impl std::fmt::Display) -> String {
+    format!("{address} is a loopback or link-local address, which guests may not reach")
 }
 
 fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {

@@ -218,7 +218,12 @@ impl Follower {
     fn refresh_endpoints(&mut self) {
         for name in std::mem::take(&mut self.stale_services) {
             if let Some(service) = self.gateway.services.by_name(&name.to_string()) {
-                service.ports.iter().for_each(|it| it.pool.set(&self.world.slices.addresses(&name, &it.name)));
+                for port in &service.ports {
+                    let mut addresses = self.world.slices.addresses(&name, &port.name);
+                    // Whoever may write a slice could lead others to what trusts this host's loopback.
+                    addresses.retain(|it| self.gateway.is_in_reach(*it));
+                    port.pool.set(&addresses);
+                }
             }
         }
     }

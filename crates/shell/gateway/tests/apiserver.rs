@@ -31,7 +31,10 @@ async fn objects_created_at_the_api_server_are_routed_and_get_their_statuses() {
     eyot_apiserver::bootstrap(&server).await.unwrap();
     let client = kube::Client::new(server.service(Identity::component("gateway")), "default");
 
-    let Running { endpoints, address, stop, serving, watching, .. } = Running::start(client.clone(), |_| {}).await;
+    let Running { endpoints, address, stop, serving, watching, .. } = Running::start(client.clone(), |config| {
+        config.pod_networks = vec![([127, 42, 0, 0].into(), 16)];
+    })
+    .await;
 
     endpoints.insert(pod(1), says("one"));
     let service = json!({

@@ -50,13 +50,13 @@ async fn a_name_without_an_address_and_a_port_where_nobody_is_are_told_apart() {
 }
 
 #[tokio::test]
-async fn an_address_of_the_host_is_prohibited_and_not_merely_absent() {
+async fn an_address_of_loopback_is_prohibited_and_not_merely_absent() {
     let node = Node::start().await;
     // Somebody is there, whom anybody on the host may ask.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = ask(&node, &format!("http://{}/", listener.local_addr().unwrap()), None).await;
     assert!(
-        matches!(&own, Err(CallError::Prohibited(why)) if why.contains("an address of the host itself")),
+        matches!(&own, Err(CallError::Prohibited(why)) if why.contains("a loopback or link-local address")),
         "{own:?}"
     );
     let metadata = ask(&node, "http://169.254.169.254/", None).await;

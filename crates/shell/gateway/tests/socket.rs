@@ -12,13 +12,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+/// Among the pods: Services lead to no other address of loopback.
+const ADDRESS: &str = "127.42.0.241";
+
 /// A server on a socket that answers every connection with what `answer` does.
 async fn server<F, R>(answer: F) -> SocketAddr
 where
     F: Fn(TcpStream) -> R + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind((ADDRESS, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -66,10 +69,26 @@ async fn a_pod_without_a_handler_is_reached_on_its_socket() {
 async fn an_endpoint_that_refuses_connections_is_passed_by() {
     let node = Node::start().await;
     let address = server(first_lines).await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind((ADDRESS, 0)).await.unwrap().local_addr().unwrap();
     node.publish("sock", &[closed, address]).await;
     for _ in 0..10 {
         assert_eq!(node.get("sock.test", "/").await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_on_the_hosts_loopback_is_none() {
+    let node = Node::start().await;
+    node.endpoints.insert(pod(1), says("one"));
+    // In the same slice, since endpoints of one port are.
+    let own = SocketAddr::from(([127, 0, 0, 1], pod(1).port()));
+    node.endpoints.insert(own, says("host"));
+    node.publish("web", &[pod(1), own]).await;
+    for _ in 0..10 {
+        let (code, answer) = node.get("web.test", "/").await;
+        assert!(code == 200 && answer.starts_with("one GET "), "{code}: {answer}");
+        let answer = call(&node, "http://web/").await.unwrap();
+        assert!(answer.starts_with("one GET "), "{answer}");
     }
 }
 
@@ -145,7 +164,7 @@ async fn guests_are_told_why_a_name_leads_nowhere() {
         ("http://web:81/".to_owned(), "connecting: Service ns/web has no port 81"),
         ("http://web/".to_owned(), "connecting: Service ns/web:80 has no ready endpoint"),
         ("https://web:80/".to_owned(), "connecting: web:80 is inside the cluster, where pods are reached by http"),
-        (format!("http://{host}/"), "is an address of the host itself, which guests may not reach"),
+        (format!("http://{host}/"), "is a loopback or link-local address, which guests may not reach"),
         ("http://0.web.ns.svc/".to_owned(), "names of single pods are not served"),
         (
             "http://no-such-host.invalid.example.invalid/".to_owned(),

@@ -110,7 +110,7 @@ const GRANTS: [(&[&str], &str); 10] = [
     ),
     (
         &["wasi:sockets/tcp", "wasi:sockets/udp", "wasi:sockets/instance-network", "wasi:sockets/types"],
-        "bind sockets at the pod's own address, connect anywhere but to the host's loopback addresses",
+        "bind sockets at the pod's own address, connect anywhere but to loopback and link-local addresses that are no pod's",
     ),
     (&["wasi:clocks/", "/clock_time_get"], "read the clocks"),
     (&["wasi:random/", "/random_get"], "draw random numbers"),
@@ -169,7 +169,7 @@ mod tests {
             expect![[r#"
                 unknown import: wasi:sockets/types@0.3.0-rc-2026-01-06
                 ["wasi:http/client@0.3.0 true", "wasi:cli/stdout@0.2.6 true", "wasi:sockets/types@0.3.0-rc-2026-01-06 false", "wasi:blobstore/types@0.2.0-draft true"]
-                ["keep objects in the containers of its namespace", "print to the pod's log", "send HTTP requests through the gateway: Services by name, everything else out", "bind sockets at the pod's own address, connect anywhere but to the host's loopback addresses"]
+                ["keep objects in the containers of its namespace", "print to the pod's log", "send HTTP requests through the gateway: Services by name, everything else out", "bind sockets at the pod's own address, connect anywhere but to loopback and link-local addresses that are no pod's"]
             "#]],
         );
     }

@@ -163,7 +163,8 @@ impl Net {
                 Some(address.ip()) == ip || (address.ip().is_unspecified() && address.port() == 0)
             }
             SocketAddrUse::TcpListen => Some(address.ip()) == ip,
-            // The host's own loopback services are none of a pod's business, unless pods live there too.
+            // The host's own loopback services are none of a pod's business. Where pods live there too, those who know which
+            // addresses are pods' tell them apart, in [`Names::permits`].
             SocketAddrUse::TcpConnect | SocketAddrUse::UdpSend => {
                 let local = address.ip().is_loopback() || address.ip().is_unspecified();
                 !local || ip.is_some_and(|it| it.is_loopback())
@@ -193,7 +194,7 @@ impl Net {
             let say = |log: &Arc<dyn LogSink>, why: &str| {
                 Output::new(log.clone(), LogStream::Stderr).put(format!("connection denied: {why}\n").as_bytes());
             };
-            if let (true, Err(why)) = (allowed, &permitted) {
+            if let Err(why) = &permitted {
                 say(&log, why);
             }
             let allowed = allowed && permitted.is_ok();

@@ -113,6 +113,23 @@ pub fn ip(text: &str) -> Check {
     ensure(text.parse::<IpAddr>().is_ok(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
 }
 
+/// An address that a Service may lead to: not one of the host itself. Where pods cannot be routed they have loopback addresses
+/// too, but never those with a zero in second place, where the services of a host are.
+pub fn endpoint_ip(text: &str) -> Check {
+    ip(text)?;
+    let Ok(address) = text.parse::<IpAddr>() else { return Ok(()) };
+    let (loopback, link_local, multicast) = match address.to_canonical() {
+        IpAddr::V4(it) => (it.octets()[..2] == [127, 0], it.is_link_local(), it.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(it) => (it.is_loopback(), it.is_unicast_link_local(), it.segments()[0] & 0xff0f == 0xff02),
+    };
+    if address.to_canonical().is_unspecified() {
+        return Err(format!("may not be unspecified ({text:?})"));
+    }
+    ensure(!loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)")?;
+    ensure(!link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")?;
+    ensure(!multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+}
+
 fn is_label(text: &[u8]) -> bool {
     let inner = |it: &u8| it.is_ascii_lowercase() || it.is_ascii_digit();
     ends_meet(text, inner) && text.iter().all(|it| inner(it) || *it == b'-')

@@ -85,7 +85,7 @@ fn service_ports(ports: &At<'_>, causes: &mut Vec<Cause>) {
 pub(super) fn endpoints(object: &At<'_>, causes: &mut Vec<Cause>) {
     for subset in object.get("subsets").items() {
         for list in ["addresses", "notReadyAddresses"] {
-            subset.get(list).items().for_each(|it| it.get("ip").grammar(names::ip, causes));
+            subset.get(list).items().for_each(|it| it.get("ip").grammar(names::endpoint_ip, causes));
         }
         for port in subset.get("ports").items() {
             port.get("port").port(causes);
@@ -114,7 +114,8 @@ pub(super) fn endpoint_slice(object: &At<'_>, causes: &mut Vec<Cause>) {
         }
         endpoint.get("hostname").grammar(names::dns1123_label, causes);
         endpoint.get("nodeName").grammar(names::dns1123_subdomain, causes);
-        let check = if object.get("addressType").text() == "FQDN" { names::dns1123_subdomain } else { names::ip };
+        let is_name = object.get("addressType").text() == "FQDN";
+        let check = if is_name { names::dns1123_subdomain } else { names::endpoint_ip };
         addresses.items().for_each(|it| it.grammar(check, causes));
     }
     for port in object.get("ports").items() {

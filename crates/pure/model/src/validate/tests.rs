@@ -257,6 +257,42 @@ fn pods_need_sound_containers_and_volumes() {
 }
 
 #[test]
+fn endpoints_are_no_addresses_of_the_host_itself() {
+    let slice = |addresses: Value| json!({"addressType": "IPv4", "ports": [], "endpoints": [{"addresses": addresses}]});
+    create(
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        slice(json!(["127.42.0.2", "10.42.0.1", "192.0.2.7"])),
+        expect![[""]],
+    );
+    let own = json!(["127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.251", "::ffff:127.0.0.53"]);
+    create(
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        slice(own),
+        expect![[r#"
+            FieldValueInvalid endpoints[0].addresses[0]: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)
+            FieldValueInvalid endpoints[0].addresses[1]: Invalid value: "0.0.0.0": may not be unspecified ("0.0.0.0")
+            FieldValueInvalid endpoints[0].addresses[2]: Invalid value: "169.254.169.254": may not be in the link-local range (169.254.0.0/16, fe80::/10)
+            FieldValueInvalid endpoints[0].addresses[3]: Invalid value: "224.0.0.251": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)
+            FieldValueInvalid endpoints[0].addresses[4]: Invalid value: "::ffff:127.0.0.53": may not be in the loopback range (127.0.0.0/8, ::1/128)
+        "#]],
+    );
+    let subsets = json!([{"addresses": [{"ip": "::1"}, {"ip": "fe80::1"}], "notReadyAddresses": [{"ip": "ff02::1"}, {"ip": "::"}]}]);
+    create(
+        "v1",
+        "Endpoints",
+        json!({"subsets": subsets}),
+        expect![[r#"
+            FieldValueInvalid subsets[0].addresses[0].ip: Invalid value: "::1": may not be in the loopback range (127.0.0.0/8, ::1/128)
+            FieldValueInvalid subsets[0].addresses[1].ip: Invalid value: "fe80::1": may not be in the link-local range (169.254.0.0/16, fe80::/10)
+            FieldValueInvalid subsets[0].notReadyAddresses[0].ip: Invalid value: "ff02::1": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)
+            FieldValueInvalid subsets[0].notReadyAddresses[1].ip: Invalid value: "::": may not be unspecified ("::")
+        "#]],
+    );
+}
+
+#[test]
 fn services_and_routes_need_sound_ports_and_paths() {
     create(
         "v1",
