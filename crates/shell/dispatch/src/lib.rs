@@ -17,6 +17,7 @@ mod front;
 mod load;
 mod lookups;
 mod names;
+mod port;
 pub mod serving;
 
 use std::{sync::Arc, time::Duration};
@@ -32,6 +33,7 @@ pub use front::{Front, Passing};
 pub use load::{Load, LoadReading, Loads, Using};
 pub use lookups::{Lookups, Turn};
 pub use names::{Announced, AnnouncedPort, Names, Transport};
+pub use port::port;
 
 /// Answers HTTP requests in process.
 ///

@@ -12,9 +12,9 @@ use std::{
     vec,
 };
 
-use eyot_dispatch::{Body, CallError, Caller, ConnectWithin, Lookups};
+use eyot_dispatch::{Body, CallError, Caller, ConnectWithin, Lookups, port};
 use eyot_route::egress;
-use http::{Request, Response, Uri, Version, uri::Scheme};
+use http::{Request, Response, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
@@ -108,7 +108,7 @@ impl Dialer {
         caller: &Caller,
     ) -> Result<Response<Body>, CallError> {
         let uri = request.uri();
-        let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 });
+        let port = port(uri).ok_or_else(|| CallError::Connect(format!("{uri} names no port")))?;
         let holding = Holding { egress: egress.clone(), caller: caller.clone(), port };
         // An address is looked up by nobody.
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);

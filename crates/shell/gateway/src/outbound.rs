@@ -69,7 +69,9 @@ impl Gateway {
             return Err(CallError::Connect(format!("{} is no absolute URI", head.uri)));
         };
         let https = head.uri.scheme() == Some(&Scheme::HTTPS);
-        let way = self.way(&caller.namespace, &authority, https)?;
+        let no_port = || CallError::Connect(format!("{authority} names no port: they go up to 65535"));
+        let port = eyot_dispatch::port(&head.uri).ok_or_else(no_port)?;
+        let way = self.way(&caller.namespace, &authority, port)?;
         strip_hop(&mut head.headers);
         count_hop(&mut head)?;
         if !head.headers.contains_key(HOST) {
@@ -153,8 +155,7 @@ impl Gateway {
         Ok(response)
     }
 
-    fn way(&self, namespace: &str, authority: &Authority, https: bool) -> Result<Way, CallError> {
-        let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
+    fn way(&self, namespace: &str, authority: &Authority, port: u16) -> Result<Way, CallError> {
         let host = canonical_host(authority.as_str());
         match destination(&host, namespace, &self.config.cluster_domain) {
             Destination::Service(name) => match self.services.by_name(&name) {
@@ -271,7 +272,7 @@ mod tests {
                 ..ServiceSpec::default()
             };
             gateway.services.apply(&Name::new("ns", "alias"), &spec);
-            match gateway.way("ns", &Authority::from_static("alias"), false) {
+            match gateway.way("ns", &Authority::from_static("alias"), 80) {
                 Ok(Way::Alias(host)) => host.into_string(),
                 Ok(_) => "elsewhere".to_owned(),
                 Err(CallError::Prohibited(why)) => why,

@@ -162,6 +162,7 @@ async fn guests_are_told_why_a_name_leads_nowhere() {
         ("http://absent/".to_owned(), "connecting: there is no Service ns/absent"),
         ("http://localhost/".to_owned(), "connecting: there is no Service ns/localhost"),
         ("http://web:81/".to_owned(), "connecting: Service ns/web has no port 81"),
+        ("http://web:65616/".to_owned(), "connecting: web:65616 names no port"),
         ("http://web/".to_owned(), "connecting: Service ns/web:80 has no ready endpoint"),
         ("https://web:80/".to_owned(), "connecting: web:80 is inside the cluster, where pods are reached by http"),
         (format!("http://{host}/"), "is a loopback or link-local address, which guests may not reach"),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use eyot_dispatch::{Caller, Lookups, Transport};
-use http::{Uri, uri::Scheme};
+use http::Uri;
 use parking_lot::Mutex;
 use wasmtime::{
     StoreContextMut,
@@ -81,9 +81,8 @@ impl Net {
         Self { ip, names, caller, allowed, lookups }
     }
 
-    /// Whether its list lets a request to `uri` out.
-    pub(crate) fn permits(&self, uri: &Uri) -> bool {
-        let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 });
+    /// Whether its list lets a request to `uri`, which has this port, out.
+    pub(crate) fn permits(&self, uri: &Uri, port: u16) -> bool {
         let allowed = |it: &Arc<Allowed>| uri.host().is_some_and(|host| it.hosts.permits(host, port));
         self.allowed.as_ref().is_none_or(allowed)
     }

@@ -89,7 +89,8 @@ impl WasiHttpHooks for Hooks {
             // Connecting is the carrier's business, which keeps the timeout for it; from here it extends the other.
             let begin = options.first_byte_timeout.map(|it| it + options.connect_timeout.unwrap_or_default());
             let to = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-            if !guest.net.permits(request.uri()) {
+            let port = eyot_dispatch::port(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
+            if !guest.net.permits(request.uri(), port) {
                 return Err(explain(&guest, &to, CallError::Denied(NOT_ALLOWED.into())));
             }
             let fault = Fault::default();

@@ -500,6 +500,27 @@ async fn outgoing_requests_leave_through_outbound_as_the_pod() {
     assert!(matches!(ask(&refused).await, Err(CallError::Guest(_))), "the stub refuses, so the guest traps");
 }
 
+#[tokio::test]
+async fn an_authority_whose_port_is_no_number_that_ports_have_is_an_invalid_uri() {
+    let bench = Bench::new();
+    let recorder = Arc::new(Recorder(Default::default()));
+    // `a:99999` in place of the name.
+    let asks = ASKS.replacen("(i32.const 1040) (i32.const 29)", "(i32.const 8192) (i32.const 7)", 1);
+    let calls = &format!(
+        r#"(i64.store (i32.const 8192) (i64.const 0x39393939393a61))
+        {asks}
+        (if (i32.eqz (i32.load8_u (i32.const 272))) (then (unreachable)))
+        (local.set $body
+            (call $open (local.get $outparam) (i32.add (i32.const 200) (i32.load8_u (i32.const 280)))))
+        (local.set $stream (call $stream (local.get $body)))
+        (call $close (local.get $stream) (local.get $body))"#
+    );
+    let outbound = recorder.clone();
+    let guest = bench.http_with(calls, |it| it.outbound = outbound).await;
+    assert_eq!(ask(&guest).await.unwrap().0, 219, "HTTP-request-URI-invalid, by its place in `error-code`");
+    assert!(recorder.0.lock().is_empty(), "nobody is asked at another port");
+}
+
 /// What a refusal is, from why.
 type Refusal = fn(String) -> CallError;
 
