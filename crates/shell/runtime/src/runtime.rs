@@ -177,6 +177,11 @@ impl Runtime {
         Ok(Program { code, loaded: Loaded { from, took: started.elapsed() } })
     }
 
+    /// Who looks names up for guests, and for whoever asks in their place.
+    pub fn lookups(&self) -> Arc<Lookups> {
+        self.inner.core.lookups.clone()
+    }
+
     /// How many requests failed so far, of all guests: while it stands still, none of them has to be asked.
     pub fn failures(&self) -> u64 {
         self.inner.core.failures.load(Acquire)

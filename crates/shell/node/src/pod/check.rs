@@ -1,15 +1,16 @@
 //! HTTP, gRPC, TCP and command checks of a guest, for probes and lifecycle hooks.
 //!
 //! A guest that answers in process is asked in process; a process is asked through its address, as is another host that the
-//! check names. A command is a program of the container's image.
+//! check names, as far as the pod's guests may connect there. A command is a program of the container's image.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
-use eyot_dispatch::Handler;
+use eyot_dispatch::{Caller, Handler, Lookups, Names, Transport};
 use eyot_runtime::HttpGuest;
 use futures::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
@@ -60,6 +61,39 @@ pub(super) enum Check {
     },
 }
 
+/// Whose checks they are, and who knows where other hosts are that they name.
+pub(super) struct Asker {
+    pub(super) caller: Caller,
+    pub(super) names: Arc<dyn Names>,
+    pub(super) lookups: Arc<Lookups>,
+}
+
+impl Asker {
+    /// Connects to another host than the guest. Its name is the host resolver's to know, when it is the pod's turn to ask.
+    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, CheckError> {
+        let found = match host.trim_matches(['[', ']']).parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.look_up(host).await.map_err(|error| CheckError::Lookup(error.to_string()))?,
+        };
+        let (mut permitted, mut denied) = (Vec::new(), None);
+        for address in found.into_iter().map(|it| SocketAddr::new(it.to_canonical(), port)) {
+            match self.names.permits(&self.caller, Transport::Tcp, address) {
+                Ok(()) => permitted.push(address),
+                Err(why) => denied = Some(why),
+            }
+        }
+        if let Some(why) = denied.filter(|_| permitted.is_empty()) {
+            return Err(CheckError::Denied(why));
+        }
+        TcpStream::connect(&*permitted).await.map_err(|_| CheckError::Closed(port))
+    }
+
+    async fn look_up(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let found = self.lookups.turn(&self.caller).await?.look_up(host.to_owned()).await?;
+        Ok(found.into_iter().map(|it| it.ip()).collect())
+    }
+}
+
 /// Runs a command beside the guest.
 pub(super) type Exec<'a> = &'a (dyn Fn(Vec<String>) -> BoxFuture<'a, Result<Extra, SessionError>> + Sync);
 
@@ -72,6 +106,10 @@ pub(super) enum CheckError {
     Port(String),
     #[error("connection to port {0} refused")]
     Closed(u16),
+    #[error("looking its host up: {0}")]
+    Lookup(String),
+    #[error("connection denied: {0}")]
+    Denied(String),
     #[error("HTTP probe failed with statuscode: {0}")]
     Status(u16),
     #[error("gRPC probe failed: {0}")]
@@ -114,28 +152,34 @@ impl Check {
         Ok(Check::Grpc { port, service: action.service.clone().unwrap_or_default() })
     }
 
-    /// Asks `target` and waits at most `limit`.
-    pub(super) async fn run(&self, target: &Target, limit: Duration, exec: Exec<'_>) -> Result<(), CheckError> {
+    /// Asks `target` for `asker` and waits at most `limit`.
+    pub(super) async fn run(
+        &self,
+        target: &Target,
+        asker: &Asker,
+        limit: Duration,
+        exec: Exec<'_>,
+    ) -> Result<(), CheckError> {
         let work = async {
             match self {
                 Check::Exec { command } => match exec(command.clone()).await?.finish(BODY_BYTES_MAX).await {
                     (0, _) => Ok(()),
                     (code, output) => Err(CheckError::Failed { code, output: output.trim_end().to_owned() }),
                 },
-                _ => self.ask(target).await,
+                _ => self.ask(target, asker).await,
             }
         };
         timeout(limit, work).await.unwrap_or(Err(CheckError::Timeout(limit)))
     }
 
-    async fn ask(&self, target: &Target) -> Result<(), CheckError> {
+    async fn ask(&self, target: &Target, asker: &Asker) -> Result<(), CheckError> {
         let (host, port) = match self {
             Check::Http { host, port, .. } | Check::Tcp { host, port } => (host.as_deref(), *port),
             Check::Grpc { port, .. } => (None, *port),
             Check::Exec { .. } => return Err(CheckError::Unknown),
         };
         if let Some(host) = host {
-            let stream = TcpStream::connect((host, port)).await.map_err(|_| CheckError::Closed(port))?;
+            let stream = asker.connect(host, port).await?;
             return match self {
                 Check::Http { path, headers, .. } => {
                     over_socket(stream, request(&format!("{host}:{port}"), path, headers)?).await
@@ -180,17 +224,18 @@ pub(super) async fn hook(
     hook: &LifecycleHandler,
     container: &Container,
     target: &Target,
+    asker: &Asker,
     limit: Duration,
     exec: Exec<'_>,
 ) -> Result<(), CheckError> {
     if let Some(get) = &hook.http_get {
-        return Check::http(get, container)?.run(target, limit, exec).await;
+        return Check::http(get, container)?.run(target, asker, limit, exec).await;
     }
     if let Some(tcp) = &hook.tcp_socket {
-        return Check::tcp(tcp, container)?.run(target, limit, exec).await;
+        return Check::tcp(tcp, container)?.run(target, asker, limit, exec).await;
     }
     if let Some(action) = &hook.exec {
-        return Check::exec(action).run(target, limit, exec).await;
+        return Check::exec(action).run(target, asker, limit, exec).await;
     }
     if let Some(sleep) = &hook.sleep {
         let wanted = Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0));
@@ -365,27 +410,93 @@ mod tests {
         port
     }
 
+    /// Lets nobody connect to 127.0.0.2.
+    struct Guard;
+
+    impl Names for Guard {
+        fn resolve(&self, _: &Caller, _: &str) -> Option<Vec<IpAddr>> {
+            None
+        }
+
+        fn permits(&self, _: &Caller, _: Transport, address: SocketAddr) -> Result<(), String> {
+            if address.ip() == Ipv4Addr::new(127, 0, 0, 2) { Err(format!("{address} is off limits")) } else { Ok(()) }
+        }
+    }
+
+    /// A pod whose resolver knows `here.example` and `guarded.example`.
+    fn asker() -> Asker {
+        let lookups = Lookups::by(|name| match name {
+            "here.example" => Ok(vec![([127, 0, 0, 2], 0).into(), ([127, 0, 0, 1], 0).into()]),
+            "guarded.example" => Ok(vec![([127, 0, 0, 2], 0).into()]),
+            _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such host")),
+        });
+        let caller = Caller { namespace: "ns".into(), pod: "p".into() };
+        Asker { caller, names: Arc::new(Guard), lookups: Arc::new(lookups) }
+    }
+
+    #[tokio::test]
+    async fn another_host_is_looked_up_in_turn_and_only_asked_where_guests_may_connect() {
+        let asker = asker();
+        let limit = Duration::from_secs(5);
+        let exec: Exec<'_> = &|_| Box::pin(async { Err(SessionError::NoCommand) });
+        let good = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        let ask = async |host: &str| {
+            let check = Check::Http { host: Some(host.to_owned()), port: good, path: "/".into(), headers: Vec::new() };
+            check.run(&Target::Nobody, &asker, limit, exec).await.map_err(|error| error.to_string())
+        };
+        assert_eq!(ask("here.example").await, Ok(()));
+        assert_eq!(ask("127.0.0.1").await, Ok(()));
+        let denied = Err(format!("connection denied: 127.0.0.2:{good} is off limits"));
+        for host in ["guarded.example", "127.0.0.2", "::ffff:127.0.0.2", "[::ffff:127.0.0.2]"] {
+            assert_eq!(ask(host).await, denied, "{host}");
+        }
+        assert_eq!(ask("none.example").await, Err("looking its host up: no such host".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn checks_under_a_silent_resolver_take_no_more_threads_than_their_pod_may() {
+        let (held, gate) = std::sync::mpsc::channel::<()>();
+        let gate = parking_lot::Mutex::new(gate);
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = asked.clone();
+        let lookups = Lookups::by(move |_| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            // Whoever lets go drops the other end.
+            let _ = gate.lock().recv();
+            Err(io::ErrorKind::NotFound.into())
+        });
+        let asker = Asker { lookups: Arc::new(lookups), ..asker() };
+        let exec: Exec<'_> = &|_| Box::pin(async { Err(SessionError::NoCommand) });
+        let check = Check::Tcp { host: Some("silent.example".into()), port: 80 };
+        let ask = || check.run(&Target::Nobody, &asker, Duration::from_millis(300), exec);
+        let told = futures::future::join_all((0..4 * Lookups::OF_A_POD).map(|_| ask())).await;
+        assert!(told.iter().all(|it| matches!(it, Err(CheckError::Timeout(_)))), "{told:?}");
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), Lookups::OF_A_POD);
+        drop(held);
+    }
+
     #[tokio::test]
     async fn an_answer_decides_a_check() {
         let target = Target::Address(Ipv4Addr::LOCALHOST);
+        let asker = asker();
         let limit = Duration::from_millis(300);
         let http =
             |port| Check::Http { host: None, port, path: "/ready".into(), headers: vec![("x-a".into(), "b".into())] };
         let tcp = |host: Option<&str>, port| Check::Tcp { host: host.map(str::to_owned), port };
         let exec: Exec<'_> = &|_| Box::pin(async { Err(SessionError::NoCommand) });
         let good = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
-        assert!(http(good).run(&target, limit, exec).await.is_ok());
-        assert!(tcp(None, good).run(&target, limit, exec).await.is_ok());
-        assert!(tcp(Some("127.0.0.1"), good).run(&Target::Nobody, limit, exec).await.is_ok(), "another host");
+        assert!(http(good).run(&target, &asker, limit, exec).await.is_ok());
+        assert!(tcp(None, good).run(&target, &asker, limit, exec).await.is_ok());
+        assert!(tcp(Some("127.0.0.1"), good).run(&Target::Nobody, &asker, limit, exec).await.is_ok(), "another host");
         let command = Check::Exec { command: Vec::new() };
-        assert!(matches!(command.run(&target, limit, exec).await, Err(CheckError::Session(_))));
+        assert!(matches!(command.run(&target, &asker, limit, exec).await, Err(CheckError::Session(_))));
         let bad = answering("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").await;
-        let error = http(bad).run(&target, limit, exec).await.unwrap_err();
+        let error = http(bad).run(&target, &asker, limit, exec).await.unwrap_err();
         assert_eq!(error.to_string(), "HTTP probe failed with statuscode: 503");
         let garbage = answering("hello\r\n\r\n").await;
-        assert!(matches!(http(garbage).run(&target, limit, exec).await, Err(CheckError::Exchange(_))));
+        assert!(matches!(http(garbage).run(&target, &asker, limit, exec).await, Err(CheckError::Exchange(_))));
         let silent = answering("").await;
-        assert!(matches!(http(silent).run(&target, limit, exec).await, Err(CheckError::Timeout(_))));
-        assert!(matches!(tcp(None, 1).run(&target, limit, exec).await, Err(CheckError::Closed(1))));
+        assert!(matches!(http(silent).run(&target, &asker, limit, exec).await, Err(CheckError::Timeout(_))));
+        assert!(matches!(tcp(None, 1).run(&target, &asker, limit, exec).await, Err(CheckError::Closed(1))));
     }
 }

@@ -31,6 +31,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use eyot_dispatch::Caller;
 use eyot_instance::{Action, Moment};
 use eyot_runtime::Process;
 use k8s_openapi::api::core::v1::Pod;
@@ -74,6 +75,11 @@ impl fmt::Display for PodKey {
 }
 
 impl PodKey {
+    /// The pod as its guests' requests are told of.
+    fn caller(&self) -> Caller {
+        Caller { namespace: self.namespace.clone(), pod: self.name.clone() }
+    }
+
     /// The object's path in the API.
     pub(crate) fn path(&self) -> String {
         format!("/api/v1/namespaces/{}/pods/{}", self.namespace, self.name)
@@ -95,6 +101,12 @@ impl Owner {
         let key = Arc::new(key);
         let machine = Machine::new(key.clone(), pod, &shared, now());
         Arc::new(Owner { key, shared, machine: Mutex::new(machine), interrupt: Notify::new() })
+    }
+
+    /// Who asks when a check of this pod names another host.
+    fn asker(&self) -> check::Asker {
+        let (names, lookups) = (self.shared.names.clone(), self.shared.runtime.lookups());
+        check::Asker { caller: self.key.caller(), names, lookups }
     }
 
     /// Does what the pod needs, in a task of its own if none is at it already.

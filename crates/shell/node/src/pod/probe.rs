@@ -108,6 +108,7 @@ async fn exec(owner: Weak<Owner>, container: Box<str>, command: Vec<String>) -> 
 
 /// Probes until the container's run is over or its pod is gone.
 pub(super) async fn run(owner: Weak<Owner>, index: usize, run: u32, plan: Box<Plan>) {
+    let Some(asker) = owner.upgrade().map(|it| it.asker()) else { return };
     let mut probing = Probing::begin(&plan.rules, now());
     while let Some((kind, due)) = probing.next(&plan.rules) {
         tokio::time::sleep(due.since(now())).await;
@@ -120,7 +121,7 @@ pub(super) async fn run(owner: Weak<Owner>, index: usize, run: u32, plan: Box<Pl
         let verdict = match &one.check {
             Ok(check) => {
                 let exec = |command: Vec<String>| exec(owner.clone(), plan.container.clone(), command).boxed();
-                check.run(&plan.target, one.limit, &exec).await.map_err(|error| error.to_string())
+                check.run(&plan.target, &asker, one.limit, &exec).await.map_err(|error| error.to_string())
             }
             Err(error) => Err(error.to_string()),
         };

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use eyot_dispatch::{Caller, Endpoints, Handler};
+use eyot_dispatch::{Endpoints, Handler};
 use eyot_instance::{WaitingReason, pod::Role};
 use eyot_registry::{Credential, Image, ProgramFile, PullError, PullPolicy};
 use eyot_runtime::{AllowedHosts, GuestSpec, LoadError, LoadedFrom, LogSink, Mount, Program};
@@ -495,8 +495,7 @@ pub(super) fn spec(
     mounts: Vec<Mount>,
     log: Arc<dyn LogSink>,
 ) -> Result<GuestSpec, Blocked> {
-    let caller = Caller { namespace: owner.key.namespace.clone(), pod: owner.key.name.clone() };
-    let mut spec = GuestSpec::new(caller, owner.shared.outbound.clone(), log);
+    let mut spec = GuestSpec::new(owner.key.caller(), owner.shared.outbound.clone(), log);
     spec.args = args;
     spec.env = env;
     spec.mounts = mounts;
@@ -612,7 +611,7 @@ pub(super) async fn post_start(
 ) -> Result<(), String> {
     let Some(hook) = container.lifecycle.as_ref().and_then(|it| it.post_start.as_ref()) else { return Ok(()) };
     let exec = |command: Vec<String>| owner.launch(pod, container, image, ip, command, false).boxed();
-    check::hook(hook, container, &check::Target::of(running, ip), Duration::from_secs(60), &exec)
+    check::hook(hook, container, &check::Target::of(running, ip), &owner.asker(), Duration::from_secs(60), &exec)
         .await
         .map_err(|error| format!("PostStart hook failed: {error}"))
 }

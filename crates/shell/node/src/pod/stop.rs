@@ -118,7 +118,7 @@ async fn pre_stop(owner: &Arc<Owner>, pod: &Pod, deadline: Instant) {
     let run = hooks.map(async |(container, hook, target)| {
         let left = deadline.saturating_duration_since(Instant::now());
         let exec = |command: Vec<String>| owner.exec(&container.name, command, false).boxed();
-        if let Err(error) = check::hook(hook, container, &target, left, &exec).await {
+        if let Err(error) = check::hook(hook, container, &target, &owner.asker(), left, &exec).await {
             owner.warn(Some(&container.name), "FailedPreStopHook", error.to_string());
         }
     });
