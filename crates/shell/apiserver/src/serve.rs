@@ -31,6 +31,8 @@ const HEAD_MAX: Duration = Duration::from_secs(30);
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Largest set of request headers in bytes.
 const HEADERS_BYTES_MAX: u32 = 64 * 1024;
+/// Bytes of one HTTP/2 response that wait for the client, beside what the store's answer holds itself.
+const SEND_BUFFER_MAX: usize = 16 * 1024;
 
 /// Serving cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +106,7 @@ fn connection_builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(HEADERS_BYTES_MAX)
         .max_concurrent_streams(250)
+        .max_send_buf_size(SEND_BUFFER_MAX)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     builder

@@ -47,6 +47,9 @@ pub struct Config {
     /// Connections that the listener holds at once, and as many that all ports of the node hold; further ones wait in the
     /// listen queue. Bounds memory: a connection costs about 20 KiB.
     pub connections_max: usize,
+    /// Requests under way beside the first of their connection, over all connections; further ones are answered with 503.
+    /// Bounds memory: each may have some tens of KiB of its response waiting for the client.
+    pub streams_max: usize,
     /// Longest time from the first byte of a request head to its last.
     pub head_timeout: Duration,
     /// Longest time that a connection may be open without a request.
@@ -81,6 +84,7 @@ impl Default for Config {
             meters: Arc::default(),
             lookups: Arc::default(),
             connections_max: 20_000,
+            streams_max: 20_000,
             head_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(60),

@@ -22,6 +22,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
     time::{Instant, Sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -82,7 +83,11 @@ pub(crate) struct Marks {
 
 /// A request under way on a connection; ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Exchange(Arc<Connection>);
+pub(crate) struct Exchange {
+    connection: Arc<Connection>,
+    /// The first of a connection has its place with it.
+    _stream: Option<OwnedSemaphorePermit>,
+}
 
 impl Connection {
     pub(crate) fn new(
@@ -99,18 +104,22 @@ impl Connection {
         Arc::new(Self { gateway, peer, forwarded, address, client, marks: Marks::default(), cut, direct, front })
     }
 
-    /// Marks the start of a request.
-    pub(crate) fn begin(self: &Arc<Self>) -> Exchange {
-        self.marks.in_flight.fetch_add(1, Relaxed);
+    /// Marks the start of a request; `None` where too many are under way beside others of their connections.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<Exchange> {
         self.marks.turn();
-        Exchange(self.clone())
+        let is_first = self.marks.in_flight.fetch_add(1, Relaxed) == 0;
+        let mut exchange = Exchange { connection: self.clone(), _stream: None };
+        if !is_first {
+            exchange._stream = Some(self.gateway.streams.clone().try_acquire_owned().ok()?);
+        }
+        Some(exchange)
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.0.marks.in_flight.fetch_sub(1, Relaxed);
-        self.0.marks.turn();
+        self.connection.marks.in_flight.fetch_sub(1, Relaxed);
+        self.connection.marks.turn();
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Gateway {
     pub(crate) slots: Arc<Semaphore>,
     /// And to ports of the node, whose clients may hold them for ever: they take none from the listener.
     pub(crate) port_slots: Arc<Semaphore>,
+    /// Requests that may still begin beside others of their connection.
+    pub(crate) streams: Arc<Semaphore>,
     /// Copies of requests that may still be sent.
     pub(crate) copies: Arc<Semaphore>,
     pub(crate) http: Builder<TokioExecutor>,
@@ -69,6 +71,7 @@ impl Gateway {
             egress: Arc::default(),
             pod_networks,
             outbound: InFlight::new(config.outbound_per_pod_max),
+            streams: Arc::new(Semaphore::new(config.streams_max.min(Semaphore::MAX_PERMITS))),
             arrivals: Arrivals::new(config.arrival_timeout),
             client,
             endpoints,

@@ -59,8 +59,12 @@ pub(crate) async fn handle(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
-    let exchange = connection.begin();
     connection.gateway.counters.requests.here(Box::default).fetch_add(1, Relaxed);
+    let Some(exchange) = connection.begin() else {
+        connection.gateway.counters.rejected.fetch_add(1, Relaxed);
+        let refused = Answer::text(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way at once").response;
+        return Ok(refused.map(|body| Reply::new(body, Held::default(), None)));
+    };
     let Answer { response, busy, deadline, metered } = match connection.front.clone() {
         None => answer(&connection, request).await,
         Some(front) => fronted(&connection, &*front, request).await,

@@ -29,6 +29,9 @@ const HEAD_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 /// Concurrent HTTP/2 requests on one connection.
 const STREAMS_MAX: u32 = 250;
+/// Bytes of one HTTP/2 response that wait for the client; what is more stays with the pod. A client that reads nothing holds so
+/// many for each of its streams.
+const SEND_BUFFER_MAX: usize = 16 * 1024;
 /// Connections that wait for `accept`. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 /// Pause after `accept` failed, most likely for want of file descriptors.
@@ -230,6 +233,11 @@ pub(crate) fn protocol() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX).header_read_timeout(None);
     let header_list = u32::try_from(HEAD_MAX).unwrap_or(u32::MAX);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).max_header_list_size(header_list);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(header_list)
+        .max_send_buf_size(SEND_BUFFER_MAX);
     builder
 }

@@ -4,10 +4,12 @@ mod support;
 
 use std::{
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -336,6 +338,114 @@ async fn connections_above_the_bound_wait_for_their_turn() {
     drop(first);
     assert!(asking.await.unwrap().contains("404"));
     drop(second);
+}
+
+/// A client's socket that never reads.
+struct Deaf(hyper_util::rt::TokioIo<TcpStream>);
+
+impl hyper::rt::Read for Deaf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl hyper::rt::Write for Deaf {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn http2_responses_that_nobody_reads_stay_with_the_pod() {
+    const STREAMS: usize = 100;
+    let node = Node::start().await;
+    let (asked, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (asking, taking) = (asked.clone(), taken.clone());
+    let endless = Pod(move |request: Request<Body>| {
+        let (asking, taking) = (asking.clone(), taking.clone());
+        async move {
+            if request.uri().path() == "/__probe" {
+                return Ok(Response::new(empty()));
+            }
+            asking.fetch_add(1, Relaxed);
+            let stream = futures::stream::repeat_with(move || {
+                taking.fetch_add(16 * 1024, Relaxed);
+                Ok(Frame::data(Bytes::from_static(&[1; 16 * 1024])))
+            });
+            Ok(Response::new(BodyExt::boxed_unsync(StreamBody::new(stream))))
+        }
+    });
+    node.endpoints.insert(pod(1), Arc::new(endless));
+    node.publish("big", &[pod(1)]).await;
+    let socket = Deaf(hyper_util::rt::TokioIo::new(TcpStream::connect(node.address).await.unwrap()));
+    let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let windows = (i32::MAX - 65_535) as u32;
+    client.initial_stream_window_size(windows).initial_connection_window_size(windows);
+    let (mut sender, connection) = client.handshake::<_, Body>(socket).await.unwrap();
+    tokio::spawn(connection);
+    let request = || Request::get("http://big.test/").body(empty()).unwrap();
+    let _responses: Vec<_> = (0..STREAMS).map(|_| tokio::spawn(sender.send_request(request()))).collect();
+    let mut before = usize::MAX;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = taken.load(Relaxed);
+        if asked.load(Relaxed) == STREAMS && now == before {
+            break;
+        }
+        before = now;
+    }
+    assert_eq!(
+        (asked.load(Relaxed), taken.load(Relaxed)),
+        (STREAMS, before),
+        "all are answered, and then nothing moves"
+    );
+    // The kernel's buffers of one connection may hold some MiB; each stream a buffer and a part.
+    assert!(before < 10 * MIB + STREAMS * 64 * 1024, "{before} bytes were taken from the pod");
+}
+
+#[tokio::test]
+async fn requests_beside_the_first_of_a_connection_are_bounded_over_all_of_them() {
+    let node = Node::with(|config| config.streams_max = 2).await;
+    let open = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = open.clone();
+    let slow = Pod(move |request: Request<Body>| {
+        let gate = gate.clone();
+        async move {
+            if request.uri().path() != "/__probe" {
+                drop(gate.acquire().await);
+            }
+            Ok(Response::new(full("done")))
+        }
+    });
+    node.endpoints.insert(pod(1), Arc::new(slow));
+    node.publish("web", &[pod(1)]).await;
+    let stream = TcpStream::connect(node.address).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Body>(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let mut send = || tokio::spawn(sender.send_request(Request::get("http://web.test/").body(empty()).unwrap()));
+    let waiting = [send(), send(), send()];
+    let refused = send().await.unwrap().unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    assert_eq!(node.get("web.test", "/__probe").await.0, 200, "another connection has its own first");
+    open.add_permits(10);
+    for response in waiting {
+        assert_eq!(text(response.await.unwrap().unwrap()).await, "done");
+    }
+    assert_eq!(text(send().await.unwrap().unwrap()).await, "done");
 }
 
 #[tokio::test]

@@ -34,6 +34,13 @@ const CONNECTIONS_MAX: usize = 4096;
 /// Time for a client to send its request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Requests at once on an HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+/// Bytes of one HTTP/2 response that wait for the client; what is more stays with the pod.
+const SEND_BUFFER_MAX: usize = 16 << 10;
+/// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer. One that reads nothing does not.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const BACKLOG: i32 = 128;
 /// The same where one socket stands for all pods: as much as kernels allow unless told otherwise.
 const COMMON_BACKLOG: i32 = 4096;
@@ -197,7 +204,14 @@ pub(crate) async fn serve(
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES_MAX as u32).max_concurrent_streams(128);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_send_buf_size(SEND_BUFFER_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
     let service = hyper::service::service_fn(move |request| answer(handler.clone(), request));
     if let Err(error) = builder.serve_connection(stream, service).await {
         tracing::trace!(error, "a pod connection broke");
