@@ -3,6 +3,7 @@
 mod forward;
 mod logs;
 mod proxy;
+mod queued;
 mod session;
 mod spdy;
 mod stats;
@@ -26,13 +27,13 @@ use crate::{pod::Shared, pods::Pods};
 struct Context {
     pods: Arc<Pods>,
     shared: Arc<Shared>,
-    /// Places for clients of `exec` and `attach`.
+    /// Places for clients of `exec`, `attach` and `portForward`.
     sessions: Arc<Semaphore>,
     /// Places for requests that are passed on to pods.
     proxied: Arc<Semaphore>,
 }
 
-/// Clients of `exec` and `attach` at once; each has a program's output and input in memory.
+/// Clients of `exec`, `attach` and `portForward` at once; each has what it sent and is to see in memory, some MiB at most.
 const SESSIONS_MAX: usize = 256;
 
 /// Requests passed on to pods at once: it is a way for people and tools, not for traffic.

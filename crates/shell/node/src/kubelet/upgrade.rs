@@ -11,12 +11,19 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{handshake::derive_accept_key, protocol::Role},
+    tungstenite::{
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 
 use super::Failure;
 
 pub(super) const SPDY: &str = "SPDY/3.1";
+/// Bytes of a WebSocket message, whole or in frames. kubectl and what builds on its library send 32 KiB at once.
+const MESSAGE_BYTES_MAX: usize = 256 << 10;
+/// Bytes read at once; a message that waits may keep as many.
+const READ_BYTES: usize = 32 << 10;
 
 /// A connection after its upgrade.
 pub(super) type Stream = TokioIo<Upgraded>;
@@ -104,5 +111,9 @@ pub(super) async fn wait(upgrade: OnUpgrade) -> Option<Stream> {
 /// The connection as a WebSocket, once it has changed hands.
 pub(super) async fn wait_websocket(upgrade: OnUpgrade) -> Option<WebSocketStream<Stream>> {
     let stream = wait(upgrade).await?;
-    Some(WebSocketStream::from_raw_socket(stream, Role::Server, None).await)
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    Some(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await)
 }

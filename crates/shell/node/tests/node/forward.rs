@@ -8,7 +8,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+use tokio_tungstenite::tungstenite::{Error, Message, client::IntoClientRequest};
 
 use crate::island::{Island, hello, ready};
 
@@ -143,4 +143,29 @@ async fn websocket_channels_and_tunnels_reach_a_guest() {
         pair = read_pair(&mut reader, 1, 3) => pair,
     };
     assert!(answer.contains("hello, world"), "{answer}");
+}
+
+#[tokio::test]
+async fn clients_of_ports_take_places_and_give_them_back() {
+    let (_island, address) = served().await;
+    let connect = async || {
+        let mut request = format!("ws://{address}/portForward/default/web?ports=8080").into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "v4.channel.k8s.io".parse().unwrap());
+        let stream = TcpStream::connect(address).await.unwrap();
+        tokio_tungstenite::client_async(request, stream).await.map(|it| it.0)
+    };
+    let mut places = Vec::new();
+    for _ in 0..256 {
+        places.push(connect().await.unwrap());
+    }
+    let Err(Error::Http(refused)) = connect().await else { panic!("there is no end of places") };
+    assert_eq!(refused.status().as_u16(), 429);
+    places.truncate(200);
+    for _ in 0..500 {
+        if connect().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("places do not come back");
 }

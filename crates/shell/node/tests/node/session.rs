@@ -160,3 +160,38 @@ async fn older_clients_run_programs_over_spdy() {
     assert_eq!(output, "abc\n");
     assert_eq!(serde_json::from_str::<Value>(&error).unwrap()["status"], "Success");
 }
+
+#[tokio::test]
+async fn a_message_that_is_too_large_ends_the_session() {
+    let island = Island::start().await;
+    let image = island.push("echo", echo(0)).await;
+    let spec = json!({ "containers": [{ "name": "main", "image": image, "stdin": true }] });
+    island.create("echo", spec).await;
+    island.until("echo", ready).await;
+    let address = island.kubelet_address().await;
+    let mut socket = open(address, &format!("/attach/default/echo/main?{ALL}")).await.unwrap();
+    // As a frame that says its length and one that goes on without an end.
+    for frame in
+        [&[0x82, 0xff, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0][..], &[0x02, 0xff, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0]]
+    {
+        let stream = socket.get_mut();
+        stream.write_all(frame).await.unwrap();
+        if frame[0] == 0x02 {
+            // Twice three quarters of what a message may have.
+            stream.write_all(&vec![0; 192 << 10]).await.unwrap();
+            let _ = stream.write_all(&[0x00, 0xff, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0]).await;
+            let _ = stream.write_all(&vec![0; 192 << 10]).await;
+        }
+        let ended = async { while let Some(Ok(_)) = socket.next().await {} };
+        tokio::time::timeout(std::time::Duration::from_secs(10), ended).await.expect("the session ends");
+        socket = open(address, &format!("/attach/default/echo/main?{ALL}")).await.unwrap();
+    }
+    let mut fits = vec![b'x'; 255 << 10];
+    fits[(255 << 10) - 1] = b'\n';
+    send(&mut socket, 0, &fits).await;
+    let mut came = 0;
+    while came < fits.len() {
+        let Message::Binary(bytes) = socket.next().await.unwrap().unwrap() else { continue };
+        came += bytes.len() - 1;
+    }
+}

@@ -15,6 +15,7 @@ use tokio_tungstenite::{
 };
 
 use super::{Ports, copy::copy};
+use crate::kubelet::queued::Room;
 
 /// Channel numbers are bytes, two for each port.
 const PORTS_MAX: usize = 128;
@@ -43,7 +44,7 @@ where
 {
     let (mut sink, mut stream) = socket.split();
     let (out, mut outgoing) = mpsc::channel::<Bytes>(QUEUE_MAX);
-    let mut inputs = Vec::new();
+    let (mut inputs, room) = (Vec::new(), Room::new());
     let mut tasks = tokio::task::JoinSet::new();
     for (index, port) in wanted.into_iter().enumerate() {
         let (input, incoming) = mpsc::channel(QUEUE_MAX);
@@ -60,7 +61,7 @@ where
                     let channel = usize::from(bytes[0]);
                     if let (Some(input), 0) = (inputs.get(channel / 2), channel % 2) {
                         // A port that is closed takes no more; the others go on.
-                        let _ = input.send(bytes.slice(1..)).await;
+                        let _ = input.send(room.take(&bytes[1..]).await).await;
                     }
                 }
                 Message::Close(_) => break,

@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
 };
 
 use self::streams::Pairs;
@@ -91,15 +92,16 @@ pub(super) async fn serve(
     Query(query): Query<Vec<(String, String)>>,
     mut request: Request,
 ) -> Result<Response, Failure> {
+    let session = context.session()?;
     let ports = Ports::of(&context, &namespace, &pod)?;
     let upgrade = upgrade::take(&mut request)?;
     let headers = request.headers();
     match upgrade::asked(headers)? {
         Asked::Spdy => {
-            tokio::spawn(spdy_session(upgrade, ports));
+            tokio::spawn(held(session, spdy_session(upgrade, ports)));
             Ok(upgrade::to_spdy(PROTOCOL))
         }
-        Asked::WebSocket => websocket(headers, upgrade, ports, &query),
+        Asked::WebSocket => websocket(headers, upgrade, ports, &query, session),
     }
 }
 
@@ -108,21 +110,28 @@ fn websocket(
     upgrade: OnUpgrade,
     ports: Ports,
     query: &[(String, String)],
+    session: OwnedSemaphorePermit,
 ) -> Result<Response, Failure> {
     match upgrade::choose(headers, "sec-websocket-protocol", &[TUNNEL, CHANNELS]) {
         Some(TUNNEL) => {
             let response = upgrade::to_websocket(headers, TUNNEL)?;
-            tokio::spawn(tunnel_session(upgrade, ports));
+            tokio::spawn(held(session, tunnel_session(upgrade, ports)));
             Ok(response)
         }
         Some(_) => {
             let wanted = channels::wanted(query).map_err(Failure::bad_request)?;
             let response = upgrade::to_websocket(headers, CHANNELS)?;
-            tokio::spawn(channel_session(upgrade, ports, wanted));
+            tokio::spawn(held(session, channel_session(upgrade, ports, wanted)));
             Ok(response)
         }
         None => Err(Failure::bad_request(format!("the websocket must speak {TUNNEL} or {CHANNELS}"))),
     }
+}
+
+/// Serves a client in its place.
+async fn held(session: OwnedSemaphorePermit, serving: impl Future<Output = ()>) {
+    serving.await;
+    drop(session);
 }
 
 async fn spdy_session(upgrade: OnUpgrade, ports: Ports) {

@@ -25,7 +25,7 @@ const ERROR: u8 = 3;
 /// The client closes the channel that the next byte names.
 const CLOSE: u8 = 255;
 /// Messages of a client that wait for a guest. One that does not read holds its client up.
-const IN_MAX: usize = 16;
+const IN_MAX: usize = 4;
 
 /// Serves a client until the work is done or the client leaves. A `plain` client hears of its end only when that was a failure,
 /// and in words.

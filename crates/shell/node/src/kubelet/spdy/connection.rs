@@ -15,13 +15,14 @@ use super::{
     frame::{self, Frame, FrameError},
     headers::{HeaderError, Reader, Writer},
 };
+use crate::kubelet::queued::Room;
 
-/// Streams open at once on a connection: a browser opens tens.
-const STREAMS_MAX: usize = 512;
+/// Streams open at once on a connection, two for each that is carried to a port: a browser opens tens.
+const STREAMS_MAX: usize = 256;
 /// Frames on their way to the client, over all streams.
 const OUT_MAX: usize = 16;
 /// Frames on their way to the reader of one stream. Who does not read holds up the connection, as flow control would.
-const IN_MAX: usize = 64;
+const IN_MAX: usize = 16;
 const CHUNK_BYTES: usize = 16 << 10;
 const REFUSED: u32 = 3;
 
@@ -50,6 +51,8 @@ pub(in crate::kubelet) struct Io {
     inputs: HashMap<u32, mpsc::Sender<Bytes>>,
     /// Streams that were accepted and have not ended.
     open: usize,
+    /// For data that waits, of all streams.
+    room: Room,
     tasks: JoinSet<()>,
 }
 
@@ -80,7 +83,7 @@ pub(in crate::kubelet) async fn run(
 ) -> Result<(), ConnectionError> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (out, mut outgoing) = mpsc::channel::<Bytes>(OUT_MAX);
-    let io = Io { out, inputs: HashMap::new(), open: 0, tasks: JoinSet::new() };
+    let io = Io { out, inputs: HashMap::new(), open: 0, room: Room::new(), tasks: JoinSet::new() };
     let connection = Connection { acceptor, io, headers: Reader::new(), replies: Writer::new(), ends };
     let write = async {
         while let Some(bytes) = outgoing.recv().await {
@@ -155,7 +158,7 @@ impl<A: Acceptor> Connection<A> {
                     && !bytes.is_empty()
                 {
                     // Who has stopped reading takes no more.
-                    let _ = input.send(bytes).await;
+                    let _ = input.send(self.io.room.take(&bytes).await).await;
                 }
                 if fin {
                     self.ended(stream);

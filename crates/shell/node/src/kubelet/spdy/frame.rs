@@ -2,8 +2,8 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Largest frame accepted. Clients send what they read at once, some tens of kilobytes.
-const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Largest frame accepted. kubectl and what builds on its library send what they read at once, 32 KiB.
+const FRAME_BYTES_MAX: usize = 64 << 10;
 const HEAD_BYTES: usize = 8;
 const VERSION: u16 = 3;
 const FIN: u8 = 1;
@@ -176,6 +176,6 @@ mod tests {
         let refused = |bytes: &[u8]| take(&mut BytesMut::from(bytes)).unwrap_err();
         assert_eq!(refused(&[0x80, 2, 0, 1, 0, 0, 0, 0]), FrameError::Version(2));
         assert_eq!(refused(&[0x80, 3, 0, 1, 0, 0, 0, 0]), FrameError::Short { kind: 1 });
-        assert_eq!(refused(&[0, 0, 0, 1, 0, 0xff, 0xff, 0xff]), FrameError::TooLarge(0xff_ffff));
+        assert_eq!(refused(&[0, 0, 0, 1, 0, 1, 0, 1]), FrameError::TooLarge(0x1_0001));
     }
 }
