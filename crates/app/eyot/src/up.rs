@@ -27,6 +27,7 @@ use eyot_runtime::{Runtime, RuntimeConfig};
 use eyot_serving::object::Site;
 use eyot_store::Store;
 use kube::Client;
+use rustix::process::{Resource, getrlimit};
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -210,6 +211,7 @@ impl Island {
             loads: loads.clone(),
             meters: meters.clone(),
             lookups,
+            connections_max: connections_max(getrlimit(Resource::Nofile).current),
             function_body_max: config.function_body_max,
             ..Default::default()
         };
@@ -329,6 +331,13 @@ impl Island {
     }
 }
 
+/// Connections that the gateway may hold in each of its two ways under a limit on open files. With the second file that each
+/// may need this is half the limit at most: what is left is for the API, images, logs and the store.
+fn connections_max(files_max: Option<u64>) -> usize {
+    let usual = eyot_gateway::Config::default().connections_max;
+    files_max.and_then(|it| usize::try_from(it / 8).ok()).map_or(usual, |it| it.clamp(1, usual))
+}
+
 async fn unit(part: impl Future<Output = ()>) -> Result<()> {
     part.await;
     Ok(())
@@ -366,5 +375,15 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         SocketAddr::V4(it) if it.ip().is_unspecified() => ([127, 0, 0, 1], it.port()).into(),
         SocketAddr::V6(it) if it.ip().is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, it.port()).into(),
         address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_open_files_to_the_rest_of_the_node() {
+        assert_eq!([Some(20_000), Some(4096), Some(1 << 20), None].map(connections_max), [2500, 512, 20_000, 20_000]);
     }
 }

@@ -45,7 +45,8 @@ pub struct Config {
     /// Who looks names outside up, for guests that ask there.
     pub lookups: Arc<Lookups>,
     /// Connections that the listener holds at once, and as many that all ports of the node hold; further ones wait in the
-    /// listen queue. Bounds memory: a connection costs about 20 KiB.
+    /// listen queue. Bounds memory, a connection costs about 20 KiB, and open files: an upgraded stream is two of them, and so
+    /// is a connection to a port.
     pub connections_max: usize,
     /// Requests under way beside the first of their connection, over all connections; further ones are answered with 503.
     /// Bounds memory: each may have some tens of KiB of its response waiting for the client.

@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     pub(crate) direct: Option<Direct>,
     /// Who stands before the functions that it asks for by name; it asks for nothing else then.
     pub(crate) front: Option<Arc<dyn Front>>,
+    /// Its place. The socket refers here, so an upgraded stream has the place until it ends.
+    _slot: OwnedSemaphorePermit,
 }
 
 /// The one Service that a port of the node leads to.
@@ -96,12 +98,14 @@ impl Connection {
         cut: CancellationToken,
         direct: Option<Direct>,
         front: Option<Arc<dyn Front>>,
+        slot: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         // An IP address is a valid header value.
         let peer = HeaderValue::try_from(address.ip().to_canonical().to_string());
         let peer = peer.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let (forwarded, client) = (headers::forwarded_by(address.ip()), Client::of(&peer));
-        Arc::new(Self { gateway, peer, forwarded, address, client, marks: Marks::default(), cut, direct, front })
+        let marks = Marks::default();
+        Arc::new(Self { gateway, peer, forwarded, address, client, marks, cut, direct, front, _slot: slot })
     }
 
     /// Marks the start of a request; `None` where too many are under way beside others of their connections.

@@ -97,8 +97,8 @@ async fn serve(gateway: Arc<Gateway>, listener: Option<TcpListener>, address: So
         if gateway.judges(&pool) {
             let direct = Direct::new(pool.clone(), address);
             let cut = CancellationToken::new();
-            let connection = Connection::new(gateway.clone(), peer, cut.clone(), Some(direct), None);
-            tokio::spawn(server::run(connection, stream, cut, permit));
+            let connection = Connection::new(gateway.clone(), peer, cut.clone(), Some(direct), None, permit);
+            tokio::spawn(server::run(connection, stream, cut));
             continue;
         }
         let (gateway, pool) = (gateway.clone(), pool.clone());

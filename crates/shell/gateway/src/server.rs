@@ -103,8 +103,8 @@ impl Gateway {
                 accepted = accept(&listener, &self.slots) => accepted,
             };
             while connections.try_join_next().is_some() {}
-            let connection = Connection::new(self.clone(), peer, cut.clone(), None, front.clone());
-            connections.spawn(run(connection, stream, stop.child_token(), permit));
+            let connection = Connection::new(self.clone(), peer, cut.clone(), None, front.clone(), permit);
+            connections.spawn(run(connection, stream, stop.child_token()));
         }
         drop(listener);
         let drained = async { while connections.join_next().await.is_some() {} };
@@ -179,12 +179,7 @@ pub(crate) async fn accept(
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn run(
-    connection: Arc<Connection>,
-    stream: TcpStream,
-    stop: CancellationToken,
-    _permit: OwnedSemaphorePermit,
-) {
+pub(crate) async fn run(connection: Arc<Connection>, stream: TcpStream, stop: CancellationToken) {
     let gateway = connection.gateway.clone();
     gateway.counters.connections.fetch_add(1, Relaxed);
     gateway.counters.connections_open.fetch_add(1, Relaxed);

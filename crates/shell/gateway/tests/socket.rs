@@ -92,10 +92,9 @@ async fn an_endpoint_on_the_hosts_loopback_is_none() {
     }
 }
 
-#[tokio::test]
-async fn a_websocket_is_tunnelled_to_a_socket() {
-    let node = Node::start().await;
-    let address = server(|mut stream| async move {
+/// A server that takes WebSocket upgrades and echoes.
+async fn echoing() -> SocketAddr {
+    server(|mut stream| async move {
         let head = head(&mut stream).await;
         if !head.contains("upgrade: websocket") {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
@@ -107,12 +106,23 @@ async fn a_websocket_is_tunnelled_to_a_socket() {
         let (mut read, mut write) = stream.split();
         let _ = tokio::io::copy(&mut read, &mut write).await;
     })
-    .await;
-    node.publish("ws", &[address]).await;
+    .await
+}
+
+/// Opens a stream that is upgraded.
+async fn upgraded(node: &Node) -> (TcpStream, String) {
     let mut client = TcpStream::connect(node.address).await.unwrap();
     let request = "GET /chat HTTP/1.1\r\nhost: ws.test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
     client.write_all(request.as_bytes()).await.unwrap();
     let answer = head(&mut client).await;
+    (client, answer)
+}
+
+#[tokio::test]
+async fn a_websocket_is_tunnelled_to_a_socket() {
+    let node = Node::start().await;
+    node.publish("ws", &[echoing().await]).await;
+    let (mut client, answer) = upgraded(&node).await;
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
     assert!(answer.contains("x-key: k"), "{answer}");
     for message in [&b"hello"[..], &[0_u8; 70_000]] {
@@ -126,6 +136,19 @@ async fn a_websocket_is_tunnelled_to_a_socket() {
     node.stop.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(5), client.read(&mut [0; 1])).await;
     assert!(matches!(ended, Ok(Ok(0) | Err(_))), "a stopping gateway ends tunnels: {ended:?}");
+}
+
+#[tokio::test]
+async fn an_upgraded_stream_keeps_its_place_among_the_connections() {
+    let node = Node::with(|config| config.connections_max = 1).await;
+    node.publish("ws", &[echoing().await]).await;
+    let (client, answer) = upgraded(&node).await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    let asked = node.get("ws.test", "/");
+    tokio::pin!(asked);
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut asked).await.is_err(), "there is one place");
+    drop(client);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), asked).await.expect("the place is free").0, 200);
 }
 
 fn caller() -> Caller {
