@@ -64,12 +64,15 @@ pub(crate) struct Direct {
     pub(crate) action: Arc<Action<Arc<Pool>>>,
     /// Address and port of the node.
     pub(crate) listener: SocketAddr,
+    /// The connection's place among those of its namespace.
+    _share: OwnedSemaphorePermit,
 }
 
 impl Direct {
-    pub(crate) fn new(pool: Arc<Pool>, listener: SocketAddr) -> Self {
+    pub(crate) fn new(pool: Arc<Pool>, listener: SocketAddr, share: OwnedSemaphorePermit) -> Self {
         let route = pool.service().into();
-        Direct { action: Arc::new(Action::forward(route, vec![Backend { weight: 1, target: Ok(pool) }])), listener }
+        let action = Arc::new(Action::forward(route, vec![Backend { weight: 1, target: Ok(pool) }]));
+        Direct { action, listener, _share: share }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,6 +18,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::AbortHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,8 +29,11 @@ use crate::{
     kinds::Name,
     server,
     services::{Busy, Client, Pool, Port},
+    upgrade,
 };
 
+/// Part of all connections to ports that those of one namespace may be, so that it leaves the others theirs.
+const SHARES: usize = 4;
 /// Time for an endpoint to accept a connection before another is tried.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(5);
 /// First pause before a port that is taken is tried again; doubles up to the last. Shorter ones are not told: the listener
@@ -45,6 +49,8 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub(crate) struct NodePorts {
     gateway: Arc<Gateway>,
     open: HashMap<u16, Open>,
+    /// Connections that each namespace may still have, while it has a port or a connection.
+    shares: HashMap<String, Weak<Semaphore>>,
 }
 
 /// An open port. Closing it leaves its connections alone.
@@ -62,7 +68,18 @@ impl Drop for Open {
 
 impl NodePorts {
     pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
-        NodePorts { gateway, open: HashMap::new() }
+        NodePorts { gateway, open: HashMap::new(), shares: HashMap::new() }
+    }
+
+    fn share(&mut self, namespace: &str) -> Arc<Semaphore> {
+        if let Some(share) = self.shares.get(namespace).and_then(Weak::upgrade) {
+            return share;
+        }
+        self.shares.retain(|_, it| it.strong_count() > 0);
+        let all = self.gateway.config.connections_max.min(Semaphore::MAX_PERMITS);
+        let share = Arc::new(Semaphore::new(all.div_ceil(SHARES)));
+        self.shares.insert(namespace.to_owned(), Arc::downgrade(&share));
+        share
     }
 
     /// Opens and closes ports as a Service has them now.
@@ -78,7 +95,8 @@ impl NodePorts {
             }
             // One that another Service had is no longer that one's: the server gives a port once.
             let address = SocketAddr::new(ip, port);
-            let serving = serve(self.gateway.clone(), listen(address).ok(), address, pool.clone());
+            let share = self.share(&service.namespace);
+            let serving = serve(self.gateway.clone(), listen(address).ok(), address, pool.clone(), share);
             let serving = tokio::spawn(serving);
             let open = Open { service: service.clone(), pool: pool.clone(), task: serving.abort_handle() };
             self.open.insert(port, open);
@@ -87,15 +105,23 @@ impl NodePorts {
 }
 
 /// Carries the connections of a port, which is opened as soon as it is free.
-async fn serve(gateway: Arc<Gateway>, listener: Option<TcpListener>, address: SocketAddr, pool: Arc<Pool>) {
+async fn serve(
+    gateway: Arc<Gateway>,
+    listener: Option<TcpListener>,
+    address: SocketAddr,
+    pool: Arc<Pool>,
+    shares: Arc<Semaphore>,
+) {
     let listener = match listener {
         Some(listener) => listener,
         None => opened(address, &pool).await,
     };
     loop {
-        let (stream, peer, permit) = server::accept(&listener, &gateway.port_slots).await;
+        let (stream, peer, share) = server::accept(&listener, &shares).await;
+        // Never closed.
+        let Ok(permit) = gateway.port_slots.clone().acquire_owned().await else { return };
         if gateway.judges(&pool) {
-            let direct = Direct::new(pool.clone(), address);
+            let direct = Direct::new(pool.clone(), address, share);
             let cut = CancellationToken::new();
             let connection = Connection::new(gateway.clone(), peer, cut.clone(), Some(direct), None, permit);
             tokio::spawn(server::run(connection, stream, cut));
@@ -104,7 +130,7 @@ async fn serve(gateway: Arc<Gateway>, listener: Option<TcpListener>, address: So
         let (gateway, pool) = (gateway.clone(), pool.clone());
         tokio::spawn(async move {
             carry(gateway, pool, stream, peer).await;
-            drop(permit);
+            drop((permit, share));
         });
     }
 }
@@ -132,9 +158,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-/// Carries one connection to an endpoint and back, until both sides have ended it, or until its requests are to be judged.
+/// Carries one connection to an endpoint and back, until both sides have ended it or say nothing for too long, or until its
+/// requests are to be judged.
 async fn carry(gateway: Arc<Gateway>, pool: Arc<Pool>, client: TcpStream, peer: SocketAddr) {
-    let Some((mut endpoint, _busy)) = connect(&gateway, &pool, Client::of(peer.ip())).await else {
+    let Some((endpoint, _busy)) = connect(&gateway, &pool, Client::of(peer.ip())).await else {
         tracing::debug!(service = %pool.name, "no endpoint takes a connection from a port of the node");
         return;
     };
@@ -143,8 +170,8 @@ async fn carry(gateway: Arc<Gateway>, pool: Arc<Pool>, client: TcpStream, peer: 
         // The hints fail only on connections that are gone already.
         let _ = (stream.set_nodelay(true), SockRef::from(stream).set_tcp_keepalive(&keepalive));
     }
-    let mut client = Unjudged { stream: client, gateway, pool };
-    if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut endpoint).await {
+    let client = Unjudged { stream: client, gateway, pool };
+    if let Err(error) = upgrade::copy(client, endpoint, upgrade::SILENCE_MAX).await {
         tracing::trace!(%error, "a connection through a port of the node broke");
     }
 }
@@ -325,6 +352,35 @@ mod tests {
         assert!(refused.starts_with("HTTP/1.1 403") && refused.ends_with("/secret"), "{refused}");
         let other = answer(b"\x00\x01 no HTTP at all\r\n\r\n").await;
         assert!(!other.contains("one"), "{other}");
+    }
+
+    #[tokio::test]
+    async fn connections_of_one_namespace_leave_the_others_theirs() {
+        let config = Config { node_ports: Some([127, 0, 0, 1].into()), connections_max: 8, ..Config::default() };
+        let gateway = Gateway::silent(config);
+        let mut ports = NodePorts::new(gateway.clone());
+        let mut open = |namespace: &str, service: &str, endpoint: SocketAddr| {
+            let name = Name::new(namespace, service);
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let service = gateway.services.apply(&name, &spec(Some(free)));
+            service.ports[0].pool.set(&[endpoint]);
+            ports.set(&name, &service.ports);
+            free
+        };
+        let (one, two) = (open("greedy", "one", endpoint(b"one").await), open("greedy", "two", endpoint(b"two").await));
+        let other = open("other", "web", endpoint(b"web").await);
+        let mut held = Vec::new();
+        for port in [one, two] {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            stream.read_exact(&mut [0; 3]).await.unwrap();
+            held.push(stream);
+        }
+        let third = ask(one);
+        tokio::pin!(third);
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut third).await.is_err(), "a quarter of 8 is taken");
+        assert_eq!(ask(other).await.unwrap(), "web!");
+        drop(held.remove(0));
+        assert_eq!(third.await.unwrap(), "one!");
     }
 
     #[tokio::test]

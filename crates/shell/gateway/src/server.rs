@@ -163,13 +163,13 @@ pub(crate) async fn accept(
     slots: &Arc<Semaphore>,
 ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
-        let Ok(permit) = slots.clone().acquire_owned().await else {
-            // The semaphore is never closed.
-            std::future::pending::<()>().await;
-            continue;
-        };
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, permit),
+            // It waits here for its place and not before: where nobody connects no place is taken.
+            Ok((stream, peer)) => match slots.clone().acquire_owned().await {
+                Ok(permit) => return (stream, peer, permit),
+                // The semaphore is never closed.
+                Err(_) => continue,
+            },
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -3,10 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::{Context, Poll},
     time::Duration,
 };
@@ -31,8 +28,8 @@ use crate::{
     services::Busy,
 };
 
-/// Longest silence of an upgraded stream, in both directions together.
-const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// Longest silence of an upgraded stream, or of a connection to a port of the node, in both directions together.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(600);
 
 /// A client's wish to change the protocol.
 pub(crate) struct Upgrade {
@@ -86,13 +83,20 @@ fn boxed(response: Response<Incoming>) -> Response<Body> {
 async fn join(client: OnUpgrade, server: OnUpgrade, _busy: Busy, cut: CancellationToken) {
     let both = async { tokio::try_join!(client, server) };
     let Some(Ok((client, server))) = cut.run_until_cancelled(both).await else { return };
-    let active = Arc::new(AtomicBool::new(false));
-    let mut client = Noted { io: TokioIo::new(client), active: active.clone() };
-    let mut server = Noted { io: TokioIo::new(server), active: active.clone() };
+    let _ = cut.run_until_cancelled(copy(TokioIo::new(client), TokioIo::new(server), SILENCE_MAX)).await;
+}
+
+/// Copies both ways until a side ends, or nothing moves for `longest` (up to twice as long).
+pub(crate) async fn copy<A, B>(client: A, server: B, longest: Duration) -> io::Result<()>
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let active = AtomicBool::new(false);
+    let (mut client, mut server) = (Noted { io: client, active: &active }, Noted { io: server, active: &active });
     tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-        () = silence(&active, SILENCE_MAX) => {}
-        () = cut.cancelled() => {}
+        copied = tokio::io::copy_bidirectional(&mut client, &mut server) => copied.map(drop),
+        () = silence(&active, longest) => Ok(()),
     }
 }
 
@@ -107,12 +111,12 @@ async fn silence(active: &AtomicBool, longest: Duration) {
 }
 
 /// Notes every read of a stream.
-struct Noted<T> {
+struct Noted<'a, T> {
     io: T,
-    active: Arc<AtomicBool>,
+    active: &'a AtomicBool,
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Noted<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Noted<'_, T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
         if polled.is_ready() {
@@ -122,7 +126,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Noted<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<'_, T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -133,5 +137,27 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_ends_after_silence_and_not_before() {
+        let longest = Duration::from_millis(300);
+        let ((mut client, inner), (outer, mut server)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+        let copying = tokio::spawn(copy(inner, outer, longest));
+        for _ in 0..20 {
+            tokio::time::sleep(longest / 10).await;
+            client.write_all(b"x").await.unwrap();
+            server.read_exact(&mut [0]).await.unwrap();
+        }
+        assert!(!copying.is_finished());
+        tokio::time::timeout(longest * 20, copying).await.expect("silence ends it").unwrap().unwrap();
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
 }
