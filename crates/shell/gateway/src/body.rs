@@ -113,19 +113,19 @@ pub(crate) struct Reply {
 pub(crate) struct Held {
     _busy: Option<Busy>,
     _permit: Option<Permit>,
-    _exchange: Option<Exchange>,
+    exchange: Option<Exchange>,
     _metered: Option<Metered>,
 }
 
 impl Held {
     /// For a client's request: its endpoint, its connection, and the count of its route.
     pub(crate) fn by_client(busy: Option<Busy>, exchange: Exchange, metered: Option<Metered>) -> Self {
-        Self { _busy: busy, _permit: None, _exchange: Some(exchange), _metered: metered }
+        Self { _busy: busy, _permit: None, exchange: Some(exchange), _metered: metered }
     }
 
     /// For a guest's request: its endpoint and its place under the pod's bound.
     pub(crate) fn by_guest(busy: Option<Busy>, permit: Permit) -> Self {
-        Self { _busy: busy, _permit: Some(permit), _exchange: None, _metered: None }
+        Self { _busy: busy, _permit: Some(permit), exchange: None, _metered: None }
     }
 }
 
@@ -140,7 +140,11 @@ impl HttpBody for Reply {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(exchange) = &mut self.held.exchange {
+            exchange.set_unsent(polled.is_ready());
+        }
+        if let Poll::Ready(frame) = polled {
             if !matches!(frame, Some(Ok(_))) {
                 self.held = Held::default();
             }

@@ -55,7 +55,8 @@ pub struct Config {
     pub head_timeout: Duration,
     /// Longest time that a connection may be open without a request.
     pub idle_timeout: Duration,
-    /// Longest time without a byte moving while a request or response body is under way.
+    /// Longest time without a byte moving while a request or response body is under way; and that a client may take less than
+    /// 16 KiB in while a response waits for it.
     pub stall_timeout: Duration,
     /// Longest time that requests in flight are waited for when the gateway stops.
     pub drain_timeout: Duration,

@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -28,9 +28,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Gateway, headers,
+    Config, Gateway, headers,
     services::{Client, Pool},
 };
+
+/// Fewest bytes that a client takes in the time of a stall while a response waits for it: 270 a second in 60 seconds.
+const TAKEN_MIN: u64 = 16 * 1024;
 
 /// How often a connection's marks are looked at; timeouts are late by at most this.
 pub(crate) const TICK: Duration = Duration::from_secs(5);
@@ -84,12 +87,18 @@ pub(crate) struct Marks {
     turns: AtomicU32,
     /// Bytes have come since the last request began or ended.
     partial: AtomicBool,
+    /// Responses of which a part was given to be sent and no more was asked for.
+    unsent: AtomicU32,
+    /// Bytes that the socket took.
+    taken: AtomicU64,
 }
 
 /// A request under way on a connection; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     connection: Arc<Connection>,
+    /// Whether a part of its response is among those that are not sent.
+    is_unsent: bool,
     /// The first of a connection has its place with it.
     _stream: Option<OwnedSemaphorePermit>,
 }
@@ -115,7 +124,7 @@ impl Connection {
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Exchange> {
         self.marks.turn();
         let is_first = self.marks.in_flight.fetch_add(1, Relaxed) == 0;
-        let mut exchange = Exchange { connection: self.clone(), _stream: None };
+        let mut exchange = Exchange { connection: self.clone(), is_unsent: false, _stream: None };
         if !is_first {
             exchange._stream = Some(self.gateway.streams.clone().try_acquire_owned().ok()?);
         }
@@ -123,8 +132,24 @@ impl Connection {
     }
 }
 
+impl Exchange {
+    /// A part of the response was given to be sent, or, where it `is_unsent` no more, the next is asked for.
+    pub(crate) fn set_unsent(&mut self, is_unsent: bool) {
+        if self.is_unsent != is_unsent {
+            self.is_unsent = is_unsent;
+            let unsent = &self.connection.marks.unsent;
+            if is_unsent {
+                unsent.fetch_add(1, Relaxed)
+            } else {
+                unsent.fetch_sub(1, Relaxed)
+            };
+        }
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.set_unsent(false);
         self.connection.marks.in_flight.fetch_sub(1, Relaxed);
         self.connection.marks.turn();
     }
@@ -143,29 +168,50 @@ pub(crate) struct Watchdog {
     turns: u32,
     since: Instant,
     partial_since: Option<Instant>,
+    /// Since when responses wait for the client, and what it had taken by then.
+    unsent_since: Option<(Instant, u64)>,
     head_timeout: Duration,
     idle_timeout: Duration,
+    stall_timeout: Duration,
 }
 
 impl Watchdog {
-    pub(crate) fn new(now: Instant, head_timeout: Duration, idle_timeout: Duration) -> Self {
-        Self { turns: 0, since: now, partial_since: None, head_timeout, idle_timeout }
+    pub(crate) fn new(now: Instant, config: &Config) -> Self {
+        let Config { head_timeout, idle_timeout, stall_timeout, .. } = *config;
+        let (partial_since, unsent_since) = (None, None);
+        Self { turns: 0, since: now, partial_since, unsent_since, head_timeout, idle_timeout, stall_timeout }
     }
 
-    /// Whether the connection has been silent, or half-way through a request head, for too long.
+    /// Whether the connection has been silent, half-way through a request head, or taking next to nothing of what waits for the
+    /// client, for too long.
     pub(crate) fn is_over(&mut self, marks: &Marks, now: Instant) -> bool {
         let turns = marks.turns.load(Relaxed);
         if marks.in_flight.load(Relaxed) > 0 || turns != self.turns {
             self.turns = turns;
             self.since = now;
             self.partial_since = None;
-            return false;
+            return self.is_stalled(marks, now);
         }
+        self.unsent_since = None;
         if marks.partial.load(Relaxed) {
             let since = *self.partial_since.get_or_insert(now);
             return now - since >= self.head_timeout;
         }
         now - self.since >= self.idle_timeout
+    }
+
+    fn is_stalled(&mut self, marks: &Marks, now: Instant) -> bool {
+        if marks.unsent.load(Relaxed) == 0 {
+            self.unsent_since = None;
+            return false;
+        }
+        let taken = marks.taken.load(Relaxed);
+        let (since, before) = *self.unsent_since.get_or_insert((now, taken));
+        if taken - before >= TAKEN_MIN {
+            self.unsent_since = Some((now, taken));
+            return false;
+        }
+        now - since >= self.stall_timeout
     }
 }
 
@@ -182,8 +228,9 @@ impl Socket {
         Self { io: TokioIo::new(stream), connection, stall: None, stall_timeout }
     }
 
-    fn watched<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
+    fn watched(&mut self, polled: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(taken) = &polled {
+            self.connection.marks.taken.fetch_add(taken.as_ref().map_or(0, |it| *it as u64), Relaxed);
             self.stall = None;
             return polled;
         }
@@ -239,22 +286,45 @@ mod tests {
     fn a_head_that_does_not_end_is_cut_before_an_idle_connection_is() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let mut dog = Watchdog::new(start, 15 * second, 75 * second);
+        let config = Config::default();
+        let mut dog = Watchdog::new(start, &config);
         let marks = Marks::default();
         assert!(!dog.is_over(&marks, start + 70 * second));
         assert!(dog.is_over(&marks, start + 75 * second), "idle");
         marks.partial.store(true, Relaxed);
-        let mut dog = Watchdog::new(start, 15 * second, 75 * second);
+        let mut dog = Watchdog::new(start, &config);
         assert!(!dog.is_over(&marks, start + 5 * second), "the head began at most a tick ago");
         assert!(!dog.is_over(&marks, start + 15 * second));
         assert!(dog.is_over(&marks, start + 20 * second));
     }
 
     #[test]
+    fn a_client_that_takes_next_to_nothing_of_its_response_is_cut() {
+        let start = Instant::now();
+        let mut dog = Watchdog::new(start, &Config::default());
+        let marks = Marks::default();
+        marks.in_flight.store(1, Relaxed);
+        let mut over = |seconds: u64| dog.is_over(&marks, start + Duration::from_secs(seconds));
+        assert!(!over(500), "the pod has given nothing");
+        marks.unsent.store(1, Relaxed);
+        assert!(!over(505) && !over(560));
+        marks.taken.fetch_add(TAKEN_MIN, Relaxed);
+        assert!(!over(565), "slow, but not too slow");
+        marks.taken.fetch_add(TAKEN_MIN - 1, Relaxed);
+        assert!(!over(620));
+        marks.unsent.store(0, Relaxed);
+        assert!(!over(625), "the client waits for the pod again");
+        marks.unsent.store(1, Relaxed);
+        assert!(!over(630));
+        marks.taken.fetch_add(TAKEN_MIN - 1, Relaxed);
+        assert!(over(690));
+    }
+
+    #[test]
     fn requests_keep_a_connection() {
         let start = Instant::now();
         let hour = Duration::from_secs(3600);
-        let mut dog = Watchdog::new(start, hour / 4, hour / 2);
+        let mut dog = Watchdog::new(start, &Config { idle_timeout: hour / 2, ..Config::default() });
         let marks = Marks::default();
         marks.in_flight.store(1, Relaxed);
         assert!(!dog.is_over(&marks, start + hour), "in flight");

@@ -189,7 +189,7 @@ pub(crate) async fn run(connection: Arc<Connection>, stream: TcpStream, stop: Ca
     let socket = Socket::new(stream, connection.clone(), config.stall_timeout);
     let service = service_fn(|request| proxy::handle(connection.clone(), request));
     let mut serving = pin!(gateway.http.serve_connection_with_upgrades(socket, service));
-    let mut watchdog = Watchdog::new(Instant::now(), config.head_timeout, config.idle_timeout);
+    let mut watchdog = Watchdog::new(Instant::now(), config);
     let mut tick = pin!(tokio::time::sleep(TICK));
     let mut stopped = pin!(stop.cancelled());
     let mut ending = false;

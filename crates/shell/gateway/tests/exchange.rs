@@ -416,6 +416,22 @@ async fn http2_responses_that_nobody_reads_stay_with_the_pod() {
 }
 
 #[tokio::test]
+async fn a_client_whose_http2_window_stays_shut_is_cut() {
+    let node = Node::with(|config| config.stall_timeout = Duration::from_millis(1)).await;
+    node.endpoints.insert(pod(1), says("one"));
+    node.publish("web", &[pod(1)]).await;
+    let socket = hyper_util::rt::TokioIo::new(TcpStream::connect(node.address).await.unwrap());
+    let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut sender, connection) = client.initial_stream_window_size(0).handshake::<_, Body>(socket).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let response = sender.send_request(Request::get("http://web.test/").body(empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let cut = tokio::time::timeout(Duration::from_secs(30), ended).await;
+    assert!(cut.is_ok(), "the connection is still held for a response that is not taken");
+    drop(response);
+}
+
+#[tokio::test]
 async fn requests_beside_the_first_of_a_connection_are_bounded_over_all_of_them() {
     let node = Node::with(|config| config.streams_max = 2).await;
     let open = Arc::new(tokio::sync::Semaphore::new(0));
