@@ -5,6 +5,7 @@
 //! `gateway` implements, as it does [`Names`], which tells what the cluster calls things. [`Authorize`] decides whether a
 //! request is carried at all. [`Front`] answers beside functions on a listener of its own.
 //! Other names both have looked up by [`Lookups`], a few at a time for each pod.
+//! [`Unstalled`] ends what waits for clients that read nothing.
 //! [`Loads`] counts what is asked of what scales, and [`Early`] answers for it while it is at zero.
 //!
 //! Invariant: this crate knows neither wasmtime nor Kubernetes.
@@ -19,6 +20,7 @@ mod lookups;
 mod names;
 mod port;
 pub mod serving;
+mod stall;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +36,7 @@ pub use load::{Load, LoadReading, Loads, Using};
 pub use lookups::{Lookups, Turn};
 pub use names::{Announced, AnnouncedPort, Names, Transport};
 pub use port::port;
+pub use stall::Unstalled;
 
 /// Answers HTTP requests in process.
 ///

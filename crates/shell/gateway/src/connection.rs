@@ -11,20 +11,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use eyot_dispatch::Front;
+use eyot_dispatch::{Front, Unstalled};
 use eyot_route::{Action, Backend};
 use http::HeaderValue;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::TcpStream,
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep},
-};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -217,26 +213,20 @@ impl Watchdog {
 
 /// A client's socket. A write that makes no progress for `stall_timeout` fails.
 pub(crate) struct Socket {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Unstalled<TcpStream>>,
     connection: Arc<Connection>,
-    stall: Option<Pin<Box<Sleep>>>,
-    stall_timeout: Duration,
 }
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>, stall_timeout: Duration) -> Self {
-        Self { io: TokioIo::new(stream), connection, stall: None, stall_timeout }
+        Self { io: TokioIo::new(Unstalled::new(stream, stall_timeout)), connection }
     }
 
-    fn watched(&mut self, polled: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(taken) = &polled {
-            self.connection.marks.taken.fetch_add(taken.as_ref().map_or(0, |it| *it as u64), Relaxed);
-            self.stall = None;
-            return polled;
+    fn counted(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(taken)) = &polled {
+            self.connection.marks.taken.fetch_add(*taken as u64, Relaxed);
         }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.stall_timeout)));
-        ready!(stall.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client read nothing for too long")))
+        polled
     }
 }
 
@@ -253,7 +243,7 @@ impl Read for Socket {
 impl Write for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.watched(polled, cx)
+        self.counted(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -274,7 +264,7 @@ impl Write for Socket {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write_vectored(cx, buffers);
-        self.watched(polled, cx)
+        self.counted(polled)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use eyot_dispatch::{Body, BoxError, Endpoints, Handler};
+use eyot_dispatch::{Body, BoxError, Endpoints, Handler, Unstalled};
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -34,6 +34,8 @@ const CONNECTIONS_MAX: usize = 4096;
 /// Time for a client to send its request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Longest time that a client may read nothing of what is sent to it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests at once on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 /// Bytes of one HTTP/2 response that wait for the client; what is more stays with the pod.
@@ -184,7 +186,7 @@ async fn accept(listener: Arc<TcpListener>, endpoints: Arc<Endpoints>, connectio
                 // The nodelay hint fails only on a connection that is already gone.
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(async move {
-                    serve(TokioIo::new(stream), handler).await;
+                    serve(stream, handler).await;
                     drop(permit);
                 });
             }
@@ -198,10 +200,8 @@ async fn accept(listener: Arc<TcpListener>, endpoints: Arc<Endpoints>, connectio
 }
 
 /// Serves HTTP/1.1 and HTTP/2 on one byte stream until it ends.
-pub(crate) async fn serve(
-    stream: TokioIo<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
-    handler: Arc<dyn Handler>,
-) {
+pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, handler: Arc<dyn Handler>) {
+    let stream = TokioIo::new(Unstalled::new(stream, STALL_TIMEOUT));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     builder

@@ -17,7 +17,6 @@ use axum::{
     response::Response,
 };
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::TcpStream,
@@ -74,7 +73,7 @@ impl Ports {
         let address = self.address(port);
         if let Some(handler) = self.shared.endpoints.get(&address) {
             let (ours, theirs): (DuplexStream, DuplexStream) = tokio::io::duplex(PIPE_BYTES);
-            tokio::spawn(network::serve(TokioIo::new(theirs), handler));
+            tokio::spawn(network::serve(theirs, handler));
             return Ok(Box::new(ours));
         }
         match tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {
