@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use eyot_dispatch::{Body, BoxError, Endpoints, Handler, Unstalled};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -31,6 +31,8 @@ use super::steer::Steer;
 
 /// Direct connections open at once, over all pods: enough for tools and tests, too few to exhaust descriptors.
 const CONNECTIONS_MAX: usize = 4096;
+/// Requests under way at once over all of them; each may have some tens of KiB of its answer waiting for the client.
+const REQUESTS_MAX: usize = 2 * CONNECTIONS_MAX;
 /// Time for a client to send its request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -63,6 +65,7 @@ pub(crate) enum ListenError {
 pub(crate) struct Front {
     endpoints: Arc<Endpoints>,
     connections: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
     /// Listening sockets there may still be.
     sockets: Arc<Semaphore>,
     /// Made with the first address; `None` inside where it cannot be.
@@ -119,6 +122,7 @@ impl Front {
         Front {
             endpoints,
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             sockets: Arc::new(Semaphore::new(max)),
             common: Arc::default(),
         }
@@ -170,11 +174,18 @@ impl Front {
     }
 
     fn accept_at(&self, socket: Arc<TcpListener>) -> tokio::task::AbortHandle {
-        tokio::spawn(accept(socket, self.endpoints.clone(), self.connections.clone())).abort_handle()
+        let (endpoints, connections, requests) =
+            (self.endpoints.clone(), self.connections.clone(), self.requests.clone());
+        tokio::spawn(accept(socket, endpoints, connections, requests)).abort_handle()
     }
 }
 
-async fn accept(listener: Arc<TcpListener>, endpoints: Arc<Endpoints>, connections: Arc<Semaphore>) {
+async fn accept(
+    listener: Arc<TcpListener>,
+    endpoints: Arc<Endpoints>,
+    connections: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -185,8 +196,9 @@ async fn accept(listener: Arc<TcpListener>, endpoints: Arc<Endpoints>, connectio
                 let Some(handler) = handler else { continue };
                 // The nodelay hint fails only on a connection that is already gone.
                 let _ = stream.set_nodelay(true);
+                let requests = requests.clone();
                 tokio::spawn(async move {
-                    serve(stream, handler).await;
+                    serve_within(stream, handler, requests).await;
                     drop(permit);
                 });
             }
@@ -201,6 +213,15 @@ async fn accept(listener: Arc<TcpListener>, endpoints: Arc<Endpoints>, connectio
 
 /// Serves HTTP/1.1 and HTTP/2 on one byte stream until it ends.
 pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, handler: Arc<dyn Handler>) {
+    serve_within(stream, handler, Arc::new(Semaphore::new(STREAMS_MAX as usize))).await;
+}
+
+/// The same with a bound of requests that many streams share.
+async fn serve_within(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handler: Arc<dyn Handler>,
+    requests: Arc<Semaphore>,
+) {
     let stream = TokioIo::new(Unstalled::new(stream, STALL_TIMEOUT));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
@@ -212,25 +233,39 @@ pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + '
         .max_send_buf_size(SEND_BUFFER_MAX)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let service = hyper::service::service_fn(move |request| answer(handler.clone(), request));
+    let service = hyper::service::service_fn(move |request| answer(handler.clone(), requests.clone(), request));
     if let Err(error) = builder.serve_connection(stream, service).await {
         tracing::trace!(error, "a pod connection broke");
     }
 }
 
-async fn answer(handler: Arc<dyn Handler>, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
+async fn answer(
+    handler: Arc<dyn Handler>,
+    requests: Arc<Semaphore>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, BoxError> {
+    let Ok(place) = requests.try_acquire_owned() else {
+        return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way at once"));
+    };
     let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
     match handler.handle(request).await {
-        Ok(response) => Ok(response),
-        Err(error) => {
-            let mut response = Response::new(eyot_dispatch::full(Bytes::from(format!("{error}\n"))));
-            *response.status_mut() = error.status();
-            response
-                .headers_mut()
-                .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-            Ok(response)
-        }
+        // The body has the place until it ends.
+        Ok(response) => Ok(response.map(|body| {
+            let held = move |error| {
+                let _place = &place;
+                error
+            };
+            body.map_err(held).boxed_unsync()
+        })),
+        Err(error) => Ok(text(error.status(), &error.to_string())),
     }
+}
+
+fn text(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(eyot_dispatch::full(Bytes::from(format!("{text}\n"))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
 /// Listening sockets that a limit on open files leaves room for: a quarter stays for connections, logs, programs and the store.
@@ -347,6 +382,25 @@ mod tests {
         let mut stream = tokio::net::TcpStream::connect(address(61)).await.unwrap();
         // An end or a reset, but no answer.
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    }
+
+    #[tokio::test]
+    async fn requests_under_way_are_bounded_over_all_connections() {
+        let mut front = without_common(echoes([62]), 1);
+        front.requests = Arc::new(Semaphore::new(1));
+        let _listener = front.listen(address(62)).unwrap();
+        let mut first = tokio::net::TcpStream::connect(address(62)).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nh";
+        first.write_all(head.as_bytes()).await.unwrap();
+        // Its answer has begun, and lasts as long as its body.
+        first.read_exact(&mut [0; 12]).await.unwrap();
+        let get = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let refused = exchange(address(62), get).await;
+        assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+        first.write_all(b"i").await.unwrap();
+        first.read_to_end(&mut Vec::new()).await.unwrap();
+        let answer = exchange(address(62), get).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
     #[tokio::test]
