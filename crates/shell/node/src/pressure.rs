@@ -48,7 +48,7 @@ pub(crate) struct Pressures {
 impl Pressures {
     /// Asks the system, for the disk of `directory`. Whether something changed. What cannot be asked is not short.
     pub(crate) fn look(&mut self, directory: &Path, now: Moment) -> bool {
-        let is_full = room::surplus_of(directory).is_ok_and(|it| it > 0);
+        let is_full = room::is_short(directory).is_ok_and(|it| it);
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let available = register::memory(&meminfo, "MemAvailable:");
         let changed = self.disk.note(is_full, now);

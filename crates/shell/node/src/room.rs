@@ -12,6 +12,10 @@ const PERIOD: Duration = Duration::from_secs(300);
 const HIGH_PERCENT: u64 = 85;
 const LOW_PERCENT: u64 = 80;
 
+/// Free part below which the disk is short, in percent, as the kubelet's, and the bytes that are enough on any disk.
+const SHORT_PERCENT: u64 = 10;
+const ENOUGH_BYTES: u64 = 4 << 30;
+
 /// Looks at the disk of `directory` from time to time, for as long as it is polled.
 pub(crate) async fn run(pods: Arc<Pods>, directory: &Path) {
     loop {
@@ -35,9 +39,23 @@ pub(crate) async fn run(pods: Arc<Pods>, directory: &Path) {
 /// Bytes that must go from the disk of `directory`; none while it is not nearly full. What nobody but the system's administrator
 /// may fill is no part of it.
 pub(crate) fn surplus_of(directory: &Path) -> rustix::io::Result<u64> {
+    disk_of(directory).map(|(total, available)| surplus(total, available))
+}
+
+/// Whether the disk of `directory` has too little left for pods.
+pub(crate) fn is_short(directory: &Path) -> rustix::io::Result<bool> {
+    disk_of(directory).map(|(total, available)| is_little(total, available))
+}
+
+/// Bytes of a disk, and those of them that are available.
+fn disk_of(directory: &Path) -> rustix::io::Result<(u64, u64)> {
     let disk = rustix::fs::statvfs(directory)?;
     let reserved = disk.f_bfree.saturating_sub(disk.f_bavail);
-    Ok(surplus(disk.f_blocks.saturating_sub(reserved) * disk.f_frsize, disk.f_bavail * disk.f_frsize))
+    Ok((disk.f_blocks.saturating_sub(reserved) * disk.f_frsize, disk.f_bavail * disk.f_frsize))
+}
+
+fn is_little(total: u64, available: u64) -> bool {
+    available < (total / 100 * SHORT_PERCENT).min(ENOUGH_BYTES)
 }
 
 /// Bytes that must go.
@@ -50,6 +68,14 @@ fn surplus(total: u64, available: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_is_short_by_its_size_unless_it_is_large() {
+        const GIB: u64 = 1 << 30;
+        assert!(is_little(10 * GIB, GIB / 2) && !is_little(10 * GIB, 2 * GIB));
+        assert!(is_little(1000 * GIB, 3 * GIB) && !is_little(1000 * GIB, 5 * GIB));
+        assert!(is_little(1 << 20, 0) && !is_little(0, 0));
+    }
 
     #[test]
     fn nothing_goes_below_the_high_mark_and_much_above_it() {
