@@ -82,14 +82,16 @@ fn compile(target: &Target, wasm: &Path, digest: &str, dir: &Path) -> Result<Ahe
     let started = Instant::now();
     let wasm = load::read(wasm, RuntimeConfig::new(dir).wasm_bytes_max)?;
     describe(&wasm)?.kind?;
-    let facts = inspect(&wasm)?.facts();
+    let inspection = inspect(&wasm)?;
+    let facts = inspection.facts();
     let wasm = debuginfo::bounded(&wasm, facts.kind);
     let layouts = engine::layouts(facts.kind, target.address_bits());
     let mut bytes = 0;
     for layout in &layouts {
         let unfit =
             |error: wasmtime::Error| AheadError::Compiler { target: target.to_string(), reason: format!("{error:#}") };
-        let code = load::precompile(&engine_for(layout, target).map_err(unfit)?, &wasm, facts.kind)?;
+        let engine = engine_for(layout, target).map_err(unfit)?;
+        let code = inspection.weight.hold(|| load::precompile(&engine, &wasm, facts.kind))?;
         // Found by whoever has these features and by whoever has not: each sees whether it can be used.
         let place = Cache::prepared(dir, target.name(), &engine_for(layout, &target.baseline()).map_err(unfit)?);
         let failed = |source| AheadError::Write { dir: dir.to_owned(), source };

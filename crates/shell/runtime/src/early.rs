@@ -42,7 +42,8 @@ impl Loader {
         }
         self.check_imports(&inspection).ok()?;
         let (engine, linker) = self.early()?;
-        let component = baseline(engine, &debuginfo::bounded(wasm, inspection.kind), digest)?;
+        let bounded = debuginfo::bounded(wasm, inspection.kind);
+        let component = inspection.weight.hold(|| baseline(engine, &bounded, digest))?;
         let pre = linker.instantiate_pre(&component).and_then(ProxyPre::new).ok()?;
         let keeps_values = keyvalue::is_imported(&component) || blobstore::is_imported(&component);
         let code = self.code(Linked::Http(Tiers::early(pre)), inspection.facts(), keeps_values, digest);

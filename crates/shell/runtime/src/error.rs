@@ -70,6 +70,9 @@ pub enum LoadError {
     /// The program asks for more than an instance may have (memories, tables, initial memory).
     #[error("needs more than one instance may have: {0}")]
     TooManyResources(String),
+    /// A function, or all of them, would take the compiler more memory or time than it is given.
+    #[error("too much to compile: {0}")]
+    TooHeavy(String),
     /// Compilation failed.
     #[error("compiling: {0}")]
     Compile(String),

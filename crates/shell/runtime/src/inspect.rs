@@ -1,11 +1,16 @@
 //! Tells what a Wasm file is before anything is compiled.
 //!
-//! Start at [`inspect`], or at [`Seen::read`] for all that is in it. It reads the structure only; whether the code is valid is the
-//! compiler's to say.
+//! Start at [`inspect`], or at [`Seen::read`] for all that is in it, which reads the structure only.
 
 use wasmparser::{Encoding, KnownCustom, Parser, Payload, ProducersSectionReader, TypeRef};
 
-use crate::{LoadError, ProgramKind, cache::Facts, p3, stacks::Stacks};
+use crate::{
+    LoadError, ProgramKind,
+    cache::Facts,
+    p3,
+    stacks::Stacks,
+    weigh::{Weight, weigh},
+};
 
 /// Most tools that a file is listened to about.
 const PRODUCERS_MAX: usize = 32;
@@ -23,6 +28,8 @@ pub(crate) struct Inspection {
     pub(crate) memory_initial_bytes: u64,
     /// Bytes of functions, those of nested modules included: what there is to compile.
     pub(crate) code_bytes: u64,
+    /// What its functions ask of a compiler.
+    pub(crate) weight: Weight,
     /// Most native stacks that an instance may hold.
     stacks: u32,
 }
@@ -35,13 +42,13 @@ impl Inspection {
     }
 }
 
-/// Reads the structure of `wasm`.
+/// Reads the structure of `wasm`, and weighs its code: what is too heavy to be compiled is refused, and so is what is not valid.
 pub(crate) fn inspect(wasm: &[u8]) -> Result<Inspection, LoadError> {
     let seen = Seen::read(wasm)?;
     let kind = seen.kind()?;
     let Seen { module_imports, component_imports, memory_initial_bytes, code_bytes, stacks, .. } = seen;
-    let stacks = stacks.most();
-    Ok(Inspection { kind, module_imports, component_imports, memory_initial_bytes, code_bytes, stacks })
+    let (stacks, weight) = (stacks.most(), weigh(wasm)?);
+    Ok(Inspection { kind, module_imports, component_imports, memory_initial_bytes, code_bytes, weight, stacks })
 }
 
 fn check_magic(wasm: &[u8]) -> Result<(), LoadError> {

@@ -70,6 +70,7 @@ mod traffic;
 mod trap;
 mod turn;
 mod wasmedge;
+mod weigh;
 
 pub use ahead::{Ahead, AheadError, compile_ahead};
 pub use cgi::{OutputForm, PerRequest};

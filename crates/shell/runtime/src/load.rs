@@ -251,7 +251,8 @@ impl Loader {
         {
             return Ok((code, LoadedFrom::Cache));
         }
-        let loaded = side.build(&debuginfo::bounded(wasm, kind), digest, facts)?;
+        let bounded = debuginfo::bounded(wasm, kind);
+        let loaded = inspection.weight.hold(|| side.build(&bounded, digest, facts))?;
         let code = self.link(loaded, facts, digest).inspect_err(|_| side.cache.discard(digest))?;
         code.copies.lies(&side.cache.path(digest));
         Ok((code, LoadedFrom::Compiled))

@@ -11,6 +11,7 @@ use crate::{
     cache::{Cache, Facts},
     native,
     runtime::Core,
+    weigh::weigh,
 };
 
 /// Largest policy module, in bytes: a hundred times what real ones have.
@@ -33,14 +34,15 @@ impl Runtime {
             check(&module)?;
             return Ok((core, module));
         }
-        let code = engine.precompile_module(wasm).map_err(|error| bad(format!("{error:#}")))?;
+        let weight = weigh(wasm).map_err(|error| bad(error.to_string()))?;
+        let code = weight.hold(|| engine.precompile_module(wasm)).map_err(|error| bad(format!("{error:#}")))?;
         // Policies are told from programs by their names; the facts are those of a plain module.
         let facts = Facts { kind: ProgramKind::CommandModule, memory_initial_bytes: 0, stacks: 1 };
         let module = match cache.write(&digest, &code, facts) {
             Ok(path) => native::module(engine, &path),
             Err(error) => {
                 tracing::warn!(%digest, %error, "a compiled policy cannot be cached and will be compiled again next time");
-                Module::from_binary(engine, wasm)
+                weight.hold(|| Module::from_binary(engine, wasm))
             }
         };
         let module = module.map_err(|error| bad(format!("{error:#}")))?;

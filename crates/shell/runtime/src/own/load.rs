@@ -65,7 +65,7 @@ impl Loader {
         let unchecked = self.unchecked()?;
         let facts = inspection.facts();
         let wasm = debuginfo::bounded_to(wasm, debuginfo::ALONE_BYTES_MAX);
-        let built = unchecked.side.build(&wasm, digest, facts);
+        let built = inspection.weight.hold(|| unchecked.side.build(&wasm, digest, facts));
         let linked = built.and_then(|it| self.link_unchecked(unchecked, it, facts, digest));
         linked.inspect_err(|error| tracing::info!(%digest, %error, "not to be compiled without checks")).ok()?
     }
