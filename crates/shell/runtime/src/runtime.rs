@@ -10,8 +10,8 @@ use std::{
     sync::{
         Arc, Weak,
         atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::{Acquire, Relaxed},
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
     time::Instant,
@@ -87,6 +87,8 @@ struct Inner {
 struct Entry {
     /// Held by whoever loads it.
     loading: tokio::sync::Mutex<()>,
+    /// How many wait for it.
+    waiting: AtomicUsize,
     code: Mutex<Weak<Code>>,
     /// Without checks, as it was loaded last: only to know whether that is in use.
     unchecked: Mutex<Weak<Code>>,
@@ -97,6 +99,30 @@ struct Entry {
 impl Entry {
     fn is_used(&self) -> bool {
         [&self.code, &self.unchecked].iter().any(|it| it.lock().strong_count() > 0)
+    }
+
+    /// Fails when nobody waits any more: what has not begun is left then.
+    fn check_wanted(&self) -> Result<(), LoadError> {
+        match self.waiting.load(Acquire) {
+            0 => Err(LoadError::Compile("nobody waits for it any more".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Somebody who waits for an entry.
+struct Waiting(Arc<Entry>);
+
+impl Waiting {
+    fn new(entry: &Arc<Entry>) -> Waiting {
+        entry.waiting.fetch_add(1, AcqRel);
+        Waiting(Arc::clone(entry))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, AcqRel);
     }
 }
 
@@ -157,7 +183,8 @@ impl Runtime {
     }
 
     /// Loads the program in file `wasm`, whose content has `digest` (`sha256:…`): from memory, from the cache, or by
-    /// compiling it. Calls for one digest share one compilation, and dropping a call does not waste what it began.
+    /// compiling it. Calls for one digest share one compilation, and dropping a call does not waste what it began; what waits for its
+    /// turn is given up with the last call.
     ///
     /// # Errors
     ///
@@ -170,6 +197,7 @@ impl Runtime {
         let (code, from) = match found {
             Some(found) => found,
             None => {
+                let _waiting = Waiting::new(&entry);
                 let work = Arc::clone(&self.inner).load(entry, wasm.to_owned(), digest.into());
                 tokio::spawn(work).await.map_err(|error| LoadError::Compile(format!("loading failed: {error}")))??
             }
@@ -211,6 +239,7 @@ impl Runtime {
     ) -> Result<Option<Unshared>, LoadError> {
         let started = Instant::now();
         let entry = self.inner.entry(digest);
+        let _waiting = Waiting::new(&entry);
         let work = Arc::clone(&self.inner).load_unchecked(entry, wasm.to_owned(), digest.into());
         let found =
             tokio::spawn(work).await.map_err(|error| LoadError::Compile(format!("loading failed: {error}")))??;
@@ -280,7 +309,7 @@ impl Inner {
         }
         let (code, from) = match self.from_cache(&digest).await? {
             Some(code) => (code, LoadedFrom::Cache),
-            None => self.compile(wasm, &digest).await?,
+            None => self.compile(&entry, wasm, &digest).await?,
         };
         *entry.code.lock() = Arc::downgrade(&code);
         Ok((code, from))
@@ -302,7 +331,7 @@ impl Inner {
         let found =
             match cached.map_err(|error| LoadError::Compile(format!("loading from the cache failed: {error}")))? {
                 Some(code) => Some((code, LoadedFrom::Cache)),
-                None => self.compile_unchecked(wasm, digest).await?.map(|it| (it, LoadedFrom::Compiled)),
+                None => self.compile_unchecked(&entry, wasm, digest).await?.map(|it| (it, LoadedFrom::Compiled)),
             };
         match &found {
             Some((it, _)) => *entry.unchecked.lock() = Arc::downgrade(&it.code),
@@ -313,11 +342,16 @@ impl Inner {
 
     async fn compile_unchecked(
         self: &Arc<Self>,
+        entry: &Arc<Entry>,
         wasm: PathBuf,
         digest: Arc<str>,
     ) -> Result<Option<Private>, LoadError> {
+        let entry = Arc::clone(entry);
         let (inner, bytes) = (Arc::clone(self), size(&wasm).await);
-        let work = move || Ok(inner.loader.compile_unchecked(&load::read(&wasm, inner.wasm_bytes_max)?, &digest));
+        let work = move || {
+            entry.check_wanted()?;
+            Ok(inner.loader.compile_unchecked(&load::read(&wasm, inner.wasm_bytes_max)?, &digest))
+        };
         let code = self.compiles.run(bytes, Effort::Awaited.run(work)).await?;
         self.collect_behind();
         Ok(code)
@@ -330,9 +364,16 @@ impl Inner {
     }
 
     /// Compiles the file `wasm`: well, or in a hurry and then well behind its back.
-    async fn compile(self: &Arc<Self>, wasm: PathBuf, digest: &Arc<str>) -> Result<(Arc<Code>, LoadedFrom), LoadError> {
+    async fn compile(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        wasm: PathBuf,
+        digest: &Arc<str>,
+    ) -> Result<(Arc<Code>, LoadedFrom), LoadError> {
+        let entry = Arc::clone(entry);
         let (inner, digest, file, bytes) = (Arc::clone(self), Arc::clone(digest), wasm.clone(), size(&wasm).await);
         let work = move || {
+            entry.check_wanted()?;
             let wasm = load::read(&file, inner.wasm_bytes_max)?;
             match inner.loader.compile_early(&wasm, &digest, inner.early_code_bytes) {
                 Some(code) => Ok((code, LoadedFrom::CompiledEarly)),

@@ -150,6 +150,23 @@ async fn dropping_a_load_does_not_waste_what_it_began() {
     assert!(dropped.is_ok() || program.loaded().from != LoadedFrom::Memory);
 }
 
+#[tokio::test]
+async fn what_waits_for_its_turn_is_left_when_nobody_waits_for_it() {
+    let bench = Bench::new();
+    let steps = "(block (br_if 0 (local.get 0)) (local.set 1 (i32.const 7)))".repeat(20_000);
+    let long = format!(r#"(module (func (export "_start") (local i32 i32) {steps}))"#);
+    let long = bench.file("long", &wat::parse_str(long).unwrap());
+    let short = bench.file("short", &wat::parse_str(command("(call $exit (i32.const 7))")).unwrap());
+    let runtime = bench.runtime.clone();
+    let first = tokio::spawn(async move { runtime.load(&long, "long").await.unwrap() });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let given_up = tokio::time::timeout(Duration::from_millis(5), bench.runtime.load(&short, "short")).await;
+    assert!(given_up.is_err() && !first.is_finished(), "there is one turn");
+    first.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(bench.runtime.load(&short, "short").await.unwrap().loaded().from, LoadedFrom::Compiled);
+}
+
 #[test]
 fn a_cache_directory_that_cannot_be_made_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
