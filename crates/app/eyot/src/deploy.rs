@@ -27,6 +27,7 @@ pub(crate) async fn run(flags: DeployFlags) -> Result<()> {
     };
     let wasm = std::fs::read(&flags.file).with_context(|| format!("reading {}", flags.file.display()))?;
     let is_command = opens_no_socket(&wasm).with_context(|| format!("{} cannot be run", flags.file.display()))?;
+    eyot_runtime::validate(&wasm).with_context(|| flags.file.display().to_string())?;
     let registry = registry(&client).await?;
     // A tag of its own for each content: a new build is a new template, so what is there rolls.
     let tag = &hex::encode(Sha256::digest(&wasm))[..12];

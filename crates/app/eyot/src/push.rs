@@ -14,7 +14,6 @@ pub(crate) async fn run(flags: PushFlags) -> Result<()> {
         let registry = flags.reference.split('/').next().unwrap_or_default().to_owned();
         options.credentials.push(Credential { registry, username, password });
     }
-    let read = |file: &Path| std::fs::read(file).with_context(|| format!("reading {}", file.display()));
     let wasm = read(&flags.file)?;
     for file in &flags.link {
         options.libraries.push(Library { title: title(file), wasm: read(file)?.into() });
@@ -25,6 +24,15 @@ pub(crate) async fn run(flags: PushFlags) -> Result<()> {
         .with_context(|| format!("pushing {}", flags.file.display()))?;
     println!("{}@{}", pushed.reference, pushed.digest);
     Ok(())
+}
+
+/// Reads a file, and refuses WebAssembly that no node could take.
+fn read(file: &Path) -> Result<Vec<u8>> {
+    let content = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    if content.starts_with(b"\0asm") {
+        eyot_runtime::validate(&content).with_context(|| file.display().to_string())?;
+    }
+    Ok(content)
 }
 
 /// What a file is called.

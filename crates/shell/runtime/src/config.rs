@@ -4,6 +4,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use eyot_dispatch::Lookups;
 
+/// Largest Wasm file that nodes accept, in bytes.
+pub(crate) const WASM_BYTES_MAX: u64 = 256 << 20;
+
 /// Settings of one [`crate::Runtime`]. Start from [`RuntimeConfig::new`].
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
@@ -34,7 +37,7 @@ impl RuntimeConfig {
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
         Self {
             cache_dir: cache_dir.into(),
-            wasm_bytes_max: 256 << 20,
+            wasm_bytes_max: WASM_BYTES_MAX,
             compiles_max: 1,
             early_code_bytes: Some(128 << 10),
             improvements_max: 1,

@@ -5,10 +5,13 @@
 use wasmtime::Engine;
 
 use crate::{
-    LoadError, ProgramKind, debuginfo,
+    LoadError, ProgramKind,
+    config::WASM_BYTES_MAX,
+    debuginfo,
     inspect::Seen,
     link,
     load::{self, preview1_names},
+    weigh::{known, weigh_as},
 };
 
 /// What is known of a file before it is compiled.
@@ -47,12 +50,14 @@ pub struct Import {
 ///
 /// # Errors
 ///
-/// When it is no WebAssembly or ends in the middle. What merely cannot run is described.
+/// When it is no WebAssembly or ends in the middle. What merely cannot run, invalid code included, is described.
 pub fn describe(wasm: &[u8]) -> Result<Description, LoadError> {
     let seen = Seen::read(wasm)?;
     let imports = imports(&seen)?;
     let missing = imports.iter().find(|it| !it.is_offered).map(|it| LoadError::UnknownImport(it.name.clone()));
     let kind = seen.kind().and_then(|it| missing.map_or(Ok(it), Err));
+    let kind =
+        kind.and_then(|it| check_size(wasm).and_then(|()| weigh_as(wasm, known(it.is_concurrent()))).map(|_| it));
     let debug_bytes = debuginfo::bytes(wasm);
     Ok(Description {
         has_lines: kind.as_ref().is_ok_and(|it| debuginfo::is_used(*it, debug_bytes)),
@@ -65,6 +70,26 @@ pub fn describe(wasm: &[u8]) -> Result<Description, LoadError> {
         debug_bytes,
         built_with: seen.built_with,
     })
+}
+
+/// Checks that `wasm` may be run, or be part of what is: a library, whose imports are nobody's here and which has no entry point.
+///
+/// # Errors
+///
+/// When it is too large, truncated, invalid or too heavy to be compiled, needs what is off, or has a `_start` that cannot be called.
+pub fn validate(wasm: &[u8]) -> Result<(), LoadError> {
+    check_size(wasm)?;
+    let seen = Seen::read(wasm)?;
+    match seen.kind() {
+        Err(LoadError::NoEntryPoint(_)) if !seen.has_start() => {}
+        other => drop(other?),
+    }
+    weigh_as(wasm, known(true)).map(drop)
+}
+
+fn check_size(wasm: &[u8]) -> Result<(), LoadError> {
+    let (bytes, max) = (wasm.len() as u64, WASM_BYTES_MAX);
+    if bytes > max { Err(LoadError::TooLarge { bytes, max }) } else { Ok(()) }
 }
 
 fn imports(seen: &Seen) -> Result<Vec<Import>, LoadError> {
@@ -187,6 +212,33 @@ mod tests {
                 ["print to the pod's log"]
                 C 11, clang 19.1"#]],
         );
+    }
+
+    #[test]
+    fn what_is_invalid_is_described_and_refused() {
+        let wrong = r#"(module (func (export "_start") (drop (local.get 7))))"#;
+        check(
+            wrong,
+            expect![[r#"
+                invalid WebAssembly: unknown local 7: local index out of bounds at byte 35
+                []
+                []
+            "#]],
+        );
+        let told = |wat: &str| validate(&wat::parse_str(wat).unwrap()).map_err(|it| it.to_string());
+        assert!(told(wrong).unwrap_err().starts_with("invalid WebAssembly: unknown local 7"));
+        assert!(
+            told(r#"(module (func (export "_start") (param i32)))"#).unwrap_err().starts_with("no entry point: _start")
+        );
+        assert!(told(r#"(module (func (try (do) (catch_all))))"#).unwrap_err().contains("legacy"), "off");
+        for fine in [
+            r#"(module (func (export "add")))"#,
+            r#"(module (import "env" "memory" (memory 2)) (func (export "opa_eval") (param i32)))"#,
+            r#"(component (import "acme:billing/ledger@1.0.0" (instance)))"#,
+            r#"(module (memory i64 1) (func (export "_start") (drop (i32x4.splat (i32.const 1)))))"#,
+        ] {
+            assert_eq!(told(fine), Ok(()), "{fine}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! Start at [`inspect`], or at [`Seen::read`] for all that is in it, which reads the structure only.
 
-use wasmparser::{Encoding, KnownCustom, Parser, Payload, ProducersSectionReader, TypeRef};
+use wasmparser::{
+    CompositeInnerType, Encoding, ExternalKind, KnownCustom, Parser, Payload, ProducersSectionReader, SubType, TypeRef,
+};
 
 use crate::{
     LoadError, ProgramKind,
@@ -85,6 +87,12 @@ pub(crate) struct Seen {
     /// What it says it was built with, each once.
     pub(crate) built_with: Vec<String>,
     shared_memory: bool,
+    /// Of a core module: for each type whether it is that of a function which takes and gives nothing.
+    plain: Vec<bool>,
+    /// Types of its functions, the imported ones first.
+    functions: Vec<u32>,
+    /// The function that it exports as `_start`.
+    start: Option<u32>,
     stacks: Stacks,
 }
 
@@ -125,10 +133,23 @@ impl Seen {
                 }
                 self.section = "a section after the memories";
             }
+            Payload::TypeSection(types) if self.nesting.len() == 1 => {
+                for group in types {
+                    self.plain.extend(group?.into_types().map(|it| is_plain(&it)));
+                }
+            }
+            Payload::FunctionSection(functions) if self.nesting.len() == 1 => {
+                for function in functions {
+                    self.functions.push(function?);
+                }
+            }
             Payload::ImportSection(imports) if self.nesting.len() == 1 => {
                 for import in imports.into_imports() {
                     let import = import?;
                     self.shared_memory |= matches!(import.ty, TypeRef::Memory(it) if it.shared);
+                    if let TypeRef::Func(of) | TypeRef::FuncExact(of) = import.ty {
+                        self.functions.push(of);
+                    }
                     let found = (import.module.to_owned(), import.name.to_owned(), sort(import.ty));
                     self.module_imports.push(found);
                 }
@@ -136,7 +157,11 @@ impl Seen {
             }
             Payload::ExportSection(exports) if self.nesting.len() == 1 => {
                 for export in exports {
-                    self.exports.push(export?.name.to_owned());
+                    let export = export?;
+                    if export.name == "_start" && matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
+                        self.start = Some(export.index);
+                    }
+                    self.exports.push(export.name.to_owned());
                 }
                 self.section = "a section after the exports";
             }
@@ -192,7 +217,10 @@ impl Seen {
         let exports = |wanted: &str| self.exports.iter().any(|it| it.starts_with(wanted) && !it.contains("@0.3.0-"));
         let needs_0_3 = || self.component_imports.iter().any(|it| p3::offers(it));
         match self.encoding {
-            Some(Encoding::Module) if self.exports.iter().any(|it| it == "_start") => Ok(ProgramKind::CommandModule),
+            Some(Encoding::Module) if self.starts() => Ok(ProgramKind::CommandModule),
+            Some(Encoding::Module) if self.has_start() => {
+                Err(LoadError::NoEntryPoint("_start is no function that takes and gives nothing".into()))
+            }
             Some(Encoding::Module) => {
                 Err(LoadError::NoEntryPoint(format!("the module exports {}, and no _start", self.listed())))
             }
@@ -216,6 +244,17 @@ impl Seen {
         }
     }
 
+    /// Whether it exports anything as `_start`.
+    pub(crate) fn has_start(&self) -> bool {
+        self.exports.iter().any(|it| it == "_start")
+    }
+
+    /// Whether that is a function which takes and gives nothing.
+    fn starts(&self) -> bool {
+        let ty = self.start.and_then(|it| self.functions.get(it as usize));
+        ty.and_then(|it| self.plain.get(*it as usize)).is_some_and(|it| *it)
+    }
+
     fn listed(&self) -> String {
         const SHOWN: usize = 8;
         match self.exports.len() {
@@ -227,10 +266,15 @@ impl Seen {
 
     fn explain(&self, error: &wasmparser::Error, len: usize) -> LoadError {
         if error.message().starts_with("unexpected end") {
-            return LoadError::Truncated { offset: len as u64, inside: self.section.to_owned() };
+            let inside = if self.section.is_empty() { "the header" } else { self.section };
+            return LoadError::Truncated { offset: len as u64, inside: inside.to_owned() };
         }
         LoadError::Invalid(format!("{} at byte {}", error.message(), error.offset()))
     }
+}
+
+fn is_plain(ty: &SubType) -> bool {
+    matches!(&ty.composite_type.inner, CompositeInnerType::Func(it) if it.params().is_empty() && it.results().is_empty())
 }
 
 fn sort(ty: TypeRef) -> &'static str {
@@ -272,6 +316,18 @@ mod tests {
         check(
             r#"(module (func (export "main")) (func (export "add")))"#,
             expect!["no entry point: the module exports main, add, and no _start"],
+        );
+        check(
+            r#"(module (type (func (param i32))) (func (export "_start") (type 0)))"#,
+            expect!["no entry point: _start is no function that takes and gives nothing"],
+        );
+        check(
+            r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32))) (export "_start" (func 0)))"#,
+            expect!["no entry point: _start is no function that takes and gives nothing"],
+        );
+        check(
+            r#"(module (global (export "_start") i32 (i32.const 0)))"#,
+            expect!["no entry point: _start is no function that takes and gives nothing"],
         );
         check(
             "(component)",
@@ -319,6 +375,7 @@ mod tests {
         expect!["not WebAssembly: the file starts with \\x7fELF: it is a native program"]
             .assert_eq(&explain(b"\x7fELF\x02"));
         expect!["truncated WebAssembly: the file ends at byte 3 inside the header"].assert_eq(&explain(b"\0as"));
+        expect!["truncated WebAssembly: the file ends at byte 4 inside the header"].assert_eq(&explain(b"\0asm"));
     }
 
     #[test]

@@ -75,7 +75,7 @@ mod weigh;
 pub use ahead::{Ahead, AheadError, compile_ahead};
 pub use cgi::{OutputForm, PerRequest};
 pub use config::RuntimeConfig;
-pub use describe::{Description, Import, describe};
+pub use describe::{Description, Import, describe, validate};
 pub use error::{LoadError, RuntimeError, StartError};
 pub use hosts::{AllowedHosts, HostsError};
 pub use opa::{OpaBounds, OpaBuiltins, OpaError, OpaPolicy};

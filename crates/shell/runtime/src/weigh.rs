@@ -74,7 +74,19 @@ impl Weight {
 ///
 /// When it is not valid, whatever proposals are on, or too heavy.
 pub(crate) fn weigh(wasm: &[u8]) -> Result<Weight, LoadError> {
-    let mut validator = Validator::new_with_features(WasmFeatures::all());
+    weigh_as(wasm, WasmFeatures::all())
+}
+
+/// What the engines know, those of WASI 0.3 if `is_concurrent`: what wasmtime has on of itself.
+pub(crate) fn known(is_concurrent: bool) -> WasmFeatures {
+    let mut known = WasmFeatures::WASM3 | WasmFeatures::GC_TYPES | WasmFeatures::COMPONENT_MODEL;
+    known.set(WasmFeatures::CM_ASYNC, is_concurrent);
+    known
+}
+
+/// As [`weigh`], where nothing is valid but what `features` have.
+pub(crate) fn weigh_as(wasm: &[u8], features: WasmFeatures) -> Result<Weight, LoadError> {
+    let mut validator = Validator::new_with_features(features);
     let (mut weight, mut waiting) = (Weight::default(), Vec::new());
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(|error| invalid(&error))?;
