@@ -1,6 +1,6 @@
 //! `eyot inspect`: what a WebAssembly file is, needs, and would be allowed.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use eyot_registry::PullPolicy;
 use eyot_runtime::{Description, LoadError, ProgramKind, describe};
 use serde_json::{Value, json};
@@ -13,7 +13,8 @@ use super::{
 /// Prints what is known of the target. Fails when it cannot run here, after it has said all the rest.
 pub(crate) async fn run(flags: InspectFlags) -> Result<()> {
     let scratch;
-    let source = if source::is_file(&flags.target) && flags.program.is_none() {
+    let source = if source::is_file(&flags.target) {
+        ensure!(flags.program.is_none(), "--program names a program of an image, and {} is a file", flags.target);
         source::file(&flags.target)?
     } else {
         scratch = source::Scratch::new()?;

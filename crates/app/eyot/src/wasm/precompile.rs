@@ -16,7 +16,8 @@ use super::{
     source::{self, Source},
 };
 
-/// Compiles every program: for this machine and reads back what was written as the node will, or for others.
+/// Compiles every program: for this machine and reads back what was written as the node will, or for others. One that fails does not
+/// keep the others from it.
 pub(crate) async fn run(flags: PrecompileFlags) -> Result<()> {
     let machines = machines(&flags)?;
     let cache = flags.data_dir.join("cache");
@@ -28,20 +29,40 @@ pub(crate) async fn run(flags: PrecompileFlags) -> Result<()> {
         false => None,
     };
     let own_hosts = [format!("localhost:{port}"), format!("127.0.0.1:{port}"), flags.registry_listen.to_string()];
+    let mut failed = 0;
     for program in &flags.programs {
-        let source = if source::is_file(program) {
-            source::file(program)?
-        } else {
-            let images = source::images(&flags.data_dir.join("oci"), &own_hosts)?;
-            source::image(&images, program, None, PullPolicy::IfNotPresent, &flags.registry).await?
-        };
-        let done = match &machines {
-            Some(machines) => for_others(machines, &cache, &source).await,
-            None => for_this(&cache, &source).await,
-        };
-        println!("{program} {} {}", source.digest, done.with_context(|| program.clone())?);
+        match one(&flags, machines.as_ref(), &cache, &own_hosts, program).await {
+            Ok(done) => println!("{program} {done}"),
+            Err(error) if flags.programs.len() == 1 => return Err(error),
+            Err(error) => {
+                eprintln!("eyot: {error:#}");
+                failed += 1;
+            }
+        }
     }
+    ensure!(failed == 0, "{failed} of {} programs failed", flags.programs.len());
     Ok(())
+}
+
+/// Compiles `program`, and tells its digest and how it went.
+async fn one(
+    flags: &PrecompileFlags,
+    machines: Option<&Target>,
+    cache: &Path,
+    own_hosts: &[String],
+    program: &str,
+) -> Result<String> {
+    let source = if source::is_file(program) {
+        source::file(program)?
+    } else {
+        let images = source::images(&flags.data_dir.join("oci"), own_hosts)?;
+        source::image(&images, program, None, PullPolicy::IfNotPresent, &flags.registry).await?
+    };
+    let done = match machines {
+        Some(machines) => for_others(machines, cache, &source).await,
+        None => for_this(cache, &source).await,
+    };
+    Ok(format!("{} {}", source.digest, done.with_context(|| program.to_owned())?))
 }
 
 /// The machines to compile for, if not for this one.
@@ -118,6 +139,23 @@ mod tests {
                 r#"out Some(Target { architecture: Aarch64, flags: ["has_fp16", "has_lse"], address_bits: [39] })"#
             ]],
         );
+    }
+
+    #[tokio::test]
+    async fn a_program_that_fails_keeps_no_other_from_being_compiled() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        // A module whose `_start` does nothing.
+        let good = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\0\x0a\x04\x01\x02\0\x0b";
+        std::fs::write(path("good.wasm"), good).unwrap();
+        std::fs::write(path("bad.wasm"), &good[..good.len() - 3]).unwrap();
+        let (bad, fine, out) = (path("bad.wasm"), path("good.wasm"), path("out"));
+        let words = ["eyot", "precompile", "-o", &out, "--target", "x86_64", &bad, &fine];
+        let Ok(Command::Precompile(flags)) = Cli::try_parse_from(words).map(|it| it.command) else {
+            unreachable!("it precompiles");
+        };
+        assert_eq!(run(flags).await.unwrap_err().to_string(), "1 of 2 programs failed");
+        assert!(std::fs::read_dir(dir.path().join("out/cache")).unwrap().count() > 0, "the other one is there");
     }
 
     #[test]
