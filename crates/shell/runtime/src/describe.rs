@@ -230,7 +230,11 @@ mod tests {
         assert!(
             told(r#"(module (func (export "_start") (param i32)))"#).unwrap_err().starts_with("no entry point: _start")
         );
-        assert!(told(r#"(module (func (try (do) (catch_all))))"#).unwrap_err().contains("legacy"), "off");
+        assert!(
+            told(r#"(module (func try catch_all end))"#)
+                .unwrap_err()
+                .contains("proposal that is not supported: legacy_exceptions")
+        );
         for fine in [
             r#"(module (func (export "add")))"#,
             r#"(module (import "env" "memory" (memory 2)) (func (export "opa_eval") (param i32)))"#,

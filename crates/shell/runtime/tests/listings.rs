@@ -16,7 +16,7 @@ async fn ended(wat: &str, run: &str, files: usize, kind: ProgramKind) -> Exit {
     let program = bench.load(&wat::parse_str(wat.replace(";;RUN;;", run)).unwrap()).await.unwrap();
     assert_eq!(program.kind(), kind);
     let mut spec = bench.spec();
-    spec.mounts.push(Mount { host, guest: "/volume".into(), read_only: false });
+    spec.mounts.push(Mount { host, guest: "/volume".into(), read_only: false, held: None });
     let process = program.spawn(spec).unwrap();
     tokio::time::timeout(std::time::Duration::from_secs(20), process.wait()).await.expect("it ends")
 }
