@@ -75,6 +75,8 @@ async fn a_full_disk_refuses_writes_and_stops_nothing_else() -> Result<()> {
     node.kill().await?;
     let file = std::fs::OpenOptions::new().write(true).open(&filler)?;
     file.set_len(file.metadata()?.len().saturating_sub(4096))?;
+    // Held open it would keep its room.
+    drop(file);
     node.restart().await?;
     eventually("an answer after the restart", SOON, async || {
         ensure!(node.get("hello.localhost", "/").await?.status == 200, "guests answer");

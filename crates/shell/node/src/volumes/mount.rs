@@ -228,8 +228,9 @@ mod tests {
         let scratch = mounts(&pod, &containers[0], &env, &places, Part::All).unwrap().remove(1);
         fs::rename(&scratch.host, scratch.host.with_extension("moved")).unwrap();
         std::os::unix::fs::symlink("/etc", &scratch.host).unwrap();
-        let held = fs::read_link(format!("/proc/self/fd/{}", scratch.held.unwrap().as_raw_fd())).unwrap();
-        assert_eq!(held, scratch.host.with_extension("moved"), "a link that comes later leads nowhere");
+        let held = scratch.held.unwrap();
+        let leads = fs::read_link(format!("/proc/self/fd/{}", held.as_raw_fd())).unwrap();
+        assert_eq!(leads, scratch.host.with_extension("moved"), "a link that comes later leads nowhere");
         std::os::unix::fs::symlink("/etc", directory(&pod_dir, "scratch").join("link")).unwrap();
         assert_eq!(show(&containers[1]), "volume scratch: path \"link\" leads outside\n");
         let elsewhere = root.path().join("elsewhere");
